@@ -1,0 +1,313 @@
+"""The settings of a run and of a test: names, parsers, defaults, precedence.
+
+Marker beats option beats ini beats default; unset is None. The target is the one exception
+(core.targets.select_targets). Everything below the plugin sees only the frozen values made here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.quantities import (
+    Threshold,
+    parse_count,
+    parse_seconds,
+    parse_threshold,
+    parse_tolerance,
+)
+from pytest_tvmtune.core.targets import TargetSpec, parse_target
+
+Prepack = Literal["off", "on", "both"]
+Tuning = Literal["missing", "never", "refresh"]
+MAX_SEED = 2**31 - 1
+MAX_THREADS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table in docs/reference.md: a name that works at several levels.
+
+    parse: (value, where it was given) -> value, raising OptionError.
+    """
+
+    name: str
+    parse: Callable[[object, str], Any]
+    default: Any
+    help: str
+    metavar: str = "VALUE"
+    in_marker: bool = True
+    on_command_line: bool = True
+    repeatable: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line option."""
+        return "--tvm-" + self.name.replace("_", "-")
+
+    @property
+    def ini(self) -> str:
+        """The ini key."""
+        return "tvm_" + self.name
+
+
+def _choice(*accepted: str) -> Callable[[object, str], str]:
+    def parse(value: object, where: str) -> str:
+        if isinstance(value, str) and value.strip().lower() in accepted:
+            return value.strip().lower()
+        raise OptionError(f"{where}: {value!r} is not one of {', '.join(accepted)}")
+
+    return parse
+
+
+def _count(minimum: int, maximum: int | None = None) -> Callable[[object, str], int]:
+    bounds = {} if maximum is None else {"maximum": maximum}
+    return lambda value, where: parse_count(value, where, minimum=minimum, **bounds)
+
+
+def _parse_prepack(value: object, where: str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return _choice("off", "on", "both")(value, where)
+
+
+def _parse_path(value: object, where: str) -> Path:
+    if isinstance(value, Path):
+        return value
+    if isinstance(value, str) and value.strip():
+        return Path(value).expanduser()
+    raise OptionError(f"{where}: {value!r} is not a path")
+
+
+def _parse_bool(value: object, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in {"true", "1", "yes", "on"}:
+        return True
+    if text in {"false", "0", "no", "off"}:
+        return False
+    raise OptionError(f"{where}: {value!r} is not true or false")
+
+
+def parse_targets(value: object, where: str) -> tuple[TargetSpec, ...]:
+    """Return the targets in one value: a target, or a list of them. Raises OptionError."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not values:
+        raise OptionError(f"{where}: the list of targets is empty")
+    specs = {spec.name: spec for spec in (parse_target(one, where) for one in values)}
+    return tuple(specs.values())
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="target",
+        parse=parse_targets,
+        default=(parse_target("llvm"),),
+        metavar="TARGET",
+        repeatable=True,
+        help="what to compile for: a kind, 'llvm -mcpu=znver4', JSON, or 'host' (llvm for this "
+        "CPU); repeatable, one test item a target. Default: TVM_TEST_TARGETS, else llvm",
+    ),
+    Setting(
+        name="trials",
+        parse=_count(0),
+        default=64,
+        metavar="N",
+        help="tuning trials for a whole model, 0 = never tune (default: 64)",
+    ),
+    Setting(
+        name="max_trials_per_task",
+        parse=_count(1),
+        default=None,
+        metavar="N",
+        help="most trials for one task (default: no cap, every task gets its share)",
+    ),
+    Setting(
+        name="prepack",
+        parse=_parse_prepack,
+        default="off",
+        metavar="off|on|both",
+        help="cpu_weight_prepack; 'both' makes two test items (default: off)",
+    ),
+    Setting(
+        name="work_dir",
+        parse=_parse_path,
+        default=None,
+        metavar="DIR",
+        help="a stock MetaSchedule work_dir: its records are taken in before, and the model's "
+        "written out to it after",
+    ),
+    Setting(
+        name="seed",
+        parse=_count(0, MAX_SEED),
+        default=0,
+        metavar="N",
+        help="seed of the search, of made-up parameters and of made-up inputs (default: 0)",
+    ),
+    Setting(
+        name="rtol",
+        parse=parse_tolerance,
+        default=None,
+        on_command_line=False,
+        help="relative numeric tolerance (default: by dtype)",
+    ),
+    Setting(
+        name="atol",
+        parse=parse_tolerance,
+        default=None,
+        on_command_line=False,
+        help="absolute numeric tolerance (default: by dtype)",
+    ),
+    Setting(
+        name="threshold",
+        parse=parse_threshold,
+        default=parse_threshold("3%", "default"),
+        metavar="3%|0.2ms",
+        help="slowdown that fails a test (default: 3%%)",
+    ),
+    Setting(
+        name="max_time",
+        parse=parse_seconds,
+        default=None,
+        metavar="SECONDS",
+        help="most time the latency gate may spend on one item (default: 10, or what 20 epochs "
+        "take if that is longer)",
+    ),
+    Setting(
+        name="num_threads",
+        parse=_count(1, MAX_THREADS),
+        default=None,
+        metavar="N",
+        help="TVM runtime threads wherever a kernel runs (default: the target's num-cores)",
+    ),
+    Setting(
+        name="tuning",
+        parse=_choice("missing", "never", "refresh"),
+        default="missing",
+        metavar="missing|never|refresh",
+        in_marker=False,
+        help="tune what was not yet served, nothing, or everything again (default: missing)",
+    ),
+    Setting(
+        name="dir",
+        parse=_parse_path,
+        default=Path(".tvmtune"),
+        metavar="DIR",
+        in_marker=False,
+        help="where the store lives (default: .tvmtune under the rootdir)",
+    ),
+    Setting(
+        name="strict",
+        parse=_parse_bool,
+        default=False,
+        in_marker=False,
+        help="what is unknown fails too: nothing accepted yet, inconclusive, untuned tasks",
+    ),
+    Setting(
+        name="json",
+        parse=_parse_path,
+        default=None,
+        metavar="PATH",
+        in_marker=False,
+        help="write the results as JSON",
+    ),
+)
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+Layer = Mapping[str, Any]
+
+
+def parse_marker(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """Return the parsed arguments of a `tvm_tune` marker; None counts as unset.
+
+    Raises OptionError that names the argument.
+    """
+    accepted = [setting.name for setting in SETTINGS if setting.in_marker]
+    parsed: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in accepted:
+            close = difflib.get_close_matches(name, accepted, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise OptionError(
+                f"unknown argument {name!r}, accepted are {', '.join(accepted)}{hint}"
+            )
+        if value is not None:
+            parsed[name] = BY_NAME[name].parse(value, name)
+    return parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What holds for the whole run, and the layers a test's own options are resolved from."""
+
+    layers: tuple[Layer, ...]
+    store_dir: Path
+    update: bool = False
+    update_new: bool = False
+
+    @staticmethod
+    def first_set(name: str, layers: tuple[Layer, ...]) -> Any:
+        """Return the value of the first layer that sets `name`, else the default."""
+        for layer in layers:
+            if layer.get(name) is not None:
+                return layer[name]
+        return BY_NAME[name].default
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a run-wide setting (`run.strict`, `run.tuning`) by its name."""
+        if name in BY_NAME:
+            return self.first_set(name, self.layers)
+        raise AttributeError(name)
+
+    @property
+    def asked_targets(self) -> tuple[TargetSpec, ...] | None:
+        """The targets this run was told to do, or None when only the default applies."""
+        for layer in self.layers:
+            if layer.get("target"):
+                targets: tuple[TargetSpec, ...] = layer["target"]
+                return targets
+        return None
+
+    def case_options(self, marker: Layer, *, target: TargetSpec, prepack: bool) -> CaseOptions:
+        """Return one item's options: its marker first, then this run's layers."""
+        layers = (marker, *self.layers)
+
+        def value(name: str) -> Any:
+            return self.first_set(name, layers)
+
+        return CaseOptions(
+            target=target,
+            prepack=prepack,
+            trials=value("trials"),
+            max_trials_per_task=value("max_trials_per_task"),
+            work_dir=value("work_dir"),
+            seed=value("seed"),
+            rtol=value("rtol"),
+            atol=value("atol"),
+            threshold=value("threshold"),
+            max_time_s=value("max_time"),
+            num_threads=value("num_threads"),
+            tuning=self.tuning,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseOptions:
+    """Everything one test item was told: one target, prepacked or not. Times in seconds."""
+
+    target: TargetSpec
+    prepack: bool
+    trials: int
+    max_trials_per_task: int | None
+    work_dir: Path | None
+    seed: int
+    rtol: float | None
+    atol: float | None
+    threshold: Threshold
+    max_time_s: float | None
+    num_threads: int | None
+    tuning: Tuning

@@ -1,0 +1,135 @@
+"""What one case came to: plain values that travel between processes as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+TaskState = Literal["tuned", "untuned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One tuning task of a model: a distinct workload and how often the model calls it.
+
+    shash: TVM's structural hash of the workload, 16 hex digits. flop: estimated floating-point
+    operations of one call, 0.0 where TVM can't tell.
+    """
+
+    name: str
+    shash: str
+    weight: int
+    flop: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """A task with what tuning made of it.
+
+    state: `tuned` (a valid record was applied), `failed` (trials were spent, none was valid),
+    `untuned` (no record; never tried). best_s: best measured seconds of one call, at tuning.
+    """
+
+    name: str
+    shash: str
+    weight: int
+    state: TaskState
+    trials: int = 0
+    valid_trials: int = 0
+    best_s: float | None = None
+    measured_on_other_cpu: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorResult:
+    """One numeric comparison. Errors are the largest over all outputs."""
+
+    against: str
+    passed: bool
+    max_abs_error: float
+    max_rel_error: float
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyResult:
+    """What the latency gate found. Ratios are now/baseline; 1.10 is 10 % slower.
+
+    interval: for `slowdown_ratio`, at `confidence`. None where nothing was compared.
+    """
+
+    verdict: str
+    message: str
+    median_s: float | None = None
+    baseline_median_s: float | None = None
+    slowdown_ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    threshold: str = ""
+    epochs: int = 0
+    pairs: int = 0
+    spent_s: float = 0.0
+    num_threads: int = 0
+    same_code: bool = False
+    accepted: bool = False
+
+
+@dataclass(kw_only=True)
+class CaseResult:
+    """Everything a report says about one call of `tvm_tune` in one test.
+
+    The one mutable value of this package: its run fills it in as the test asks. Seconds
+    everywhere; `None` where nothing was measured.
+    """
+
+    name: str
+    nodeid: str
+    entry: str
+    target_name: str
+    target: str
+    prepack: bool
+    tuning_trials: int = 0
+    trials_spent: int = 0
+    tasks: list[TaskResult] = field(default_factory=list)
+    tasks_left_out: list[str] = field(default_factory=list)
+    tuned_now: bool = False
+    compiled_now: bool = False
+    tuning_s: float = 0.0
+    compile_s: float = 0.0
+    transform_s: float | None = None
+    transform_extra_bytes: int | None = None
+    library_bytes: int = 0
+    artifact: str = ""
+    errors: list[ErrorResult] = field(default_factory=list)
+    latency: LatencyResult | None = None
+    findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    outcome: str = ""
+
+    @property
+    def tuned_tasks(self) -> int:
+        """How many tasks a valid record was applied to."""
+        return sum(task.state == "tuned" for task in self.tasks)
+
+    @property
+    def reference_error(self) -> ErrorResult | None:
+        """The first comparison against a reference, for one-line reports."""
+        return self.errors[0] if self.errors else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; the fields are documented in docs/json.md."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> CaseResult:
+        """Return the result written by `to_json`."""
+        values = dict(loaded)
+        values["tasks"] = [TaskResult(**task) for task in values["tasks"]]
+        values["errors"] = [ErrorResult(**error) for error in values["errors"]]
+        if values["latency"] is not None:
+            latency = dict(values["latency"])
+            if latency["interval"] is not None:
+                latency["interval"] = tuple(latency["interval"])
+            values["latency"] = LatencyResult(**latency)
+        return CaseResult(**values)

@@ -1,0 +1,1 @@
+"""Everything that touches TVM: targets, front doors, tuning, compiling, running, measuring."""

@@ -1,0 +1,1 @@
+"""The tuner: MetaSchedule in a process of its own, on a builder that forks."""

@@ -1,0 +1,1 @@
+"""Files on disk: tuning records, build entries, artifacts, baselines. No tvm here."""

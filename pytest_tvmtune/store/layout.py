@@ -1,0 +1,99 @@
+"""Where things are in the store, and opening it.
+
+One folder, `.tvmtune` by default; its parts are listed in docs/files.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.atomic import write_text
+
+_CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This folder holds the store of pytest-tvmtune.\n"
+)
+_GITIGNORE = "# Baselines and tuning records may be committed; the rest is made anew.\n" + "".join(
+    f"{name}\n" for name in ("artifacts/", "builds/", "plans/", "logs/", "tmp/", "probes.json",
+                             "runs.sqlite", "*.lock", "*.damaged")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The paths of one store."""
+
+    root: Path
+
+    @property
+    def tuning(self) -> Path:
+        """One folder a target key, in it one file a workload."""
+        return self.root / "tuning"
+
+    @property
+    def plans(self) -> Path:
+        """The tasks of each prepared module, so that a warm run prepares nothing."""
+        return self.root / "plans"
+
+    @property
+    def builds(self) -> Path:
+        """Build key -> library."""
+        return self.root / "builds"
+
+    @property
+    def artifacts(self) -> Path:
+        """Libraries and their manifests, by SHA-256."""
+        return self.root / "artifacts"
+
+    @property
+    def baselines(self) -> Path:
+        """Accepted baselines."""
+        return self.root / "baselines"
+
+    @property
+    def logs(self) -> Path:
+        """What child processes printed."""
+        return self.root / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Folders of running children; each removes its own."""
+        return self.root / "tmp"
+
+    @property
+    def probes(self) -> Path:
+        """What was found out about version pairs."""
+        return self.root / "probes.json"
+
+
+def open_store(root: Path) -> Store:
+    """Return the store at `root`, made if it isn't there.
+
+    Raises StoreError when `root` is a file or can't be written, naming what to do.
+    """
+    remedy = "give another folder with --tvm-dir (ini: tvm_dir)"
+    if root.exists() and not root.is_dir():
+        raise StoreError(f"--tvm-dir: {root} is a file, not a folder; {remedy}")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"--tvm-dir: can't make {root}: {error.strerror}; {remedy}") from error
+    store = Store(root=root)
+    for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), (".gitignore", _GITIGNORE)):
+        if not (root / name).is_file():
+            try:
+                write_text(root / name, text)
+            except StoreError as error:
+                raise StoreError(f"--tvm-dir: {error}; {remedy}") from error
+    if not os.access(root, os.W_OK):
+        raise StoreError(f"--tvm-dir: {root} is read-only; {remedy}")
+    return store
+
+
+def slug(text: str, length: int = 60) -> str:
+    """Return `text` as a file name: letters, digits, dots and dashes."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:length] or "model"
