@@ -72,26 +72,23 @@ def bind_arrays(
             raise ModelError(
                 f"{problem} {what}: {len(values)} given, {len(specs)} wanted ({_listing(specs)})"
             )
-    return [
-        check_array(spec, value, what) for spec, value in zip(specs, values, strict=True)
-    ]
+    return [check_array(spec, value, what) for spec, value in zip(specs, values, strict=True)]
 
 
-def _by_name(
-    specs: Sequence[TensorSpec], given: Mapping[str, object], what: str
-) -> list[object]:
-    wanted = {spec.name: spec for spec in specs}
+def _by_name(specs: Sequence[TensorSpec], given: Mapping[str, object], what: str) -> list[object]:
+    wanted = {normalise_name(spec.name) for spec in specs}
     found: dict[str, object] = {}
     for name, value in given.items():
-        key = name if name in wanted else normalise_name(str(name))
-        if key not in wanted or key in found:
-            problem = "unknown" if key not in wanted else "twice the same"
-            raise ModelError(f"{problem} {what} {name!r}; the model takes {_listing(specs)}")
+        key = normalise_name(str(name))
+        if key not in wanted:
+            raise ModelError(f"unknown {what} {name!r}; the model takes {_listing(specs)}")
+        if key in found:
+            raise ModelError(f"{what} {name!r} is given twice, under two spellings")
         found[key] = value
-    missing = [str(spec) for spec in specs if spec.name not in found]
+    missing = [str(spec) for spec in specs if normalise_name(spec.name) not in found]
     if missing:
         raise ModelError(f"missing {what}: {', '.join(missing)}")
-    return [found[spec.name] for spec in specs]
+    return [found[normalise_name(spec.name)] for spec in specs]
 
 
 def check_array(spec: TensorSpec, value: object, what: str) -> Array:

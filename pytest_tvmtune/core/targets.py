@@ -90,8 +90,9 @@ def parse_target(value: object, name: str = "target") -> TargetSpec:
         try:
             loaded = json.loads(text)
         except ValueError as error:
-            raise OptionError(f"{name}: {text!r} is malformed JSON ({error}); give {_ACCEPTED}")\
-                from None
+            raise OptionError(
+                f"{name}: {text!r} is malformed JSON ({error}); give {_ACCEPTED}"
+            ) from None
         return _from_config(loaded, text, name)
     return _from_config(_parse_command_line(text, name), text, name)
 
@@ -106,9 +107,7 @@ def _parse_command_line(text: str, name: str) -> dict[str, Any]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("-") or not word.strip("-"):
-            raise OptionError(
-                f"{name}: {word!r} in {text!r} is not an attribute, give {_ACCEPTED}"
-            )
+            raise OptionError(f"{name}: {word!r} in {text!r} is not an attribute, give {_ACCEPTED}")
         key, equals, raw = word.lstrip("-").partition("=")
         if not equals:
             # `-num-cores 4`; a word on its own (`-system-lib`) is a flag.

@@ -18,8 +18,18 @@ _CACHEDIR_TAG = (
     "# This folder holds the store of pytest-tvmtune.\n"
 )
 _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made anew.\n" + "".join(
-    f"{name}\n" for name in ("artifacts/", "builds/", "plans/", "logs/", "tmp/", "probes.json",
-                             "runs.sqlite", "*.lock", "*.damaged")
+    f"{name}\n"
+    for name in (
+        "artifacts/",
+        "builds/",
+        "plans/",
+        "logs/",
+        "tmp/",
+        "probes.json",
+        "runs.sqlite",
+        "*.lock",
+        "*.damaged",
+    )
 )
 
 

@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from pytest_tvmtune.core.environment import minor
+from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import set_aside, write_text
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.locks import folder_lock
@@ -152,9 +153,7 @@ def merge(one: Workload, other: Workload) -> Workload:
     )
 
 
-def write_work_dir(
-    work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Record]]]
-) -> None:
+def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Record]]]) -> None:
     """Write a MetaSchedule work_dir with these workloads and records and nothing else."""
     workloads, records = [], []
     for index, (workload, chosen) in enumerate(pairs):
@@ -166,12 +165,50 @@ def write_work_dir(
         write_text(path, "".join(f"{line}\n" for line in lines))
 
 
+def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
+    """Add these workloads' records to a stock work_dir; what stands there already stays.
+
+    Raises StoreError, with nothing written, when a line that stands there is damaged.
+    """
+    stock, problems = _work_dir_rows(work_dir)
+    if problems:
+        raise StoreError(f"work_dir {work_dir} was not written to: {problems[0]}")
+    index_of = {str(row[0]): index for index, row in enumerate(stock["workload"])}
+    present = {json.dumps(row) for row in stock["tuning_record"]}
+    for workload in workloads:
+        stock_hash = str(int(workload.shash, 16))
+        if stock_hash not in index_of:
+            index_of[stock_hash] = len(stock["workload"])
+            stock["workload"].append([stock_hash, workload.ir])
+        rows = [[index_of[stock_hash], record.data] for record in workload.records]
+        stock["tuning_record"] += [row for row in rows if json.dumps(row) not in present]
+    for name, rows in stock.items():
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        write_text(work_dir / f"database_{name}.json", text)
+
+
 def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
     """Return the workloads with valid records of a stock work_dir, and what was left out.
 
     Every line is parsed here; the records carry no machine ("unknown" CPU), since stock files
     don't tell.
     """
+    rows, problems = _work_dir_rows(work_dir)
+    found: dict[int, list[Record]] = {}
+    for row in rows["tuning_record"]:
+        if row is not None and isinstance(row[0], int) and _is_valid_data(row[1]):
+            found.setdefault(row[0], []).append(
+                Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
+            )
+    workloads = [
+        Workload(shash=f"{int(row[0]):016x}", name="", ir=row[1], records=_keep_best(found[index]))
+        for index, row in enumerate(rows["workload"])
+        if row is not None and index in found and str(row[0]).isdigit() and isinstance(row[1], str)
+    ]
+    return workloads, problems
+
+
+def _work_dir_rows(work_dir: Path) -> tuple[dict[str, list[Any]], list[str]]:
     problems: list[str] = []
     rows: dict[str, list[Any]] = {}
     for name in ("workload", "tuning_record"):
@@ -186,18 +223,7 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
                 problems.append(f"{path.name} line {number} is damaged")
                 # Later lines refer to workloads by their position.
                 rows[name].append(None)
-    found: dict[int, list[Record]] = {}
-    for row in rows["tuning_record"]:
-        if row is not None and isinstance(row[0], int) and _is_valid_data(row[1]):
-            found.setdefault(row[0], []).append(
-                Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
-            )
-    workloads = [
-        Workload(shash=f"{int(row[0]):016x}", name="", ir=row[1], records=_keep_best(found[index]))
-        for index, row in enumerate(rows["workload"])
-        if row is not None and index in found and str(row[0]).isdigit() and isinstance(row[1], str)
-    ]
-    return workloads, problems
+    return rows, problems
 
 
 def _keep_best(records: Iterable[Record]) -> tuple[Record, ...]:

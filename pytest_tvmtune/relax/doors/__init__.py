@@ -1,1 +1,67 @@
-"""Front doors: one module for each kind of model source, each ending in a Model."""
+"""Front doors: one for each kind of model source, each ending in a Model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax.model import Model, Params, make_model
+
+_ACCEPTED = (
+    "an IRModule, a relax.frontend.nn.Module with spec=..., "
+    "the path of an .onnx file or an onnx.ModelProto"
+)
+
+
+def open_model(
+    source: Any,
+    *,
+    name: str,
+    params: Params = None,
+    inputs: Mapping[str, object] | Sequence[object] | None = None,
+    entry: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    spec: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Return the Model of any accepted source.
+
+    shapes: static shapes of an ONNX model's dynamic inputs, by the file's own names.
+    spec: what `nn.Module.export_tvm` takes.
+    Raises ModelError, naming what was given and what is accepted.
+    """
+    from tvm.ir import IRModule
+    from tvm.relax.frontend import nn
+
+    is_onnx = isinstance(source, (str, os.PathLike)) or _is_model_proto(source)
+    if shapes is not None and not is_onnx:
+        raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
+    if spec is not None and not isinstance(source, nn.Module):
+        raise ModelError("spec=... is for a relax.frontend.nn.Module")
+    if is_onnx:
+        from pytest_tvmtune.relax.doors.onnx import load_onnx
+
+        if params is not None:
+            raise ModelError("params=...: an ONNX model brings its own parameters")
+        model_file = Path(source) if isinstance(source, str) else source
+        mod, file_params = load_onnx(model_file, shapes)
+        # from_onnx's own names for parameters differ from the graph's, so they go by position.
+        params = file_params["main"]
+    elif isinstance(source, nn.Module):
+        from pytest_tvmtune.relax.doors.nn_module import export_nn_module
+
+        mod, own_params = export_nn_module(source, spec)
+        params = own_params if params is None else params
+    elif isinstance(source, IRModule):
+        mod = source
+    else:
+        raise ModelError(f"can't open a {type(source).__name__} as a model; accepted: {_ACCEPTED}")
+    return make_model(mod, name=name, entry=entry, params=params, inputs=inputs, seed=seed)
+
+
+def _is_model_proto(source: Any) -> bool:
+    # Asked by name: importing onnx only to compare a type would cost every user of an IRModule.
+    return type(source).__name__ == "ModelProto" and type(source).__module__.startswith("onnx")

@@ -1,0 +1,126 @@
+"""Command line, ini and environment, resolved once into one frozen value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.options import SETTINGS, RunOptions, Setting
+from pytest_tvmtune.plugin import hookspec
+from pytest_tvmtune.plugin.reporting import CaseCollector
+from pytest_tvmtune.plugin.state import STATE, State
+
+_MARKER_HELP = (
+    "tvm_tune(target=, trials=, prepack=, ...): run the test on a model put through TVM's "
+    "static_shape_tuning_pipeline; see https://pypi.org/project/pytest-tvmtune"
+)
+# Part of the interface already, so that a suite can name them; they refuse to be used.
+_NOT_YET = {
+    "html": ("PATH", "an HTML report"),
+    "markdown": ("PATH", "a Markdown report"),
+    "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
+}
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register our own hooks."""
+    pluginmanager.add_hookspecs(hookspec)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every setting as an option and as an ini key."""
+    group = parser.getgroup("tvmtune", "performance-regression tests of models compiled by TVM")
+    for setting in SETTINGS:
+        if not setting.on_command_line:
+            continue
+        _add_option(group, setting)
+        kind: Literal["linelist", "string"] = "linelist" if setting.repeatable else "string"
+        parser.addini(
+            setting.ini,
+            f"{setting.help} (see {setting.flag})".replace("%%", "%"),
+            type=kind,
+            default=None,
+        )
+    group.addoption(
+        "--tvm-update",
+        action="store_true",
+        dest="tvm_update",
+        help="accept the artifacts of this run as baselines, for tests that pass otherwise",
+    )
+    group.addoption(
+        "--tvm-update-new",
+        action="store_true",
+        dest="tvm_update_new",
+        help="the same, only where nothing was accepted yet",
+    )
+    for name, (metavar, what) in _NOT_YET.items():
+        group.addoption(
+            f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not there yet)"
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and resolve the options; a bad one is a UsageError."""
+    config.addinivalue_line("markers", _MARKER_HELP)
+    try:
+        config.stash[STATE] = State(run=_resolve(config))
+    except OptionError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
+
+
+def _add_option(group: Any, setting: Setting) -> None:
+    keywords: dict[str, Any] = {"dest": f"tvm_{setting.name}", "default": None}
+    if setting.name == "strict":
+        # None, not False, when absent: else the ini key could never switch it on.
+        keywords["action"] = "store_const"
+        keywords["const"] = True
+    else:
+        keywords["metavar"] = setting.metavar
+        keywords["action"] = "append" if setting.repeatable else "store"
+    group.addoption(setting.flag, help=setting.help, **keywords)
+
+
+def _resolve(config: pytest.Config) -> RunOptions:
+    for name, (_metavar, what) in _NOT_YET.items():
+        if config.getoption(f"tvm_{name}") is not None:
+            raise OptionError(
+                f"--tvm-{name}: {what} is not there yet in this version; use --tvm-json PATH"
+            )
+    command_line: dict[str, Any] = {}
+    ini: dict[str, Any] = {}
+    for setting in SETTINGS:
+        if not setting.on_command_line:
+            continue
+        given = config.getoption(f"tvm_{setting.name}")
+        if given is not None:
+            command_line[setting.name] = setting.parse(given, setting.flag)
+        written = config.getini(setting.ini)
+        if written:
+            ini[setting.name] = setting.parse(written, f"ini {setting.ini}")
+    environment: dict[str, Any] = {}
+    if named := os.environ.get("TVM_TEST_TARGETS", "").strip():
+        texts = [text.strip() for text in named.split(";") if text.strip()]
+        target = next(setting for setting in SETTINGS if setting.name == "target")
+        environment["target"] = target.parse(texts, "environment variable TVM_TEST_TARGETS")
+    # A path on the command line is relative to where it was typed, one in the ini to the rootdir.
+    _make_absolute(command_line, config.invocation_params.dir)
+    _make_absolute(ini, config.rootpath)
+    layers = (command_line, ini, environment)
+    store_dir: Path = RunOptions.first_set("dir", layers)
+    return RunOptions(
+        layers=layers,
+        store_dir=config.rootpath / store_dir,
+        update=bool(config.getoption("tvm_update")),
+        update_new=bool(config.getoption("tvm_update_new")),
+    )
+
+
+def _make_absolute(layer: dict[str, Any], base: Path) -> None:
+    for name, value in layer.items():
+        if isinstance(value, Path):
+            layer[name] = base / value

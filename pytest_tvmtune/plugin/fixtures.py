@@ -1,0 +1,49 @@
+"""The fixtures: `tvm_tune`, `tvm_target`, `tvm_device`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState
+from pytest_tvmtune.plugin.tune import TvmTune
+
+
+@pytest.fixture
+def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
+    """Return this item's options: one target, prepacked or not."""
+    options = request.param
+    assert isinstance(options, CaseOptions)
+    request.node.stash[ITEM_STATE] = ItemState(options=options, case_id=request.node.callspec.id)
+    return options
+
+
+@pytest.fixture
+def tvm_target(_tvmtune_case: CaseOptions) -> Any:
+    """Return the item's canonical `tvm.target.Target`, num-cores included."""
+    from pytest_tvmtune.relax.targets import resolve_target
+
+    return resolve_target(_tvmtune_case.target)
+
+
+@pytest.fixture
+def tvm_device(tvm_target: Any) -> Any:
+    """Return the `tvm.runtime.Device` of the item's target."""
+    from pytest_tvmtune.relax.targets import device_of
+
+    return device_of(tvm_target)
+
+
+@pytest.fixture
+def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
+    """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
+    state = request.config.stash[STATE]
+    assert state.workshop is not None, "marked tests are checked when they are collected"
+    return TvmTune(
+        item=request.node,
+        item_state=request.node.stash[ITEM_STATE],
+        run_options=state.run,
+        workshop=state.workshop,
+    )

@@ -1,0 +1,21 @@
+"""The hooks this plugin offers to conftest files and other plugins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def pytest_tvmtune_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Change the machine's fingerprint, in place, before it goes into a report.
+
+    machine_info: cpu, usable_cores, system, python, tvm, tvm_ffi.
+    """
+
+
+def pytest_tvmtune_case_result(config: pytest.Config, result: dict[str, Any]) -> None:
+    """Look at, or add to, the result of one case as the reports will hold it (docs/json.md).
+
+    Called in the process that reports: under xdist, the controller.
+    """

@@ -1,0 +1,116 @@
+"""From finished tests to reports: end-of-test rules, baselines, summary, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
+
+# Set by a worker that could not start, read by the controller.
+WORKER_ERROR = "tvmtune_usage_error"
+_CASES = "tvmtune_cases"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Apply the rules that hold once a test function has returned."""
+    outcome = yield
+    state = pyfuncitem.stash.get(ITEM_STATE, None)
+    if state is not None:
+        findings = [finding for run in state.runs for finding in run.conclude()]
+        if findings:
+            pytest.fail("\n".join(findings), pytrace=False)
+    return outcome
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """After teardown, accept baselines if all passed, and let the cases travel on the report."""
+    report = yield
+    state = item.stash.get(ITEM_STATE, None)
+    if state is None:
+        return report
+    state.passed = state.passed and report.passed
+    if report.when == "teardown":
+        if state.passed:
+            _accept(state, report)
+        for result in state.results:
+            result.outcome = "passed" if state.passed else "failed"
+        setattr(report, _CASES, [result.to_json() for result in state.results])
+    return report
+
+
+def _accept(state: ItemState, report: pytest.TestReport) -> None:
+    try:
+        for run in state.runs:
+            if run.accept() and run.result.latency is not None:
+                run.result.latency = replace(run.result.latency, accepted=True)
+    except TvmTuneError as error:
+        state.passed = False
+        report.outcome = "failed"
+        report.longrepr = f"the baseline could not be recorded: {error}"
+
+
+class CaseCollector:
+    """Takes the cases off the reports; a plugin object, since logreport is not given the config."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a finished test's cases; under xdist they come from the workers."""
+        if is_worker(self._config):
+            return
+        for case in getattr(report, _CASES, []):
+            self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
+            self._config.stash[STATE].results.append(case)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear from an xdist worker that could not start."""
+        error = getattr(node, "workeroutput", {}).get(WORKER_ERROR)
+        if error:
+            self._config.stash[STATE].usage_error = error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the JSON report, and make a worker's UsageError the run's."""
+    config = session.config
+    state = config.stash.get(STATE, None)
+    if state is None or is_worker(config):
+        return
+    if state.usage_error:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    if state.run.json is not None and not config.option.collectonly:
+        from pytest_tvmtune.core.environment import fingerprint
+        from pytest_tvmtune.report.json import write_report
+
+        machine_info = fingerprint().to_json()
+        config.hook.pytest_tvmtune_machine_info(config=config, machine_info=machine_info)
+        try:
+            write_report(state.run.json, state.results, machine_info)
+        except TvmTuneError as error:
+            raise pytest.UsageError(f"--tvm-json: {error}") from None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the summary table and its footer."""
+    state = config.stash[STATE]
+    if state.usage_error:
+        terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
+    if state.results:
+        from pytest_tvmtune.report.terminal import summary_lines
+
+        results = [CaseResult.from_json(case) for case in state.results]
+        terminalreporter.section("tvmtune")
+        for line in summary_lines(results):
+            terminalreporter.write_line(line)

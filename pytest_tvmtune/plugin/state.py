@@ -1,0 +1,53 @@
+"""What the plugin keeps between hooks: in the config's stash and in each item's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tvmtune.core.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.results import CaseResult
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.plugin.run import Run
+    from pytest_tvmtune.runner.case import Workshop
+
+
+@dataclass(kw_only=True)
+class State:
+    """One per pytest process.
+
+    workshop: made when the first marked test was collected. results: JSON of every finished case,
+    in the process that reports. usage_error: what an xdist worker could not start for.
+    """
+
+    run: RunOptions
+    workshop: Workshop | None = None
+    canonical_targets: list[str] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    usage_error: str | None = None
+
+
+@dataclass(kw_only=True)
+class ItemState:
+    """One per test item: what it was told, what it did, and whether all phases passed so far.
+
+    results: of every call of `tvm_tune`; runs: of those whose model could be opened.
+    """
+
+    options: CaseOptions
+    case_id: str
+    runs: list[Run] = field(default_factory=list)
+    results: list[CaseResult] = field(default_factory=list)
+    passed: bool = True
+
+
+STATE = pytest.StashKey[State]()
+ITEM_STATE = pytest.StashKey[ItemState]()
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is an xdist worker: it runs tests but reports nothing itself."""
+    return hasattr(config, "workerinput")

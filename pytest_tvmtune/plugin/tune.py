@@ -1,0 +1,121 @@
+"""What the `tvm_tune` fixture gives a test: a callable from a model to a Run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.baseline import Identity
+from pytest_tvmtune.core.errors import ModelError, TvmTuneError
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.plugin.run import Run
+from pytest_tvmtune.plugin.state import ItemState
+from pytest_tvmtune.runner.case import Workshop, label_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TvmTune:
+    """Tune what is missing, compile, load and run a model, as its test's marker says."""
+
+    item: pytest.Function
+    item_state: ItemState
+    run_options: RunOptions
+    workshop: Workshop
+
+    def __call__(
+        self,
+        model: Any,
+        *,
+        params: Mapping[str, object] | Sequence[object] | None = None,
+        inputs: Mapping[str, object] | Sequence[object] | None = None,
+        entry: str | None = None,
+        name: str | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        spec: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Return the Run of `model` on this item's target.
+
+        model: an IRModule, a `relax.frontend.nn.Module` (with `spec`), the path of an ONNX file,
+        or a ModelProto.
+        params: every parameter after the runtime inputs: a list in order, (name, array) pairs, or
+        a dict by name. None: made up from the seed.
+        inputs: arrays by name, or in order. None: made up from the seed.
+        entry: the Relax function to call; needed where a module has several and none is `main`.
+        name: what reports and the baseline call it; needed for a second call in one test.
+        shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names.
+        Fails the test, with one message, for whatever is wrong with the model or its compilation.
+        """
+        name = self._name(name)
+        label = label_of(
+            name, self.item_state.options.target.name, prepack=self.item_state.options.prepack
+        )
+        try:
+            run = self._start(
+                name, model, params=params, inputs=inputs, entry=entry, shapes=shapes, spec=spec
+            )
+        except TvmTuneError as error:
+            finding = f"{label}: {error}"
+            self.item_state.results.append(self._failed_to_open(name, entry, finding))
+            pytest.fail(finding, pytrace=False)
+        self.item_state.runs.append(run)
+        self.item_state.results.append(run.result)
+        run.prepare()
+        return run
+
+    def _name(self, name: str | None) -> str:
+        taken = {run.result.name for run in self.item_state.runs}
+        if name is None:
+            if taken:
+                pytest.fail(
+                    "a second call of tvm_tune in one test needs a name of its own: "
+                    'tvm_tune(..., name="decoder")',
+                    pytrace=False,
+                )
+            return self.item.originalname.removeprefix("test_")
+        if name in taken:
+            pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
+        return name
+
+    def _start(self, name: str, model: Any, **source: Any) -> Run:
+        from pytest_tvmtune.relax.doors import open_model
+        from pytest_tvmtune.runner.case import open_case
+
+        options = self.item_state.options
+        opened = open_model(model, name=name, seed=options.seed, **source)
+        case = open_case(opened, options, self.workshop, name=name, nodeid=self.item.nodeid)
+        identity = self._identity(name, case.result)
+        return Run(case=case, identity=identity, run_options=self.run_options)
+
+    def _failed_to_open(self, name: str, entry: str | None, finding: str) -> CaseResult:
+        options = self.item_state.options
+        return CaseResult(
+            name=name,
+            nodeid=self.item.nodeid,
+            entry=entry or "",
+            target_name=options.target.name,
+            target=options.target.given,
+            prepack=options.prepack,
+            tuning_trials=options.trials,
+            findings=[finding],
+        )
+
+    def _identity(self, name: str, result: CaseResult) -> Identity:
+        own = f"{result.target_name}-prepack" if result.prepack else result.target_name
+        path = self.item.path
+        if not path.is_relative_to(self.item.config.rootpath):
+            raise ModelError(f"{path} is not under the rootdir {self.item.config.rootpath}")
+        cls = self.item.cls
+        return Identity(
+            path=path.relative_to(self.item.config.rootpath).as_posix(),
+            cls="" if cls is None else cls.__qualname__,
+            function=self.item.originalname,
+            params=self.item_state.case_id.removesuffix(own).removesuffix("-"),
+            name=name,
+            entry=result.entry,
+            target_name=result.target_name,
+            prepack=result.prepack,
+        )

@@ -1,0 +1,169 @@
+"""Jobs that run in a child: find a module's tasks, compile it and run it once.
+
+Compiling goes through the stock `static_shape_tuning_pipeline(total_trials=0)`, so that what is
+tested is what users deploy.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.signature import TensorSpec
+from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.relax.prepare import extract, prepare
+from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+PIPELINE = "static_shape_tuning_pipeline"
+
+
+def module_text(mod: IRModule) -> str:
+    """Return the module as JSON, for a child to load."""
+    import tvm
+
+    return str(tvm.ir.save_json(mod))
+
+
+def module_hash(mod: IRModule) -> str:
+    """Return the structural hash of a module, constants included, source positions not."""
+    import tvm_ffi
+
+    return f"{int(tvm_ffi.structural_hash(mod)) & (2**64 - 1):016x}"
+
+
+def plan(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Job: return the tasks (as dicts) of `mod_text` on `target`, prepacked or not."""
+    import tvm
+
+    enter_stage(request["folder"], "preparing the module")
+    mod = tvm.ir.load_json(request["mod_text"])
+    target = tvm.target.Target(request["target"])
+    prepared = prepare(mod, target, prepack=request["prepack"])
+    return [asdict(task) for task, _ in extract(prepared, target)]
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: compile `mod_text`, export it to `library`, run `entry` once.
+
+    request: mod_text, target, prepack, work_dir (the records to apply, and no others), tasks
+    (name -> hash of each task with a record there), entry, library, params and inputs.
+    Returns the manifest's JSON, the hashes whose record was applied, and seconds spent.
+    Raises CompileError when TVM refuses the module.
+    """
+    import tvm
+    from tvm import relax
+
+    folder: Path = request["folder"]
+    target = tvm.target.Target(request["target"])
+    mod = tvm.ir.load_json(request["mod_text"])
+    started = time.perf_counter()
+    enter_stage(folder, "applying the tuning records")
+    _import_intrinsics_if_needed(Path(request["work_dir"]), target)
+    pipeline = relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0,
+        target=target,
+        work_dir=str(request["work_dir"]),
+        cpu_weight_prepack=request["prepack"],
+    )
+    try:
+        lowered = pipeline(mod)
+        applied = sorted(
+            shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
+        )
+        enter_stage(folder, "compiling")
+        executable = tvm.compile(lowered, target)
+        enter_stage(folder, "exporting the library")
+        executable.export_library(str(request["library"]))
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise CompileError(f"TVM can't compile it: {lines[-1]}") from error
+    compile_s = time.perf_counter() - started
+    manifest = Manifest(
+        target=request["target"],
+        tvm=installed_version("apache-tvm"),
+        tvm_ffi=installed_version("apache-tvm-ffi"),
+        entries=_entry_points(lowered),
+    )
+    enter_stage(folder, "running it for the first time")
+    _run_once(request, manifest)
+    return {"manifest": manifest.to_json(), "applied": applied, "compile_s": compile_s}
+
+
+def _run_once(request: dict[str, Any], manifest: Manifest) -> None:
+    import tvm
+
+    from pytest_tvmtune.relax.session import call, open_session
+    from pytest_tvmtune.relax.targets import device_of
+
+    entry = request["entry"]
+    device = device_of(tvm.target.Target(request["target"]))
+    session = open_session(
+        Path(request["library"]),
+        entry,
+        manifest.entries[entry],
+        params=request["params"],
+        inputs=request["inputs"],
+        device=device,
+    )
+    call(session)
+
+
+def _is_scheduled(lowered: IRModule, name: str) -> bool:
+    """Whether the PrimFunc came out of the tuning database: the one reliable hit test."""
+    functions = {str(var.name_hint): function for var, function in lowered.functions_items()}
+    function = functions.get(name)
+    return bool(function and function.attrs and function.attrs.get("tirx.is_scheduled", False))
+
+
+def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
+    from tvm import relax
+
+    functions = {
+        str(var.name_hint): function
+        for var, function in lowered.functions_items()
+        if isinstance(function, relax.Function)
+    }
+    entries = {}
+    for name, function in functions.items():
+        if (
+            name.endswith("_transform_params")
+            and name.removesuffix("_transform_params") in functions
+        ):
+            continue
+        transforms = f"{name}_transform_params" in functions
+        num_input = function.attrs.get("num_input") if function.attrs else None
+        specs = tuple(_runtime_spec(param) for param in function.params)
+        entries[name] = EntryPoint(
+            num_input=len(specs) if num_input is None else int(num_input),
+            params=() if num_input is None else specs[int(num_input) :],
+            transforms=transforms,
+        )
+    return entries
+
+
+def _runtime_spec(param: Any) -> TensorSpec:
+    return TensorSpec(
+        name=str(param.name),
+        shape=tuple(int(dim) for dim in param.ty.shape),
+        dtype=str(param.ty.dtype),
+    )
+
+
+def _import_intrinsics_if_needed(work_dir: Path, target: Any) -> None:
+    """Register tensor intrinsics where a record's trace uses one.
+
+    Without them the whole pipeline raises; importing them always would cost seconds.
+    """
+    records = work_dir / "database_tuning_record.json"
+    if any("Tensorize" in json.dumps(json.loads(line)[1][0]) for line in records.open()):
+        from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+
+        import_intrinsics(str(target.kind.name))

@@ -1,0 +1,171 @@
+"""Child processes: whatever crashes or hangs there is one failed job, never a dead test run.
+
+`run_job` starts `python -m pytest_tvmtune.relax.child FOLDER`; the folder carries a pickled
+request and .npy files in, a pickled result out, and the name of the stage under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import ChildError, TvmTuneError
+
+_STAGE = "stage"
+_PR_SET_PDEATHSIG = 1
+_TAIL_LINES = 6
+
+
+def run_job(
+    function: str,
+    request: Mapping[str, Any],
+    *,
+    scratch: Path,
+    log_path: Path,
+    timeout_s: float,
+    num_threads: int,
+    arrays: Mapping[str, Sequence[Any]] | None = None,
+) -> Any:
+    """Run `module:function(request)` in a fresh process and return its result.
+
+    request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
+    `arrays` as a list of memory-mapped numpy arrays. num_threads: TVM runtime threads of every
+    kernel that runs there.
+    Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
+    function itself raised.
+    """
+    import numpy as np
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+    try:
+        array_files: dict[str, list[str]] = {}
+        for group, values in (arrays or {}).items():
+            array_files[group] = []
+            for index, value in enumerate(values):
+                path = folder / f"{group}-{index}.npy"
+                np.save(path, value, allow_pickle=False)
+                array_files[group].append(str(path))
+        message = {"function": function, "request": dict(request), "arrays": array_files}
+        (folder / "request.pkl").write_bytes(pickle.dumps(message))
+        with log_path.open("ab") as log:
+            code = _run(folder, log, timeout_s, num_threads, log_path)
+        return _result(folder, code, function, log_path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path, log: Any, timeout_s: float, num_threads: int, log_path: Path) -> int:
+    environment = {**os.environ, "TVM_NUM_THREADS": str(num_threads)}
+    # The child starts in an empty folder, so that no file of the user's shadows a module.
+    paths = [str(Path(__file__).parents[2])]
+    paths += [
+        str(Path(p).resolve()) for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p
+    ]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        raise ChildError(
+            f"{_stage(folder)}: no answer within {timeout_s:.0f} s, stopped", log_path=log_path
+        ) from None
+    finally:
+        # Also on Ctrl-C and on a time-out of the test: it takes its own children along.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
+    result = folder / "result.pkl"
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise ChildError(f"{_stage(folder)}: crashed with {name}", log_path=log_path)
+    if not result.is_file():
+        raise ChildError(
+            f"{_stage(folder)}: {function} ended with exit code {code}: {_tail(log_path)}",
+            log_path=log_path,
+        )
+    answer = pickle.loads(result.read_bytes())
+    if "value" in answer:
+        return answer["value"]
+    if "expected" in answer:
+        raise answer["expected"]
+    raise ChildError(f"{_stage(folder)}: {answer['unexpected']}", log_path=log_path)
+
+
+def _stage(folder: Path) -> str:
+    try:
+        return (folder / _STAGE).read_text()
+    except OSError:
+        return "start of the process"
+
+
+def _tail(log_path: Path) -> str:
+    lines = log_path.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-_TAIL_LINES:])
+
+
+def enter_stage(folder: Path, name: str) -> None:
+    """Note, inside the child, what it does next: a crash is then named by it."""
+    (folder / _STAGE).write_text(name)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _main(folder: Path) -> None:
+    die_with_parent()
+    import numpy as np
+
+    message = pickle.loads((folder / "request.pkl").read_bytes())
+    module, _, name = message["function"].partition(":")
+    request = dict(message["request"])
+    request["folder"] = folder
+    for group, files in message["arrays"].items():
+        request[group] = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+    answer: dict[str, Any]
+    try:
+        answer = {"value": getattr(importlib.import_module(module), name)(request)}
+    except TvmTuneError as error:
+        traceback.print_exc()
+        answer = {"expected": error}
+    except Exception as error:  # noqa: BLE001  everything else is reported with the log
+        traceback.print_exc()
+        lines = str(error).strip().splitlines() or [""]
+        answer = {"unexpected": f"{type(error).__name__}: {lines[-1]}"}
+    beside = folder / "result.tmp"
+    beside.write_bytes(pickle.dumps(answer))
+    beside.replace(folder / "result.pkl")
+    sys.stdout.flush()
+    # TVM's thread pool can hang or crash in static destructors; the answer is on disk.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

@@ -1,0 +1,166 @@
+"""A Model: what every front door makes of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+Params = Mapping[str, object] | Sequence[object] | None
+# Made-up weights stay small, so that deep models don't overflow.
+_PARAM_SCALE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """An IRModule with one entry function, its parameters and example inputs.
+
+    params: every parameter of the entry after its runtime inputs, original order and shapes.
+    """
+
+    mod: IRModule
+    name: str
+    signature: Signature
+    params: tuple[Array, ...]
+    inputs: tuple[Array, ...]
+
+
+def make_model(
+    mod: IRModule,
+    *,
+    name: str,
+    entry: str | None,
+    params: Params,
+    inputs: Mapping[str, object] | Sequence[object] | None,
+    seed: int,
+) -> Model:
+    """Check a module and everything given with it, make up what wasn't given.
+
+    Raises ModelError for a module that isn't well formed, an unknown entry, dynamic shapes, and
+    for parameters and inputs that don't fit.
+    """
+    _check_well_formed(mod)
+    entry = _pick_entry(mod, entry)
+    given_params = None if params is None else _plain_params(params, entry)
+    signature = _signature(mod, entry, given_params)
+    rng = np.random.default_rng(seed)
+    if given_params is None:
+        bound = [made_up(spec, rng, scale=_PARAM_SCALE) for spec in signature.params]
+    else:
+        bound = bind_arrays(signature.params, given_params, "parameter")
+    if inputs is None:
+        chosen = [made_up(spec, rng) for spec in signature.inputs]
+    else:
+        chosen = bind_arrays(signature.inputs, inputs, "input")
+    return Model(mod=mod, name=name, signature=signature, params=tuple(bound), inputs=tuple(chosen))
+
+
+def entry_names(mod: IRModule) -> list[str]:
+    """Return the names of the Relax functions that can be called from outside, sorted."""
+    from tvm import relax
+
+    return sorted(
+        str(var.name_hint)
+        for var, function in mod.functions_items()
+        if isinstance(function, relax.Function)
+        and function.attrs
+        and "global_symbol" in function.attrs
+    )
+
+
+def _check_well_formed(mod: IRModule) -> None:
+    from tvm import relax
+
+    try:
+        relax.analysis.well_formed(mod)
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"the module is not well formed: {lines[0]}; see tvm.relax.analysis.well_formed(mod)"
+        ) from None
+
+
+def _pick_entry(mod: IRModule, entry: str | None) -> str:
+    names = entry_names(mod)
+    if entry is not None:
+        if entry not in names:
+            raise ModelError(f"no entry {entry!r}; the module has {', '.join(names) or 'none'}")
+        return entry
+    if len(names) == 1:
+        return names[0]
+    if "main" in names:
+        return "main"
+    if not names:
+        raise ModelError("the module has no Relax function with a global_symbol to call")
+    raise ModelError(f"the module has several entries, say which: entry={names[0]!r} ({names})")
+
+
+def _signature(mod: IRModule, entry: str, params: Params) -> Signature:
+    function = mod[entry]
+    specs = [_tensor_spec(entry, param) for param in function.params]
+    num_input = function.attrs.get("num_input") if function.attrs else None
+    if num_input is None:
+        # Without the attribute nothing says where parameters begin, except how many were given.
+        first_param = len(specs) - len(params) if params else len(specs)
+        if first_param < 0:
+            raise ModelError(
+                f"surplus parameter: {len(params or ())} given, "
+                f"{entry} takes {len(specs)} argument(s) in all"
+            )
+    else:
+        first_param = int(num_input)
+    return Signature(
+        entry=entry,
+        inputs=tuple(specs[:first_param]),
+        params=tuple(specs[first_param:]),
+        lifts_params=num_input is not None,
+    )
+
+
+def _tensor_spec(entry: str, param: Any) -> TensorSpec:
+    from tvm import relax
+
+    name = str(param.name)
+    if not isinstance(param.ty, relax.TensorType):
+        raise ModelError(
+            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry"
+        )
+    return spec_of_type(name, param.ty, entry)
+
+
+def spec_of_type(name: str, ty: Any, entry: str) -> TensorSpec:
+    """Return the TensorSpec of a Relax tensor type.
+
+    Raises ModelError when its shape isn't static.
+    """
+    dims = list(ty.shape) if ty.shape is not None else None
+    if dims is None or any(not hasattr(dim, "value") and not isinstance(dim, int) for dim in dims):
+        raise ModelError(
+            f"{entry}: {name!r} is {ty}; static_shape_tuning_pipeline needs static shapes, "
+            "bind the symbolic ones (relax.transform.BindSymbolicVars)"
+        )
+    return TensorSpec(name=name, shape=tuple(int(dim) for dim in dims), dtype=str(ty.dtype))
+
+
+def _plain_params(params: Any, entry: str) -> Mapping[str, object] | Sequence[object]:
+    """Unwrap the forms TVM itself uses: [(name, tensor)], {entry: [tensor]}."""
+    if isinstance(params, Mapping):
+        if entry in params and isinstance(params[entry], (list, tuple)):
+            return list(params[entry])
+        return dict(params)
+    if not isinstance(params, Iterable) or isinstance(params, (str, bytes)):
+        raise ModelError(f"params is a {type(params).__name__}, give a list or a dict of arrays")
+    values = list(params)
+    if values and all(
+        isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in values
+    ):
+        return dict(values)
+    return values

@@ -1,0 +1,173 @@
+"""A Session: a loaded artifact with its parameters transformed, ready to call and to time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.store.artifacts import EntryPoint
+
+if TYPE_CHECKING:
+    from tvm.runtime import Device, Tensor
+    from tvm.runtime.vm import VirtualMachine
+
+_SAVED = "pytest_tvmtune_timed"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Session:
+    """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
+
+    params: transformed where the artifact is prepacked. transform_s and transform_extra_bytes:
+    what the transform cost, None without one; never part of a timed call.
+    """
+
+    vm: VirtualMachine
+    entry: str
+    device: Device
+    inputs: tuple[Tensor, ...]
+    params: tuple[Tensor, ...]
+    transform_s: float | None
+    transform_extra_bytes: int | None
+
+
+def open_session(
+    library: Path,
+    entry: str,
+    point: EntryPoint,
+    *,
+    params: Sequence[Array],
+    inputs: Sequence[Array],
+    device: Device,
+) -> Session:
+    """Load an artifact and put parameters and inputs on the device.
+
+    params: every parameter after the runtime inputs, original order and shapes.
+    Raises CompileError when the library doesn't take what its model promised.
+    """
+    import tvm
+    from tvm import relax
+
+    vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
+    originals = [tvm.runtime.tensor(np.ascontiguousarray(p), device) for p in params]
+    placed = [tvm.runtime.tensor(np.ascontiguousarray(i), device) for i in inputs]
+    transform_s = extra_bytes = None
+    ready = tuple(originals)
+    if point.transforms:
+        started = time.perf_counter()
+        ready = transform_params(vm, entry, originals)
+        transform_s = time.perf_counter() - started
+        extra_bytes = _extra_bytes(originals, ready)
+    _check_params(entry, point, ready)
+    return Session(
+        vm=vm,
+        entry=entry,
+        device=device,
+        inputs=tuple(placed),
+        params=ready,
+        transform_s=transform_s,
+        transform_extra_bytes=extra_bytes,
+    )
+
+
+def transform_params(
+    vm: VirtualMachine, entry: str, params: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run `<entry>_transform_params` once, before anything is timed.
+
+    params: every parameter of `entry` after its runtime inputs, original order and shapes; none
+    where the parameters are bound as constants.
+    Returns what `entry` takes after its runtime inputs, on the VM's device. Parameters that pass
+    through alias the originals.
+    Source: relax.transform.LiftTransformParams.
+    """
+    return tuple(vm[f"{entry}_transform_params"](list(params)))
+
+
+def call(session: Session) -> Any:
+    """Run the entry once; return its outputs as numpy arrays, in tuples where it has several."""
+    return _to_numpy(session.vm[session.entry](*session.inputs, *session.params))
+
+
+def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: float) -> list[float]:
+    """Return up to `samples` seconds per call, each averaged over at least `min_sample_s`.
+
+    Python is out of the timed loop (`time_evaluator`, which adds one untimed call a sample).
+    At least one sample is taken, whatever the budget.
+    """
+    timer = make_timer(session)
+    one_call_s = timer(1)
+    number = calls_per_sample(one_call_s, min_sample_s)
+    deadline = time.perf_counter() + budget_s
+    taken = [timer(number)]
+    while len(taken) < samples and time.perf_counter() < deadline:
+        taken.append(timer(number))
+    return taken
+
+
+def calls_per_sample(one_call_s: float, min_sample_s: float) -> int:
+    """Return how many calls make a sample of at least `min_sample_s`."""
+    return max(1, math.ceil(min_sample_s / max(one_call_s, 1e-7)))
+
+
+def make_timer(session: Session) -> Any:
+    """Return f(number) -> mean seconds of one call over `number` calls."""
+    vm = session.vm
+    vm.save_function(session.entry, _SAVED, *session.inputs, *session.params, include_return=False)
+
+    def timer(number: int) -> float:
+        evaluator = vm.module.time_evaluator(_SAVED, session.device, number=number, repeat=1)
+        return float(evaluator().results[0])
+
+    return timer
+
+
+def claim_threads(num_threads: int) -> None:
+    """Set the runtime threads of this process; without effect once a kernel has run in it."""
+    os.environ["TVM_NUM_THREADS"] = str(num_threads)
+
+
+def num_threads_used() -> int:
+    """Return how many threads TVM's runtime really uses in this process."""
+    import tvm
+
+    return int(tvm.get_global_func("runtime.NumThreads")())
+
+
+def _check_params(entry: str, point: EntryPoint, ready: Sequence[Any]) -> None:
+    got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in ready]
+    want = [(spec.shape, spec.dtype) for spec in point.params]
+    if got != want:
+        what = f"{entry}_transform_params returns" if point.transforms else "there are"
+        raise CompileError(
+            f"{what} {len(got)} parameter(s) {got}, the compiled {entry} takes {want}"
+        )
+
+
+def _extra_bytes(originals: Sequence[Any], ready: Sequence[Any]) -> int:
+    """Return the bytes of the transformed parameters that are not the originals themselves."""
+    aliases = {(_address(p), tuple(p.shape)) for p in originals}
+    return sum(
+        math.prod(int(d) for d in p.shape) * np.dtype(str(p.dtype)).itemsize
+        for p in ready
+        if (_address(p), tuple(p.shape)) not in aliases
+    )
+
+
+def _address(tensor: Any) -> int:
+    return int(np.from_dlpack(tensor).ctypes.data)
+
+
+def _to_numpy(value: Any) -> Any:
+    if hasattr(value, "numpy"):
+        return np.array(value.numpy(), copy=True)
+    return tuple(_to_numpy(item) for item in value)

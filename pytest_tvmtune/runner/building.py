@@ -1,0 +1,173 @@
+"""Stages: compile with the stored records, load, run; from the store wherever it can."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import CompileError, StoreError
+from pytest_tvmtune.core.results import Task, TaskResult
+from pytest_tvmtune.relax.build import module_text
+from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
+from pytest_tvmtune.runner.tuning import (
+    best_records,
+    plan,
+    stored_workloads,
+    take_in_work_dir,
+    tune_missing,
+)
+from pytest_tvmtune.store import artifacts, builds
+from pytest_tvmtune.store.records import Record, Workload, append_to_work_dir, write_work_dir
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.session import Session
+
+BUILD_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Built:
+    """A compiled case: its artifact, and the workloads whose records are in it."""
+
+    artifact: artifacts.Artifact
+    build: builds.Build
+
+
+def tune_and_build(case: Case) -> Built:
+    """Tune what is missing, compile what is new, and note both in the case's result."""
+    tasks = plan(case, prepack=case.options.prepack)
+    key = tuning_key(case)
+    take_in_work_dir(case, tasks, key)
+    left_out = tune_missing(case, tasks, key)
+    workloads = stored_workloads(case, tasks, key)
+    built = build(case, prepack=case.options.prepack, records=best_records(workloads))
+    result = case.result
+    result.tasks = [_task_result(task, workloads.get(task.shash), built) for task in tasks]
+    result.tasks_left_out = left_out
+    result.artifact = built.artifact.sha256
+    result.library_bytes = built.artifact.library.stat().st_size
+    if case.options.work_dir is not None:
+        append_to_work_dir(case.options.work_dir, list(workloads.values()))
+    return built
+
+
+def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Record]]) -> Built:
+    """Return the model compiled with these records and no others, by workload hash.
+
+    Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes.
+    """
+    parts = {
+        **module_parts(case, prepack=prepack),
+        "records": sorted((shash, record.digest) for shash, (_, record) in records.items()),
+    }
+    key = builds.key_of(parts)
+    known = builds.read_build(case.store, key)
+    if known is not None:
+        try:
+            return Built(artifact=artifacts.find(case.store, known.library), build=known)
+        except StoreError:
+            pass  # its artifact was removed or damaged: made anew below
+    names = {task.name: task.shash for task in plan(case, prepack=prepack)}
+    folder = case.store.scratch / f"build-{key[:16]}-{time.monotonic_ns()}"
+    try:
+        write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
+        made = run_job(
+            "pytest_tvmtune.relax.build:build",
+            {
+                "mod_text": module_text(case.model.mod),
+                "target": case.target_json,
+                "prepack": prepack,
+                "work_dir": str(folder),
+                "tasks": {name: shash for name, shash in names.items() if shash in records},
+                "entry": case.model.signature.entry,
+                "library": str(folder / artifacts.LIBRARY),
+            },
+            arrays={"params": case.model.params, "inputs": case.model.inputs},
+            scratch=case.store.scratch,
+            log_path=case.log_path("build"),
+            timeout_s=BUILD_TIMEOUT_S,
+            num_threads=case.num_threads,
+        )
+        not_applied = [
+            name
+            for name, shash in names.items()
+            if shash in records and shash not in made["applied"]
+        ]
+        if not_applied:
+            raise CompileError(
+                f"{case.label}: the pipeline didn't apply the records of {', '.join(not_applied)}; "
+                f"log: {case.log_path('build')}"
+            )
+        artifact = artifacts.publish(
+            case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = builds.Build(
+        library=artifact.sha256, applied=tuple(made["applied"]), compile_s=made["compile_s"]
+    )
+    builds.write_build(case.store, key, done)
+    case.result.compiled_now = True
+    case.result.compile_s += done.compile_s
+    return Built(artifact=artifact, build=done)
+
+
+def load(case: Case, built: Built) -> Session:
+    """Load an artifact that has run once already, in this process, and transform parameters."""
+    from pytest_tvmtune.relax.session import claim_threads, open_session
+    from pytest_tvmtune.relax.targets import device_of
+
+    claim_threads(case.num_threads)
+    entry = case.model.signature.entry
+    return open_session(
+        built.artifact.library,
+        entry,
+        built.artifact.manifest.entries[entry],
+        params=case.model.params,
+        inputs=case.model.inputs,
+        device=device_of(case.target),
+    )
+
+
+def reference_outputs(case: Case) -> Any:
+    """Return the outputs of the untuned, unpacked build: what TVM computes by itself."""
+    return _outputs(case, build(case, prepack=False, records={}))
+
+
+def counterpart_outputs(case: Case) -> Any:
+    """Return the outputs with prepack the other way round, on what is in the store.
+
+    Plain and prepacked modules have different workloads; nothing is tuned for this.
+    """
+    prepack = not case.options.prepack
+    workloads = stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
+    return _outputs(case, build(case, prepack=prepack, records=best_records(workloads)))
+
+
+def _outputs(case: Case, built: Built) -> Any:
+    from pytest_tvmtune.relax.session import call
+
+    return call(load(case, built))
+
+
+def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
+    served = workload.served if workload else ()
+    spent, valid = sum(s.spent for s in served), sum(s.valid for s in served)
+    cpu = fingerprint().cpu
+    best = workload.best(cpu) if workload else None
+    tuned = task.shash in built.build.applied
+    return TaskResult(
+        name=task.name,
+        shash=task.shash,
+        weight=task.weight,
+        state="tuned" if tuned else "failed" if spent else "untuned",
+        trials=spent,
+        valid_trials=valid,
+        best_s=best.mean_s if best else None,
+        measured_on_other_cpu=bool(best and best.cpu != cpu),
+        reason=next((s.reason for s in reversed(served) if s.reason), "") if not tuned else "",
+    )

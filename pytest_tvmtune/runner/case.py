@@ -1,0 +1,103 @@
+"""A case: one model on one target, with everything its stages need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.relax.build import PIPELINE, module_hash
+from pytest_tvmtune.store.layout import Store, slug
+from pytest_tvmtune.store.records import target_key
+
+if TYPE_CHECKING:
+    from tvm.target import Target
+
+    from pytest_tvmtune.relax.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What all cases of one run share. refreshed: workloads that `refresh` tuned already."""
+
+    store: Store
+    refreshed: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """One model on one target, on its way through the stages; `result` is filled in."""
+
+    model: Model
+    options: CaseOptions
+    target: Target
+    target_json: str
+    num_threads: int
+    workshop: Workshop
+    result: CaseResult
+
+    @property
+    def store(self) -> Store:
+        """The store of this run."""
+        return self.workshop.store
+
+    @property
+    def label(self) -> str:
+        """The name in messages: `mlp[llvm-prepack]`."""
+        return label_of(self.result.name, self.result.target_name, prepack=self.result.prepack)
+
+    def log_path(self, stage: str) -> Path:
+        """Where children of this stage print to."""
+        return self.store.logs / f"{slug(self.label)}-{stage}.log"
+
+
+def label_of(name: str, target_name: str, *, prepack: bool) -> str:
+    """Return the name of a case in messages and tables."""
+    return f"{name}[{target_name}{'-prepack' if prepack else ''}]"
+
+
+def open_case(
+    model: Model, options: CaseOptions, workshop: Workshop, *, name: str, nodeid: str
+) -> Case:
+    """Return a case that has not begun. Raises OptionError for a target TVM doesn't know."""
+    from pytest_tvmtune.relax.targets import canonical, num_cores, resolve_target
+
+    target = resolve_target(options.target)
+    target_json = canonical(target)
+    return Case(
+        model=model,
+        options=options,
+        target=target,
+        target_json=target_json,
+        num_threads=options.num_threads or num_cores(target),
+        workshop=workshop,
+        result=CaseResult(
+            name=name,
+            nodeid=nodeid,
+            entry=model.signature.entry,
+            target_name=options.target.name,
+            target=target_json,
+            prepack=options.prepack,
+            tuning_trials=options.trials,
+        ),
+    )
+
+
+def module_parts(case: Case, *, prepack: bool) -> dict[str, Any]:
+    """Return what a prepared or compiled module depends on, records aside."""
+    return {
+        "module": module_hash(case.model.mod),
+        "target": tuning_key(case),
+        "prepack": prepack,
+        "tvm": installed_version("apache-tvm"),
+        "tvm_ffi": installed_version("apache-tvm-ffi"),
+        "pipeline": PIPELINE,
+    }
+
+
+def tuning_key(case: Case) -> str:
+    """Return the store's folder for this case's target: canonical, without num-cores."""
+    return target_key(case.target_json, installed_version("apache-tvm"))

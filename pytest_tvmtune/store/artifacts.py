@@ -1,0 +1,113 @@
+"""Artifacts: the compiled library and its manifest, in a folder named by the library's SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.signature import TensorSpec
+from pytest_tvmtune.store.atomic import write_json
+from pytest_tvmtune.store.layout import Store
+
+LIBRARY = "model.so"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryPoint:
+    """A compiled entry function as it must be called.
+
+    params: what it takes after its `num_input` runtime inputs; with `transforms`, those come
+    from `<entry>_transform_params`, which takes one sequence of all original parameters.
+    """
+
+    num_input: int
+    params: tuple[TensorSpec, ...]
+    transforms: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is known of a library without loading it."""
+
+    target: str
+    tvm: str
+    tvm_ffi: str
+    entries: dict[str, EntryPoint]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> Manifest:
+        """Return the manifest written by `to_json`. Raises KeyError, TypeError."""
+        entries = {
+            name: EntryPoint(
+                num_input=entry["num_input"],
+                transforms=entry["transforms"],
+                params=tuple(
+                    TensorSpec(name=p["name"], shape=tuple(p["shape"]), dtype=p["dtype"])
+                    for p in entry["params"]
+                ),
+            )
+            for name, entry in loaded["entries"].items()
+        }
+        return Manifest(**{**loaded, "entries": entries})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A library in the store."""
+
+    sha256: str
+    library: Path
+    manifest: Manifest
+
+
+def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
+    """Move a freshly exported library into the store; the same bytes are kept once."""
+    digest = sha256_of(library)
+    folder = store.artifacts / digest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside its place first: the scratch folder may be on another file system.
+        beside = folder / f".{library.parent.name}.so"
+        shutil.copy2(library, beside)
+        beside.replace(folder / LIBRARY)
+    except OSError as error:
+        raise StoreError(f"can't write {folder}: {error.strerror or error}") from error
+    write_json(folder / MANIFEST, manifest.to_json())
+    return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
+
+
+def find(store: Store, digest: str) -> Artifact:
+    """Return the artifact `digest` after checking its bytes.
+
+    Raises StoreError, with a one-line reason, when it is missing or damaged.
+    """
+    folder = store.artifacts / digest
+    library = folder / LIBRARY
+    if not library.is_file():
+        raise StoreError(f"artifact {digest[:12]} is missing")
+    if sha256_of(library) != digest:
+        raise StoreError(f"artifact {digest[:12]} is damaged (its bytes have another SHA-256)")
+    try:
+        manifest = Manifest.from_json(json.loads((folder / MANIFEST).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"artifact {digest[:12]}: its manifest is damaged ({error})") from error
+    return Artifact(sha256=digest, library=library, manifest=manifest)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
