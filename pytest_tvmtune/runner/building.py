@@ -42,12 +42,12 @@ def tune_and_build(case: Case) -> Built:
     tasks = plan(case, prepack=case.options.prepack)
     key = tuning_key(case)
     take_in_work_dir(case, tasks, key)
-    left_out = tune_missing(case, tasks, key)
+    tune_missing(case, tasks, key)
     workloads = stored_workloads(case, tasks, key)
     built = build(case, prepack=case.options.prepack, records=best_records(workloads))
     result = case.result
     result.tasks = [_task_result(task, workloads.get(task.shash), built) for task in tasks]
-    result.tasks_left_out = left_out
+    result.tasks_left_out = [task.name for task in tasks if _was_left_out(workloads, task)]
     result.artifact = built.artifact.sha256
     result.library_bytes = built.artifact.library.stat().st_size
     if case.options.work_dir is not None:
@@ -62,6 +62,8 @@ def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Recor
     """
     parts = {
         **module_parts(case, prepack=prepack),
+        # The first run, in the child, is this entry's: another entry has to run there first too.
+        "entry": case.model.signature.entry,
         "records": sorted((shash, record.digest) for shash, (_, record) in records.items()),
     }
     key = builds.key_of(parts)
@@ -171,3 +173,9 @@ def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskRes
         measured_on_other_cpu=bool(best and best.cpu != cpu),
         reason=next((s.reason for s in reversed(served) if s.reason), "") if not tuned else "",
     )
+
+
+def _was_left_out(workloads: dict[str, Workload], task: Task) -> bool:
+    """Whether requests were served without a trial for this task: too few for every task."""
+    served = workloads[task.shash].served if task.shash in workloads else ()
+    return bool(served) and not any(one.spent or one.reason for one in served)

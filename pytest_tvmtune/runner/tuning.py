@@ -60,17 +60,17 @@ def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
             add_to_workload(case.store, key, replace(workload, name=names[workload.shash]))
 
 
-def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> list[str]:
-    """Tune what no earlier request served; return the names of tasks that got no trial."""
+def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
+    """Tune what no earlier request served; the tuner puts records and ledger into the store."""
     if case.options.tuning == "never" or case.options.trials == 0 or not tasks:
-        return []
+        return
     if not _missing(case, tasks, key):
-        return []
+        return
     with cores_lock():
         # Another process may have tuned them meanwhile.
         missing = _missing(case, tasks, key)
         if not missing:
-            return []
+            return
         started = time.perf_counter()
         done = run_job(
             "pytest_tvmtune.relax.tuner.search:tune",
@@ -97,7 +97,6 @@ def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> list[str]:
     result.tuned_now = True
     result.tuning_s += time.perf_counter() - started
     result.trials_spent += sum(one["spent"] for one in done["tasks"].values())
-    return [task.name for task in missing if task.shash in done["left_out"]]
 
 
 def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:

