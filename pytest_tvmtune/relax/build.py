@@ -138,13 +138,9 @@ def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
             and name.removesuffix("_transform_params") in functions
         ):
             continue
-        transforms = f"{name}_transform_params" in functions
-        num_input = function.attrs.get("num_input") if function.attrs else None
-        specs = tuple(_runtime_spec(param) for param in function.params)
         entries[name] = EntryPoint(
-            num_input=len(specs) if num_input is None else int(num_input),
-            params=() if num_input is None else specs[int(num_input) :],
-            transforms=transforms,
+            arguments=tuple(_runtime_spec(param) for param in function.params),
+            transforms=f"{name}_transform_params" in functions,
         )
     return entries
 

@@ -58,8 +58,8 @@ def open_session(
     from tvm import relax
 
     vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
-    originals = [tvm.runtime.tensor(np.ascontiguousarray(p), device) for p in params]
-    placed = [tvm.runtime.tensor(np.ascontiguousarray(i), device) for i in inputs]
+    originals = [tvm.runtime.tensor(_contiguous(p), device) for p in params]
+    placed = [tvm.runtime.tensor(_contiguous(i), device) for i in inputs]
     transform_s = extra_bytes = None
     ready = tuple(originals)
     if point.transforms:
@@ -67,7 +67,7 @@ def open_session(
         ready = transform_params(vm, entry, originals)
         transform_s = time.perf_counter() - started
         extra_bytes = _extra_bytes(originals, ready)
-    _check_params(entry, point, ready)
+    _check_arguments(entry, point, placed, ready)
     return Session(
         vm=vm,
         entry=entry,
@@ -143,14 +143,23 @@ def num_threads_used() -> int:
     return int(tvm.get_global_func("runtime.NumThreads")())
 
 
-def _check_params(entry: str, point: EntryPoint, ready: Sequence[Any]) -> None:
-    got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in ready]
-    want = [(spec.shape, spec.dtype) for spec in point.params]
+def _check_arguments(
+    entry: str, point: EntryPoint, inputs: Sequence[Any], params: Sequence[Any]
+) -> None:
+    got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in (*inputs, *params)]
+    want = [(spec.shape, spec.dtype) for spec in point.arguments]
     if got != want:
+        start = len(inputs)
         what = f"{entry}_transform_params returns" if point.transforms else "there are"
         raise CompileError(
-            f"{what} {len(got)} parameter(s) {got}, the compiled {entry} takes {want}"
+            f"{what} {len(params)} parameter(s) {got[start:]} after the inputs {got[:start]}, "
+            f"the compiled {entry} takes {want}"
         )
+
+
+def _contiguous(array: Array) -> Array:
+    # Not np.ascontiguousarray: that gives a tensor of rank 0 a dimension.
+    return np.asarray(array, order="C")
 
 
 def _extra_bytes(originals: Sequence[Any], ready: Sequence[Any]) -> int:

@@ -22,12 +22,11 @@ MANIFEST = "manifest.json"
 class EntryPoint:
     """A compiled entry function as it must be called.
 
-    params: what it takes after its `num_input` runtime inputs; with `transforms`, those come
-    from `<entry>_transform_params`, which takes one sequence of all original parameters.
+    arguments: runtime inputs, then parameters; with `transforms` the latter come from
+    `<entry>_transform_params`, which takes one sequence of all original parameters.
     """
 
-    num_input: int
-    params: tuple[TensorSpec, ...]
+    arguments: tuple[TensorSpec, ...]
     transforms: bool
 
 
@@ -49,11 +48,10 @@ class Manifest:
         """Return the manifest written by `to_json`. Raises KeyError, TypeError."""
         entries = {
             name: EntryPoint(
-                num_input=entry["num_input"],
                 transforms=entry["transforms"],
-                params=tuple(
+                arguments=tuple(
                     TensorSpec(name=p["name"], shape=tuple(p["shape"]), dtype=p["dtype"])
-                    for p in entry["params"]
+                    for p in entry["arguments"]
                 ),
             )
             for name, entry in loaded["entries"].items()

@@ -1,0 +1,136 @@
+"""Small modules that show every shape an entry function can have."""
+
+from __future__ import annotations
+
+from tvm.script import ir as I  # noqa: N812
+from tvm.script import relax as R  # noqa: N812
+
+
+@I.ir_module
+class Square:
+    """A square weight: without the parameter transform the ranks and shapes still fit."""
+
+    @R.function
+    def main(x: R.Tensor((2, 8), "float32"), w: R.Tensor((8, 8), "float32")) -> R.Tensor(
+        (2, 8), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            gv = R.matmul(x, wt)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class NotMain:
+    """The entry has another name."""
+
+    @R.function
+    def encode(
+        x: R.Tensor((2, 4), "float32"),
+        w: R.Tensor((6, 4), "float32"),
+        b: R.Tensor((6,), "float32"),
+    ) -> R.Tensor((2, 6), "float32"):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            gv = R.add(R.matmul(x, R.permute_dims(w)), b)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class TwoEntries:
+    """Two entries with parameters of their own."""
+
+    @R.function
+    def encode(x: R.Tensor((2, 4), "float32"), w: R.Tensor((6, 4), "float32")) -> R.Tensor(
+        (2, 6), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            gv = R.matmul(x, R.permute_dims(w))
+            R.output(gv)
+        return gv
+
+    @R.function
+    def decode(y: R.Tensor((2, 6), "float32"), v: R.Tensor((4, 6), "float32")) -> R.Tensor(
+        (2, 4), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            gv = R.matmul(y, R.permute_dims(v))
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class NoNumInput:
+    """Nothing says where parameters begin, so nothing is lifted."""
+
+    @R.function
+    def main(x: R.Tensor((2, 4), "float32"), w: R.Tensor((4, 6), "float32")) -> R.Tensor(
+        (2, 6), "float32"
+    ):
+        with R.dataflow():
+            gv = R.matmul(x, w)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class Nested:
+    """Outputs in a tuple within a tuple."""
+
+    @R.function
+    def main(
+        x: R.Tensor((2, 4), "float32"),
+    ) -> R.Tuple(
+        R.Tensor((2, 4), "float32"),
+        R.Tuple(R.Tensor((2, 4), "float32"), R.Tensor((4, 2), "float32")),
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            a = R.nn.relu(x)
+            b = R.exp(x)
+            c = R.permute_dims(x)
+            gv = (a, (b, c))
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class Types:
+    """Integer, bool and double tensors, and a tensor of rank 0."""
+
+    @R.function
+    def main(
+        i: R.Tensor((3,), "int32"),
+        m: R.Tensor((3,), "bool"),
+        d: R.Tensor((3,), "float64"),
+        s: R.Tensor((), "int64"),
+    ) -> R.Tuple(
+        R.Tensor((3,), "int32"),
+        R.Tensor((3,), "bool"),
+        R.Tensor((3,), "float64"),
+        R.Tensor((), "int64"),
+    ):
+        R.func_attr({"num_input": 4})
+        with R.dataflow():
+            a = R.add(i, i)
+            b = R.logical_not(m)
+            c = R.multiply(d, d)
+            e = R.add(s, s)
+            gv = (a, b, c, e)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class NoTasks:
+    """Nothing to tune: the input comes back."""
+
+    @R.function
+    def main(x: R.Tensor((2, 4), "float32")) -> R.Tensor((2, 4), "float32"):
+        R.func_attr({"num_input": 1})
+        return x
