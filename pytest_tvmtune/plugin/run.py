@@ -239,4 +239,5 @@ class Run:
         __tracebackhide__ = True
         if findings:
             self.result.findings += findings
-            pytest.fail("\n".join(findings), pytrace=False)
+            # from None: the report needs no chain of exceptions, the finding says it all.
+            raise pytest.fail.Exception("\n".join(findings), pytrace=False) from None

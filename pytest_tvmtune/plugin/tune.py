@@ -60,7 +60,7 @@ class TvmTune:
         except TvmTuneError as error:
             finding = f"{label}: {error}"
             self.item_state.results.append(self._failed_to_open(name, entry, finding))
-            pytest.fail(finding, pytrace=False)
+            raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
         run.prepare()

@@ -117,9 +117,12 @@ def _run_once(request: dict[str, Any], manifest: Manifest) -> None:
 
 
 def _is_scheduled(lowered: IRModule, name: str) -> bool:
-    """Whether the PrimFunc came out of the tuning database: the one reliable hit test."""
+    """Whether the PrimFunc came out of the tuning database: the one reliable hit test.
+
+    SplitLayoutRewritePreproc splits a prepacked function and renames what computes.
+    """
     functions = {str(var.name_hint): function for var, function in lowered.functions_items()}
-    function = functions.get(name)
+    function = functions.get(name) or functions.get(f"{name}_prepacked")
     return bool(function and function.attrs and function.attrs.get("tirx.is_scheduled", False))
 
 

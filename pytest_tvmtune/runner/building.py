@@ -101,7 +101,7 @@ def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Recor
         ]
         if not_applied:
             raise CompileError(
-                f"{case.label}: the pipeline didn't apply the records of {', '.join(not_applied)}; "
+                f"the pipeline didn't apply the records of {', '.join(not_applied)}; "
                 f"log: {case.log_path('build')}"
             )
         artifact = artifacts.publish(

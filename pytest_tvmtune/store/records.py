@@ -196,7 +196,7 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
     rows, problems = _work_dir_rows(work_dir)
     found: dict[int, list[Record]] = {}
     for row in rows["tuning_record"]:
-        if row is not None and isinstance(row[0], int) and _is_valid_data(row[1]):
+        if row is not None and isinstance(row[0], int) and is_valid_record(row[1]):
             found.setdefault(row[0], []).append(
                 Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
             )
@@ -259,7 +259,7 @@ def _parse(shash: str, content: bytes) -> tuple[Workload | None, str]:
             kind = row.pop("kind")
             if kind == "workload":
                 name, ir = row["name"], row["ir"]
-            elif kind == "record" and _is_valid_data(row["data"]):
+            elif kind == "record" and is_valid_record(row["data"]):
                 records.append(Record(**row))
             elif kind == "served":
                 served.append(Served(**row))
@@ -284,8 +284,8 @@ def _load(line: bytes) -> Any:
         return None
 
 
-def _is_valid_data(data: Any) -> bool:
-    """Whether `data` is a record of a candidate that ran: [trace, run_secs, target, args_info]."""
+def is_valid_record(data: Any) -> bool:
+    """Tell whether this is a candidate that ran: [trace, run_secs, target, args_info]."""
     return (
         isinstance(data, list)
         and len(data) == 4

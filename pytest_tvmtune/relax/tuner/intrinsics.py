@@ -1,0 +1,61 @@
+"""A fast import of TVM's tensor intrinsics.
+
+`tvm.s_tir.tensor_intrin` parses the TVMScript of every target's intrinsics and calls
+`inspect.stack()` for each, which reads source files over and over: 14 to 31 s. Without source
+context in the frames, and without the intrinsics of other targets, it takes under 2 s.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+_PACKAGE = "tvm.s_tir.tensor_intrin"
+_CPU_KINDS = frozenset({"llvm", "c"})
+_NOT_FOR_CPU = ("cuda", "rocm", "hexagon", "riscv_cpu", "metal")
+
+
+def import_intrinsics(kind: str) -> None:
+    """Register the tensor intrinsics that targets of this kind can use; once a process.
+
+    For CPU kinds those of other devices are left out; a later import of theirs still works.
+    """
+    if _PACKAGE in sys.modules:
+        return
+    import tvm  # noqa: F401  outside the patched part: it needs none of it
+
+    left_out = [f"{_PACKAGE}.{name}" for name in _NOT_FOR_CPU] if kind in _CPU_KINDS else []
+    with _stubbed(left_out), _frames_without_source():
+        package = importlib.import_module(_PACKAGE)
+    for name in left_out:
+        vars(package).pop(name.rpartition(".")[2], None)
+
+
+@contextmanager
+def _stubbed(names: list[str]) -> Iterator[None]:
+    stubs = {name: ModuleType(name) for name in names if name not in sys.modules}
+    sys.modules.update(stubs)
+    try:
+        yield
+    finally:
+        for name, stub in stubs.items():
+            if sys.modules.get(name) is stub:
+                del sys.modules[name]
+
+
+@contextmanager
+def _frames_without_source() -> Iterator[None]:
+    original = inspect.stack
+
+    def stack(context: int = 1) -> list[inspect.FrameInfo]:  # noqa: ARG001  inspect's signature
+        return inspect.getouterframes(sys._getframe(1), 0)  # noqa: SLF001
+
+    inspect.stack = stack
+    try:
+        yield
+    finally:
+        inspect.stack = original

@@ -1,0 +1,17 @@
+"""What the builder's forkserver loads once, so that a candidate's process imports nothing.
+
+Named in `set_forkserver_preload`; the target's kind comes through the environment.
+"""
+
+import os
+
+from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+
+KIND_VARIABLE = "PYTEST_TVMTUNE_KIND"
+
+# Only the forkserver has it set: elsewhere importing this module must cost nothing.
+if kind := os.environ.get(KIND_VARIABLE):
+    import_intrinsics(kind)
+    import tvm.driver
+    import tvm.s_tir.transform
+    import tvm.support.cc  # noqa: F401
