@@ -6,6 +6,7 @@ request and .npy files in, a pickled result out, and the name of the stage under
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -163,7 +164,9 @@ def _main(folder: Path) -> None:
     beside.write_bytes(pickle.dumps(answer))
     beside.replace(folder / "result.pkl")
     sys.stdout.flush()
-    # TVM's thread pool can hang or crash in static destructors; the answer is on disk.
+    # multiprocessing removes its temporary folder here. Then out at once: TVM's thread pool can
+    # hang or crash in static destructors, and the answer is on disk.
+    atexit._run_exitfuncs()  # noqa: SLF001
     os._exit(0)
 
 

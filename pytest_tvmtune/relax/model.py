@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +41,11 @@ def make_model(
     params: Params,
     inputs: Mapping[str, object] | Sequence[object] | None,
     seed: int,
+    input_names: Sequence[str] | None = None,
 ) -> Model:
     """Check a module and everything given with it, make up what wasn't given.
 
+    input_names: the source's own names of the runtime inputs, where an importer renamed them.
     Raises ModelError for a module that isn't well formed, an unknown entry, dynamic shapes, and
     for parameters and inputs that don't fit.
     """
@@ -51,6 +53,11 @@ def make_model(
     entry = _pick_entry(mod, entry)
     given_params = None if params is None else _plain_params(params, entry)
     signature = _signature(mod, entry, given_params)
+    if input_names is not None:
+        named = zip(signature.inputs, input_names, strict=True)
+        signature = replace(
+            signature, inputs=tuple(replace(spec, name=name) for spec, name in named)
+        )
     rng = np.random.default_rng(seed)
     if given_params is None:
         bound = [made_up(spec, rng, scale=_PARAM_SCALE) for spec in signature.params]

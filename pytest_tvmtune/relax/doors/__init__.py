@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
@@ -41,15 +40,14 @@ def open_model(
         raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
     if spec is not None and not isinstance(source, nn.Module):
         raise ModelError("spec=... is for a relax.frontend.nn.Module")
+    input_names: tuple[str, ...] | None = None
     if is_onnx:
         from pytest_tvmtune.relax.doors.onnx import load_onnx
 
         if params is not None:
             raise ModelError("params=...: an ONNX model brings its own parameters")
-        model_file = Path(source) if isinstance(source, str) else source
-        mod, file_params = load_onnx(model_file, shapes)
-        # from_onnx's own names for parameters differ from the graph's, so they go by position.
-        params = file_params["main"]
+        imported = load_onnx(source, shapes)
+        mod, params, input_names = imported.mod, imported.params, imported.input_names
     elif isinstance(source, nn.Module):
         from pytest_tvmtune.relax.doors.nn_module import export_nn_module
 
@@ -59,7 +57,15 @@ def open_model(
         mod = source
     else:
         raise ModelError(f"can't open a {type(source).__name__} as a model; accepted: {_ACCEPTED}")
-    return make_model(mod, name=name, entry=entry, params=params, inputs=inputs, seed=seed)
+    return make_model(
+        mod,
+        name=name,
+        entry=entry,
+        params=params,
+        inputs=inputs,
+        input_names=input_names,
+        seed=seed,
+    )
 
 
 def _is_model_proto(source: Any) -> bool:

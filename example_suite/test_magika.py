@@ -1,0 +1,19 @@
+"""Third lesson: an ONNX file is a model too, and onnxruntime its reference.
+
+Magika tells file types from bytes. Its batch is dynamic in the file: `shapes` makes it static,
+by the file's own input name. `trials=0` compiles without tuning.
+"""
+
+import numpy as np
+import pytest
+from onnx_models import model_file, onnxruntime_outputs
+
+
+@pytest.mark.tvm_tune(trials=0, prepack="both")
+def test_magika(tvm_tune):
+    path = model_file("magika", "model.onnx")
+    content = np.frombuffer(__doc__.encode().ljust(2048), dtype="uint8")[:2048]
+    inputs = {"bytes": content.astype("int32").reshape(1, 2048)}
+
+    run = tvm_tune(path, shapes={"bytes": (1, 2048)}, inputs=inputs)
+    run.check(onnxruntime_outputs(path, inputs)[0])

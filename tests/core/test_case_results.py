@@ -1,0 +1,107 @@
+"""Case results: plain values that travel between processes as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+
+from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
+
+TASKS = [
+    TaskResult(
+        name="fused_matmul",
+        shash="0123456789abcdef",
+        weight=2,
+        state="tuned",
+        trials=8,
+        valid_trials=7,
+        best_s=1.5e-6,
+        measured_on_other_cpu=True,
+        reason="budget",
+    ),
+    TaskResult(name="relu", shash="f" * 16, weight=1, state="untuned"),
+    TaskResult(name="sum", shash="e" * 16, weight=1, state="failed", trials=4),
+]
+FULL = CaseResult(
+    name="mlp[llvm]",
+    nodeid="test_mlp.py::test_mlp[llvm]",
+    entry="main",
+    target_name="llvm",
+    target='{"kind": "llvm"}',
+    prepack=True,
+    tuning_trials=64,
+    trials_spent=16,
+    tasks=TASKS,
+    tasks_left_out=["relu"],
+    tuned_now=True,
+    compiled_now=True,
+    tuning_s=1.5,
+    compile_s=2.5,
+    transform_s=0.25,
+    transform_extra_bytes=1024,
+    library_bytes=4096,
+    artifact="ab" * 32,
+    errors=[
+        ErrorResult(
+            against="numpy", passed=False, max_abs_error=math.inf, max_rel_error=0.1, message="bad"
+        ),
+        ErrorResult(against="plain", passed=True, max_abs_error=0.0, max_rel_error=0.0),
+    ],
+    latency=LatencyResult(
+        verdict="REGRESSION",
+        message="1.2x slower",
+        median_s=1.2e-3,
+        baseline_median_s=1e-3,
+        slowdown_ratio=1.2,
+        interval=(1.1, 1.3),
+        confidence=0.997,
+        threshold="3%",
+        epochs=20,
+        pairs=60,
+        spent_s=4.5,
+        num_threads=4,
+        same_code=True,
+        accepted=True,
+    ),
+    findings=["1.2x slower"],
+    warnings=["1 task untuned"],
+    outcome="failed",
+)
+EMPTY = CaseResult(
+    name="a", nodeid="t.py::a", entry="main", target_name="llvm", target="{}", prepack=False
+)
+
+
+def test_a_full_case_survives_json_text() -> None:
+    # Each field differs from its default, so that none can get lost unseen.
+    assert all(getattr(FULL, field.name) != getattr(EMPTY, field.name) for field in fields(FULL)
+               if field.name != "entry")  # fmt: skip
+    back = CaseResult.from_json(json.loads(json.dumps(FULL.to_json())))
+    assert back == FULL
+    assert back.latency is not None
+    assert isinstance(back.latency.interval, tuple)
+
+
+def test_an_empty_case_survives_json_text() -> None:
+    assert CaseResult.from_json(json.loads(json.dumps(EMPTY.to_json()))) == EMPTY
+
+
+def test_a_case_that_was_timed_without_a_baseline() -> None:
+    timed = CaseResult.from_json(
+        {**EMPTY.to_json(), "latency": {"verdict": "NEW", "message": "", "interval": None}}
+    )
+    assert timed.latency == LatencyResult(verdict="NEW", message="")
+
+
+def test_reading_a_case_leaves_its_json_alone() -> None:
+    loaded = json.loads(json.dumps(FULL.to_json()))
+    before = json.dumps(loaded)
+    CaseResult.from_json(loaded)
+    assert json.dumps(loaded) == before
+
+
+def test_what_one_line_reports_ask() -> None:
+    assert FULL.tuned_tasks == 1
+    assert FULL.reference_error is FULL.errors[0]
+    assert (EMPTY.tuned_tasks, EMPTY.reference_error) == (0, None)

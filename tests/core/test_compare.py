@@ -1,0 +1,209 @@
+"""Numeric comparison: tolerances by dtype, exact integers, NaN, structure, messages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_tvmtune.core.accuracy import TOLERANCES, compare
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.results import ErrorResult
+
+# A comparison of the worst numbers must not warn either.
+pytestmark = pytest.mark.filterwarnings("error")
+F32 = np.float32
+
+
+def check(actual: Any, expected: Any, **how: Any) -> ErrorResult:
+    return compare(actual, expected, against="reference", **how)
+
+
+def test_equal_outputs() -> None:
+    result = check(np.arange(4, dtype=F32), np.arange(4, dtype=F32))
+    assert result == ErrorResult(
+        against="reference", passed=True, max_abs_error=0.0, max_rel_error=0.0
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_the_tolerance_of_a_dtype_holds_on_both_sides_of_its_edge(dtype: str) -> None:
+    rtol, atol = TOLERANCES[dtype]
+    want = np.array([2.0], dtype)
+    bound = atol + rtol * 2.0
+    inside = (want.astype("float64") + 0.8 * bound).astype(dtype)
+    outside = (want.astype("float64") + 1.3 * bound).astype(dtype)
+    assert check(inside, want).passed
+    assert not check(outside, want).passed
+    assert inside != want
+
+
+def test_own_tolerances_are_inclusive_and_relative_to_the_expected() -> None:
+    want = np.array([4.0])
+    assert check(np.array([5.0]), want, rtol=0.25, atol=0.0).passed
+    assert check(np.array([5.0]), want, rtol=0.0, atol=1.0).passed
+    assert check(np.array([5.5]), want, rtol=0.25, atol=0.5).passed
+    assert not check(np.array([5.0]), want, rtol=0.2499, atol=0.0).passed
+    # |5 - 4| <= 0.25 * 4 but not the other way about: 0.2 * 5 = 1, 0.2 * 4 < 1.
+    assert check(np.array([4.0]), np.array([5.0]), rtol=0.2, atol=0.0).passed
+    assert not check(np.array([5.0]), np.array([4.0]), rtol=0.2, atol=0.0).passed
+
+
+def test_one_given_tolerance_leaves_the_other_at_its_default() -> None:
+    want = np.zeros(1, F32)
+    assert check(want + F32(0.9e-5), want, rtol=0.0).passed
+    assert not check(want + F32(1.1e-5), want, rtol=1.0).passed
+
+
+def test_errors_are_the_largest_over_all_outputs() -> None:
+    result = check(
+        (np.array([1.0, 3.0]), np.array([10.0])), (np.array([1.0, 2.0]), np.array([8.0]))
+    )
+    assert (result.max_abs_error, result.max_rel_error) == (2.0, 0.5)
+
+
+def test_nan_at_the_same_place_agrees() -> None:
+    got = np.array([np.nan, 1.0], F32)
+    assert check(got, got.copy()).passed
+    assert check(got, got.copy()).max_abs_error == 0.0
+
+
+@pytest.mark.parametrize(
+    ("got", "want"),
+    [(np.nan, 1.0), (1.0, np.nan), (np.inf, 1.0), (1.0, np.inf), (np.inf, -np.inf),
+     (np.nan, np.inf), (np.inf, np.nan), (np.nan, 0.0), (0.0, np.inf)],
+)  # fmt: skip
+@pytest.mark.parametrize("tolerance", [None, 0.5])
+def test_nan_and_infinity_against_anything_else_fail(
+    got: float, want: float, tolerance: float | None
+) -> None:
+    result = check(np.array([got], F32), np.array([want], F32), rtol=tolerance, atol=tolerance)
+    assert not result.passed
+    assert result.max_abs_error == math.inf
+    assert result.max_rel_error == math.inf
+    assert "1 of 1 values differ" in result.message
+
+
+def test_equal_infinities_agree() -> None:
+    got = np.array([np.inf, -np.inf])
+    assert check(got, got.copy()).passed
+
+
+def test_new_nan_and_inf_are_counted_in_the_message() -> None:
+    got = np.array([np.nan, np.nan, np.inf, np.nan])
+    want = np.array([1.0, 2.0, 3.0, np.nan])
+    message = check(got, want).message
+    assert "3 of 4 values differ (75.0%)" in message
+    assert "2 NaN where none was expected" in message
+    assert "1 Inf where none was expected" in message
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
+def test_integers_are_exact(dtype: str) -> None:
+    want = np.array([5, 100], dtype)
+    assert check(want.copy(), want).passed
+    result = check(np.array([5, 101], dtype), want)
+    assert not result.passed
+    assert result.max_abs_error == 1.0
+    assert check(np.array([5, 101], dtype), want, atol=1).passed
+
+
+@pytest.mark.parametrize(
+    ("dtype", "big"),
+    [("int64", 2**53), ("int64", -(2**53) - 1), ("int64", 2**63 - 2), ("uint64", 2**64 - 2)],
+)
+def test_integers_beyond_what_a_double_holds(dtype: str, big: int) -> None:
+    want, got = np.array([big], dtype), np.array([big + 1], dtype)
+    assert check(want, want.copy()).passed
+    result = check(got, want)
+    assert not result.passed
+    assert result.max_abs_error == 1.0
+    assert f"got {big + 1}, expected {big}" in result.message
+
+
+def test_unsigned_differences_do_not_wrap() -> None:
+    assert check(np.array([0], "uint8"), np.array([255], "uint8")).max_abs_error == 255.0
+
+
+def test_bools_are_exact() -> None:
+    want = np.array([True, False])
+    assert check(want.copy(), want).passed
+    result = check(np.array([True, True]), want)
+    assert not result.passed
+    assert "at [1]: got True, expected False" in result.message
+
+
+def test_nested_outputs_and_the_path_to_the_wrong_one() -> None:
+    one, two, three = (np.array([float(i)]) for i in range(3))
+    actual = (one, (two, three))
+    assert check(actual, [one, [two, three]]).passed
+    result = check(actual, (one, (two, three + 1)))
+    assert not result.passed
+    assert result.message.startswith("output[1][1] float64[1]: 1 of 1 values differ")
+    both = check(actual, (one + 1, (two, three + 1))).message
+    assert "output[0] " in both
+    assert "; output[1][1] " in both
+
+
+def test_plain_numbers_stand_for_an_array() -> None:
+    assert check(np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]).passed
+    assert not check(np.array([1.0, 2.0], F32), (1.0, 2.5)).passed
+    assert check((np.array([1, 2]), np.array([3])), ([1, 2], [3])).passed
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "message"),
+    [
+        ((np.ones(1),), (np.ones(1), np.ones(1)), "a tuple of 1, expected is one of 2"),
+        ((np.ones(1), np.ones(1)), np.ones(2), "a tuple of 2, expected is one array"),
+        ((np.ones(1), (np.ones(1),)), (np.ones(1), np.ones(1)), "a tuple of 1, expected is one"),
+        (np.ones((2, 3)), np.ones((3, 2)), r"output has shape \(2, 3\), expected has \(3, 2\)"),
+        (np.ones(3), np.ones(()), r"output has shape \(3,\), expected has \(\)"),
+        ((np.ones(1), np.ones(1)), (np.ones(1), np.ones(2)), r"output\[1\] has shape"),
+        (np.ones(1), (np.ones(2), np.ones(3)), "expected"),
+        (np.ones(1), ["a"], "expected"),
+        (np.ones(1), None, "NoneType is not an array"),
+    ],
+)
+def test_another_structure_is_the_callers_mistake(actual: Any, expected: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check(actual, expected)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_empty_arrays_agree(shape: tuple[int, ...]) -> None:
+    assert check(np.ones(shape, F32), np.ones(shape, F32)).passed
+    with pytest.raises(ModelError, match="has shape"):
+        check(np.ones(shape, F32), np.ones(1, F32))
+
+
+def test_rank_0() -> None:
+    assert check(np.array(2.0), np.float64(2.0)).passed
+    assert "output float64[]: 1 of 1 values differ" in check(np.array(2.0), np.array(3.0)).message
+
+
+def test_the_message_says_where_and_by_how_much() -> None:
+    want = np.ones((2, 3), F32)
+    got = want.copy()
+    got[1, 2] = 3.0
+    assert check(got, want).message == (
+        "output float32[2, 3]: 1 of 6 values differ (16.7%), max abs error 2, max rel error 2, "
+        "at [1, 2]: got 3.0, expected 1.0 (rtol=0.0001, atol=1e-05)"
+    )
+
+
+def test_the_value_shown_is_one_that_is_wrong() -> None:
+    # The first differs more, but within its relative tolerance.
+    got, want = np.array([1e6 + 50, 1.5], F32), np.array([1e6, 1.0], F32)
+    message = check(got, want).message
+    assert "1 of 2 values differ" in message
+    assert "at [1]: got 1.5, expected 1.0" in message
+
+
+def test_bfloat16_has_its_tolerance() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    want = np.array([1.0], ml_dtypes.bfloat16)
+    assert check(np.array([1.0 + 2**-7], ml_dtypes.bfloat16), want).passed
+    assert not check(np.array([1.0 + 2**-4], ml_dtypes.bfloat16), want).passed

@@ -1,0 +1,212 @@
+"""Markers, layers of options, and which of them wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.options import BY_NAME, SETTINGS, RunOptions, parse_marker, parse_targets
+from pytest_tvmtune.core.quantities import parse_threshold
+from pytest_tvmtune.core.targets import parse_target
+
+LLVM = parse_target("llvm")
+
+
+def run_options(*layers: dict[str, Any]) -> RunOptions:
+    return RunOptions(layers=layers, store_dir=Path("store"))
+
+
+def test_a_marker_is_parsed_argument_by_argument() -> None:
+    parsed = parse_marker(
+        {
+            "target": ["llvm", "llvm -mcpu=znver4"],
+            "trials": 8,
+            "max_trials_per_task": 2,
+            "prepack": "both",
+            "work_dir": "records",
+            "seed": 3,
+            "rtol": 1e-3,
+            "atol": 0,
+            "threshold": "5%",
+            "max_time": "500ms",
+            "num_threads": 2,
+        }
+    )
+    assert [spec.config for spec in parsed.pop("target")] == [
+        {"kind": "llvm"},
+        {"kind": "llvm", "mcpu": "znver4"},
+    ]
+    assert parsed == {
+        "trials": 8,
+        "max_trials_per_task": 2,
+        "prepack": "both",
+        "work_dir": Path("records"),
+        "seed": 3,
+        "rtol": 1e-3,
+        "atol": 0.0,
+        "threshold": parse_threshold("5%", "t"),
+        "max_time": 0.5,
+        "num_threads": 2,
+    }
+
+
+def test_none_in_a_marker_counts_as_unset() -> None:
+    assert parse_marker({"trials": None, "seed": 0}) == {"seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("trails", "trials"), ("max_trials", "max_trials_per_task"), ("treshold", "threshold")],
+)
+def test_a_misspelt_argument_is_told_the_right_one(name: str, hint: str) -> None:
+    with pytest.raises(OptionError, match=rf"unknown argument '{name}'.*did you mean '{hint}'\?"):
+        parse_marker({name: 1})
+
+
+def test_an_unlike_argument_is_told_what_there_is() -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_marker({"zzz": 1})
+    assert "accepted are target, trials, max_trials_per_task, prepack" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tuning", "dir", "strict", "json"])
+def test_what_belongs_to_the_run_is_no_marker_argument(name: str) -> None:
+    with pytest.raises(OptionError, match=f"unknown argument '{name}'"):
+        parse_marker({name: "never"})
+    assert name in BY_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trials", -1),
+        ("max_trials_per_task", 0),
+        ("prepack", "maybe"),
+        ("prepack", 1),
+        ("work_dir", ""),
+        ("work_dir", 5),
+        ("seed", 2**31),
+        ("rtol", -1),
+        ("threshold", 3),
+        ("max_time", 0),
+        ("num_threads", 0),
+        ("num_threads", 4097),
+        ("target", []),
+        ("target", ""),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_its_argument(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"^{name}: "):
+        parse_marker({name: value})
+
+
+def test_the_bounds_themselves_are_fine() -> None:
+    good = {"trials": 0, "max_trials_per_task": 1, "seed": 2**31 - 1, "num_threads": 4096}
+    assert parse_marker(good) == good
+
+
+def test_prepack_takes_a_bool_too() -> None:
+    assert parse_marker({"prepack": True})["prepack"] == "on"
+    assert parse_marker({"prepack": False})["prepack"] == "off"
+    assert parse_marker({"prepack": " Both "})["prepack"] == "both"
+
+
+def test_targets_are_one_or_a_list_each_kept_once() -> None:
+    assert parse_targets("llvm", "target") == (LLVM,)
+    names = [spec.name for spec in parse_targets(("llvm", "cuda", {"kind": "llvm"}), "target")]
+    assert names == ["llvm", "cuda"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(True, True), ("true", True), ("1", True), (" Yes ", True), ("on", True),
+     (False, False), ("false", False), ("0", False), ("no", False), ("OFF", False)],
+)  # fmt: skip
+def test_true_and_false_as_an_ini_writes_them(text: object, value: bool) -> None:
+    assert BY_NAME["strict"].parse(text, "tvm_strict") is value
+
+
+def test_what_is_neither_true_nor_false() -> None:
+    with pytest.raises(OptionError, match="tvm_strict: 'maybe' is not true or false"):
+        BY_NAME["strict"].parse("maybe", "tvm_strict")
+
+
+def test_paths_know_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert BY_NAME["dir"].parse("~/store", "--tvm-dir") == Path("/home/somebody/store")
+    assert BY_NAME["dir"].parse(Path("a"), "--tvm-dir") == Path("a")
+
+
+def test_one_name_gives_flag_and_ini_key() -> None:
+    setting = BY_NAME["max_trials_per_task"]
+    assert (setting.flag, setting.ini) == ("--tvm-max-trials-per-task", "tvm_max_trials_per_task")
+    assert len(BY_NAME) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_default_is_itself_an_accepted_value(setting: Any) -> None:
+    if setting.default is not None:
+        assert setting.parse(setting.default, "default") == setting.default
+
+
+# One that is not the default for every setting of a case, and a second one.
+OTHER = {
+    "trials": (1, 2),
+    "max_trials_per_task": (3, 4),
+    "work_dir": (Path("a"), Path("b")),
+    "seed": (5, 6),
+    "rtol": (0.1, 0.2),
+    "atol": (0.3, 0.4),
+    "threshold": (parse_threshold("7%", "t"), parse_threshold("8%", "t")),
+    "max_time": (9.0, 10.0),
+    "num_threads": (11, 12),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_marker_beats_option_beats_ini_beats_default(name: str) -> None:
+    first, second = OTHER[name]
+    third = BY_NAME[name].default
+    field = "max_time_s" if name == "max_time" else name
+
+    def resolved(marker: dict[str, Any], *layers: dict[str, Any]) -> Any:
+        options = run_options(*layers).case_options(marker, target=LLVM, prepack=False)
+        return getattr(options, field)
+
+    assert resolved({name: first}, {name: second}, {name: second}) == first
+    assert resolved({}, {name: first}, {name: second}) == first
+    assert resolved({}, {name: None}, {name: second}) == second
+    assert resolved({}, {}, {}) == third
+    assert first != third != second
+
+
+def test_zero_and_false_are_set() -> None:
+    options = run_options({"trials": 0, "strict": False}, {"trials": 5, "strict": True})
+    assert options.strict is False
+    assert options.case_options({}, target=LLVM, prepack=False).trials == 0
+    marked = options.case_options({"seed": 0, "rtol": 0.0}, target=LLVM, prepack=False)
+    assert (marked.seed, marked.rtol) == (0, 0.0)
+
+
+def test_what_holds_for_the_run_reaches_the_case_but_not_from_its_marker() -> None:
+    run = run_options({"tuning": "never"})
+    case = run.case_options({"tuning": "refresh"}, target=LLVM, prepack=True)
+    assert (case.tuning, case.prepack, case.target) == ("never", True, LLVM)
+
+
+def test_run_wide_settings_are_attributes() -> None:
+    run = run_options({"dir": Path("x")}, {"tuning": "refresh"})
+    assert (run.dir, run.tuning, run.strict, run.json) == (Path("x"), "refresh", False, None)
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = run.no_such
+
+
+def test_the_targets_asked_for_are_those_of_the_first_layer_with_any() -> None:
+    cuda = parse_target("cuda")
+    assert run_options({}, {}).asked_targets is None
+    assert run_options({"target": None}, {"target": (cuda,)}).asked_targets == (cuda,)
+    assert run_options({"target": (LLVM,)}, {"target": (cuda,)}).asked_targets == (LLVM,)
