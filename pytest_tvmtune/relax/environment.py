@@ -25,7 +25,7 @@ from pytest_tvmtune.store.atomic import write_json
 from pytest_tvmtune.store.layout import Store
 
 _PROBE_TIMEOUT_S = 120.0
-_TUNING_MODULES = {"psutil": "psutil", "cloudpickle": "cloudpickle", "xgboost": "xgboost-cpu"}
+_TUNING_MODULES = {"psutil": "psutil", "cloudpickle": "cloudpickle", "xgboost": "xgboost"}
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # tvm.support.cc.get_cc
 
 
@@ -46,7 +46,7 @@ def check_installation(store: Store, *, tuning: bool) -> None:
             "(Debian: apt-get install g++) or set CXX"
         )
     if tuning:
-        missing = [name for module, name in _TUNING_MODULES.items() if not find_spec(module)]
+        missing = [name for module, name in _TUNING_MODULES.items() if not _is_there(module)]
         if missing:
             raise EnvironmentProblemError(
                 f"tuning needs {', '.join(missing)}: pip install 'pytest-tvmtune[tune]' "
@@ -98,6 +98,13 @@ def _probe(store: Store) -> str:
     except ChildError as error:
         return str(error).splitlines()[0]
     return ""
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # None in sys.modules: its import is blocked
+        return False
 
 
 def _read_probes(store: Store) -> dict[str, str]:

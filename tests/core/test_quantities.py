@@ -27,7 +27,21 @@ def test_counts_within_the_bounds(value: object, count: int) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [True, False, 1.0, 1.5, None, [], "", "1.5", "1e3", "ten", "0x10", "1_000", "9" * 5000],
+    [
+        True,
+        False,
+        1.0,
+        1.5,
+        None,
+        [],
+        "",
+        "1.5",
+        "1e3",
+        "ten",
+        "0x10",
+        "1_000",
+        pytest.param("9" * 5000, id="5000 digits"),
+    ],
 )
 def test_what_is_no_count(value: object) -> None:
     with pytest.raises(OptionError, match=r"^trials: .* a whole number from 0 to 1000000"):
@@ -70,7 +84,7 @@ def test_durations_become_seconds(value: object, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [0, 0.0, -1, "0", "0ms", "-1s", "1m", "1h", "ten", "", "1e3", "s", math.inf, math.nan,
-     "9" * 400, 10**400, True, None, [1]],
+     pytest.param("9" * 400, id="400 digits"), pytest.param(10**400, id="huge"), True, None, [1]],
 )  # fmt: skip
 def test_what_is_no_duration(value: object) -> None:
     with pytest.raises(OptionError, match=r"^max_time: .* is not a positive duration such as 10"):
@@ -84,7 +98,9 @@ def test_tolerances(value: object, number: float) -> None:
     assert isinstance(parsed, float)
 
 
-@pytest.mark.parametrize("value", [-1e-9, math.inf, math.nan, True, "1e-3", None, 10**400])
+@pytest.mark.parametrize(
+    "value", [-1e-9, math.inf, math.nan, True, "1e-3", None, pytest.param(10**400, id="huge")]
+)
 def test_what_is_no_tolerance(value: object) -> None:
     with pytest.raises(OptionError, match=r"^rtol: .* number of at least 0"):
         parse_tolerance(value, "rtol")
@@ -113,7 +129,7 @@ def test_thresholds(text: str, ratio: float | None, seconds: float | None) -> No
 @pytest.mark.parametrize(
     "value",
     ["3", "0.2", 3, 0.03, "0%", "0ms", "-3%", "1001%", "3 percent", "%", "", "nan%", None, True,
-     "9" * 400 + "s"],
+     pytest.param("9" * 400 + "s", id="400 digits")],
 )  # fmt: skip
 def test_what_is_no_threshold(value: object) -> None:
     with pytest.raises(OptionError, match=r"^--tvm-threshold: .* a positive percentage such as 3%"):

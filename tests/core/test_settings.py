@@ -59,7 +59,11 @@ def test_none_in_a_marker_counts_as_unset() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("trails", "trials"), ("max_trials", "max_trials_per_task"), ("treshold", "threshold")],
+    [
+        ("trails", "trials"),
+        ("max_trials_per_tasks", "max_trials_per_task"),
+        ("treshold", "threshold"),
+    ],
 )
 def test_a_misspelt_argument_is_told_the_right_one(name: str, hint: str) -> None:
     with pytest.raises(OptionError, match=rf"unknown argument '{name}'.*did you mean '{hint}'\?"):

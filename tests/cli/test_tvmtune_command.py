@@ -1,0 +1,79 @@
+"""The `tvmtune` command, as a shell runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pytest_tvmtune.cli import main
+from pytest_tvmtune.core.environment import installed_version
+
+
+def test_the_installed_command_says_its_version() -> None:
+    command = Path(sys.executable).with_name("tvmtune")
+    done = subprocess.run(
+        [str(command), "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"tvmtune {version('pytest-tvmtune')}\n"
+
+
+def test_env_shows_versions_and_says_that_the_set_up_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["env", "--dir", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    shown = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert shown["tvm"] == installed_version("apache-tvm")
+    assert shown["tvm_ffi"] == installed_version("apache-tvm-ffi")
+    assert shown["set-up"].startswith("works: ")
+    assert (tmp_path / "store" / "CACHEDIR.TAG").is_file()
+
+
+def test_env_without_a_store_given_takes_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["env"]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == [".tvmtune"]
+
+
+def test_a_store_that_is_a_file_is_exit_code_1_and_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    assert main(["env", "--dir", str(tmp_path / "file")]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("tvmtune: ")
+    assert f"{tmp_path / 'file'} is a file, not a folder" in captured.err
+    assert "works" not in captured.out
+
+
+def test_a_missing_compiler_is_exit_code_1_and_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    assert main(["env", "--dir", str(tmp_path / "store")]) == 1
+    assert "no C++ compiler found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["env", "--no-such-option"]])
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: tvmtune" in capsys.readouterr().err
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "env" in capsys.readouterr().out

@@ -1,0 +1,29 @@
+"""Build functions for the tests of the forking builder, importable in a candidate's process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from pytest_tvmtune.relax.tuner.builder import build_library
+
+
+def by_kind_of_function(mod_text: str, target_text: str, library: Path) -> None:
+    """Crash, hang or raise for modules that ask for it; build the others."""
+    if "crash_here" in mod_text:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "hang_here" in mod_text:
+        time.sleep(600)
+    if "raise_here" in mod_text:
+        raise ValueError("no such schedule")
+    build_library(mod_text, target_text, library)
+
+
+def tell_imports(mod_text: str, target_text: str, library: Path) -> None:
+    """Write what was imported before the build began, then build."""
+    import sys
+
+    library.with_name("modules.txt").write_text("\n".join(sys.modules))
+    build_library(mod_text, target_text, library)

@@ -1,0 +1,48 @@
+"""Jobs for the tests of child processes, importable in a child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax.child import enter_stage
+
+
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sum": float(sum(array.sum() for array in request["arrays"])),
+        "threads": os.environ["TVM_NUM_THREADS"],
+        "text": request["text"],
+    }
+
+
+def segfault(request: dict[str, Any]) -> None:
+    enter_stage(request["folder"], "walking off the end")
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang_with_a_grandchild(request: dict[str, Any]) -> None:
+    enter_stage(request["folder"], "going round in circles")
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(request["pid_file"]).write_text(f"{os.getpid()} {sleeper.pid}")
+    time.sleep(600)
+
+
+def refuse(request: dict[str, Any]) -> None:
+    raise ModelError(f"no {request['text']}, please")
+
+
+def stumble(request: dict[str, Any]) -> None:
+    raise KeyError("surprise")
+
+
+def leave(request: dict[str, Any]) -> None:
+    print("so long")
+    os._exit(3)

@@ -1,0 +1,113 @@
+"""Child processes that crash, hang, fail and lose their parent, all for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from pytest_tvmtune.core.errors import ChildError, ModelError
+from pytest_tvmtune.relax.child import run_job
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+    def start(name: str, timeout_s: float = 60.0, **request: Any) -> Any:
+        arrays = request.pop("arrays", None)
+        return run_job(
+            f"jobs:{name}",
+            request,
+            scratch=tmp_path / "tmp",
+            log_path=tmp_path / "job.log",
+            timeout_s=timeout_s,
+            num_threads=3,
+            arrays=arrays,
+        )
+
+    return start
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended within 10 s; a zombie has."""
+    for _ in range(200):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_request_arrays_and_threads_arrive(job: Any, tmp_path: Path) -> None:
+    values = [np.arange(4.0), np.array(2.0)]
+    answer = job("echo", text="hello", arrays={"arrays": values})
+    assert answer == {"sum": 8.0, "threads": "3", "text": "hello"}
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_crash_names_stage_signal_and_log(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(ChildError, match=r"walking off the end: crashed with SIGSEGV") as caught:
+        job("segfault")
+    assert caught.value.log_path == tmp_path / "job.log"
+    assert "last words" in (tmp_path / "job.log").read_text()
+
+
+def test_a_time_out_takes_the_grandchildren_along(job: Any, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    with pytest.raises(ChildError, match="going round in circles: no answer within 5 s"):
+        job("hang_with_a_grandchild", timeout_s=5.0, pid_file=str(pid_file))
+    assert all(gone(int(pid)) for pid in pid_file.read_text().split())
+
+
+def test_our_own_errors_arrive_as_they_are(job: Any) -> None:
+    with pytest.raises(ModelError, match=r"^no soup, please$"):
+        job("refuse", text="soup")
+
+
+def test_other_errors_are_told_with_the_log(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(ChildError, match="KeyError: 'surprise'"):
+        job("stumble")
+    assert "Traceback" in (tmp_path / "job.log").read_text()
+
+
+def test_an_early_exit_is_no_answer(job: Any) -> None:
+    with pytest.raises(ChildError, match="ended with exit code 3: so long"):
+        job("leave")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    script = textwrap.dedent(
+        f"""
+        from pathlib import Path
+        from pytest_tvmtune.relax.child import run_job
+        run_job("jobs:hang_with_a_grandchild", {{"pid_file": {str(pid_file)!r}}},
+                scratch=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}),
+                timeout_s=300, num_threads=1)
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    for _ in range(600):
+        if pid_file.is_file() and pid_file.read_text():
+            break
+        time.sleep(0.05)
+    child, grandchild = map(int, pid_file.read_text().split())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    try:
+        assert gone(child)
+    finally:
+        os.kill(grandchild, signal.SIGKILL)

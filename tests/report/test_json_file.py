@@ -1,0 +1,94 @@
+"""The JSON report: its keys, its order, and that any JSON reader takes it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.results import CaseResult, ErrorResult
+from pytest_tvmtune.report.json import SCHEMA_VERSION, write_report
+
+
+def case(nodeid: str, name: str = "mlp", **values: Any) -> dict[str, Any]:
+    return CaseResult(
+        name=name, nodeid=nodeid, entry="main", target_name="llvm", target="{}", prepack=False,
+        **values,
+    ).to_json()  # fmt: skip
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON (RFC 8259)")
+
+
+def read(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text(), parse_constant=refuse)
+    return loaded
+
+
+def test_the_keys_of_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "reports" / "out.json"
+    write_report(path, [case("t.py::a")], {"cpu": "a CPU"})
+    report = read(path)
+    assert set(report) == {"schema", "version", "created_at", "machine", "cases"}
+    assert (report["schema"], report["version"]) == ("pytest-tvmtune", SCHEMA_VERSION)
+    assert report["machine"] == {"cpu": "a CPU"}
+    # docs/json.md documents them: a key goes away only with a new version of the schema.
+    assert set(report["cases"][0]) >= {
+        "name", "nodeid", "entry", "target_name", "target", "prepack", "tuning_trials",
+        "trials_spent", "tasks", "tasks_left_out", "tuned_now", "compiled_now", "tuning_s",
+        "compile_s", "transform_s", "transform_extra_bytes", "library_bytes", "artifact",
+        "errors", "latency", "findings", "warnings", "outcome",
+    }  # fmt: skip
+
+
+def test_the_time_is_utc(tmp_path: Path) -> None:
+    before = int(time.time())
+    write_report(tmp_path / "out.json", [], {})
+    made = time.strptime(read(tmp_path / "out.json")["created_at"], "%Y-%m-%dT%H:%M:%SZ")
+    from calendar import timegm
+
+    assert before <= timegm(made) <= time.time()
+
+
+def test_cases_stand_in_order_of_their_ids_however_they_finished(tmp_path: Path) -> None:
+    cases = [case("t.py::b"), case("t.py::a", "second"), case("t.py::a", "first"), case("s.py::z")]
+    texts = set()
+    for number, order in enumerate(([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1])):
+        path = tmp_path / f"{number}.json"
+        write_report(path, [cases[i] for i in order], {})
+        report = read(path)
+        ids = [(c["nodeid"], c["name"]) for c in report["cases"]]
+        assert ids == [
+            ("s.py::z", "mlp"), ("t.py::a", "first"), ("t.py::a", "second"), ("t.py::b", "mlp")
+        ]  # fmt: skip
+        del report["created_at"]
+        texts.add(json.dumps(report))
+    assert len(texts) == 1
+
+
+def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
+    written = case("t.py::a", findings=["ü"], library_bytes=5)
+    write_report(tmp_path / "out.json", [written], {})
+    back = CaseResult.from_json(read(tmp_path / "out.json")["cases"][0])
+    assert back.to_json() == written
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_errors_without_bound_are_still_json(tmp_path: Path, number: float) -> None:
+    # The relative error against an expected 0 is infinite, in passing cases too.
+    error = ErrorResult(against="numpy", passed=True, max_abs_error=1e-9, max_rel_error=number)
+    write_report(tmp_path / "out.json", [case("t.py::a", errors=[error])], {})
+    (loaded,) = read(tmp_path / "out.json")["cases"][0]["errors"]
+    assert loaded["max_abs_error"] == 1e-9
+
+
+def test_a_path_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="can't write"):
+        write_report(tmp_path / "file" / "out.json", [], {})

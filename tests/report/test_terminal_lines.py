@@ -1,0 +1,189 @@
+"""What the terminal says, from plain values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
+from pytest_tvmtune.report.terminal import format_seconds, header_lines, summary_lines
+
+TUNED = TaskResult(name="matmul", shash="0" * 16, weight=1, state="tuned")
+UNTUNED = TaskResult(name="relu", shash="1" * 16, weight=1, state="untuned")
+RIGHT = ErrorResult(against="numpy", passed=True, max_abs_error=1.5e-6, max_rel_error=1e-6)
+WRONG = replace(RIGHT, passed=False, max_abs_error=0.5)
+PASSED = LatencyResult(
+    verdict="PASS",
+    message="",
+    median_s=1.5e-3,
+    baseline_median_s=1.25e-3,
+    slowdown_ratio=1.2,
+)
+
+
+def case(name: str = "mlp", **values: Any) -> CaseResult:
+    values.setdefault("outcome", "passed")
+    return CaseResult(
+        name=name,
+        nodeid=f"test.py::{name}",
+        entry="main",
+        target_name="llvm",
+        target='{"kind": "llvm"}',
+        **{"prepack": False, **values},
+    )
+
+
+def cells(result: CaseResult) -> dict[str, str]:
+    """Return the one row of a table by its headings; columns stand two blanks apart."""
+    lines = summary_lines([result])
+    headings = [h for h in lines[0].split("  ") if h.strip()]
+    values = [v for v in lines[1].split("  ") if v.strip()]
+    return {h.strip(): v.strip() for h, v in zip(headings, values, strict=True)}
+
+
+def verdict(**values: Any) -> str:
+    return cells(case(**values))["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 us"),
+        (1.234e-7, "0.123 us"),
+        (12.34e-6, "12.3 us"),
+        (999.4e-6, "999 us"),
+        (999.7e-6, "1000 us"),
+        (1e-3, "1 ms"),
+        (4.56e-3, "4.56 ms"),
+        (0.9994, "999 ms"),
+        (0.9999, "1000 ms"),
+        (1.0, "1 s"),
+        (1.2, "1.2 s"),
+        (12.345, "12.3 s"),
+        (999.9, "1000 s"),
+        (12345.6, "12346 s"),
+    ],
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_a_row_of_everything() -> None:
+    result = case(prepack=True, tasks=[TUNED, UNTUNED], errors=[RIGHT], latency=PASSED)
+    assert cells(result) == {
+        "model": "mlp",
+        "target": "llvm",
+        "prepack": "yes",
+        "tuned": "1/2",
+        "max abs error": "1.5e-06",
+        "now": "1.5 ms",
+        "baseline": "1.25 ms",
+        "ratio": "1.200",
+        "verdict": "PASS",
+    }
+
+
+def test_a_row_of_nothing() -> None:
+    row = cells(case())
+    assert [row[h] for h in ("prepack", "tuned", "max abs error", "now", "baseline", "ratio")] == [
+        "no", "0/0", "-", "-", "-", "-"
+    ]  # fmt: skip
+    assert row["verdict"] == "not timed"
+
+
+def test_columns_line_up_and_no_line_ends_in_blanks() -> None:
+    lines = summary_lines(
+        [case("a", latency=PASSED), case("a-much-longer-name", tasks=[TUNED], errors=[RIGHT])]
+    )
+    start = lines[0].index("target")
+    assert [line[start:].split()[0] for line in lines[:3]] == ["target", "llvm", "llvm"]
+    end = lines[0].index("ratio") + len("ratio")
+    assert lines[1][:end].endswith("1.200")
+    assert lines[2][:end].endswith(" -")
+    assert all(line == line.rstrip() for line in lines)
+    assert lines[3] == ""
+
+
+def test_verdicts() -> None:
+    assert verdict(latency=PASSED) == "PASS"
+    assert verdict(latency=replace(PASSED, same_code=True)) == "PASS (same code)"
+    assert verdict(latency=replace(PASSED, verdict="NEW", accepted=True)) == "NEW, accepted"
+    assert verdict(findings=["x"], latency=replace(PASSED, verdict="REGRESSION")) == "REGRESSION"
+    assert verdict(findings=["x"], errors=[RIGHT, WRONG]) == "WRONG NUMBERS"
+    assert verdict(findings=["x"], errors=[WRONG], latency=PASSED) == "WRONG NUMBERS"
+    assert verdict(findings=["x"], errors=[RIGHT], latency=PASSED) == "FAILED"
+
+
+def test_an_error_without_bound_still_has_a_cell() -> None:
+    assert cells(case(errors=[replace(WRONG, max_abs_error=math.inf)]))["max abs error"] == "inf"
+
+
+def footer(*results: CaseResult) -> list[str]:
+    lines = summary_lines(results)
+    return lines[lines.index("") + 1 :]
+
+
+def test_the_counts() -> None:
+    lines = footer(
+        case("a", latency=PASSED, tuned_now=True, trials_spent=8, tuning_s=1.25),
+        case("b", latency=PASSED, compiled_now=True, compile_s=2.0, outcome="failed"),
+        case("c", latency=replace(PASSED, verdict="IMPROVEMENT"), tuned_now=True, trials_spent=4,
+             tuning_s=1.25),
+        case("d"),
+    )  # fmt: skip
+    assert lines == [
+        "4 cases, 1 failed, 1 IMPROVEMENT, 2 PASS",
+        "tuned 2 cases with 12 trials (2.5 s), compiled 1 (2.0 s), accepted 0 baselines",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: ask for more with --tvm-trials"),
+        (
+            case(latency=replace(PASSED, verdict="NEW")),
+            "1 without a baseline: accept with --tvm-update-new",
+        ),
+        (
+            case(latency=replace(PASSED, verdict="REGRESSION")),
+            "accept a regression, when it is meant, with --tvm-update",
+        ),
+        (
+            case(latency=replace(PASSED, verdict="INCONCLUSIVE")),
+            "inconclusive: give it longer with --tvm-max-time, or a quieter machine",
+        ),
+    ],
+)
+def test_what_to_do_next_is_said_only_where_it_helps(result: CaseResult, said: str) -> None:
+    assert footer(result)[2:] == [said]
+    assert footer(case(latency=PASSED))[2:] == []
+
+
+def test_an_accepted_new_case_needs_no_advice() -> None:
+    lines = footer(case(latency=replace(PASSED, verdict="NEW", accepted=True)))
+    assert lines[1].endswith("accepted 1 baselines")
+    assert len(lines) == 2
+
+
+def test_no_case_at_all() -> None:
+    assert footer()[0] == "0 cases, 0 failed"
+
+
+def test_the_header_says_what_the_run_will_use() -> None:
+    lines = header_lines(
+        targets=["llvm -mcpu=a", "llvm"], store=Path("/tmp/store"), tuning="never", trials=8
+    )
+    machine = fingerprint()
+    assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
+    assert f"{machine.usable_cores} usable cores, {machine.cpu}" in lines[0]
+    assert lines[1:] == [
+        "tvmtune: target llvm -mcpu=a",
+        "tvmtune: target llvm",
+        "tvmtune: trials 8 (tuning=never), store /tmp/store",
+    ]

@@ -1,0 +1,134 @@
+"""Tuning for real: records, ledger, what a second request spends, what is applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import OpenCase
+from modules import NotMain, Square
+
+from pytest_tvmtune.core.accuracy import compare
+from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.relax.session import call
+from pytest_tvmtune.runner.building import load, reference_outputs, tune_and_build
+from pytest_tvmtune.runner.case import tuning_key
+from pytest_tvmtune.store.records import read_workload
+
+RNG = np.random.default_rng(11)
+
+
+def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
+    """One story, since each step builds on the records of the one before."""
+    x, w = RNG.standard_normal((2, 8), "float32"), RNG.standard_normal((8, 8), "float32")
+    given = {"params": [w], "inputs": [x]}
+
+    first = open_(Square, settings={"trials": 8}, **given)
+    built = tune_and_build(first)
+    assert first.result.tuned_now
+    assert 2 <= first.result.trials_spent <= 8
+    assert [task.state for task in first.result.tasks] == ["tuned", "tuned"]
+    assert all(task.best_s and task.best_s < 1 for task in first.result.tasks)
+    assert not any(task.measured_on_other_cpu for task in first.result.tasks)
+    assert set(built.build.applied) == {task.shash for task in first.result.tasks}
+    assert compare(call(load(first, built)), x @ w.T, against="numpy").passed
+    assert compare(reference_outputs(first), x @ w.T, against="numpy").passed
+
+    same = open_(Square, settings={"trials": 8}, **given)
+    assert tune_and_build(same).artifact.sha256 == built.artifact.sha256
+    assert not same.result.tuned_now
+    assert same.result.trials_spent == 0
+    assert not same.result.compiled_now
+
+    fewer = open_(Square, settings={"trials": 4}, **given)
+    tune_and_build(fewer)
+    assert not fewer.result.tuned_now
+
+    never = open_(Square, settings={"trials": 64, "tuning": "never"}, **given)
+    tune_and_build(never)
+    assert not never.result.tuned_now
+    assert never.result.tuned_tasks == 2
+
+    more = open_(Square, settings={"trials": 12}, **given)
+    tune_and_build(more)
+    assert more.result.tuned_now
+    assert more.result.trials_spent <= 12 - first.result.trials_spent
+
+    ledger = [read_workload(more.store, tuning_key(more), task.shash) for task in more.result.tasks]
+    assert all([served.trials for served in known.served] == [8, 12] for known in ledger if known)
+    machine = fingerprint()
+    assert all(
+        (record.cpu, record.num_threads) == (machine.cpu, more.num_threads)
+        for known in ledger
+        if known
+        for record in known.records
+    )
+
+
+def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> None:
+    x, w, b = (RNG.standard_normal(shape, "float32") for shape in ((2, 4), (6, 4), (6,)))
+    case = open_(NotMain, prepack=True, settings={"trials": 6}, params=[w, b], inputs=[x])
+    built = tune_and_build(case)
+    assert {task.state for task in case.result.tasks} == {"tuned"}
+    assert compare(call(load(case, built)), x @ w.T + b, against="numpy").passed
+
+
+def test_fewer_trials_than_tasks_leaves_the_cheapest_out(open_: OpenCase) -> None:
+    case = open_(NotMain, settings={"trials": 1})
+    tune_and_build(case)
+    states = {task.name: task.state for task in case.result.tasks}
+    assert list(states.values()).count("tuned") == 1
+    assert states["fused_matmul_add"] == "tuned"
+    assert case.result.tasks_left_out == ["transpose"]
+    again = open_(NotMain, settings={"trials": 1})
+    tune_and_build(again)
+    assert not again.result.tuned_now
+    assert again.result.tasks_left_out == ["transpose"]
+
+
+def test_a_stock_work_dir_is_taken_in_and_written_out(open_: OpenCase, tmp_path: Path) -> None:
+    work_dir = tmp_path / "work_dir"
+    first = open_(Square, settings={"trials": 4, "work_dir": work_dir})
+    tune_and_build(first)
+    lines = (work_dir / "database_workload.json").read_text().splitlines()
+    assert len(lines) == 2
+
+    from tvm.s_tir.meta_schedule.database import JSONDatabase
+
+    stock = JSONDatabase(work_dir=str(work_dir))
+    assert len(stock) == sum(
+        len(known.records)
+        for task in first.result.tasks
+        if (known := read_workload(first.store, tuning_key(first), task.shash))
+    )
+    # Another store, that knows nothing but this folder.
+    for path in first.store.tuning.rglob("*.jsonl"):
+        path.unlink()
+    other = open_(Square, settings={"trials": 0, "work_dir": work_dir})
+    tune_and_build(other)
+    assert other.result.tuned_tasks == 2
+
+    (work_dir / "database_tuning_record.json").write_text("\n")
+    damaged = open_(Square, settings={"trials": 0, "work_dir": work_dir})
+    with pytest.raises(StoreError, match=r"was not written to: database_tuning_record\.json line 1"):
+        tune_and_build(damaged)
+    assert (work_dir / "database_tuning_record.json").read_text() == "\n"
+
+
+def test_records_of_another_machine_are_applied_and_told(open_: OpenCase) -> None:
+    first = open_(Square, settings={"trials": 2})
+    tune_and_build(first)
+    for path in first.store.tuning.rglob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            if row["kind"] == "record":
+                row["cpu"] = "Babbage Engine"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = open_(Square, settings={"trials": 2})
+    tune_and_build(again)
+    assert not again.result.tuned_now
+    assert all(task.measured_on_other_cpu for task in again.result.tasks)
+    assert again.result.tuned_tasks == 2

@@ -1,0 +1,106 @@
+"""Small files that save work: served when whole, set aside when damaged."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.results import Task
+from pytest_tvmtune.store.builds import (
+    Build,
+    key_of,
+    read_build,
+    read_plan,
+    write_build,
+    write_plan,
+)
+from pytest_tvmtune.store.layout import Store
+
+BUILD = Build(library="ab" * 32, applied=("0" * 16, "f" * 16), compile_s=1.5)
+TASKS = [
+    Task(name="fused_matmul", shash="0" * 16, weight=2, flop=1e6),
+    Task(name="relu", shash="f" * 16, weight=1),
+]
+
+
+def test_builds_round_trip(store: Store) -> None:
+    assert read_build(store, "key") is None
+    write_build(store, "key", BUILD)
+    assert read_build(store, "key") == BUILD
+    assert read_build(store, "other") is None
+
+
+def test_plans_round_trip_in_order(store: Store) -> None:
+    assert read_plan(store, "key") is None
+    write_plan(store, "key", TASKS)
+    assert read_plan(store, "key") == TASKS
+    write_plan(store, "key", [])
+    assert read_plan(store, "key") == []
+
+
+def test_builds_and_plans_do_not_mix(store: Store) -> None:
+    write_plan(store, "key", TASKS)
+    assert read_build(store, "key") is None
+    write_build(store, "key", BUILD)
+    assert read_plan(store, "key") == TASKS
+
+
+def test_a_key_depends_on_every_value_but_not_on_the_order_of_names() -> None:
+    key = key_of({"a": 1, "b": [1, 2]})
+    assert key == key_of({"b": [1, 2], "a": 1})
+    others = [{"a": 1, "b": [2, 1]}, {"a": 2, "b": [1, 2]}, {"a": "1", "b": [1, 2]}, {"a": 1}]
+    assert len({key, *map(key_of, others)}) == 5
+    assert len(key) == 64
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"5", b'"x"', b"{}", b'{"tasks": 5}', b'{"tasks": ["x"]}',
+                b'{"tasks": [{"name": "x"}]}', b'{"library": "x", "applied": 5, "compile_s": 1}',
+                b'{"applied": []}', b"\x00\xff\xfe", b'{"library": "x"'],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["builds", "plans"])
+def test_a_damaged_file_is_set_aside_with_one_warning_that_names_it(
+    store: Store, kind: str, content: bytes
+) -> None:
+    folder = store.root / kind
+    folder.mkdir()
+    (folder / "key.json").write_bytes(content)
+    read: Any = read_build if kind == "builds" else read_plan
+    with pytest.warns(UserWarning, match=r"key\.json is damaged") as caught:
+        assert read(store, "key") is None
+    assert len(caught) == 1
+    assert str(folder / "key.json.damaged") in str(caught[0].message)
+    assert (folder / "key.json.damaged").read_bytes() == content
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read(store, "key") is None
+
+
+def read_all(root: Path, count: int, barrier: Any) -> None:
+    """In its own process: read files that other processes read and set aside meanwhile."""
+    warnings.simplefilter("ignore")
+    barrier.wait(60)
+    for number in range(count):
+        assert read_build(Store(root=root), f"key{number}") is None
+
+
+def test_processes_that_find_the_same_damage_do_not_trip_over_each_other(store: Store) -> None:
+    count, readers = 300, 3
+    store.builds.mkdir()
+    for number in range(count):
+        (store.builds / f"key{number}.json").write_text("{")
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(readers)
+    processes = [
+        context.Process(target=read_all, args=(store.root, count, barrier)) for _ in range(readers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * readers
+    assert len(list(store.builds.glob("*.damaged"))) == count
