@@ -6,7 +6,6 @@ Marker beats option beats ini beats default; unset is None. The target is the on
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +229,8 @@ def parse_marker(arguments: Mapping[str, object]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in accepted:
+            import difflib
+
             close = difflib.get_close_matches(name, accepted, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise OptionError(

@@ -75,6 +75,11 @@ class LatencyResult:
     accepted: bool = False
 
 
+def label_of(name: str, target_name: str, *, prepack: bool) -> str:
+    """Return the name of a case in messages and tables."""
+    return f"{name}[{target_name}{'-prepack' if prepack else ''}]"
+
+
 @dataclass(kw_only=True)
 class CaseResult:
     """Everything a report says about one call of `tvm_tune` in one test.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState
-from pytest_tvmtune.plugin.tune import TvmTune
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.plugin.tune import TvmTune
 
 
 @pytest.fixture
@@ -39,6 +41,8 @@ def tvm_device(tvm_target: Any) -> Any:
 @pytest.fixture
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
     """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
+    from pytest_tvmtune.plugin.tune import TvmTune
+
     state = request.config.stash[STATE]
     assert state.workshop is not None, "marked tests are checked when they are collected"
     return TvmTune(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.results import CaseResult
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
 
 # Set by a worker that could not start, read by the controller.
@@ -108,6 +107,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.usage_error:
         terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
     if state.results:
+        from pytest_tvmtune.core.results import CaseResult
         from pytest_tvmtune.report.terminal import summary_lines
 
         results = [CaseResult.from_json(case) for case in state.results]

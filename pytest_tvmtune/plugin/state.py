@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.options import CaseOptions, RunOptions
-from pytest_tvmtune.core.results import CaseResult
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.core.results import CaseResult
     from pytest_tvmtune.plugin.run import Run
     from pytest_tvmtune.runner.case import Workshop
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import ModelError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import ItemState
-from pytest_tvmtune.runner.case import Workshop, label_of
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.runner.case import Workshop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

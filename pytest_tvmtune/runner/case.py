@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.relax.build import PIPELINE, module_hash
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.records import target_key
@@ -52,11 +52,6 @@ class Case:
     def log_path(self, stage: str) -> Path:
         """Where children of this stage print to."""
         return self.store.logs / f"{slug(self.label)}-{stage}.log"
-
-
-def label_of(name: str, target_name: str, *, prepack: bool) -> str:
-    """Return the name of a case in messages and tables."""
-    return f"{name}[{target_name}{'-prepack' if prepack else ''}]"
 
 
 def open_case(

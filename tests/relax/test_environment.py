@@ -53,7 +53,7 @@ def test_a_crashing_pair_is_one_usage_error(bad_pair: Path, tmp_path: Path) -> N
         assert "INTERNALERROR" not in text
         # The answer is kept: the second time nothing is probed.
         probes = suite / ".tvmtune" / "probes.json"
-        assert list(json.loads(probes.read_text()))[0].endswith(BAD_FFI)
+        assert next(iter(json.loads(probes.read_text()))).endswith(BAD_FFI)
         log = suite / ".tvmtune" / "logs" / "probe.log"
         assert log.exists() == (attempt == 0)
         log.unlink(missing_ok=True)
