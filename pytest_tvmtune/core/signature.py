@@ -100,7 +100,7 @@ def check_array(spec: TensorSpec, value: object, what: str) -> Array:
     if isinstance(value, (bool, int, float, list, tuple)):
         try:
             array = np.asarray(value, dtype=spec.dtype)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
     else:
         array = as_numpy(value)

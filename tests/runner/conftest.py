@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from modules import OpenCase
 
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.targets import parse_target
 from pytest_tvmtune.relax.doors import open_model
 from pytest_tvmtune.runner.case import Case, Workshop, open_case
 from pytest_tvmtune.store.layout import open_store
-
-OpenCase = Callable[..., Case]
 
 
 @pytest.fixture

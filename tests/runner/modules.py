@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
+
+# What the fixture `open_` is: (mod, **settings and source) -> Case.
+OpenCase = Callable[..., Any]
 
 
 @I.ir_module

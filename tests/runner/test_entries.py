@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import OpenCase
-from modules import Nested, NoNumInput, NoTasks, NotMain, Square, TwoEntries, Types
+from modules import Nested, NoNumInput, NoTasks, NotMain, OpenCase, Square, TwoEntries, Types
 from tvm.relax.transform import BindParams
 
 from pytest_tvmtune.core.accuracy import compare

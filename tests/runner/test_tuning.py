@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OpenCase
-from modules import NotMain, Square
+from modules import NotMain, OpenCase, Square
 
 from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.environment import fingerprint
