@@ -48,11 +48,6 @@ def compare(
     """
     left = list(flatten(actual))
     right = _expected_leaves(actual, expected)
-    if len(left) != len(right):
-        raise ModelError(
-            f"expected has {len(right)} output(s), the model returns {len(left)}: "
-            + ", ".join(f"{path} {a.dtype}{list(a.shape)}" for path, a in left)
-        )
     worst_abs = worst_rel = 0.0
     problems: list[str] = []
     for (path, got), want in zip(left, right, strict=True):
@@ -77,7 +72,19 @@ def _expected_leaves(actual: Nested, expected: Nested) -> list[Array]:
             )
         pairs = zip(actual, expected, strict=True)
         return [leaf for a, e in pairs for leaf in _expected_leaves(a, e)]
-    return [np.asarray(expected) if isinstance(expected, (tuple, list)) else as_numpy(expected)]
+    return [_plain_array(expected) if isinstance(expected, (tuple, list)) else as_numpy(expected)]
+
+
+def _plain_array(numbers: Sequence[Any]) -> Array:
+    try:
+        array = np.asarray(numbers)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc":
+        raise ModelError(
+            f"expected is a {type(numbers).__name__} of {len(numbers)}, the model returns one array"
+        )
+    return array
 
 
 def _compare_arrays(
@@ -98,12 +105,14 @@ def _compare_arrays(
         bound = atol + rtol * np.abs(wide_want)
         wrong = ~same & ~(difference <= np.where(np.isfinite(bound), bound, 0.0))
         relative = np.where(same, 0.0, difference / np.abs(wide_want))
+        relative = np.where(np.isnan(relative), np.inf, relative)
     max_abs = float(difference.max())
-    max_rel = float(np.nanmax(relative)) if max_abs else 0.0
+    max_rel = float(relative.max())
     count = int(wrong.sum())
     if not count:
         return max_abs, max_rel, ""
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), got.shape))
+    worst = int(np.argmax(np.where(wrong, difference, -1.0)))
+    index = tuple(int(i) for i in np.unravel_index(worst, got.shape))
     message = (
         f"{path} {got.dtype}{list(got.shape)}: {count} of {got.size} values differ "
         f"({count / got.size:.1%}), max abs error {max_abs:.3g}, max rel error {max_rel:.3g}, "

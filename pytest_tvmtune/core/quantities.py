@@ -11,6 +11,7 @@ from pytest_tvmtune.core.errors import OptionError
 MAX_TRIALS = 1_000_000
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us)?\s*")
 _UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_HUGE = 1e300  # beyond it an int may not fit a float
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 
@@ -42,7 +43,7 @@ def parse_count(value: object, name: str, *, minimum: int, maximum: int = MAX_TR
     accepted = f"a whole number from {minimum} to {maximum}"
     if isinstance(value, str):
         text = value.strip()
-        if not re.fullmatch(r"[+-]?\d+", text):
+        if not re.fullmatch(r"[+-]?\d{1,18}", text):
             raise OptionError(f"{name}: {value!r} is not {accepted}")
         value = int(text)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -64,7 +65,7 @@ def parse_seconds(value: object, name: str) -> float:
             raise OptionError(f"{name}: {value!r} is not {accepted}")
         seconds = float(match[1]) * _UNIT_S[match[2] or "s"]
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) < _HUGE else math.inf
     else:
         raise OptionError(f"{name}: {value!r} is not {accepted}")
     if not (math.isfinite(seconds) and seconds > 0):
@@ -76,7 +77,7 @@ def parse_tolerance(value: object, name: str) -> float:
     """Return a numeric tolerance: a finite number of at least 0. Raises OptionError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OptionError(f"{name}: {value!r} is not a number of at least 0")
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value < _HUGE:
         raise OptionError(f"{name}: {value!r} is not a finite number of at least 0")
     return float(value)
 

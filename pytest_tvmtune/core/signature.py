@@ -102,6 +102,8 @@ def check_array(spec: TensorSpec, value: object, what: str) -> Array:
             array = np.asarray(value, dtype=spec.dtype)
         except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
+        if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
+            raise ModelError(f"{what} {spec}: can't be made from {value!r}: it holds other values")
     else:
         array = as_numpy(value)
     if array.shape != spec.shape:
@@ -135,6 +137,11 @@ def as_numpy(value: object) -> Array:
         return np.asarray(to_numpy())
     if hasattr(value, "__array__"):
         return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.asarray(np.from_dlpack(value))
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise ModelError(f"{type(value).__name__} can't be read by numpy: {error}") from None
     raise ModelError(f"{type(value).__name__} is not an array: give numpy arrays or tvm tensors")
 
 

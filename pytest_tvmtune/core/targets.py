@@ -80,7 +80,9 @@ def parse_target(value: object, name: str = "target") -> TargetSpec:
         return _from_config(dict(value), str(dict(value)), name)
     if not isinstance(value, str):
         # A tvm Target prints as its own JSON configuration.
-        value = str(value)
+        given, value = value, str(value)
+        if not value.startswith("{"):
+            raise OptionError(f"{name}: {given!r} names no target kind, give {_ACCEPTED}")
     text = value.strip()
     if not text:
         raise OptionError(f"{name}: the target is empty, give {_ACCEPTED}")
@@ -106,9 +108,9 @@ def _parse_command_line(text: str, name: str) -> dict[str, Any]:
     config: dict[str, Any] = {"tag" if "/" in head else "kind": head}
     while rest:
         word = rest.pop(0)
-        if not word.startswith("-") or not word.strip("-"):
-            raise OptionError(f"{name}: {word!r} in {text!r} is not an attribute, give {_ACCEPTED}")
         key, equals, raw = word.lstrip("-").partition("=")
+        if not word.startswith("-") or not key:
+            raise OptionError(f"{name}: {word!r} in {text!r} is not an attribute, give {_ACCEPTED}")
         if not equals:
             # `-num-cores 4`; a word on its own (`-system-lib`) is a flag.
             raw = rest.pop(0) if rest and not re.match(r"-+[A-Za-z]", rest[0]) else "true"
@@ -163,7 +165,9 @@ def select_targets(
         for pin in pinned:
             if pin.kind != want.kind:
                 continue
-            if want.is_bare or pin == want:
+            if pin.is_bare and "num-cores" not in pin.config:
+                chosen.setdefault(want.name, want)
+            elif want.is_bare or pin.name == want.name:
                 chosen.setdefault(pin.name, pin)
             elif pin.is_bare:
                 chosen.setdefault(want.name, want)

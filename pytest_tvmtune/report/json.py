@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ def write_report(
     path: Path, results: Sequence[dict[str, Any]], machine_info: dict[str, Any]
 ) -> None:
     """Write the report of one run, cases in order of their id. Raises StoreError."""
-    cases = sorted(results, key=lambda case: (case["nodeid"], case["name"]))
+    cases = [_finite(c) for c in sorted(results, key=lambda c: (c["nodeid"], c["name"]))]
     write_json(
         path,
         {
@@ -27,3 +28,14 @@ def write_report(
             "cases": cases,
         },
     )
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with null for infinities and NaN, which JSON (RFC 8259) can't hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value

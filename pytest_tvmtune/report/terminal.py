@@ -47,7 +47,7 @@ def format_seconds(seconds: float) -> str:
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         value = seconds * factor
         if value >= 1 or unit == "us":
-            return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
     raise AssertionError("the last unit always fits")
 
 
@@ -90,9 +90,8 @@ def _footer(results: Sequence[CaseResult]) -> list[str]:
     trials = sum(result.trials_spent for result in results)
     counts = [f"{len(results)} cases", f"{failed} failed"]
     counts += [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]
-    tuned, compiled = (
-        sum(flags) for flags in zip(*((r.tuned_now, r.compiled_now) for r in results), strict=True)
-    )
+    tuned = sum(result.tuned_now for result in results)
+    compiled = sum(result.compiled_now for result in results)
     lines = [
         ", ".join(counts),
         (

@@ -21,7 +21,8 @@ from pytest_tvmtune.runner.tuning import (
     tune_missing,
 )
 from pytest_tvmtune.store import artifacts, builds
-from pytest_tvmtune.store.records import Record, Workload, append_to_work_dir, write_work_dir
+from pytest_tvmtune.store.records import Record, Workload
+from pytest_tvmtune.store.work_dirs import append_to_work_dir, write_work_dir
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session

@@ -13,13 +13,8 @@ from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.case import Case, module_parts
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import cores_lock
-from pytest_tvmtune.store.records import (
-    Record,
-    Workload,
-    add_to_workload,
-    read_work_dir,
-    read_workload,
-)
+from pytest_tvmtune.store.records import Record, Workload, add_to_workload, read_workload
+from pytest_tvmtune.store.work_dirs import read_work_dir
 
 PLAN_TIMEOUT_S = 300.0
 TUNER_START_S = 300.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -72,13 +73,15 @@ def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
     """Move a freshly exported library into the store; the same bytes are kept once."""
     digest = sha256_of(library)
     folder = store.artifacts / digest
+    # Beside its place first: the scratch folder may be on another file system.
+    beside = folder / f".{library.parent.name}.so"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Beside its place first: the scratch folder may be on another file system.
-        beside = folder / f".{library.parent.name}.so"
         shutil.copy2(library, beside)
         beside.replace(folder / LIBRARY)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise StoreError(f"can't write {folder}: {error.strerror or error}") from error
     write_json(folder / MANIFEST, manifest.to_json())
     return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
@@ -97,7 +100,7 @@ def find(store: Store, digest: str) -> Artifact:
         raise StoreError(f"artifact {digest[:12]} is damaged (its bytes have another SHA-256)")
     try:
         manifest = Manifest.from_json(json.loads((folder / MANIFEST).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"artifact {digest[:12]}: its manifest is damaged ({error})") from error
     return Artifact(sha256=digest, library=library, manifest=manifest)
 

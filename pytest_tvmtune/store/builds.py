@@ -5,6 +5,7 @@ Both are looked up by the SHA-256 of what they depend on, so they never need to 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -78,4 +79,6 @@ def _read(path: Path) -> Any:
 
 
 def _discard(path: Path, error: Exception) -> None:
-    warnings.warn(f"store: {set_aside(path, str(error))}", stacklevel=3)
+    # Another process may have set it aside already, and told so.
+    with contextlib.suppress(FileNotFoundError):
+        warnings.warn(f"store: {set_aside(path, str(error))}", stacklevel=3)

@@ -86,9 +86,9 @@ def open_store(root: Path) -> Store:
     Raises StoreError when `root` is a file or can't be written, naming what to do.
     """
     remedy = "give another folder with --tvm-dir (ini: tvm_dir)"
-    if root.exists() and not root.is_dir():
-        raise StoreError(f"--tvm-dir: {root} is a file, not a folder; {remedy}")
     try:
+        if root.exists() and not root.is_dir():
+            raise StoreError(f"--tvm-dir: {root} is a file, not a folder; {remedy}")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"--tvm-dir: can't make {root}: {error.strerror}; {remedy}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,12 @@ def folder_lock(folder: Path) -> FileLock:
     """Return the lock that whoever changes files in `folder` holds meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / "folder.lock")
+
+
+def path_lock(path: Path) -> FileLock:
+    """Return the lock for changing a folder of the user's, where no file of ours may be left."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{digest}.lock")
 
 
 def cores_lock() -> FileLock:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from pytest_tvmtune.core.environment import minor
-from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import set_aside, write_text
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.locks import folder_lock
@@ -112,10 +111,8 @@ def read_workload(store: Store, key: str, shash: str) -> Workload | None:
     workload, problem = _parse(shash, text)
     if problem:
         with folder_lock(store.tuning / key):
-            if path.exists():
-                warnings.warn(f"tuning store: {set_aside(path, problem)}", stacklevel=2)
-            if workload is not None:
-                _write(path, workload)
+            # Read again: another process may have repaired it, and added to it, meanwhile.
+            return _read_repaired(path, shash)
     return workload
 
 
@@ -130,7 +127,7 @@ def add_to_workload(
     """
     with folder_lock(store.tuning / key):
         path = _path(store, key, workload.shash)
-        stored = _parse(workload.shash, path.read_bytes())[0] if path.is_file() else None
+        stored = _read_repaired(path, workload.shash)
         merged = workload if stored is None else merge(stored, workload)
         if merged != stored:
             _write(path, merged)
@@ -148,85 +145,13 @@ def merge(one: Workload, other: Workload) -> Workload:
         shash=one.shash,
         name=one.name,
         ir=one.ir,
-        records=_keep_best(best.values()),
+        records=keep_best(best.values()),
         served=tuple(dict.fromkeys((*one.served, *other.served))),
     )
 
 
-def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Record]]]) -> None:
-    """Write a MetaSchedule work_dir with these workloads and records and nothing else."""
-    workloads, records = [], []
-    for index, (workload, chosen) in enumerate(pairs):
-        workloads.append(json.dumps([str(int(workload.shash, 16)), workload.ir]))
-        records += [json.dumps([index, record.data]) for record in chosen]
-    # TVM crashes on a blank line, so an empty file must be empty.
-    for name, lines in (("workload", workloads), ("tuning_record", records)):
-        path = work_dir / f"database_{name}.json"
-        write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
-    """Add these workloads' records to a stock work_dir; what stands there already stays.
-
-    Raises StoreError, with nothing written, when a line that stands there is damaged.
-    """
-    stock, problems = _work_dir_rows(work_dir)
-    if problems:
-        raise StoreError(f"work_dir {work_dir} was not written to: {problems[0]}")
-    index_of = {str(row[0]): index for index, row in enumerate(stock["workload"])}
-    present = {json.dumps(row) for row in stock["tuning_record"]}
-    for workload in workloads:
-        stock_hash = str(int(workload.shash, 16))
-        if stock_hash not in index_of:
-            index_of[stock_hash] = len(stock["workload"])
-            stock["workload"].append([stock_hash, workload.ir])
-        rows = [[index_of[stock_hash], record.data] for record in workload.records]
-        stock["tuning_record"] += [row for row in rows if json.dumps(row) not in present]
-    for name, rows in stock.items():
-        text = "".join(f"{json.dumps(row)}\n" for row in rows)
-        write_text(work_dir / f"database_{name}.json", text)
-
-
-def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
-    """Return the workloads with valid records of a stock work_dir, and what was left out.
-
-    Every line is parsed here; the records carry no machine ("unknown" CPU), since stock files
-    don't tell.
-    """
-    rows, problems = _work_dir_rows(work_dir)
-    found: dict[int, list[Record]] = {}
-    for row in rows["tuning_record"]:
-        if row is not None and isinstance(row[0], int) and is_valid_record(row[1]):
-            found.setdefault(row[0], []).append(
-                Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
-            )
-    workloads = [
-        Workload(shash=f"{int(row[0]):016x}", name="", ir=row[1], records=_keep_best(found[index]))
-        for index, row in enumerate(rows["workload"])
-        if row is not None and index in found and str(row[0]).isdigit() and isinstance(row[1], str)
-    ]
-    return workloads, problems
-
-
-def _work_dir_rows(work_dir: Path) -> tuple[dict[str, list[Any]], list[str]]:
-    problems: list[str] = []
-    rows: dict[str, list[Any]] = {}
-    for name in ("workload", "tuning_record"):
-        path = work_dir / f"database_{name}.json"
-        rows[name] = []
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        for number, line in enumerate(lines, start=1):
-            row = _load(line)
-            if isinstance(row, list) and len(row) == 2:
-                rows[name].append(row)
-            else:
-                problems.append(f"{path.name} line {number} is damaged")
-                # Later lines refer to workloads by their position.
-                rows[name].append(None)
-    return rows, problems
-
-
-def _keep_best(records: Iterable[Record]) -> tuple[Record, ...]:
+def keep_best(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return the best records of each CPU model, best first."""
     kept: list[Record] = []
     per_cpu: dict[str, int] = {}
     for record in sorted(records, key=lambda record: (record.mean_s, record.digest)):
@@ -238,6 +163,18 @@ def _keep_best(records: Iterable[Record]) -> tuple[Record, ...]:
 
 def _path(store: Store, key: str, shash: str) -> Path:
     return store.tuning / key / f"{shash}.jsonl"
+
+
+def _read_repaired(path: Path, shash: str) -> Workload | None:
+    """Return what is in a file, damage set aside. Whoever calls it holds the folder's lock."""
+    if not path.is_file():
+        return None
+    workload, problem = _parse(shash, path.read_bytes())
+    if problem:
+        warnings.warn(f"tuning store: {set_aside(path, problem)}", stacklevel=3)
+        if workload is not None:
+            _write(path, workload)
+    return workload
 
 
 def _write(path: Path, workload: Workload) -> None:
@@ -254,14 +191,19 @@ def _parse(shash: str, content: bytes) -> tuple[Workload | None, str]:
     served: list[Served] = []
     problem = ""
     for number, line in enumerate(content.splitlines(), start=1):
-        row = _load(line)
+        row = load_line(line)
         try:
             kind = row.pop("kind")
-            if kind == "workload":
+            if kind == "workload" and _are(str, row["name"], row["ir"]):
                 name, ir = row["name"], row["ir"]
-            elif kind == "record" and is_valid_record(row["data"]):
+            elif kind == "record" and is_valid_record(row["data"]) and _are(str, row["cpu"]):
                 records.append(Record(**row))
-            elif kind == "served":
+            elif (
+                kind == "served"
+                and _are(int, row["trials"], row["spent"], row["valid"])
+                and _are((int, type(None)), row["max_trials_per_task"])
+                and _are(str, row["reason"])
+            ):
                 served.append(Served(**row))
             else:
                 problem = problem or f"line {number}"
@@ -272,16 +214,21 @@ def _parse(shash: str, content: bytes) -> tuple[Workload | None, str]:
     if not ir:
         return None, problem or "no workload line"
     workload = Workload(
-        shash=shash, name=name, ir=ir, records=_keep_best(records), served=tuple(served)
+        shash=shash, name=name, ir=ir, records=keep_best(records), served=tuple(served)
     )
     return workload, problem
 
 
-def _load(line: bytes) -> Any:
+def load_line(line: bytes) -> Any:
+    """Return the JSON value in a line, None when there is none."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _are(kind: type | tuple[type, ...], *values: object) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def is_valid_record(data: Any) -> bool:

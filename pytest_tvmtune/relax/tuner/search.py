@@ -25,8 +25,8 @@ from pytest_tvmtune.store.records import (
     add_to_workload,
     is_valid_record,
     read_workload,
-    write_work_dir,
 )
+from pytest_tvmtune.store.work_dirs import write_work_dir
 
 BUILD_TIMEOUT_S = 60.0
 RUN_TIMEOUT_S = 30.0
