@@ -42,6 +42,19 @@ class TaskResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningProgress:
+    """How far the tuning of one case is. task: the one measured last; best_s: its best so far."""
+
+    label: str
+    done: int = 0
+    total: int = 0
+    failed: int = 0
+    task: str = ""
+    best_s: float | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorResult:
     """One numeric comparison. Errors are the largest over all outputs."""
 

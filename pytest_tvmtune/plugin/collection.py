@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     state = config.stash[STATE]
     try:
-        _start(state, wanted)
+        _start(config, state, wanted)
     except TvmTuneError as error:
         if not is_worker(config):
             raise pytest.UsageError(str(error)) from None
@@ -89,7 +89,8 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
     return value if isinstance(value, CaseOptions) else None
 
 
-def _start(state: State, wanted: list[CaseOptions]) -> None:
+def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> None:
+    from pytest_tvmtune.plugin.progress import ProgressDisplay
     from pytest_tvmtune.relax.environment import check_installation
     from pytest_tvmtune.runner.case import Workshop
     from pytest_tvmtune.store.layout import open_store
@@ -104,7 +105,7 @@ def _start(state: State, wanted: list[CaseOptions]) -> None:
         target = resolve_target(spec)
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
-    state.workshop = Workshop(store=store)
+    state.workshop = Workshop(store=store, on_progress=ProgressDisplay(config))
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

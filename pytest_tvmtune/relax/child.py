@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import ctypes
 import importlib
+import json
 import os
 import pickle
 import shutil
@@ -17,14 +18,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ChildError, TvmTuneError
 
 _STAGE = "stage"
+_PROGRESS = "progress"
+_POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1
 _TAIL_LINES = 6
 
@@ -38,12 +43,13 @@ def run_job(
     timeout_s: float,
     num_threads: int,
     arrays: Mapping[str, Sequence[Any]] | None = None,
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Any:
     """Run `module:function(request)` in a fresh process and return its result.
 
     request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
     `arrays` as a list of memory-mapped numpy arrays. num_threads: TVM runtime threads of every
-    kernel that runs there.
+    kernel that runs there. on_progress: is given what the job passes to `tell_progress`.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
     function itself raised.
     """
@@ -63,21 +69,20 @@ def run_job(
         message = {"function": function, "request": dict(request), "arrays": array_files}
         (folder / "request.pkl").write_bytes(pickle.dumps(message))
         with log_path.open("ab") as log:
-            code = _run(folder, log, timeout_s, num_threads, log_path)
+            process = _start(folder, log, num_threads)
+        code = _wait(process, folder, timeout_s, log_path, on_progress)
         return _result(folder, code, function, log_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(folder: Path, log: Any, timeout_s: float, num_threads: int, log_path: Path) -> int:
+def _start(folder: Path, log: Any, num_threads: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "TVM_NUM_THREADS": str(num_threads)}
     # The child starts in an empty folder, so that no file of the user's shadows a module.
-    paths = [str(Path(__file__).parents[2])]
-    paths += [
-        str(Path(p).resolve()) for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p
-    ]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    process = subprocess.Popen(
+    given = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
+    paths = [Path(__file__).parents[2], *(Path(p).resolve() for p in given)]
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+    return subprocess.Popen(
         [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder)],
         cwd=folder,
         env=environment,
@@ -86,12 +91,27 @@ def _run(folder: Path, log: Any, timeout_s: float, num_threads: int, log_path: P
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    timeout_s: float,
+    log_path: Path,
+    on_progress: Callable[[dict[str, Any]], None] | None,
+) -> int:
+    deadline_s = time.monotonic() + timeout_s
+    progress = LineTail(path=folder / _PROGRESS)
     try:
-        return process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_S if on_progress else timeout_s)
+            if on_progress:
+                for line in progress.new_lines():
+                    on_progress(json.loads(line))
         raise ChildError(
             f"{_stage(folder)}: no answer within {timeout_s:.0f} s, stopped", log_path=log_path
-        ) from None
+        )
     finally:
         # Also on Ctrl-C and on a time-out of the test: it takes its own children along.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -132,6 +152,30 @@ def _tail(log_path: Path) -> str:
 def enter_stage(folder: Path, name: str) -> None:
     """Note, inside the child, what it does next: a crash is then named by it."""
     (folder / _STAGE).write_text(name)
+
+
+@dataclass(kw_only=True)
+class LineTail:
+    """A growing file of lines, read as it grows."""
+
+    path: Path
+    offset: int = 0
+
+    def new_lines(self) -> list[bytes]:
+        """Return the whole lines written since the last call."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            lines = [line for line in file if line.endswith(b"\n")]
+        self.offset += sum(map(len, lines))
+        return lines
+
+
+def tell_progress(folder: Path, row: dict[str, Any]) -> None:
+    """Pass plain values, from inside the child, to `on_progress` of whoever waits for it."""
+    with (folder / _PROGRESS).open("ab") as file:
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 def die_with_parent() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import CaseResult, label_of
+from pytest_tvmtune.core.results import CaseResult, TuningProgress, label_of
 from pytest_tvmtune.relax.build import PIPELINE, module_hash
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.records import target_key
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What all cases of one run share. refreshed: workloads that `refresh` tuned already."""
+    """What all cases of one run share.
+
+    on_progress: is told how tuning goes on. refreshed: workloads that `refresh` tuned already.
+    """
 
     store: Store
+    on_progress: Callable[[TuningProgress], None] | None = None
     refreshed: set[tuple[str, str]] = field(default_factory=set)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.results import Task
+from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.case import Case, module_parts
@@ -67,31 +67,42 @@ def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
         if not missing:
             return
         started = time.perf_counter()
-        done = run_job(
-            "pytest_tvmtune.relax.tuner.search:tune",
-            {
-                "mod_text": module_text(case.model.mod),
-                "target": case.target_json,
-                "prepack": case.options.prepack,
-                "shashes": [task.shash for task in missing],
-                "trials": _budget(case, tasks, missing, key),
-                "requested_trials": case.options.trials,
-                "max_trials_per_task": case.options.max_trials_per_task,
-                "num_threads": case.num_threads,
-                "seed": case.options.seed,
-                "store_root": str(case.store.root),
-                "target_key": key,
-            },
-            scratch=case.store.scratch,
-            log_path=case.log_path("tune"),
-            timeout_s=TUNER_START_S + TUNER_TRIAL_S * case.options.trials,
-            num_threads=case.num_threads,
-        )
+        trials = _budget(case, tasks, missing, key)
+        _tell(case, TuningProgress(label=case.label, total=trials))
+        try:
+            done = run_job(
+                "pytest_tvmtune.relax.tuner.search:tune",
+                {
+                    "mod_text": module_text(case.model.mod),
+                    "target": case.target_json,
+                    "prepack": case.options.prepack,
+                    "shashes": [task.shash for task in missing],
+                    "trials": trials,
+                    "requested_trials": case.options.trials,
+                    "max_trials_per_task": case.options.max_trials_per_task,
+                    "num_threads": case.num_threads,
+                    "seed": case.options.seed,
+                    "store_root": str(case.store.root),
+                    "target_key": key,
+                },
+                scratch=case.store.scratch,
+                log_path=case.log_path("tune"),
+                timeout_s=TUNER_START_S + TUNER_TRIAL_S * case.options.trials,
+                num_threads=case.num_threads,
+                on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
+            )
+        finally:
+            _tell(case, TuningProgress(label=case.label, total=trials, finished=True))
     case.workshop.refreshed.update((key, task.shash) for task in missing)
     result = case.result
     result.tuned_now = True
     result.tuning_s += time.perf_counter() - started
     result.trials_spent += sum(one["spent"] for one in done["tasks"].values())
+
+
+def _tell(case: Case, progress: TuningProgress) -> None:
+    if case.workshop.on_progress is not None:
+        case.workshop.on_progress(progress)
 
 
 def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.relax.tuner.search import LineTail
+from pytest_tvmtune.relax.child import LineTail
 
 HERE = Path(__file__).parent
 

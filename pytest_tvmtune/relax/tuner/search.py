@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 from pytest_tvmtune.store.layout import Store
@@ -230,25 +230,22 @@ def _recorder(
                 if is_valid_record(data)
             ]
             one.valid += len(records)
-            add_to_workload(store, request["target_key"], _workload(one, records=tuple(records)))
+            known = add_to_workload(
+                store, request["target_key"], _workload(one, records=tuple(records))
+            )
+            best = known.best(machine.cpu)
+            tell_progress(
+                request["folder"],
+                {
+                    "done": sum(other.spent for other in chosen),
+                    "failed": sum(other.spent - other.valid for other in chosen),
+                    "total": request["trials"],
+                    "task": one.task.name,
+                    "best_s": best.mean_s if best else None,
+                },
+            )
 
     return Recorder()
-
-
-@dataclass(kw_only=True)
-class LineTail:
-    """A growing file of lines, read as it grows."""
-
-    path: Path
-    offset: int = 0
-
-    def new_lines(self) -> list[bytes]:
-        """Return the whole lines written since the last call."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            lines = [line for line in file if line.endswith(b"\n")]
-        self.offset += sum(map(len, lines))
-        return lines
 
 
 def _workload(

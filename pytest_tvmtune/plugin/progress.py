@@ -1,0 +1,74 @@
+"""How tuning goes on, shown while pytest captures output: a tqdm line, or plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.results import TuningProgress
+from pytest_tvmtune.plugin.state import is_worker
+from pytest_tvmtune.report.terminal import format_seconds
+
+PLAIN_LINE_EVERY_S = 30.0
+
+
+class ProgressDisplay:
+    """One line on a terminal, one every 30 s elsewhere, nothing under -q and in xdist workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._capture = config.pluginmanager.getplugin("capturemanager")
+        self._silent = config.option.verbose < 0 or is_worker(config)
+        self._bar: Any = None
+        self._last_line_s = 0.0
+
+    def __call__(self, progress: TuningProgress) -> None:
+        """Show how far a case is; its first and last call frame the display."""
+        if self._silent:
+            return
+        if self._capture is None:
+            self._show(progress)
+        else:
+            with self._capture.global_and_fixture_disabled():
+                self._show(progress)
+
+    def _show(self, progress: TuningProgress) -> None:
+        if sys.stderr.isatty():
+            self._show_bar(progress)
+        elif progress.done and time.monotonic() - self._last_line_s >= PLAIN_LINE_EVERY_S:
+            self._last_line_s = time.monotonic()
+            details = ", ".join(_details(progress))
+            text = f"tuning {progress.label}: {progress.done}/{progress.total} trials, {details}"
+            sys.stderr.write(f"\n{text}\n")
+
+    def _show_bar(self, progress: TuningProgress) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            sys.stderr.write("\n")
+            self._bar = tqdm(
+                total=progress.total,
+                desc=f"tuning {progress.label}",
+                unit="trial",
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+        self._bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
+        self._bar.update(max(0, progress.done - self._bar.n))
+        self._bar.refresh()
+        if progress.finished:
+            self._bar.close()
+            self._bar = None
+
+
+def _details(progress: TuningProgress) -> list[str]:
+    details = []
+    if progress.task:
+        best = "none valid" if progress.best_s is None else format_seconds(progress.best_s)
+        details.append(f"{progress.task} {best}")
+    if progress.failed:
+        details.append(f"{progress.failed} failed")
+    return details
