@@ -22,7 +22,7 @@ class ProgressDisplay:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._silent = config.option.verbose < 0 or is_worker(config)
         self._bar: Any = None
-        self._last_line_s = 0.0
+        self._last_line_s = float("-inf")
 
     def __call__(self, progress: TuningProgress) -> None:
         """Show how far a case is; its first and last call frame the display."""

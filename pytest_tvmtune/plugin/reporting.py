@@ -68,9 +68,13 @@ class CaseCollector:
         """Keep a finished test's cases; under xdist they come from the workers."""
         if is_worker(self._config):
             return
+        state = self._config.stash[STATE]
         for case in getattr(report, _CASES, []):
+            from pytest_tvmtune.core.results import CaseResult
+
+            state.results.append(CaseResult.from_json(case))
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
-            self._config.stash[STATE].results.append(case)
+            state.json_cases.append(case)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -96,7 +100,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         machine_info = fingerprint().to_json()
         config.hook.pytest_tvmtune_machine_info(config=config, machine_info=machine_info)
         try:
-            write_report(state.run.json, state.results, machine_info)
+            write_report(state.run.json, state.json_cases, machine_info)
         except TvmTuneError as error:
             raise pytest.UsageError(f"--tvm-json: {error}") from None
 
@@ -107,10 +111,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.usage_error:
         terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
     if state.results:
-        from pytest_tvmtune.core.results import CaseResult
         from pytest_tvmtune.report.terminal import summary_lines
 
-        results = [CaseResult.from_json(case) for case in state.results]
         terminalreporter.section("tvmtune")
-        for line in summary_lines(results):
+        for line in summary_lines(state.results):
             terminalreporter.write_line(line)
