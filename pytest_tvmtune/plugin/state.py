@@ -20,7 +20,8 @@ class State:
     """One per pytest process.
 
     workshop: made when the first marked test was collected. results: every finished case, in the
-    process that reports; json_cases: the same, with what hooks added. usage_error: what an xdist worker could not start for.
+    process that reports; json_cases: the same, with what hooks added. usage_error: what an xdist
+    worker could not start for.
     """
 
     run: RunOptions

@@ -105,10 +105,12 @@ def _wait(
     try:
         while time.monotonic() < deadline_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_POLL_S if on_progress else timeout_s)
+                process.wait(_POLL_S if on_progress else timeout_s)
             if on_progress:
                 for line in progress.new_lines():
                     on_progress(json.loads(line))
+            if process.returncode is not None:
+                return process.returncode
         raise ChildError(
             f"{_stage(folder)}: no answer within {timeout_s:.0f} s, stopped", log_path=log_path
         )
