@@ -93,9 +93,10 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     from pytest_tvmtune.plugin.progress import ProgressDisplay
     from pytest_tvmtune.relax.environment import check_installation
     from pytest_tvmtune.runner.case import Workshop
-    from pytest_tvmtune.store.layout import open_store
+    from pytest_tvmtune.store.layout import open_store, sweep_scratch
 
     store = open_store(state.run.store_dir)
+    sweep_scratch(store)
     tuning = state.run.tuning != "never" and any(options.trials for options in wanted)
     check_installation(store, tuning=tuning)
 

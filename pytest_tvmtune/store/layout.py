@@ -5,14 +5,18 @@ One folder, `.tvmtune` by default; its parts are listed in docs/files.md.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import write_text
 
+_SCRATCH_AGE_S = 24 * 3600.0
 _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds the store of pytest-tvmtune.\n"
@@ -102,6 +106,15 @@ def open_store(root: Path) -> Store:
     if not os.access(root, os.W_OK):
         raise StoreError(f"--tvm-dir: {root} is read-only; {remedy}")
     return store
+
+
+def sweep_scratch(store: Store) -> None:
+    """Remove what killed processes left in the scratch folder more than a day ago."""
+    oldest_s = time.time() - _SCRATCH_AGE_S
+    for leftover in store.scratch.glob("*"):
+        with contextlib.suppress(OSError):
+            if leftover.stat().st_mtime < oldest_s:
+                shutil.rmtree(leftover)
 
 
 def slug(text: str, length: int = 60) -> str:

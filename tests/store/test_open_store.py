@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.layout import open_store, slug
+from pytest_tvmtune.store.layout import open_store, slug, sweep_scratch
 
 REMEDY = r"give another folder with --tvm-dir \(ini: tvm_dir\)"
 
@@ -99,3 +101,16 @@ def test_slugs_are_file_names() -> None:
     assert slug("x" * 100) == "x" * 60
     assert slug("x" * 100, 5) == "xxxxx"
     assert slug("日本") == slug("") == slug("...") == "model"
+
+
+def test_only_old_leftovers_are_swept(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    assert sweep_scratch(store) is None  # nothing there yet
+    for name, age_s in (("job-old", 2 * 24 * 3600), ("job-running", 60)):
+        folder = store.scratch / name
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+        then = time.time() - age_s
+        os.utime(folder, (then, then))
+    sweep_scratch(store)
+    assert [path.name for path in store.scratch.iterdir()] == ["job-running"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,21 +70,19 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
     import_intrinsics(str(target.kind.name))
     mod = tvm.ir.load_json(request["mod_text"])
     store, key = Store(root=Path(request["store_root"])), request["target_key"]
-    work_dir = Path(tempfile.mkdtemp(prefix="tune-", dir=store.scratch))
-    try:
-        wanted = set(request["shashes"])
-        tasks = [
-            Progress(task=task, extracted=extracted, ir=_serialise(extracted))
-            for task, extracted in extract(prepare(mod, target, prepack=request["prepack"]), target)
-            if task.shash in wanted
-        ]
-        _seed_work_dir(store, key, tasks, work_dir)
-        chosen = _searchable(_costliest(tasks, request["trials"]))
-        if chosen:
-            enter_stage(request["folder"], "tuning")
-            _search(request, chosen, work_dir, store)
-    finally:
-        shutil.rmtree(work_dir, ignore_errors=True)
+    wanted = set(request["shashes"])
+    tasks = [
+        Progress(task=task, extracted=extracted, ir=_serialise(extracted))
+        for task, extracted in extract(prepare(mod, target, prepack=request["prepack"]), target)
+        if task.shash in wanted
+    ]
+    # In the job's folder, which goes however the job ends.
+    work_dir = request["folder"] / "work_dir"
+    _seed_work_dir(store, key, tasks, work_dir)
+    chosen = _searchable(_costliest(tasks, request["trials"]))
+    if chosen:
+        enter_stage(request["folder"], "tuning")
+        _search(request, chosen, work_dir, store)
     for one in tasks:
         served = Served(
             trials=request["requested_trials"],
