@@ -1,0 +1,100 @@
+"""Options and ini keys that are wrong: one UsageError with culprit and remedy, exit code 4."""
+
+from __future__ import annotations
+
+import pytest
+from snippets import MARKED, PLAIN, WORKER_IDS, WORKERS
+
+pytestmark = pytest.mark.parametrize("workers", WORKERS, ids=WORKER_IDS)
+
+MALFORMED = [
+    ("--tvm-target={bad", "'{bad' is malformed JSON"),
+    ("--tvm-target=llvm -num-cores 0", "num-cores is 0 * it must be at least 1"),
+    ("--tvm-target=", "the target is empty"),
+    ("--tvm-trials=-1", "--tvm-trials: -1 is out of range, give a whole number from 0 to 1000000"),
+    ("--tvm-trials=99999999999", "--tvm-trials: 99999999999 is out of range"),
+    ("--tvm-trials=2.5", "--tvm-trials: '2.5' is not a whole number"),
+    ("--tvm-max-trials-per-task=0", "--tvm-max-trials-per-task: 0 is out of range"),
+    ("--tvm-threshold=abc", "--tvm-threshold: 'abc' is not a positive percentage such as 3%"),
+    ("--tvm-threshold=-1%", "--tvm-threshold: '-1%' is not a positive percentage"),
+    ("--tvm-threshold=0", "--tvm-threshold: '0' is not a positive percentage"),
+    ("--tvm-prepack=maybe", "--tvm-prepack: 'maybe' is not one of off, on, both"),
+    ("--tvm-tuning=always", "--tvm-tuning: 'always' is not one of missing, never, refresh"),
+    ("--tvm-max-time=never", "--tvm-max-time: 'never' is not a positive duration"),
+    ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
+    ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
+    ("--tvm-html=report.html", "--tvm-html: an HTML report is not there yet"),
+    ("--tvm-markdown=report.md", "--tvm-markdown: a Markdown report is not there yet"),
+    ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: tuning and measuring behind a TVM RPC tracker is"),
+]
+
+# What only TVM or the machine can tell is found once marked tests were collected.
+FOUND_LATER = [
+    ("--tvm-target=nokind", "unknown kind 'nokind', TVM here has *llvm*"),
+    ("--tvm-target=llvm -colour=red", "Unknown config option 'colour'"),
+    ("--tvm-target=llvm -mcpu=abacus", "LLVM knows no CPU 'abacus'; this machine's is *"),
+    ("--tvm-target=cuda", "target 'cuda': this machine has no such device"),
+    (
+        "--tvm-dir=test_it.py",
+        "test_it.py is a file, not a folder; give another folder with --tvm-dir",
+    ),
+    ("--tvm-dir=/proc/store", "--tvm-dir: can't make /proc/store: * give another folder"),
+]
+
+
+def assert_usage_error(result: pytest.RunResult, message: str) -> None:
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+    lines = pytest.LineMatcher(text.splitlines())
+    lines.fnmatch_lines([f"ERROR: *{message.replace('[', '[[]')}*"])
+
+
+@pytest.mark.parametrize(("option", "message"), MALFORMED, ids=[one[0] for one in MALFORMED])
+def test_malformed(
+    suite: pytest.Pytester, workers: tuple[str, ...], option: str, message: str
+) -> None:
+    """Found before anything is collected, also where no test is ours."""
+    suite.makepyfile(test_it=PLAIN)
+    assert_usage_error(suite.runpytest_subprocess(option, *workers), message)
+
+
+@pytest.mark.parametrize(("option", "message"), FOUND_LATER, ids=[one[0] for one in FOUND_LATER])
+def test_found_once_marked_tests_are_collected(
+    suite: pytest.Pytester, workers: tuple[str, ...], option: str, message: str
+) -> None:
+    suite.makepyfile(test_it=MARKED + PLAIN)
+    result = suite.runpytest_subprocess(option, *workers)
+    assert_usage_error(result, message)
+    result.assert_outcomes()
+    unmarked = suite.runpytest_subprocess(option, "--deselect=test_it.py::test_marked", *workers)
+    unmarked.assert_outcomes(passed=1, deselected=0 if workers else 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("tvm_trials", "many", "ini tvm_trials: 'many' is not a whole number"),
+        ("tvm_threshold", "3", "ini tvm_threshold: '3' is not a positive percentage"),
+        ("tvm_strict", "perhaps", "ini tvm_strict: 'perhaps' is not true or false"),
+        ("tvm_target", "{", "ini tvm_target: '{' is malformed JSON"),
+    ],
+)
+def test_bad_ini(
+    suite: pytest.Pytester, workers: tuple[str, ...], key: str, value: str, message: str
+) -> None:
+    suite.makeini(f"[pytest]\n{key} = {value}\n")
+    suite.makepyfile(test_it=PLAIN)
+    assert_usage_error(suite.runpytest_subprocess(*workers), message)
+
+
+def test_bad_environment_variable(
+    suite: pytest.Pytester, workers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TVM_TEST_TARGETS", "llvm;{")
+    suite.makepyfile(test_it=PLAIN)
+    assert_usage_error(
+        suite.runpytest_subprocess(*workers),
+        "environment variable TVM_TEST_TARGETS: '{' is malformed JSON",
+    )
