@@ -102,7 +102,7 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
 
     from pytest_tvmtune.relax.targets import canonical, device_of, resolve_target
 
-    for spec in {options.target.name: options.target for options in wanted}.values():
+    for spec in dict.fromkeys(options.target for options in wanted):
         target = resolve_target(spec)
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
