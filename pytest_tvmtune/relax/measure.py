@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import random
 import shutil
 import time
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from pytest_tvmtune.core.gate import Epoch
 from pytest_tvmtune.relax.child import enter_stage
@@ -49,13 +48,12 @@ def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
     for index in range(EPOCHS):
         epoch_started = time.perf_counter()
         sessions = _place(request, device, index)
-        epoch = _epoch(sessions, pairs, rng)
+        epoch, pairs_s = _epoch(sessions, pairs, rng)
         epochs.append((epoch.baseline_s, epoch.now_s))
         if index == 0:
-            overhead_s, pair_s = _cost(epoch, time.perf_counter() - epoch_started)
-            left_s = request["max_time_s"] - (time.perf_counter() - started)
-            affordable = (left_s / (EPOCHS - 1) - overhead_s) / pair_s
-            pairs = max(1, min(MAX_PAIRS, int(affordable)))
+            now = time.perf_counter()
+            left_s = request["max_time_s"] - (now - started)
+            pairs = _affordable_pairs(now - epoch_started, pairs_s, left_s)
     return {
         "epochs": epochs,
         "num_threads": num_threads_used(),
@@ -101,36 +99,42 @@ def _place(request: dict[str, Any], device: Any, index: int) -> tuple[Session, S
 
 def _share(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Any, ...]:
     """Return `now` with each tensor replaced by a bit-equal one of the baseline."""
-    unused = list(baseline)
+    unused = {index: _bits(tensor) for index, tensor in enumerate(baseline)}
     chosen = []
     for tensor in now:
-        match = next((b for b in unused if _bit_equal(b, tensor)), None)
+        bits = _bits(tensor)
+        match = next((index for index, other in unused.items() if other == bits), None)
         if match is not None:
-            unused.remove(match)
-        chosen.append(tensor if match is None else match)
+            del unused[match]
+        chosen.append(tensor if match is None else baseline[match])
     return tuple(chosen)
 
 
-def _bit_equal(one: Any, other: Any) -> bool:
-    if tuple(one.shape) != tuple(other.shape) or str(one.dtype) != str(other.dtype):
-        return False
-    return bool(np.array_equal(one.numpy().view(np.uint8), other.numpy().view(np.uint8)))
+def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
+    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
 
 
-def _epoch(sessions: tuple[Session, Session], pairs: int, rng: random.Random) -> Epoch:
+def _epoch(
+    sessions: tuple[Session, Session], pairs: int, rng: random.Random
+) -> tuple[Epoch, float]:
+    """Return an epoch of `pairs` pairs, each in random order, and the seconds the pairs took."""
     timers = [make_timer(session) for session in sessions]
-    numbers = [calls_per_sample(timer(1), MIN_SAMPLE_S) for timer in timers]
-    number = max(numbers)
+    number = max(calls_per_sample(timer(1), MIN_SAMPLE_S) for timer in timers)
     taken: tuple[list[float], list[float]] = ([], [])
+    started = time.perf_counter()
     for _ in range(pairs):
         for side in rng.sample((0, 1), 2):
             taken[side].append(timers[side](number))
-    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1]))
+    spent_s = time.perf_counter() - started
+    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1])), spent_s
 
 
-def _cost(epoch: Epoch, spent_s: float) -> tuple[float, float]:
-    """Return (seconds an epoch costs before its pairs, seconds of one pair)."""
-    pair_s = (epoch.baseline_s[-1] + epoch.now_s[-1]) * 2
-    number = calls_per_sample(min(epoch.baseline_s + epoch.now_s), MIN_SAMPLE_S)
-    pair_s = max(pair_s, pair_s / 2 * (number + 1))
-    return max(0.0, spent_s - pair_s * len(epoch.now_s)), pair_s
+def _affordable_pairs(epoch_s: float, pairs_s: float, left_s: float) -> int:
+    """Return how many pairs each further epoch can have, at least one.
+
+    epoch_s, pairs_s: what the first epoch took, with MAX_PAIRS pairs, and its pairs alone.
+    """
+    pair_s = pairs_s / MAX_PAIRS
+    affordable = (left_s / (EPOCHS - 1) - (epoch_s - pairs_s)) / pair_s
+    return max(1, min(MAX_PAIRS, int(affordable)))

@@ -100,6 +100,14 @@ def _footer(results: Sequence[CaseResult]) -> list[str]:
             f"accepted {accepted} baselines"
         ),
     ]
+    transformed = [result for result in results if result.transform_s is not None]
+    if transformed:
+        seconds = sum(result.transform_s or 0.0 for result in transformed)
+        size = sum(result.transform_extra_bytes or 0 for result in transformed)
+        lines.append(
+            f"transformed the parameters of {len(transformed)} prepacked cases in "
+            f"{format_seconds(seconds)}, {size / 1e6:.3g} MB more memory (not part of the latency)"
+        )
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{left_out} tasks got no trial: ask for more with --tvm-trials")
     new = sum(bool(r.latency and r.latency.verdict == "NEW" and not r.latency.accepted)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def folder_lock(folder: Path) -> FileLock:
 def path_lock(path: Path) -> FileLock:
     """Return the lock for changing a folder of the user's, where no file of ours may be left."""
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{digest}.lock")
+    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}-{digest}.lock")
 
 
 def cores_lock() -> FileLock:
@@ -27,4 +27,4 @@ def cores_lock() -> FileLock:
 
     It stands in the machine's temporary folder, since two checkouts share the cores.
     """
-    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{getpass.getuser()}.lock")
+    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}.lock")

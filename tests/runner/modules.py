@@ -140,3 +140,22 @@ class NoTasks:
     def main(x: R.Tensor((2, 4), "float32")) -> R.Tensor((2, 4), "float32"):
         R.func_attr({"num_input": 1})
         return x
+
+
+@I.ir_module
+class Scaled:
+    """A parameter of rank 0 beside a square weight."""
+
+    @R.function
+    def main(
+        x: R.Tensor((2, 8), "float32"),
+        w: R.Tensor((8, 8), "float32"),
+        s: R.Tensor((), "float32"),
+    ) -> R.Tensor((2, 8), "float32"):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            p = R.matmul(x, wt)
+            gv = R.multiply(p, s)
+            R.output(gv)
+        return gv
