@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class ForkingBuilder(PyBuilder):  # type: ignore[misc]
         os.environ[KIND_VARIABLE] = kind
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["pytest_tvmtune.relax.tuner.preload"])
+        # Now, not at the first candidate: it imports while the search makes candidates.
+        forkserver.ensure_running()
 
     def build(self, build_inputs: Sequence[BuilderInput]) -> list[BuilderResult]:
         """Build a batch; each result is a library's path, or what went wrong."""

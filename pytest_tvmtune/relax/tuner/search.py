@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
@@ -152,6 +154,12 @@ def _search(
     from pytest_tvmtune.relax.tuner.builder import ForkingBuilder
 
     logging.basicConfig(level=logging.INFO)
+    cap = request["max_trials_per_task"] or request["trials"]
+    # The first round gives each task this many before the next one gets any; what tasks with a
+    # small design space leave over is dealt out by the gradient scheduler in rounds of this size.
+    per_round = max(1, min(_MAX_ROUND, request["trials"] // len(chosen), cap))
+    # The cost model's first predictions come from numpy's global generator.
+    np.random.seed(request["seed"])
     contexts, weights = extracted_tasks_to_tune_contexts(
         [one.extracted for one in chosen],
         work_dir=str(work_dir),
@@ -164,10 +172,6 @@ def _search(
         timeout_s=BUILD_TIMEOUT_S,
         scratch=work_dir,
     )
-    cap = request["max_trials_per_task"] or request["trials"]
-    # The first round gives each task this many before the next one gets any; what tasks with a
-    # small design space leave over is dealt out by the gradient scheduler in rounds of this size.
-    per_round = max(1, min(_MAX_ROUND, request["trials"] // len(chosen), cap))
     tune_tasks(
         tasks=contexts,
         task_weights=weights,
