@@ -16,7 +16,10 @@ def model_file(distribution: str, name: str) -> Path:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
         pytest.skip(f"{distribution} is not installed: make example installs it")
-    return next(Path(str(file.locate())) for file in files if file.name == name)
+    for file in files:
+        if file.name == name:
+            return Path(str(file.locate()))
+    pytest.fail(f"the installed {distribution} ships no {name}: take requirements.txt's version")
 
 
 def onnxruntime_outputs(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:

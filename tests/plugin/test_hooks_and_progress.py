@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 
 import pytest
-
-SUITE = """
-import pytest
-from tvm.relax.frontend import nn
-
-class Tiny(nn.Module):
-    def __init__(self):
-        self.fc = nn.Linear(4, 4)
-    def forward(self, x):
-        return self.fc(x)
-
-SPEC = {"forward": {"x": nn.spec.Tensor((1, 4), "float32")}}
-"""
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.delenv("TVM_TEST_TARGETS", raising=False)
-    pytester.makeini("[pytest]\n")
-    return pytester
+from snippets import TINY
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
@@ -41,11 +29,11 @@ def test_hooks_see_and_change_what_is_reported(
         """
     )
     suite.makepyfile(
-        SUITE
+        TINY
         + """
 @pytest.mark.tvm_tune(trials=0)
 def test_tiny(tvm_tune):
-    tvm_tune(Tiny(), spec=SPEC).check()
+    tvm_tune(Tiny(), **GIVEN).check()
 """
     )
     done = suite.runpytest_subprocess("-s", "--tvm-json=report.json", *workers)
@@ -58,11 +46,11 @@ def test_tiny(tvm_tune):
 
 def test_tuning_tells_how_far_it_is_unless_asked_to_be_quiet(suite: pytest.Pytester) -> None:
     suite.makepyfile(
-        SUITE
+        TINY
         + """
 @pytest.mark.tvm_tune(trials=2)
 def test_tiny(tvm_tune):
-    run = tvm_tune(Tiny(), spec=SPEC)
+    run = tvm_tune(Tiny(), **GIVEN)
     run.check()
     assert [task.state for task in run.tasks] == ["tuned", "tuned"]
 """
@@ -74,3 +62,41 @@ def test_tiny(tvm_tune):
     done.assert_outcomes(passed=1)
     assert "tuning tiny" not in done.stderr.str() + done.stdout.str()
     done.stdout.fnmatch_lines(["tuned 1 cases with 2 trials*"])
+
+
+def run_on_a_terminal(suite: pytest.Pytester) -> str:
+    """Run the suite with a pseudo-terminal of 40 rows and 120 columns; return what it showed."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    process = subprocess.Popen(command, cwd=suite.path, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait() == 0
+    return shown.decode(errors="replace")
+
+
+def test_a_terminal_shows_one_line_that_moves(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        TINY
+        + """
+@pytest.mark.tvm_tune(trials=2)
+def test_tiny(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check()
+"""
+    )
+    states = run_on_a_terminal(suite).split("\r")
+    bars = [state for state in states if state.startswith("tuning tiny[llvm]:")]
+    assert "0/2" in bars[0]
+    assert any("/2 [" in bar and " us]" in bar for bar in bars)
+    # It is gone when tuning is over: the summary stands on lines of its own.
+    assert any(state.strip().startswith("1 cases, 0 failed, 1 NEW") for state in states)

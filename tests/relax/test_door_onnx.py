@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,54 @@ def test_dynamic_dimensions_need_shapes_and_get_them() -> None:
         ({"z": (1, 4)}, "shapes names 'z', the model's inputs are x"),
         ({"x": (1, 4, 1)}, "shapes gives 'x' rank 3, the model has 2"),
         ({"x": (1, 5)}, "shapes gives 'x' the size 5 in dimension 1, the model has 4 there"),
+        ({"x": 5}, "shapes gives 'x' 5, give a tuple of positive whole numbers"),
+        ({"x": "14"}, "shapes gives 'x' '14', give a tuple"),
+        ({"x": ("n", 4)}, r"shapes gives 'x' \('n', 4\), give a tuple"),
+        ({"x": (1.5, 4)}, r"shapes gives 'x' \(1.5, 4\), give a tuple"),
+        ({"x": (0, 4)}, r"shapes gives 'x' \(0, 4\), give a tuple"),
+        ({"x": (2**70, 4)}, "shapes gives 'x' .* give a tuple"),
+        ([(1, 4)], r"shapes is a list, give a dict by input name: shapes=\{'x': "),
     ],
 )
-def test_shapes_that_do_not_fit(shapes: dict[str, Any], message: str) -> None:
+def test_shapes_that_do_not_fit(shapes: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         open_model(linear(batch="n"), name="m", shapes=shapes)
+
+
+def test_a_scalar_input_keeps_its_rank() -> None:
+    node = helper.make_node("Mul", ["x", "s"], ["y"])
+    proto = model([node], [("x", FLOAT, [2, 3]), ("s", FLOAT, [])], ["y"])
+    with pytest.raises(ModelError, match="shapes gives 's' rank 1, the model has 0"):
+        open_model(proto, name="m", shapes={"s": (3,)})
+
+
+@pytest.mark.parametrize("shape", [(2, 3), ()])
+def test_an_input_without_a_rank_gets_the_given_one(shape: tuple[int, ...]) -> None:
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, None)], ["y"])
+    with pytest.raises(ModelError, match="input 'x' has no rank; give a static shape"):
+        open_model(proto, name="m")
+    assert_same(proto, {"x": floats(*shape)}, shapes={"x": shape})
+
+
+def test_an_input_that_is_no_tensor_is_refused() -> None:
+    proto = model([helper.make_node("SequenceAt", ["s", "i"], ["y"])], [("i", INT64, [])], ["y"])
+    proto.graph.input.append(helper.make_tensor_sequence_value_info("s", FLOAT, [2]))
+    with pytest.raises(ModelError, match="input 's' is a sequence_type, only tensors"):
+        open_model(proto, name="m")
+
+
+def test_float64_and_bool_keep_their_dtype() -> None:
+    proto = model(
+        [
+            helper.make_node("Where", ["c", "x", "zero"], ["d"]),
+            helper.make_node("Cast", ["d"], ["y"], to=FLOAT),
+        ],
+        [("c", TensorProto.BOOL, [3]), ("x", TensorProto.DOUBLE, [3])],
+        ["y"],
+        {"zero": np.zeros(3)},
+    )
+    opened = assert_same(proto, {"c": np.array([True, False, True]), "x": np.arange(3.0)})
+    assert [spec.dtype for spec in opened.signature.inputs] == ["bool", "float64"]
 
 
 def test_names_that_the_importer_changes_stay_the_users() -> None:
@@ -141,8 +185,7 @@ def test_several_outputs_and_a_scalar_input() -> None:
     assert_same(proto, {"x": floats(2, 3), "s": np.array(3, "int64")})
 
 
-def test_a_constant_subgraph_is_folded() -> None:
-    """The importer refuses a Reshape whose shape is computed by the graph."""
+def reshape_to_a_computed_shape() -> Any:
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "zero"], ["n"]),
@@ -155,17 +198,67 @@ def test_a_constant_subgraph_is_folded() -> None:
         "axis": np.array([0], "int64"),
         "rest": np.array([-1], "int64"),
     }
-    assert_same(model(nodes, [("x", FLOAT, [2, 3, 4])], ["y"], weights), {"x": floats(2, 3, 4)})
+    return model(nodes, [("x", FLOAT, [2, 3, 4])], ["y"], weights)
+
+
+def test_a_constant_subgraph_is_folded() -> None:
+    """The importer refuses a Reshape whose shape is computed by the graph."""
+    assert_same(reshape_to_a_computed_shape(), {"x": floats(2, 3, 4)})
+
+
+def test_without_onnxruntime_a_plain_model_opens_and_others_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert open_model(linear(), name="m").inputs[0].shape == (2, 4)
+    with pytest.raises(ModelError, match="TVM's ONNX importer failed") as caught:
+        open_model(reshape_to_a_computed_shape(), name="m")
+    assert "needs onnxruntime: pip install 'pytest-tvmtune[onnx]'" in str(caught.value)
+    # The importer prints what it fails on, and its builder's end is told by native code.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = linear()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ModelError, match=r"needs onnx: pip install 'pytest-tvmtune\[onnx\]'"):
+        open_model(proto, name="m")
+
+
+def test_a_model_that_contradicts_itself_is_refused() -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    proto = model([node], [("x", FLOAT, [2, 5])], ["y"], {"w": floats(4, 3)})
+    with pytest.raises(ModelError, match=r"onnxruntime refuses the model: .*Incompatible dim"):
+        open_model(proto, name="m")
+
+
+def lstm(name: str) -> Any:
+    return helper.make_node("LSTM", ["x", "w", "r"], [name], name=name, hidden_size=2)
+
+
+def lstm_weights() -> dict[str, np.ndarray]:
+    return {"w": floats(1, 8, 3), "r": floats(1, 8, 2)}
 
 
 def test_an_unsupported_operator_is_named_with_its_node() -> None:
-    nodes = [
-        helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="remember", hidden_size=2),
-        helper.make_node("Relu", ["y"], ["z"]),
-    ]
-    weights = {"w": floats(1, 8, 3), "r": floats(1, 8, 2)}
+    nodes = [lstm("remember"), helper.make_node("Relu", ["remember"], ["z"])]
+    proto = model(nodes, [("x", FLOAT, [4, 1, 3])], ["z"], lstm_weights())
     with pytest.raises(ModelError, match=r"unsupported operator LSTM \(node 'remember', 1 in all"):
-        open_model(model(nodes, [("x", FLOAT, [4, 1, 3])], ["z"], weights), name="m")
+        open_model(proto, name="m")
+
+
+def test_an_unsupported_operator_in_a_branch_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    branches = {
+        name: helper.make_graph(
+            [lstm(name)], name, [], [helper.make_tensor_value_info(name, FLOAT, None)]
+        )
+        for name in ("then_branch", "else_branch")
+    }
+    inputs = [("x", FLOAT, [4, 1, 3]), ("c", TensorProto.BOOL, [])]
+    node = helper.make_node("If", ["c"], ["y"], **branches)
+    with pytest.raises(ModelError, match=r"unsupported operator LSTM \(node '\w+', 2 in all\)"):
+        open_model(model([node], inputs, ["y"], lstm_weights()), name="m")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
@@ -182,6 +275,20 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         assert name in str(caught.value)
     with pytest.raises(ModelError, match=r"gone\.onnx: no such file"):
         open_model(tmp_path / "gone.onnx", name="m")
+    with pytest.raises(ModelError, match="not a file"):
+        open_model(tmp_path, name="m")
+    with pytest.raises(ModelError, match="not an ONNX model, its graph is empty"):
+        open_model(onnx.ModelProto(), name="m")
+
+
+def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "linear.onnx"
+    apart = {"save_as_external_data": True, "location": "linear.bin", "size_threshold": 0}
+    onnx.save(linear(), str(path), **apart)
+    assert len(open_model(path, name="m").params) == 2
+    (tmp_path / "linear.bin").unlink()
+    with pytest.raises(ModelError, match=r"its weights are in other files.*keep them beside it"):
+        open_model(path, name="m")
 
 
 def test_what_belongs_to_another_door_is_refused() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import operator
 import os
+import re
 import tempfile
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
     from tvm.ir import IRModule
 
 _INSTALL = "pip install 'pytest-tvmtune[onnx]'"
-# From onnxruntime: fold constants and drop what is redundant, but fuse nothing into its own ops.
 _SILENT = 4
+_MAX_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +63,11 @@ def load_onnx(
     if not proto.graph.node:
         raise ModelError(f"{label}: not an ONNX model, its graph is empty")
     inputs = _runtime_inputs(proto)
+    if shapes is not None and not isinstance(shapes, Mapping):
+        raise ModelError(
+            f"{label}: shapes is a {type(shapes).__name__}, give a dict by input name: "
+            f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
+        )
     _make_static(inputs, dict(shapes or {}), label)
     proto = _fold_constants(onnx, proto, label)
     names = tuple(value.name for value in _runtime_inputs(proto))
@@ -67,15 +77,25 @@ def load_onnx(
 
 def _read(onnx: Any, path: Path) -> Any:
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     if path.stat().st_size == 0:
         raise ModelError(f"{path}: the file is empty, not an ONNX model")
     try:
-        return onnx.load(str(path))
+        proto = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(
             f"{path}: not an ONNX model, or truncated ({_line(error)}); write the file again"
         ) from None
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except Exception as error:  # noqa: BLE001
+        raise ModelError(
+            f"{path}: its weights are in other files, which can't be read ({_line(error)}); "
+            "keep them beside it"
+        ) from None
+    return proto
 
 
 def _runtime_inputs(proto: Any) -> list[Any]:
@@ -92,12 +112,19 @@ def _make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label:
             f"{label}: shapes names {unknown[0]!r}, the model's inputs are {', '.join(names)}"
         )
     for value in inputs:
-        shape = value.type.tensor_type.shape
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise ModelError(
+                f"{label}: input {value.name!r} is a {kind}, only tensors can be given"
+            )
+        tensor = value.type.tensor_type
         wanted = shapes.get(value.name)
         if wanted is not None:
-            _set_dims(shape, value.name, [int(size) for size in wanted], label)
-        dims = [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in shape.dim]
-        if wanted is None and not value.type.tensor_type.HasField("shape"):
+            _set_dims(tensor, value.name, _sizes(wanted, value.name, label), label)
+        dims = [
+            dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor.shape.dim
+        ]
+        if not tensor.HasField("shape"):
             raise ModelError(
                 f"{label}: input {value.name!r} has no rank; give a static shape: "
                 f"shapes={{{value.name!r}: (1, ...)}}"
@@ -111,8 +138,27 @@ def _make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label:
             )
 
 
-def _set_dims(shape: Any, name: str, wanted: list[int], label: str) -> None:
-    if shape.dim and len(shape.dim) != len(wanted):
+def _sizes(wanted: Any, name: str, label: str) -> list[int]:
+    try:
+        # Not int(): it would cut 1.5 off without a word.
+        sizes = [operator.index(size) for size in wanted]
+        usable = all(0 < size <= _MAX_SIZE for size in sizes)
+    except TypeError:
+        usable = False
+    if not usable:
+        raise ModelError(
+            f"{label}: shapes gives {name!r} {wanted!r}, give a tuple of positive whole numbers: "
+            f"shapes={{{name!r}: (1, ...)}}"
+        )
+    return sizes
+
+
+def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
+    # A shape without dimensions is rank 0; only without a shape is the rank unknown.
+    has_rank = tensor.HasField("shape")
+    shape = tensor.shape
+    shape.SetInParent()
+    if has_rank and len(shape.dim) != len(wanted):
         raise ModelError(
             f"{label}: shapes gives {name!r} rank {len(wanted)}, the model has {len(shape.dim)}"
         )
@@ -140,8 +186,11 @@ def _fold_constants(onnx: Any, proto: Any, label: str) -> Any:
     except ImportError:
         return proto
     options = onnxruntime.SessionOptions()
+    # BASIC folds constants and drops what is redundant, but fuses nothing into its own operators.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = _SILENT
+    # A pool of threads would be started for nothing, and complains where cores are restricted.
+    options.intra_op_num_threads = 1
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         try:
@@ -149,7 +198,10 @@ def _fold_constants(onnx: Any, proto: Any, label: str) -> Any:
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
-            raise ModelError(f"{label}: onnxruntime refuses the model: {_line(error)}") from None
+            raise ModelError(
+                f"{label}: onnxruntime refuses the model: {_line(error)}; "
+                "check it with onnx.checker.check_model, and shapes=... if given"
+            ) from None
         folded = onnx.load(options.optimized_model_filepath)
     _drop_weights_from_inputs(folded)
     return folded
@@ -162,36 +214,75 @@ def _drop_weights_from_inputs(proto: Any) -> None:
 
 
 def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
-    import tvm
     from tvm.relax.frontend import detach_params
     from tvm.relax.frontend.onnx import from_onnx
 
-    with warnings.catch_warnings():
-        # It warns of every input that it renames.
+    # The importer warns of every input that it renames, and prints what it fails on.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             mod = from_onnx(proto, keep_params_in_input=True)
-        except tvm.error.OpNotImplemented as error:
-            raise ModelError(f"{label}: {_unsupported(proto, error)}") from None
-        except Exception as error:
-            raise ModelError(
-                f"{label}: TVM's ONNX importer failed: {type(error).__name__}: {_line(error)}"
-            ) from error
+        except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
+            cause = _cause(proto, error)
+            with _silent_stderr():
+                # The traceback holds a BlockBuilder, whose end is told on the terminal.
+                traceback.clear_frames(error.__traceback__)
+            raise ModelError(f"{label}: {cause}") from None
     mod, params = detach_params(mod)
     return mod, list(params.get("main", []))
 
 
-def _unsupported(proto: Any, error: Exception) -> str:
-    """Return which operators stop the import, with a node and a count each."""
-    listed = str(error).rpartition(":")[2]
-    names = {name.strip() for name in listed.split(",")}
-    nodes = [node for node in proto.graph.node if node.op_type in names]
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes to file descriptor 2; Python's sys.stderr can't catch that."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _cause(proto: Any, error: Exception) -> str:
+    """Return why TVM's importer failed: operators without a converter, or its own words."""
+    # Two messages: one lists the graph's operators, one names an operator in a branch of an If.
+    found = re.search(
+        r"operators are not supported for frontend ONNX: (.+)|^Operator (\w+) not implemented",
+        str(error),
+    )
+    if found:
+        names = {name.strip() for name in (found[1] or found[2]).split(",")}
+        nodes = [node for node in _all_nodes(proto.graph) if node.op_type in names]
+        return f"unsupported operator {_listing(nodes)}: TVM's ONNX importer has no converter"
+    hint = "" if _can_fold() else f"; constants were not folded, that needs onnxruntime: {_INSTALL}"
+    return f"TVM's ONNX importer failed: {type(error).__name__}: {_line(error)}{hint}"
+
+
+def _all_nodes(graph: Any) -> Iterator[Any]:
+    """Return the nodes of a graph and of all graphs within them (branches, loop bodies)."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _all_nodes(inner)
+
+
+def _listing(nodes: Sequence[Any]) -> str:
     counts = Counter(node.op_type for node in nodes)
     first = {node.op_type: node.name or "unnamed" for node in reversed(nodes)}
-    told = ", ".join(
+    return ", ".join(
         f"{name} (node {first[name]!r}, {count} in all)" for name, count in sorted(counts.items())
     )
-    return f"unsupported operator {told or listed.strip()}: TVM's ONNX importer has no converter"
+
+
+def _can_fold() -> bool:
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _line(error: Exception) -> str:
