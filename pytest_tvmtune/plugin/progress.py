@@ -20,7 +20,7 @@ class ProgressDisplay:
 
     def __init__(self, config: pytest.Config) -> None:
         self._capture = config.pluginmanager.getplugin("capturemanager")
-        self._silent = config.option.verbose < 0 or is_worker(config)
+        self._silent = config.getoption("verbose", 0) < 0 or is_worker(config)
         self._bar: Any = None
         self._last_line_s = float("-inf")
 

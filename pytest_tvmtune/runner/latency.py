@@ -52,7 +52,6 @@ def judge_latency(
             message="same code as the baseline",
             median_s=now_s,
             baseline_median_s=baseline.median_s,
-            slowdown_ratio=1.0,
             same_code=True,
             threshold=case.options.threshold.text,
             num_threads=threads,
