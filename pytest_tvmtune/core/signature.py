@@ -76,19 +76,20 @@ def bind_arrays(
 
 
 def _by_name(specs: Sequence[TensorSpec], given: Mapping[str, object], what: str) -> list[object]:
-    wanted = {normalise_name(spec.name) for spec in specs}
+    exact = {spec.name for spec in specs}
+    loose = {normalise_name(spec.name): spec.name for spec in specs}
     found: dict[str, object] = {}
     for name, value in given.items():
-        key = normalise_name(str(name))
-        if key not in wanted:
+        key = str(name) if str(name) in exact else loose.get(normalise_name(str(name)))
+        if key is None:
             raise ModelError(f"unknown {what} {name!r}; the model takes {_listing(specs)}")
         if key in found:
             raise ModelError(f"{what} {name!r} is given twice, under two spellings")
         found[key] = value
-    missing = [str(spec) for spec in specs if normalise_name(spec.name) not in found]
+    missing = [str(spec) for spec in specs if spec.name not in found]
     if missing:
         raise ModelError(f"missing {what}: {', '.join(missing)}")
-    return [found[normalise_name(spec.name)] for spec in specs]
+    return [found[spec.name] for spec in specs]
 
 
 def check_array(spec: TensorSpec, value: object, what: str) -> Array:

@@ -232,3 +232,9 @@ def test_a_signature_as_json() -> None:
         "params": [["encoder_0_weight", [2, 3], "float32"]],
         "lifts_params": True,
     }
+
+
+def test_names_that_only_differ_in_spelling_are_told_apart_when_given_exactly() -> None:
+    specs = [TensorSpec(name=name, shape=(), dtype="int32") for name in ("a.b", "a_b")]
+    bound = bind_arrays(specs, {"a_b": 2, "a.b": 1}, "input")
+    assert [int(array) for array in bound] == [1, 2]
