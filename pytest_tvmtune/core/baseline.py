@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -74,6 +75,25 @@ class Baseline:
         values = {key: value for key, value in loaded.items() if key != "schema"}
         try:
             values["identity"] = Identity(**values["identity"])
-            return Baseline(**values)
+            baseline = Baseline(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"damaged baseline: {error}") from None
+        if problem := _problem(baseline):
+            raise ValueError(f"damaged baseline: {problem}")
+        return baseline
+
+
+def _problem(baseline: Baseline) -> str:
+    """Return which field was edited or damaged beyond use, "" when none was."""
+    sound = {
+        # It becomes part of a path.
+        "artifact": isinstance(baseline.artifact, str)
+        and re.fullmatch(r"[0-9a-f]{64}", baseline.artifact),
+        "signature": isinstance(baseline.signature, dict),
+        "target": isinstance(baseline.target, str) and baseline.target.startswith("{"),
+        "median_s": isinstance(baseline.median_s, float) and 0 < baseline.median_s < math.inf,
+        "num_threads": isinstance(baseline.num_threads, int),
+        "fingerprint": isinstance(baseline.fingerprint, dict)
+        and {"tvm", "tvm_ffi"} <= set(baseline.fingerprint),
+    }
+    return ", ".join(name for name, fine in sound.items() if not fine)

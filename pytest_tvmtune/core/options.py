@@ -98,7 +98,14 @@ def parse_targets(value: object, where: str) -> tuple[TargetSpec, ...]:
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
         raise OptionError(f"{where}: the list of targets is empty")
-    specs = {spec.name: spec for spec in (parse_target(one, where) for one in values)}
+    specs: dict[str, TargetSpec] = {}
+    for spec in (parse_target(one, where) for one in values):
+        known = specs.setdefault(spec.name, spec)
+        if known.config_json != spec.config_json:
+            raise OptionError(
+                f"{where}: {known.given!r} and {spec.given!r} differ in num-cores only, which "
+                "changes no code: give one of them, and num_threads for the threads"
+            )
     return tuple(specs.values())
 
 

@@ -21,7 +21,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each target and prepack choice; ours come last in an item's id."""
     marks = list(metafunc.definition.iter_markers(MARKER))
     if CASE_FIXTURE not in metafunc.fixturenames:
-        if marks:
+        # A mark on its class or module may be meant for its neighbours.
+        if any(mark.name == MARKER for mark in metafunc.definition.own_markers):
             raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid} is marked {MARKER} but takes none of the fixtures "
                 "tvm_tune, tvm_target, tvm_device: add one, or drop the marker"
@@ -29,6 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     try:
         arguments = _marker_arguments(marks)
+        if "work_dir" in arguments:
+            arguments["work_dir"] = metafunc.config.rootpath / arguments["work_dir"]
         cases = _cases(metafunc.config.stash[STATE].run, arguments)
     except OptionError as error:
         raise pytest.Collector.CollectError(
@@ -106,6 +109,7 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         target = resolve_target(spec)
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
+    state.trials = sorted({options.trials for options in wanted})
     state.workshop = Workshop(store=store, on_progress=ProgressDisplay(config))
 
 
@@ -120,5 +124,5 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         targets=state.canonical_targets,
         store=state.run.store_dir,
         tuning=state.run.tuning,
-        trials=RunOptions.first_set("trials", state.run.layers),
+        trials=state.trials,
     )

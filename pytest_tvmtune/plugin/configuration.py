@@ -111,6 +111,7 @@ def _resolve(config: pytest.Config) -> RunOptions:
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
+    _check_report_path(RunOptions.first_set("json", layers))
     store_dir: Path = RunOptions.first_set("dir", layers)
     return RunOptions(
         layers=layers,
@@ -118,6 +119,17 @@ def _resolve(config: pytest.Config) -> RunOptions:
         update=bool(config.getoption("tvm_update")),
         update_new=bool(config.getoption("tvm_update_new")),
     )
+
+
+def _check_report_path(path: Path | None) -> None:
+    """Raise OptionError for a report that can't be written, before anything is run for it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise OptionError(f"--tvm-json: {path} is a folder, give the path of a file")
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OptionError(f"--tvm-json: nothing can be written below {parent}, give another path")
 
 
 def _make_absolute(layer: dict[str, Any], base: Path) -> None:

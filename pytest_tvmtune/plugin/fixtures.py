@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
     """Return this item's options: one target, prepacked or not."""
-    options = request.param
+    options = getattr(request, "param", None)
+    if options is None:
+        pytest.fail(
+            "tvm_tune, tvm_target and tvm_device can't be had through getfixturevalue: name them "
+            "among the test's arguments, so that it becomes one item a target",
+            pytrace=False,
+        )
     assert isinstance(options, CaseOptions)
     request.node.stash[ITEM_STATE] = ItemState(options=options, case_id=request.node.callspec.id)
     return options

@@ -44,6 +44,8 @@ def pytest_runtest_makereport(
         for result in state.results:
             result.outcome = "passed" if state.passed else "failed"
         setattr(report, _CASES, [result.to_json() for result in state.results])
+        # Models, sessions and outputs would else stay in memory until pytest ends.
+        del item.stash[ITEM_STATE]
     return report
 
 
@@ -102,7 +104,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         try:
             write_report(state.run.json, state.json_cases, machine_info)
         except TvmTuneError as error:
-            raise pytest.UsageError(f"--tvm-json: {error}") from None
+            # Told in the summary: an exception here would keep other reports from being written.
+            state.usage_error = f"--tvm-json: {error}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

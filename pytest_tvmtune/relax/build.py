@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
-from pytest_tvmtune.core.errors import CompileError
-from pytest_tvmtune.core.signature import TensorSpec
+from pytest_tvmtune.core.errors import CompileError, ModelError
 from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
@@ -92,18 +92,23 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         tvm_ffi=installed_version("apache-tvm-ffi"),
         entries=_entry_points(lowered),
     )
-    enter_stage(folder, "running it for the first time")
-    _run_once(request, manifest)
+    run_once({**request, "manifest": manifest.to_json()})
     return {"manifest": manifest.to_json(), "applied": applied, "compile_s": compile_s}
 
 
-def _run_once(request: dict[str, Any], manifest: Manifest) -> None:
+def run_once(request: dict[str, Any]) -> None:
+    """Job: load `library` and run `entry` with params and inputs, as nobody has before.
+
+    Data can crash a library that ran well with other data, through an index out of bounds, say.
+    """
     import tvm
 
     from pytest_tvmtune.relax.session import call, open_session
     from pytest_tvmtune.relax.targets import device_of
 
+    enter_stage(request["folder"], "running it for the first time with these inputs")
     entry = request["entry"]
+    manifest = Manifest.from_json(request["manifest"])
     device = device_of(tvm.target.Target(request["target"]))
     session = open_session(
         Path(request["library"]),
@@ -141,19 +146,14 @@ def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
             and name.removesuffix("_transform_params") in functions
         ):
             continue
+        try:
+            arguments = tuple(spec_of_type(str(p.name), p.ty, name) for p in function.params)
+        except (ModelError, AttributeError):
+            continue  # it takes more than static tensors, so no test can call it
         entries[name] = EntryPoint(
-            arguments=tuple(_runtime_spec(param) for param in function.params),
-            transforms=f"{name}_transform_params" in functions,
+            arguments=arguments, transforms=f"{name}_transform_params" in functions
         )
     return entries
-
-
-def _runtime_spec(param: Any) -> TensorSpec:
-    return TensorSpec(
-        name=str(param.name),
-        shape=tuple(int(dim) for dim in param.ty.shape),
-        dtype=str(param.ty.dtype),
-    )
 
 
 def _import_intrinsics_if_needed(work_dir: Path, target: Any) -> None:

@@ -42,8 +42,8 @@ def check_installation(store: Store, *, tuning: bool) -> None:
     check_pair(store)
     if _compiler() is None:
         raise EnvironmentProblemError(
-            "no C++ compiler found, and TVM's export_library needs one: install g++ "
-            "(Debian: apt-get install g++) or set CXX"
+            f"no C++ compiler found{_named_compiler()}, and TVM's export_library needs one: "
+            "install g++ (Debian: apt-get install g++) or set CXX to the path of one"
         )
     if tuning:
         missing = [name for module, name in _TUNING_MODULES.items() if not _is_there(module)]
@@ -113,6 +113,11 @@ def _read_probes(store: Store) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return dict(loaded) if isinstance(loaded, dict) else {}
+
+
+def _named_compiler() -> str:
+    named = [f"{name}={os.environ[name]!r}" for name in ("CXX", "CC") if os.environ.get(name)]
+    return f" ({named[0]} names no program)" if named else ""
 
 
 def _compiler() -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +33,15 @@ class Model:
     signature: Signature
     params: tuple[Array, ...]
     inputs: tuple[Array, ...]
+
+    @cached_property
+    def data_digest(self) -> str:
+        """SHA-256 of all parameters and inputs: what a first run was made with."""
+        digest = hashlib.sha256()
+        for array in (*self.params, *self.inputs):
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.asarray(array, order="C").data)
+        return digest.hexdigest()
 
 
 def make_model(

@@ -15,7 +15,9 @@ _HEADINGS = (
 _RIGHT = frozenset({"tuned", "max abs error", "now", "baseline", "ratio"})
 
 
-def header_lines(*, targets: Sequence[str], store: Path, tuning: str, trials: int) -> list[str]:
+def header_lines(
+    *, targets: Sequence[str], store: Path, tuning: str, trials: Sequence[int]
+) -> list[str]:
     """Return what the marked tests of this run will use."""
     machine = fingerprint()
     return [
@@ -24,7 +26,7 @@ def header_lines(*, targets: Sequence[str], store: Path, tuning: str, trials: in
             f"{machine.usable_cores} usable cores, {machine.cpu}"
         ),
         *(f"tvmtune: target {target}" for target in targets),
-        f"tvmtune: trials {trials} (tuning={tuning}), store {store}",
+        f"tvmtune: trials {', '.join(map(str, trials))} (tuning={tuning}), store {store}",
     ]
 
 
@@ -76,7 +78,13 @@ def _verdict(result: CaseResult, latency: LatencyResult | None) -> str:
     verdict = latency.verdict
     if latency.same_code:
         verdict += " (same code)"
+    if _has_failed(result) and latency.verdict != "REGRESSION":
+        verdict += ", test failed"
     return f"{verdict}, accepted" if latency.accepted else verdict
+
+
+def _has_failed(result: CaseResult) -> bool:
+    return result.outcome == "failed" or bool(result.findings)
 
 
 def _seconds(value: float | None) -> str:
@@ -86,7 +94,7 @@ def _seconds(value: float | None) -> str:
 def _footer(results: Sequence[CaseResult]) -> list[str]:
     verdicts = Counter(result.latency.verdict for result in results if result.latency)
     accepted = sum(bool(result.latency and result.latency.accepted) for result in results)
-    failed = sum(result.outcome == "failed" for result in results)
+    failed = sum(_has_failed(result) for result in results)
     trials = sum(result.trials_spent for result in results)
     counts = [f"{len(results)} cases", f"{failed} failed"]
     counts += [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]

@@ -12,9 +12,10 @@ from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.building import Built
-from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import cores_lock
+from pytest_tvmtune.store.records import target_key
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
@@ -57,7 +58,7 @@ def judge_latency(
             num_threads=threads,
         )
         return latency, samples
-    return _measure(case, accepted, built.artifact)
+    return _measure(case, accepted, built.artifact, baseline.median_s)
 
 
 def make_baseline(case: Case, identity: Identity, built: Built, latency: LatencyResult) -> Baseline:
@@ -105,6 +106,8 @@ def _comparable(case: Case, baseline: Baseline | BaselineError) -> artifacts.Art
         raise baseline
     if baseline.signature != case.model.signature.to_json():
         raise BaselineError("the model's interface changed since the baseline was accepted")
+    if target_key(baseline.target, installed_version("apache-tvm")) != tuning_key(case):
+        raise BaselineError(f"the baseline was made for another target, {baseline.target}")
     try:
         return artifacts.find(case.store, baseline.artifact)
     except StoreError as error:
@@ -123,7 +126,7 @@ def _is_same_code(
 
 
 def _measure(
-    case: Case, old: artifacts.Artifact, new: artifacts.Artifact
+    case: Case, old: artifacts.Artifact, new: artifacts.Artifact, expected_s: float
 ) -> tuple[LatencyResult, list[float]]:
     from pytest_tvmtune.core.gate import Epoch, decide, weigh
 
@@ -142,7 +145,8 @@ def _measure(
             arrays={"params": case.model.params, "inputs": case.model.inputs},
             scratch=case.store.scratch,
             log_path=case.log_path("gate"),
-            timeout_s=GATE_GRACE_S + 10 * max_time_s,
+            # At least 160 calls are made, however slow the model is.
+            timeout_s=GATE_GRACE_S + 10 * max_time_s + 1600 * expected_s,
             num_threads=case.num_threads,
         )
     epochs = [

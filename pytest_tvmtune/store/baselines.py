@@ -20,7 +20,7 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
         baseline = Baseline.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise BaselineError(f"{path}: {error}") from error
     if baseline.identity != identity:
         raise BaselineError(f"{path} belongs to another case: {baseline.identity}")

@@ -23,12 +23,14 @@ class Build:
     """What one compilation gave. library: SHA-256 of the artifact.
 
     applied: hashes of the workloads whose record was applied, each verified in the compiled
-    module. compile_s: seconds, export included.
+    module. compile_s: seconds, export included. ran_with: digests of the data (inputs and
+    parameters) it has run with in a child; only with those it is run elsewhere.
     """
 
     library: str
     applied: tuple[str, ...]
     compile_s: float
+    ran_with: tuple[str, ...] = ()
 
 
 def key_of(parts: Any) -> str:
@@ -57,7 +59,13 @@ def read_build(store: Store, key: str) -> Build | None:
     try:
         if loaded is None:
             return None
-        return Build(**{**loaded, "applied": tuple(loaded["applied"])})
+        return Build(
+            **{
+                **loaded,
+                "applied": tuple(loaded["applied"]),
+                "ran_with": tuple(loaded["ran_with"]),
+            }
+        )
     except (KeyError, TypeError) as error:
         _discard(store.builds / f"{key}.json", error)
         return None

@@ -171,9 +171,11 @@ def _read_repaired(path: Path, shash: str) -> Workload | None:
         return None
     workload, problem = _parse(shash, path.read_bytes())
     if problem:
-        warnings.warn(f"tuning store: {set_aside(path, problem)}", stacklevel=3)
+        told = set_aside(path, problem)
         if workload is not None:
             _write(path, workload)
+        # Last: under filterwarnings=error it raises.
+        warnings.warn(f"tuning store: {told}", stacklevel=3)
     return workload
 
 

@@ -177,7 +177,7 @@ def test_no_case_at_all() -> None:
 
 def test_the_header_says_what_the_run_will_use() -> None:
     lines = header_lines(
-        targets=["llvm -mcpu=a", "llvm"], store=Path("/tmp/store"), tuning="never", trials=8
+        targets=["llvm -mcpu=a", "llvm"], store=Path("/tmp/store"), tuning="never", trials=[0, 8]
     )
     machine = fingerprint()
     assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
@@ -185,5 +185,5 @@ def test_the_header_says_what_the_run_will_use() -> None:
     assert lines[1:] == [
         "tvmtune: target llvm -mcpu=a",
         "tvmtune: target llvm",
-        "tvmtune: trials 8 (tuning=never), store /tmp/store",
+        "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",
     ]

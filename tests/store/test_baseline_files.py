@@ -29,7 +29,7 @@ BASELINE = Baseline(
     target='{"kind": "llvm"}',
     median_s=1e-3,
     num_threads=4,
-    fingerprint={"cpu": "a CPU"},
+    fingerprint={"cpu": "a CPU", "tvm": "0.27.0", "tvm_ffi": "0.1.14"},
     accepted_at="2024-01-01T00:00:00Z",
 )
 
