@@ -6,8 +6,10 @@ intrinsics within the 30 s that a candidate has; on two cores most candidates, o
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -23,7 +25,6 @@ from tvm.ir import load_json, save_json
 from tvm.ir.utils import derived_object
 from tvm.s_tir.meta_schedule.builder import BuilderInput, BuilderResult, PyBuilder
 
-from pytest_tvmtune.relax.child import die_with_parent
 from pytest_tvmtune.relax.tuner.preload import KIND_VARIABLE
 
 LIBRARY = "candidate.so"
@@ -129,9 +130,26 @@ class ForkingBuilder(PyBuilder):  # type: ignore[misc]
 
 
 def _run_candidate(build: Build, mod_text: str, target_text: str, folder: Path) -> None:
-    die_with_parent()
+    _die_with_tuner()
     try:
         build(mod_text, target_text, folder / LIBRARY)
     except Exception as error:
         (folder / _ERROR).write_text(f"{type(error).__name__}: {error}")
         raise
+
+
+def _die_with_tuner() -> None:
+    """Ask the kernel to end this process when the tuner dies, whatever the build is doing.
+
+    The forkserver's end can't tell it: each candidate holds the pipe that keeps the server alive,
+    so one that hangs would keep both for ever. The tuner alone holds the other end of the
+    sentinel; when that closes, SIGIO comes, whose default is to terminate.
+    Source: fcntl(2), O_ASYNC; multiprocessing.popen_forkserver.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    tuner: int = parent.sentinel
+    fcntl.fcntl(tuner, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(tuner, fcntl.F_SETFL, fcntl.fcntl(tuner, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([tuner], [], [], 0)[0]:
+        raise SystemExit("the tuner is dead already")

@@ -1,0 +1,341 @@
+"""The tuner's job in a real child: what it stores, what failures cost, what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tvm
+from tvm.script import ir as I  # noqa: N812
+from tvm.script import relax as R  # noqa: N812
+from tvm.script import tirx as T  # noqa: N812
+
+from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.core.results import Task
+from pytest_tvmtune.relax.build import module_text
+from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.prepare import extract, prepare
+from pytest_tvmtune.relax.tuner import search
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.records import Workload, read_workload, target_key
+from pytest_tvmtune.store.work_dirs import write_work_dir
+
+HERE = Path(__file__).parent
+TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
+KEY = target_key(TARGET, installed_version("apache-tvm"))
+RULE = "s_tir.meta_schedule.cpu.pytest_tvmtune_bad_rule"
+
+
+@I.ir_module
+class Layer:
+    """Two tasks: the transpose has a single schedule, the fused matmul has many."""
+
+    @R.function
+    def main(x: R.Tensor((16, 16), "float32"), w: R.Tensor((16, 16), "float32")) -> R.Tensor(
+        (16, 16), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            y = R.nn.relu(R.matmul(x, wt))
+            R.output(y)
+        return y
+
+
+@I.ir_module
+class OddOneOut:
+    """One task asks for a schedule rule of its own, which raises where it is registered."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def odd(a: T.Buffer((4, 16), "float32"), b: T.Buffer((4, 16), "float32")):
+        for i, j in T.grid(4, 16):
+            with T.sblock("odd"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                T.sblock_attr({"schedule_rule": "pytest_tvmtune_bad_rule"})
+                b[vi, vj] = a[vi, vj] * T.float32(2)
+
+    @R.function
+    def main(x: R.Tensor((4, 16), "float32"), w: R.Tensor((16, 16), "float32")) -> R.Tuple(
+        R.Tensor((4, 16), "float32"), R.Tensor((4, 16), "float32")
+    ):
+        R.func_attr({"num_input": 1})
+        cls = OddOneOut
+        with R.dataflow():
+            y = R.nn.relu(R.matmul(x, w))
+            z = R.call_tir(cls.odd, (x,), out_ty=R.Tensor((4, 16), "float32"))
+            both = (y, z)
+            R.output(both)
+        return both
+
+
+def tune_with_a_bad_rule(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: tune where the rule that `odd` asks for fails in the schedule itself."""
+
+    def apply(schedule: Any, block: Any) -> list[Any]:
+        schedule.reverse_compute_at(block, schedule.get_loops(block)[0])
+        return [schedule]
+
+    tvm.register_global_func(RULE, apply)
+    return search.tune(request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What one job answered, and the store it worked on."""
+
+    answer: dict[str, Any]
+    store: Store
+    tasks: dict[str, Task]
+
+    def known(self, name: str) -> Workload:
+        found = read_workload(self.store, KEY, self.tasks[name].shash)
+        assert found is not None
+        return found
+
+    def of(self, name: str) -> dict[str, Any]:
+        row: dict[str, Any] = self.answer["tasks"][self.tasks[name].shash]
+        return row
+
+
+def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
+    target = tvm.target.Target(json.loads(TARGET))
+    return {task.name: task for task, _ in extract(prepare(mod, target, prepack=False), target)}
+
+
+@pytest.fixture
+def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned]:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    store = open_store(tmp_path / "store")
+
+    def run(
+        mod: tvm.IRModule,
+        *,
+        trials: int,
+        cap: int | None = None,
+        function: str = "pytest_tvmtune.relax.tuner.search:tune",
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Tuned:
+        tasks = tasks_of(mod)
+        request = {
+            "mod_text": module_text(mod),
+            "target": TARGET,
+            "prepack": False,
+            "shashes": [task.shash for task in tasks.values()],
+            "trials": trials,
+            "requested_trials": trials,
+            "max_trials_per_task": cap,
+            "num_threads": 1,
+            "seed": 0,
+            "store_root": str(store.root),
+            "target_key": KEY,
+        }
+        answer = run_job(
+            function,
+            request,
+            scratch=store.scratch,
+            log_path=tmp_path / "tune.log",
+            timeout_s=240,
+            num_threads=1,
+            on_progress=on_progress,
+        )
+        return Tuned(answer=answer, store=store, tasks=tasks)
+
+    return run
+
+
+def test_records_and_ledger_are_stored_and_the_stock_pipeline_applies_them(
+    tune: Callable[..., Tuned], tmp_path: Path
+) -> None:
+    done = tune(Layer, trials=8)
+    known = {name: done.known(name) for name in done.tasks}
+    assert set(known) == {"transpose", "fused_matmul_relu"}
+    for name, workload in known.items():
+        told = done.of(name)
+        assert 1 <= len(workload.records) <= told["valid"] <= told["spent"]
+        served = workload.served[0]
+        assert (served.trials, served.max_trials_per_task) == (8, None)
+        assert (served.spent, served.valid, served.reason) == (told["spent"], told["valid"], "")
+        assert stored_hash(workload) == workload.shash
+    assert sum(row["spent"] for row in done.answer["tasks"].values()) <= 8
+    assert list(done.store.scratch.iterdir()) == []
+
+    write_work_dir(tmp_path / "wd", [(one, one.records[:1]) for one in known.values()])
+    assert scheduled(Layer, tmp_path / "wd") == {"transpose", "fused_matmul_relu"}
+    # The attribute comes from the records, not from the pipeline.
+    write_work_dir(tmp_path / "empty", [])
+    assert scheduled(Layer, tmp_path / "empty") == set()
+
+
+def test_a_top_up_keeps_what_was_there_and_holds_the_cap(tune: Callable[..., Tuned]) -> None:
+    first = tune(Layer, trials=4)
+    before = {record.digest for record in first.known("fused_matmul_relu").records}
+    more = tune(Layer, trials=8, cap=3)
+    assert all(row["spent"] <= 3 for row in more.answer["tasks"].values())
+    known = more.known("fused_matmul_relu")
+    assert before <= {record.digest for record in known.records}
+    assert [(one.trials, one.max_trials_per_task) for one in known.served] == [(4, None), (8, 3)]
+
+
+def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., Tuned]) -> None:
+    done = tune(OddOneOut, trials=4, function="test_tuner:tune_with_a_bad_rule")
+    assert done.of("odd")["spent"] == 0
+    assert done.of("odd")["reason"].startswith("no design space: ")
+    assert done.known("odd").served[0].reason == done.of("odd")["reason"]
+    assert done.known("odd").records == ()
+    assert done.of("fused_matmul_relu")["valid"] >= 1
+    assert done.known("fused_matmul_relu").records
+
+
+def test_when_every_candidate_fails_the_ledger_says_why(
+    tune: Callable[..., Tuned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    done = tune(Layer, trials=4)
+    for name in done.tasks:
+        told = done.of(name)
+        assert told["spent"] >= 1
+        assert told["valid"] == 0
+        assert told["reason"].startswith(f"all {told['spent']} candidates failed: build: ")
+        assert "/no/such/compiler" in told["reason"]
+        assert done.known(name).records == ()
+        assert done.known(name).served[0].reason == told["reason"]
+
+
+def test_a_search_that_is_stopped_keeps_its_records_and_writes_no_ledger(
+    tune: Callable[..., Tuned], tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(row: dict[str, Any]) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        tune(Layer, trials=16, on_progress=stop)
+    store = Store(root=tmp_path / "store")
+    found = [read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values()]
+    stored = [workload for workload in found if workload is not None]
+    assert any(workload.records for workload in stored)
+    assert all(workload.served == () for workload in stored)
+
+
+HANGING = """
+import sys
+from pathlib import Path
+import tvm
+from tvm import te
+from tvm.s_tir.meta_schedule.builder import BuilderInput
+from pytest_tvmtune.relax.tuner.builder import ForkingBuilder
+import test_tuner
+
+if __name__ == "__main__":
+    a = te.placeholder((8,), name="a")
+    b = te.compute((8,), lambda i: a[i] + 1.0, name="b")
+    mod = tvm.IRModule({"main": te.create_prim_func([a, b])})
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
+    builder = ForkingBuilder(kind="llvm", max_workers=2, timeout_s=600.0,
+                             scratch=Path(sys.argv[1]), build=test_tuner.hang)
+    builder.build([BuilderInput(mod, target)] * 2)
+"""
+
+
+def hang(mod_text: str, target_text: str, library: Path) -> None:
+    """Build function: tell the process, then never end, with all signals at their defaults."""
+    library.with_name("pid.tmp").write_text(str(os.getpid()))
+    library.with_name("pid.tmp").rename(library.with_name("pid"))
+    while True:
+        signal.pause()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's process tree")
+def test_hanging_candidates_die_with_a_killed_tuner(tmp_path: Path) -> None:
+    """They hold the pipe that keeps the forkserver alive: only the tuner's own end can tell."""
+    script = tmp_path / "script.py"
+    script.write_text(HANGING)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    tuner = subprocess.Popen([sys.executable, str(script), str(scratch)], env=environment)
+    family: list[psutil.Process] = []
+    try:
+        for _ in range(1200):
+            pids = [int(path.read_text()) for path in scratch.glob("*/pid")]
+            if len(pids) == 2:
+                break
+            assert tuner.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(tuner.pid).children(recursive=True)
+        assert set(pids) <= {process.pid for process in family}
+        tuner.kill()
+        tuner.wait()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert alive == []
+    finally:
+        for process in family:
+            if process.is_running():
+                process.kill()
+        tuner.kill()
+        tuner.wait()
+
+
+AFTERWARDS = """
+import inspect, sys
+import tvm, tvm.runtime
+from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+stack, enabled = inspect.stack, tvm.runtime.enabled
+
+def fail(name):
+    raise RuntimeError("half way")
+
+tvm.runtime.enabled = fail
+try:
+    import_intrinsics("llvm")
+except RuntimeError as error:
+    print(error)
+tvm.runtime.enabled = enabled
+print(inspect.stack is stack, "tvm.s_tir.tensor_intrin.cuda" in sys.modules)
+import_intrinsics("llvm")
+import tvm.s_tir.tensor_intrin.rocm as rocm
+print(inspect.stack is stack, rocm.__file__.endswith("rocm.py"))
+"""
+
+
+def test_a_failed_import_is_undone_and_left_out_intrinsics_load_later() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AFTERWARDS],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:3] == ["half way", "True False", "True True"], done.stderr
+
+
+def stored_hash(workload: Workload) -> str:
+    """Return the structural hash of the stored IR itself, computed anew."""
+    from tvm.s_tir.meta_schedule.database import Workload as StockWorkload
+    from tvm.s_tir.meta_schedule.utils import shash2hex
+
+    stock = StockWorkload.from_json([str(int(workload.shash, 16)), workload.ir])
+    return f"{int(shash2hex(stock.mod), 16):016x}"
+
+
+def scheduled(mod: tvm.IRModule, work_dir: Path) -> set[str]:
+    """Return the PrimFuncs that the stock pipeline takes from a work_dir."""
+    from tvm import relax, tirx
+
+    pipeline = relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0, target=tvm.target.Target(json.loads(TARGET)), work_dir=str(work_dir)
+    )
+    return {
+        str(var.name_hint)
+        for var, function in pipeline(mod).functions_items()
+        if isinstance(function, tirx.PrimFunc) and function.attrs.get("tirx.is_scheduled", False)
+    }
