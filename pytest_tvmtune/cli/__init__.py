@@ -1,4 +1,4 @@
-"""The `tvmtune` command."""
+"""The `tvmtune` command: looks after the store and the set-up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_tvmtune.core.environment import fingerprint, installed_version
+from pytest_tvmtune.cli import db, env, gc
+from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import TvmTuneError
 
 
@@ -19,23 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {installed_version('pytest-tvmtune')}"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    env = commands.add_parser("env", help="show versions and machine, and check that they work")
-    env.add_argument("--dir", type=Path, default=Path(".tvmtune"), help="the store (%(default)s)")
+    # Every command takes it, after its name.
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--dir", type=Path, default=Path(".tvmtune"), help="the store (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (env, db, gc):
+        module.add_parser(commands, common)
     options = parser.parse_args(arguments)
     try:
-        return _show_environment(options.dir)
+        exit_code: int = options.run(options)
     except TvmTuneError as error:
         print(f"tvmtune: {error}", file=sys.stderr)
         return 1
-
-
-def _show_environment(folder: Path) -> int:
-    from pytest_tvmtune.relax.environment import check_installation
-    from pytest_tvmtune.store.layout import open_store
-
-    for name, value in fingerprint().to_json().items():
-        print(f"{name:14}{value}")
-    check_installation(open_store(folder), tuning=True)
-    print("set-up        works: the version pair, the compiler and what tuning needs are there")
-    return 0
+    return exit_code

@@ -35,6 +35,14 @@ class CompileError(TvmTuneError):
     """TVM refused the model, or the compiled library doesn't keep its contract."""
 
 
+class RecordsNotAppliedError(CompileError):
+    """The pipeline left out tuning records that it was given. shashes: of their workloads."""
+
+    def __init__(self, message: str, *, shashes: tuple[str, ...]) -> None:
+        self.shashes = shashes
+        super().__init__(message)
+
+
 class TuningError(TvmTuneError):
     """The tuner could not do its work."""
 
@@ -42,11 +50,12 @@ class TuningError(TvmTuneError):
 class ChildError(TvmTuneError):
     """A child process crashed, hung or failed.
 
-    `log_path` holds everything it printed, TVM's own log included.
+    `log_path` holds everything it printed, TVM's own log included; `stage` is what it was at.
     """
 
-    def __init__(self, message: str, *, log_path: Path | None = None) -> None:
+    def __init__(self, message: str, *, log_path: Path | None = None, stage: str = "") -> None:
         self.log_path = log_path
+        self.stage = stage
         super().__init__(message if log_path is None else f"{message}\nlog: {log_path}")
 
 

@@ -82,6 +82,11 @@ def _parse_path(value: object, where: str) -> Path:
     raise OptionError(f"{where}: {value!r} is not a path")
 
 
+def _parse_paths(value: object, where: str) -> tuple[Path, ...]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(dict.fromkeys(_parse_path(one, where) for one in values))
+
+
 def _parse_bool(value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -192,6 +197,13 @@ SETTINGS: tuple[Setting, ...] = (
         help="TVM runtime threads wherever a kernel runs (default: the target's num-cores)",
     ),
     Setting(
+        name="timeout",
+        parse=parse_seconds,
+        default=600.0,
+        metavar="SECONDS",
+        help="most time that compiling a model, or its first run, may take (default: 600)",
+    ),
+    Setting(
         name="tuning",
         parse=_choice("missing", "never", "refresh"),
         default="missing",
@@ -206,6 +218,16 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="DIR",
         in_marker=False,
         help="where the store lives (default: .tvmtune under the rootdir)",
+    ),
+    Setting(
+        name="store_fallback",
+        parse=_parse_paths,
+        default=(),
+        metavar="DIR",
+        in_marker=False,
+        repeatable=True,
+        help="another store, read-only (a mounted share, a folder in git), whose tuning records "
+        "are looked up after the local ones; repeatable",
     ),
     Setting(
         name="strict",
@@ -299,6 +321,7 @@ class RunOptions:
             threshold=value("threshold"),
             max_time_s=value("max_time"),
             num_threads=value("num_threads"),
+            timeout_s=value("timeout"),
             tuning=self.tuning,
         )
 
@@ -318,4 +341,5 @@ class CaseOptions:
     threshold: Threshold
     max_time_s: float | None
     num_threads: int | None
+    timeout_s: float
     tuning: Tuning

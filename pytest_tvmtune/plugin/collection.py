@@ -98,7 +98,7 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     from pytest_tvmtune.runner.case import Workshop
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
 
-    store = open_store(state.run.store_dir)
+    store = open_store(state.run.store_dir, state.run.store_fallback)
     sweep_scratch(store)
     tuning = state.run.tuning != "never" and any(options.trials for options in wanted)
     check_installation(store, tuning=tuning)
@@ -110,7 +110,9 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
     state.trials = sorted({options.trials for options in wanted})
-    state.workshop = Workshop(store=store, on_progress=ProgressDisplay(config))
+    state.workshop = Workshop(
+        store=store, on_progress=ProgressDisplay(config), started_s=state.started_s
+    )
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

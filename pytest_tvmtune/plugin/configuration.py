@@ -11,7 +11,7 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import SETTINGS, RunOptions, Setting
 from pytest_tvmtune.plugin import hookspec
-from pytest_tvmtune.plugin.reporting import CaseCollector
+from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
 
 _MARKER_HELP = (
@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and resolve the options; a bad one is a UsageError."""
     config.addinivalue_line("markers", _MARKER_HELP)
     try:
-        config.stash[STATE] = State(run=_resolve(config))
+        config.stash[STATE] = State(run=_resolve(config), started_s=started_s(config))
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
@@ -136,3 +136,5 @@ def _make_absolute(layer: dict[str, Any], base: Path) -> None:
     for name, value in layer.items():
         if isinstance(value, Path):
             layer[name] = base / value
+        elif isinstance(value, tuple) and all(isinstance(one, Path) for one in value):
+            layer[name] = tuple(base / one for one in value)

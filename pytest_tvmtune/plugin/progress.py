@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tvmtune.core.results import TuningProgress
 from pytest_tvmtune.plugin.state import is_worker
-from pytest_tvmtune.report.terminal import format_seconds
+from pytest_tvmtune.report.tables import format_seconds
 
 PLAIN_LINE_EVERY_S = 30.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
 _CASES = "tvmtune_cases"
+_STARTED = "tvmtune_started_s"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,6 +62,12 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
         report.longrepr = f"the baseline could not be recorded: {error}"
 
 
+def started_s(config: pytest.Config) -> float:
+    """Return when the session began, in seconds since 1970; a worker was told by its controller."""
+    told: float = getattr(config, "workerinput", {}).get(_STARTED, time.time())
+    return told
+
+
 class CaseCollector:
     """Takes the cases off the reports; a plugin object, since logreport is not given the config."""
 
@@ -77,6 +85,11 @@ class CaseCollector:
             state.results.append(CaseResult.from_json(case))
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
             state.json_cases.append(case)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker when the session began."""
+        node.workerinput[_STARTED] = self._config.stash[STATE].started_s
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

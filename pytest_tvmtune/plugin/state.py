@@ -22,9 +22,11 @@ class State:
     workshop, canonical_targets, trials: known once the first marked test was collected. results:
     every finished case, in the process that reports; json_cases: the same, with what hooks added.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
+    started_s: when the session began, in seconds since 1970; under xdist the controller's.
     """
 
     run: RunOptions
+    started_s: float
     workshop: Workshop | None = None
     canonical_targets: list[str] = field(default_factory=list)
     trials: list[int] = field(default_factory=list)

@@ -18,11 +18,14 @@ from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
+from pytest_tvmtune.store.locks import shared_cores
+from pytest_tvmtune.store.work_dirs import RECORDS_FILE
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
 PIPELINE = "static_shape_tuning_pipeline"
+FIRST_RUN = "running it for the first time with these inputs"
 
 
 def module_text(mod: IRModule) -> str:
@@ -66,7 +69,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     mod = tvm.ir.load_json(request["mod_text"])
     started = time.perf_counter()
     enter_stage(folder, "applying the tuning records")
-    _import_intrinsics_if_needed(Path(request["work_dir"]), target)
+    import_intrinsics_if_needed(Path(request["work_dir"]), target)
     pipeline = relax.pipeline.static_shape_tuning_pipeline(
         total_trials=0,
         target=target,
@@ -74,14 +77,15 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         cpu_weight_prepack=request["prepack"],
     )
     try:
-        lowered = pipeline(mod)
-        applied = sorted(
-            shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
-        )
-        enter_stage(folder, "compiling")
-        executable = tvm.compile(lowered, target)
-        enter_stage(folder, "exporting the library")
-        executable.export_library(str(request["library"]))
+        with shared_cores():
+            lowered = pipeline(mod)
+            applied = sorted(
+                shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
+            )
+            enter_stage(folder, "compiling")
+            executable = tvm.compile(lowered, target)
+            enter_stage(folder, "exporting the library")
+            executable.export_library(str(request["library"]))
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CompileError(f"TVM can't compile it: {lines[-1]}") from error
@@ -106,7 +110,7 @@ def run_once(request: dict[str, Any]) -> None:
     from pytest_tvmtune.relax.session import call, open_session
     from pytest_tvmtune.relax.targets import device_of
 
-    enter_stage(request["folder"], "running it for the first time with these inputs")
+    enter_stage(request["folder"], FIRST_RUN)
     entry = request["entry"]
     manifest = Manifest.from_json(request["manifest"])
     device = device_of(tvm.target.Target(request["target"]))
@@ -156,12 +160,12 @@ def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
     return entries
 
 
-def _import_intrinsics_if_needed(work_dir: Path, target: Any) -> None:
+def import_intrinsics_if_needed(work_dir: Path, target: Any) -> None:
     """Register tensor intrinsics where a record's trace uses one.
 
     Without them the whole pipeline raises; importing them always would cost seconds.
     """
-    records = work_dir / "database_tuning_record.json"
+    records = work_dir / RECORDS_FILE
     if any("Tensorize" in json.dumps(json.loads(line)[1][0]) for line in records.open()):
         from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 

@@ -48,8 +48,9 @@ def run_job(
     """Run `module:function(request)` in a fresh process and return its result.
 
     request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
-    `arrays` as a list of memory-mapped numpy arrays. num_threads: TVM runtime threads of every
-    kernel that runs there. on_progress: is given what the job passes to `tell_progress`.
+    `arrays` as a list of memory-mapped numpy arrays. timeout_s: for each stage that the job
+    enters. num_threads: TVM runtime threads of every kernel that runs there. on_progress: is given
+    what the job passes to `tell_progress`.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
     function itself raised.
     """
@@ -100,19 +101,21 @@ def _wait(
     log_path: Path,
     on_progress: Callable[[dict[str, Any]], None] | None,
 ) -> int:
-    deadline_s = time.monotonic() + timeout_s
     progress = LineTail(path=folder / _PROGRESS)
+    stage, entered_s = "", time.monotonic()
     try:
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < entered_s + timeout_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_S if on_progress else timeout_s)
+                process.wait(min(_POLL_S, timeout_s))
             if on_progress:
                 for line in progress.new_lines():
                     on_progress(json.loads(line))
             if process.returncode is not None:
                 return process.returncode
+            if stage != _stage(folder):
+                stage, entered_s = _stage(folder), time.monotonic()
         raise ChildError(
-            f"{_stage(folder)}: no answer within {timeout_s:.0f} s, stopped", log_path=log_path
+            f"{stage}: no answer within {timeout_s:g} s, stopped", log_path=log_path, stage=stage
         )
     finally:
         # Also on Ctrl-C and on a time-out of the test: it takes its own children along.
@@ -123,20 +126,21 @@ def _wait(
 
 def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
     result = folder / "result.pkl"
+    stage = _stage(folder)
+
+    def failure(what: str) -> ChildError:
+        return ChildError(f"{stage}: {what}", log_path=log_path, stage=stage)
+
     if code < 0:
-        name = signal.Signals(-code).name
-        raise ChildError(f"{_stage(folder)}: crashed with {name}", log_path=log_path)
+        raise failure(f"crashed with {signal.Signals(-code).name}")
     if not result.is_file():
-        raise ChildError(
-            f"{_stage(folder)}: {function} ended with exit code {code}: {_tail(log_path)}",
-            log_path=log_path,
-        )
+        raise failure(f"{function} ended with exit code {code}: {_tail(log_path)}")
     answer = pickle.loads(result.read_bytes())
     if "value" in answer:
         return answer["value"]
     if "expected" in answer:
         raise answer["expected"]
-    raise ChildError(f"{_stage(folder)}: {answer['unexpected']}", log_path=log_path)
+    raise failure(answer["unexpected"])
 
 
 def _stage(folder: Path) -> str:
@@ -153,7 +157,9 @@ def _tail(log_path: Path) -> str:
 
 def enter_stage(folder: Path, name: str) -> None:
     """Note, inside the child, what it does next: a crash is then named by it."""
-    (folder / _STAGE).write_text(name)
+    beside = folder / f"{_STAGE}.tmp"
+    beside.write_text(name)
+    beside.replace(folder / _STAGE)
 
 
 @dataclass(kw_only=True)

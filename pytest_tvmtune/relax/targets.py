@@ -73,8 +73,13 @@ def device_of(target: Target) -> Device:
     """
     import tvm
 
-    kind = str(target.kind.name)
-    device = tvm.runtime.device("cpu" if kind in _CPU_KINDS else kind, 0)
+    device = tvm.runtime.device(device_kind(target), 0)
     if not device.exist:
-        raise OptionError(f"target {kind!r}: this machine has no such device")
+        raise OptionError(f"target {str(target.kind.name)!r}: this machine has no such device")
     return device
+
+
+def device_kind(target: Target) -> str:
+    """Return what `tvm.runtime.device` calls the device of a target's kind."""
+    kind = str(target.kind.name)
+    return "cpu" if kind in _CPU_KINDS else kind

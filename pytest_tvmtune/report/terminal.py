@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import CaseResult, LatencyResult
+from pytest_tvmtune.report.tables import format_seconds, table_lines
 
 _HEADINGS = (
     "model", "target", "prepack", "tuned", "max abs error", "now", "baseline", "ratio", "verdict"
@@ -32,25 +33,8 @@ def header_lines(
 
 def summary_lines(results: Sequence[CaseResult]) -> list[str]:
     """Return the table, one row a case, what fails or is unknown, and the counts."""
-    rows = [_HEADINGS, *(_row(result) for result in results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-            for cell, width, heading in zip(row, widths, _HEADINGS, strict=True)
-        )
-        lines.append("  ".join(cells).rstrip())
-    return [*lines, "", *_footer(results)]
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration with a unit that keeps it readable: 12.3 us, 4.56 ms, 1.20 s."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        value = seconds * factor
-        if value >= 1 or unit == "us":
-            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
-    raise AssertionError("the last unit always fits")
+    rows = [_row(result) for result in results]
+    return [*table_lines(_HEADINGS, rows, right=_RIGHT), "", *_footer(results)]
 
 
 def _row(result: CaseResult) -> tuple[str, ...]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import CompileError, StoreError
+from pytest_tvmtune.core.errors import (
+    ChildError,
+    CompileError,
+    RecordsNotAppliedError,
+    StoreError,
+)
 from pytest_tvmtune.core.results import Task, TaskResult
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
+from pytest_tvmtune.runner.refusing import refuse_bad_records
 from pytest_tvmtune.runner.tuning import (
+    Records,
     best_records,
     plan,
     stored_workloads,
@@ -21,13 +29,12 @@ from pytest_tvmtune.runner.tuning import (
     tune_missing,
 )
 from pytest_tvmtune.store import artifacts, builds
-from pytest_tvmtune.store.records import Record, Workload
+from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.work_dirs import append_to_work_dir, write_work_dir
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
 
-BUILD_TIMEOUT_S = 1800.0
 KEPT_DIGESTS = 64
 
 
@@ -45,8 +52,7 @@ def tune_and_build(case: Case) -> Built:
     key = tuning_key(case)
     take_in_work_dir(case, tasks, key)
     tune_missing(case, tasks, key)
-    workloads = stored_workloads(case, tasks, key)
-    built = build(case, prepack=case.options.prepack, records=best_records(workloads))
+    built, workloads = build_tuned(case, prepack=case.options.prepack)
     result = case.result
     result.tasks = [_task_result(task, workloads.get(task.shash), built) for task in tasks]
     result.tasks_left_out = [task.name for task in tasks if _was_left_out(workloads, task)]
@@ -57,10 +63,27 @@ def tune_and_build(case: Case) -> Built:
     return built
 
 
-def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Record]]) -> Built:
-    """Return the model compiled with these records and no others, by workload hash.
+def build_tuned(case: Case, *, prepack: bool) -> tuple[Built, dict[str, Workload]]:
+    """Return the model compiled with the best stored records, and what the store then knows.
 
-    Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes.
+    Records that don't apply or build are refused, for good, and the next best ones tried.
+    """
+    tasks = plan(case, prepack=prepack)
+    while True:
+        workloads = stored_workloads(case, tasks, tuning_key(case))
+        records = best_records(workloads)
+        try:
+            return build(case, prepack=prepack, records=records), workloads
+        except (CompileError, ChildError) as error:
+            if not refuse_bad_records(case, records, error):
+                raise
+
+
+def build(case: Case, *, prepack: bool, records: Records) -> Built:
+    """Return the model compiled with these records and no others.
+
+    Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes or
+    hangs, where it is compiled or where it is first run.
     """
     parts = {
         **module_parts(case, prepack=prepack),
@@ -78,37 +101,9 @@ def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Recor
         else:
             _run_new_data_in_child(case, key, built)
             return built
-    names = {task.name: task.shash for task in plan(case, prepack=prepack)}
-    folder = case.store.scratch / f"build-{key[:16]}-{time.monotonic_ns()}"
+    folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
     try:
-        write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
-        made = run_job(
-            "pytest_tvmtune.relax.build:build",
-            {
-                "mod_text": module_text(case.model.mod),
-                "target": case.target_json,
-                "prepack": prepack,
-                "work_dir": str(folder),
-                "tasks": {name: shash for name, shash in names.items() if shash in records},
-                "entry": case.model.signature.entry,
-                "library": str(folder / artifacts.LIBRARY),
-            },
-            arrays={"params": case.model.params, "inputs": case.model.inputs},
-            scratch=case.store.scratch,
-            log_path=case.log_path("build"),
-            timeout_s=BUILD_TIMEOUT_S,
-            num_threads=case.num_threads,
-        )
-        not_applied = [
-            name
-            for name, shash in names.items()
-            if shash in records and shash not in made["applied"]
-        ]
-        if not_applied:
-            raise CompileError(
-                f"the pipeline didn't apply the records of {', '.join(not_applied)}; "
-                f"log: {case.log_path('build')}"
-            )
+        made = _compile(case, folder, prepack=prepack, records=records)
         artifact = artifacts.publish(
             case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
         )
@@ -124,6 +119,42 @@ def build(case: Case, *, prepack: bool, records: dict[str, tuple[Workload, Recor
     case.result.compiled_now = True
     case.result.compile_s += done.compile_s
     return Built(artifact=artifact, build=done)
+
+
+def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
+    """Compile into `folder`, and run once, in a child; return what `relax.build.build` returns."""
+    names = {task.name: task.shash for task in plan(case, prepack=prepack)}
+    write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
+    log_path = case.log_path("build")
+    made: dict[str, Any] = run_job(
+        "pytest_tvmtune.relax.build:build",
+        {
+            "mod_text": module_text(case.model.mod),
+            "target": case.target_json,
+            "prepack": prepack,
+            "work_dir": str(folder),
+            "tasks": {name: shash for name, shash in names.items() if shash in records},
+            "entry": case.model.signature.entry,
+            "library": str(folder / artifacts.LIBRARY),
+        },
+        arrays={"params": case.model.params, "inputs": case.model.inputs},
+        scratch=case.store.scratch,
+        log_path=log_path,
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+    )
+    left_out = {
+        shash: name
+        for name, shash in names.items()
+        if shash in records and shash not in made["applied"]
+    }
+    if left_out:
+        raise RecordsNotAppliedError(
+            f"the pipeline didn't apply the records of {', '.join(left_out.values())}; "
+            f"log: {log_path}",
+            shashes=tuple(left_out),
+        )
+    return made
 
 
 def _run_new_data_in_child(case: Case, key: str, built: Built) -> None:
@@ -142,7 +173,7 @@ def _run_new_data_in_child(case: Case, key: str, built: Built) -> None:
         arrays={"params": case.model.params, "inputs": case.model.inputs},
         scratch=case.store.scratch,
         log_path=case.log_path("run"),
-        timeout_s=BUILD_TIMEOUT_S,
+        timeout_s=case.options.timeout_s,
         num_threads=case.num_threads,
     )
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
@@ -182,9 +213,8 @@ def counterpart_outputs(case: Case) -> Any:
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
     """
-    prepack = not case.options.prepack
-    workloads = stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
-    return _outputs(case, build(case, prepack=prepack, records=best_records(workloads)))
+    built, _ = build_tuned(case, prepack=not case.options.prepack)
+    return _outputs(case, built)
 
 
 def _outputs(case: Case, built: Built) -> Any:
@@ -194,8 +224,7 @@ def _outputs(case: Case, built: Built) -> Any:
 
 
 def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
-    served = workload.served if workload else ()
-    spent, valid = sum(s.spent for s in served), sum(s.valid for s in served)
+    spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
     cpu = fingerprint().cpu
     best = workload.best(cpu) if workload else None
     tuned = task.shash in built.build.applied
@@ -208,8 +237,14 @@ def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskRes
         valid_trials=valid,
         best_s=best.mean_s if best else None,
         measured_on_other_cpu=bool(best and best.cpu != cpu),
-        reason=next((s.reason for s in reversed(served) if s.reason), "") if not tuned else "",
+        reason="" if tuned or workload is None else _why_untuned(workload),
     )
+
+
+def _why_untuned(workload: Workload) -> str:
+    if workload.refused and not workload.records:
+        return workload.refused[-1].reason
+    return next((line.reason for line in reversed(workload.served) if line.reason), "")
 
 
 def _was_left_out(workloads: dict[str, Workload], task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 class Workshop:
     """What all cases of one run share.
 
-    on_progress: is told how tuning goes on. refreshed: workloads that `refresh` tuned already.
+    on_progress: is told how tuning goes on. started_s: when the session began, in seconds since
+    1970, the same on every xdist worker; what was tuned since then, `refresh` needn't tune.
     """
 
     store: Store
     on_progress: Callable[[TuningProgress], None] | None = None
-    refreshed: set[tuple[str, str]] = field(default_factory=set)
+    started_s: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

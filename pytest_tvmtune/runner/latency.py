@@ -14,7 +14,7 @@ from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.store import artifacts
-from pytest_tvmtune.store.locks import cores_lock
+from pytest_tvmtune.store.locks import exclusive_cores
 from pytest_tvmtune.store.records import target_key
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _measure(
     from pytest_tvmtune.core.gate import Epoch, decide, weigh
 
     max_time_s = case.options.max_time_s or DEFAULT_MAX_TIME_S
-    with cores_lock():
+    with exclusive_cores():
         measured = run_job(
             "pytest_tvmtune.relax.measure:measure_pair",
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,22 +11,27 @@ from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
-from pytest_tvmtune.runner.case import Case, module_parts
+from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.locks import cores_lock
-from pytest_tvmtune.store.records import Record, Workload, add_to_workload, read_workload
+from pytest_tvmtune.store.locks import claim
+from pytest_tvmtune.store.records import Record, Workload
 from pytest_tvmtune.store.work_dirs import read_work_dir
+from pytest_tvmtune.store.workloads import add_to_workload, read_workload
 
+# The records a build applies, by workload hash.
+Records = dict[str, tuple[Workload, Record]]
 PLAN_TIMEOUT_S = 300.0
 TUNER_START_S = 300.0
 TUNER_TRIAL_S = 40.0
+WAITING = "waiting for another process that tunes the same"
+_WAIT_S = 0.25
 
 
 def plan(case: Case, *, prepack: bool) -> list[Task]:
     """Return the tuning tasks of the prepared module, from the store when they are there."""
     key = builds.key_of(module_parts(case, prepack=prepack))
-    tasks = builds.read_plan(case.store, key)
-    if tasks is None:
+    known = builds.read_plan(case.store, key)
+    if known is None:
         found = run_job(
             "pytest_tvmtune.relax.build:plan",
             {
@@ -38,9 +44,14 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
             timeout_s=PLAN_TIMEOUT_S,
             num_threads=case.num_threads,
         )
-        tasks = [Task(**task) for task in found]
-        builds.write_plan(case.store, key, tasks)
-    return tasks
+        known = builds.Plan(
+            model=case.model.name,
+            target_key=tuning_key(case),
+            prepack=prepack,
+            tasks=tuple(Task(**task) for task in found),
+        )
+        builds.write_plan(case.store, key, known)
+    return list(known.tasks)
 
 
 def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
@@ -56,44 +67,56 @@ def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
 
 
 def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
-    """Tune what no earlier request served; the tuner puts records and ledger into the store."""
-    if case.options.tuning == "never" or case.options.trials == 0 or not tasks:
+    """Tune what no earlier request served; the tuner puts records and ledger into the store.
+
+    Each workload is tuned by one process, which holds its lock meanwhile. What others are at is
+    left to them, and waited for once nothing else is left to do.
+    """
+    if case.options.tuning == "never" or case.options.trials == 0:
         return
-    if not _missing(case, tasks, key):
-        return
-    with cores_lock():
-        # Another process may have tuned them meanwhile.
-        missing = _missing(case, tasks, key)
-        if not missing:
-            return
-        started = time.perf_counter()
-        trials = _budget(case, tasks, missing, key)
-        _tell(case, TuningProgress(label=case.label, total=trials))
+    while missing := _missing(case, tasks, key):
+        locks = {task.shash: claim(case.store.lock(f"{key}-{task.shash}")) for task in missing}
         try:
-            done = run_job(
-                "pytest_tvmtune.relax.tuner.search:tune",
-                {
-                    "mod_text": module_text(case.model.mod),
-                    "target": case.target_json,
-                    "prepack": case.options.prepack,
-                    "shashes": [task.shash for task in missing],
-                    "trials": trials,
-                    "requested_trials": case.options.trials,
-                    "max_trials_per_task": case.options.max_trials_per_task,
-                    "num_threads": case.num_threads,
-                    "seed": case.options.seed,
-                    "store_root": str(case.store.root),
-                    "target_key": key,
-                },
-                scratch=case.store.scratch,
-                log_path=case.log_path("tune"),
-                timeout_s=TUNER_START_S + TUNER_TRIAL_S * case.options.trials,
-                num_threads=case.num_threads,
-                on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
-            )
+            # Whoever held them before may have finished meanwhile.
+            mine = _missing(case, [task for task in missing if locks[task.shash]], key)
+            if mine:
+                _tune(case, tasks, mine, key)
+            elif not any(locks.values()):
+                _tell(case, TuningProgress(label=case.label, task=WAITING, total=len(missing)))
+                time.sleep(_WAIT_S)
         finally:
-            _tell(case, TuningProgress(label=case.label, total=trials, finished=True))
-    case.workshop.refreshed.update((key, task.shash) for task in missing)
+            for lock in filter(None, locks.values()):
+                lock.release()
+
+
+def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> None:
+    started = time.perf_counter()
+    trials = _budget(case, tasks, mine, key)
+    _tell(case, TuningProgress(label=case.label, total=trials))
+    try:
+        done = run_job(
+            "pytest_tvmtune.relax.tuner.tune:tune",
+            {
+                "mod_text": module_text(case.model.mod),
+                "target": case.target_json,
+                "prepack": case.options.prepack,
+                "shashes": [task.shash for task in mine],
+                "trials": trials,
+                "requested_trials": case.options.trials,
+                "max_trials_per_task": case.options.max_trials_per_task,
+                "seed": case.options.seed,
+                "store": case.store,
+                "target_key": key,
+                "run_id": secrets.token_hex(8),
+            },
+            scratch=case.store.scratch,
+            log_path=case.log_path("tune"),
+            timeout_s=TUNER_START_S + TUNER_TRIAL_S * trials,
+            num_threads=case.num_threads,
+            on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
+        )
+    finally:
+        _tell(case, TuningProgress(label=case.label, total=trials, finished=True))
     result = case.result
     result.tuned_now = True
     result.tuning_s += time.perf_counter() - started
@@ -107,24 +130,34 @@ def _tell(case: Case, progress: TuningProgress) -> None:
 
 def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:
     options = case.options
-    if options.tuning == "refresh":
-        return [task for task in tasks if (key, task.shash) not in case.workshop.refreshed]
     stored = stored_workloads(case, tasks, key)
     return [
         task
         for task in tasks
         if task.shash not in stored
-        or not stored[task.shash].is_enough(options.trials, options.max_trials_per_task)
+        or not stored[task.shash].is_enough(
+            options.trials, options.max_trials_per_task, since_s=_since_s(case)
+        )
     ]
 
 
+def _since_s(case: Case) -> float:
+    """From when on a request counts as served: `refresh` asks for what this session tuned."""
+    return case.workshop.started_s if case.options.tuning == "refresh" else 0.0
+
+
 def _budget(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> int:
-    """Return the trials for the missing tasks: their share, less what they were given before."""
+    """Return the trials for the missing tasks: their share, less what they were given before.
+
+    What an interrupted run spent counts too.
+    """
     share = max(1, round(case.options.trials * len(missing) / len(tasks)))
-    if case.options.tuning == "refresh":
-        return share
-    stored = stored_workloads(case, missing, key)
-    spent = sum(served.spent for workload in stored.values() for served in workload.served)
+    spent = sum(
+        served.spent
+        for workload in stored_workloads(case, missing, key).values()
+        for served in workload.served
+        if served.at_s >= _since_s(case)
+    )
     return max(share - spent, min(len(missing), share))
 
 
@@ -134,7 +167,7 @@ def stored_workloads(case: Case, tasks: Sequence[Task], key: str) -> dict[str, W
     return {shash: workload for shash, workload in found.items() if workload is not None}
 
 
-def best_records(workloads: dict[str, Workload]) -> dict[str, tuple[Workload, Record]]:
+def best_records(workloads: dict[str, Workload]) -> Records:
     """Return the record to apply to each workload, where there is a valid one."""
     cpu = fingerprint().cpu
     return {

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def set_aside(path: Path, reason: str) -> str:
     """Rename a damaged file to `<name>.damaged` and return a one-line warning that names it."""
-    aside = path.with_name(path.name + ".damaged")
+    # What was set aside before stays.
+    aside = path.with_name(f"{path.name}.damaged")
+    for number in count(2):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{path.name}.{number}.damaged")
     path.replace(aside)
     return f"{path.name} is damaged ({reason}); set aside as {aside}"

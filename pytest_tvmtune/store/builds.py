@@ -8,14 +8,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.store.atomic import set_aside, write_json
 from pytest_tvmtune.store.layout import Store
+
+_Kept = TypeVar("_Kept")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The tasks of a prepared module. model: what the case that found them was called.
+
+    target_key: the folder of their tuning records.
+    """
+
+    model: str
+    target_key: str
+    prepack: bool
+    tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,37 +55,48 @@ def key_of(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def read_plan(store: Store, key: str) -> list[Task] | None:
-    """Return the tasks stored under `key`, or None."""
-    loaded = _read(store.plans / f"{key}.json")
-    try:
-        return None if loaded is None else [Task(**task) for task in loaded["tasks"]]
-    except (KeyError, TypeError) as error:
-        _discard(store.plans / f"{key}.json", error)
-        return None
+def read_plan(store: Store, key: str) -> Plan | None:
+    """Return the plan stored under `key`, or None; a damaged one is set aside."""
+    path = store.plans / f"{key}.json"
+    return _or_discard(path, load_plan)
 
 
-def write_plan(store: Store, key: str, tasks: list[Task]) -> None:
+def write_plan(store: Store, key: str, plan: Plan) -> None:
     """Store the tasks of a module. Raises StoreError."""
-    write_json(store.plans / f"{key}.json", {"tasks": [asdict(task) for task in tasks]})
+    write_json(store.plans / f"{key}.json", asdict(plan))
+
+
+def load_plan(path: Path) -> Plan:
+    """Return the plan in a file. Raises OSError, ValueError."""
+    loaded = _load(path)
+    try:
+        tasks = tuple(Task(**task) for task in loaded["tasks"])
+        return Plan(**{**loaded, "tasks": tasks})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a plan: {error}") from None
 
 
 def read_build(store: Store, key: str) -> Build | None:
-    """Return the build stored under `key`, or None."""
-    loaded = _read(store.builds / f"{key}.json")
+    """Return the build stored under `key`, or None; a damaged one is set aside.
+
+    Its file's time is when it was last used: what wasn't for long goes first (`tvmtune gc`).
+    """
+    path = store.builds / f"{key}.json"
+    found = _or_discard(path, load_build)
+    if found is not None:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    return found
+
+
+def load_build(path: Path) -> Build:
+    """Return the build in a file. Raises OSError, ValueError."""
+    loaded = _load(path)
     try:
-        if loaded is None:
-            return None
-        return Build(
-            **{
-                **loaded,
-                "applied": tuple(loaded["applied"]),
-                "ran_with": tuple(loaded["ran_with"]),
-            }
-        )
+        lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
+        return Build(**{**loaded, **lists})
     except (KeyError, TypeError) as error:
-        _discard(store.builds / f"{key}.json", error)
-        return None
+        raise ValueError(f"not a build: {error}") from None
 
 
 def write_build(store: Store, key: str, build: Build) -> None:
@@ -76,17 +104,20 @@ def write_build(store: Store, key: str, build: Build) -> None:
     write_json(store.builds / f"{key}.json", asdict(build))
 
 
-def _read(path: Path) -> Any:
+def _load(path: Path) -> dict[str, Any]:
+    loaded = json.loads(path.read_bytes())
+    if not isinstance(loaded, dict):
+        raise ValueError("not a JSON object")
+    return loaded
+
+
+def _or_discard(path: Path, load: Callable[[Path], _Kept]) -> _Kept | None:
     try:
-        return json.loads(path.read_bytes())
+        return load(path)
     except FileNotFoundError:
         return None
     except ValueError as error:
-        _discard(path, error)
+        # Another process may have set it aside already, and told so.
+        with contextlib.suppress(FileNotFoundError):
+            warnings.warn(f"store: {set_aside(path, str(error))}", stacklevel=4)
         return None
-
-
-def _discard(path: Path, error: Exception) -> None:
-    # Another process may have set it aside already, and told so.
-    with contextlib.suppress(FileNotFoundError):
-        warnings.warn(f"store: {set_aside(path, str(error))}", stacklevel=3)

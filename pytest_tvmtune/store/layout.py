@@ -27,6 +27,7 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
         "artifacts/",
         "builds/",
         "plans/",
+        "locks/",
         "logs/",
         "tmp/",
         "probes.json",
@@ -39,9 +40,10 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """The paths of one store."""
+    """The paths of one store. fallbacks: roots of others, whose tuning records are read too."""
 
     root: Path
+    fallbacks: tuple[Path, ...] = ()
 
     @property
     def tuning(self) -> Path:
@@ -73,6 +75,10 @@ class Store:
         """What child processes printed."""
         return self.root / "logs"
 
+    def lock(self, name: str) -> Path:
+        """Return the lock file of whoever works on what other processes could work on too."""
+        return self.root / "locks" / f"{name}.lock"
+
     @property
     def scratch(self) -> Path:
         """Folders of running children; each removes its own."""
@@ -84,11 +90,18 @@ class Store:
         return self.root / "probes.json"
 
 
-def open_store(root: Path) -> Store:
+def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
     """Return the store at `root`, made if it isn't there.
 
-    Raises StoreError when `root` is a file or can't be written, naming what to do.
+    Raises StoreError when `root` is a file or can't be written, or a fallback is no folder,
+    naming what to do.
     """
+    for fallback in fallbacks:
+        if not fallback.is_dir():
+            raise StoreError(
+                f"--tvm-store-fallback: {fallback} is not a folder; give the root of a store, "
+                "the folder that holds its tuning/"
+            )
     remedy = "give another folder with --tvm-dir (ini: tvm_dir)"
     try:
         if root.exists() and not root.is_dir():
@@ -96,7 +109,7 @@ def open_store(root: Path) -> Store:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"--tvm-dir: can't make {root}: {error.strerror}; {remedy}") from error
-    store = Store(root=root)
+    store = Store(root=root, fallbacks=fallbacks)
     for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), (".gitignore", _GITIGNORE)):
         if not (root / name).is_file():
             try:

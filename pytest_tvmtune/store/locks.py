@@ -1,13 +1,19 @@
-"""Locks between processes: one for each folder of records, one for the machine's cores."""
+"""Locks between processes: files of records, workloads under tuning, the machine's cores."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+# Waiting is cut into pieces, so that Ctrl-C is heard within one.
+_PIECE_S = 0.25
 
 
 def folder_lock(folder: Path) -> FileLock:
@@ -19,12 +25,51 @@ def folder_lock(folder: Path) -> FileLock:
 def path_lock(path: Path) -> FileLock:
     """Return the lock for changing a folder of the user's, where no file of ours may be left."""
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}-{digest}.lock")
+    return FileLock(_in_temporary_folder(f"{digest}.lock"))
 
 
-def cores_lock() -> FileLock:
-    """Return the machine-wide lock of whoever measures time: tuning and the latency gate.
+def claim(path: Path) -> FileLock | None:
+    """Return the held lock of what `path` stands for, or None when another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
-    It stands in the machine's temporary folder, since two checkouts share the cores.
-    """
-    return FileLock(Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}.lock")
+
+@contextlib.contextmanager
+def shared_cores() -> Iterator[None]:
+    """Hold the machine's cores for work that others' work doesn't harm: searching, compiling."""
+    with _cores("read"):
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_cores() -> Iterator[None]:
+    """Hold the machine's cores alone, as whoever measures time must."""
+    with _cores("write"):
+        yield
+
+
+@contextlib.contextmanager
+def _cores(mode: str) -> Iterator[None]:
+    # Imports sqlite3, which starting pytest must not.
+    from filelock import ReadWriteLock
+
+    # In the machine's temporary folder, since two checkouts share the cores.
+    lock = ReadWriteLock(_in_temporary_folder("cores.db"))
+    acquire: Callable[..., Any] = lock.acquire_read if mode == "read" else lock.acquire_write
+    while True:
+        with contextlib.suppress(Timeout):
+            acquire(timeout=_PIECE_S)
+            break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _in_temporary_folder(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}-{name}"

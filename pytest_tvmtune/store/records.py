@@ -1,25 +1,17 @@
-"""Tuning records: one small line-oriented file a workload.
-
-Line kinds (JSON, one a line): `workload` (once; its IR), `record` (a measured schedule in
-MetaSchedule's own JSON), `served` (the ledger: requests completed for this workload, whatever
-came of them). Files merge line by line. TVM never sees a line that was not parsed here.
-"""
+"""Tuning records as values: what is known of one workload on one target, and how it is merged."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
 from pytest_tvmtune.core.environment import minor
-from pytest_tvmtune.store.atomic import set_aside, write_text
-from pytest_tvmtune.store.layout import Store, slug
-from pytest_tvmtune.store.locks import folder_lock
+from pytest_tvmtune.store.layout import slug
 
 KEPT_RECORDS = 8
 # MetaSchedule stores a failed candidate with this run time.
@@ -28,7 +20,10 @@ _FAILED_S = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One measured schedule. data: MetaSchedule's [trace, run_secs, target, args_info]."""
+    """One measured schedule. data: MetaSchedule's [trace, run_secs, target, args_info].
+
+    num_threads: what TVM's runtime really used while it was measured.
+    """
 
     data: list[Any]
     cpu: str
@@ -40,7 +35,7 @@ class Record:
         """Mean measured seconds of one call, as MetaSchedule ranks records."""
         return fmean(self.data[1])
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What identifies the schedule, whatever it measured."""
         return hashlib.sha256(json.dumps(self.data[0]).encode()).hexdigest()
@@ -48,20 +43,37 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A completed request: trials and cap asked for the model, trials spent on this workload."""
+    """One tuning run's line in the ledger.
 
+    run_id: the same in every line that a run writes, of which the last counts. at_s: when, in
+    seconds since 1970. trials, max_trials_per_task: what was asked for the whole model. spent,
+    valid: trials on this workload so far. complete: the request was served to its end, whatever
+    came of it; reason: why nothing valid came of it.
+    """
+
+    run_id: str
+    at_s: float
     trials: int
     max_trials_per_task: int | None
     spent: int
     valid: int
+    complete: bool
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A schedule that didn't apply or build, and is not to be used again. digest: the record's."""
+
+    digest: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """All that is known of one workload on one target.
 
-    ir: MetaSchedule's own serialisation. records: valid ones, best first.
+    ir: MetaSchedule's own serialisation. records: valid ones that were not refused, best first.
     """
 
     shash: str
@@ -69,11 +81,26 @@ class Workload:
     ir: str
     records: tuple[Record, ...] = ()
     served: tuple[Served, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
-    def is_enough(self, trials: int, max_trials_per_task: int | None) -> bool:
-        """Whether a request at least as large was completed, whatever came of it."""
+    @property
+    def spent(self) -> int:
+        """Trials spent on this workload, those of interrupted runs included."""
+        return sum(line.spent for line in self.served)
+
+    @property
+    def valid(self) -> int:
+        """How many of them gave a measurement."""
+        return sum(line.valid for line in self.served)
+
+    def is_enough(
+        self, trials: int, max_trials_per_task: int | None, *, since_s: float = 0.0
+    ) -> bool:
+        """Whether a request at least as large was completed since then, whatever came of it."""
         return any(
-            done.trials >= trials
+            done.complete
+            and done.trials >= trials
+            and done.at_s >= since_s
             and (
                 done.max_trials_per_task is None
                 or (
@@ -98,139 +125,45 @@ def target_key(target_json: str, tvm_version: str) -> str:
     return f"{slug(str(config.get('kind', 'target')))}-tvm{minor(tvm_version)}-{digest}"
 
 
-def read_workload(store: Store, key: str, shash: str) -> Workload | None:
-    """Return what is known of a workload, or None.
-
-    A damaged file is set aside, its valid lines kept, with one warning that names it.
-    """
-    path = _path(store, key, shash)
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    workload, problem = _parse(shash, text)
-    if problem:
-        with folder_lock(store.tuning / key):
-            # Read again: another process may have repaired it, and added to it, meanwhile.
-            return _read_repaired(path, shash)
-    return workload
-
-
-def add_to_workload(
-    store: Store,
-    key: str,
-    workload: Workload,
-) -> Workload:
-    """Merge `workload`'s records and ledger lines into the stored file; return the whole.
-
-    Safe under concurrent processes.
-    """
-    with folder_lock(store.tuning / key):
-        path = _path(store, key, workload.shash)
-        stored = _read_repaired(path, workload.shash)
-        merged = workload if stored is None else merge(stored, workload)
-        if merged != stored:
-            _write(path, merged)
-        return merged
-
-
-def merge(one: Workload, other: Workload) -> Workload:
-    """Return both files' knowledge: the best records of each CPU, every ledger line once."""
-    best: dict[tuple[str, str], Record] = {}
-    for record in (*one.records, *other.records):
-        slot = (record.cpu, record.digest)
-        if slot not in best or record.mean_s < best[slot].mean_s:
-            best[slot] = record
+def merge(one: Workload, *others: Workload) -> Workload:
+    """Return what all of them know: the best records of each CPU, each run's last ledger line."""
+    every = (one, *others)
+    refused = {line.digest: line for known in reversed(every) for line in known.refused}
     return Workload(
         shash=one.shash,
         name=one.name,
         ir=one.ir,
-        records=keep_best(best.values()),
-        served=tuple(dict.fromkeys((*one.served, *other.served))),
+        records=keep_best(
+            record
+            for known in every
+            for record in known.records
+            if not refused or record.digest not in refused
+        ),
+        served=_last_lines(line for known in every for line in known.served),
+        refused=tuple(refused[digest] for digest in sorted(refused)),
     )
 
 
-def keep_best(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Return the best records of each CPU model, best first."""
+def keep_best(records: Iterable[Record], most: int = KEPT_RECORDS) -> tuple[Record, ...]:
+    """Return the best records of each CPU model, each schedule once, best first."""
     kept: list[Record] = []
-    per_cpu: dict[str, int] = {}
+    per_cpu: dict[str, set[str]] = {}
     for record in sorted(records, key=lambda record: (record.mean_s, record.digest)):
-        per_cpu[record.cpu] = per_cpu.get(record.cpu, 0) + 1
-        if per_cpu[record.cpu] <= KEPT_RECORDS:
+        digests = per_cpu.setdefault(record.cpu, set())
+        if len(digests) < most and record.digest not in digests:
+            digests.add(record.digest)
             kept.append(record)
     return tuple(kept)
 
 
-def _path(store: Store, key: str, shash: str) -> Path:
-    return store.tuning / key / f"{shash}.jsonl"
-
-
-def _read_repaired(path: Path, shash: str) -> Workload | None:
-    """Return what is in a file, damage set aside. Whoever calls it holds the folder's lock."""
-    if not path.is_file():
-        return None
-    workload, problem = _parse(shash, path.read_bytes())
-    if problem:
-        told = set_aside(path, problem)
-        if workload is not None:
-            _write(path, workload)
-        # Last: under filterwarnings=error it raises.
-        warnings.warn(f"tuning store: {told}", stacklevel=3)
-    return workload
-
-
-def _write(path: Path, workload: Workload) -> None:
-    lines = [{"kind": "workload", "name": workload.name, "ir": workload.ir}]
-    lines += [{"kind": "record", **asdict(record)} for record in workload.records]
-    lines += [{"kind": "served", **asdict(served)} for served in workload.served]
-    write_text(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-
-
-def _parse(shash: str, content: bytes) -> tuple[Workload | None, str]:
-    """Return the workload in a file, and what is wrong with the file ("" when nothing is)."""
-    name = ir = ""
-    records: list[Record] = []
-    served: list[Served] = []
-    problem = ""
-    for number, line in enumerate(content.splitlines(), start=1):
-        row = load_line(line)
-        try:
-            kind = row.pop("kind")
-            if kind == "workload" and _are(str, row["name"], row["ir"]):
-                name, ir = row["name"], row["ir"]
-            elif kind == "record" and is_valid_record(row["data"]) and _are(str, row["cpu"]):
-                records.append(Record(**row))
-            elif (
-                kind == "served"
-                and _are(int, row["trials"], row["spent"], row["valid"])
-                and _are((int, type(None)), row["max_trials_per_task"])
-                and _are(str, row["reason"])
-            ):
-                served.append(Served(**row))
-            else:
-                problem = problem or f"line {number}"
-        except (AttributeError, KeyError, TypeError):
-            problem = problem or f"line {number}"
-    if content and not content.endswith(b"\n"):
-        problem = problem or "truncated"
-    if not ir:
-        return None, problem or "no workload line"
-    workload = Workload(
-        shash=shash, name=name, ir=ir, records=keep_best(records), served=tuple(served)
-    )
-    return workload, problem
-
-
-def load_line(line: bytes) -> Any:
-    """Return the JSON value in a line, None when there is none."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _are(kind: type | tuple[type, ...], *values: object) -> bool:
-    return all(isinstance(value, kind) for value in values)
+def _last_lines(lines: Iterable[Served]) -> tuple[Served, ...]:
+    """Return the last line of each run, in order of time."""
+    last: dict[str, Served] = {}
+    for line in lines:
+        known = last.get(line.run_id)
+        if known is None or (known.complete, known.spent) < (line.complete, line.spent):
+            last[line.run_id] = line
+    return tuple(sorted(last.values(), key=lambda line: (line.at_s, line.run_id)))
 
 
 def is_valid_record(data: Any) -> bool:

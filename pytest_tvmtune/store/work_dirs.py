@@ -9,14 +9,12 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import write_text
+from pytest_tvmtune.store.lines import load_line
 from pytest_tvmtune.store.locks import path_lock
-from pytest_tvmtune.store.records import (
-    Record,
-    Workload,
-    is_valid_record,
-    keep_best,
-    load_line,
-)
+from pytest_tvmtune.store.records import Record, Workload, is_valid_record, keep_best
+
+WORKLOADS_FILE = "database_workload.json"
+RECORDS_FILE = "database_tuning_record.json"
 
 
 def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Record]]]) -> None:

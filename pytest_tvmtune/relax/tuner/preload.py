@@ -1,4 +1,4 @@
-"""What the builder's forkserver loads once, so that a candidate's process imports nothing.
+"""What the forkserver loads once, so that the processes forked from it import nothing.
 
 Named in `set_forkserver_preload`; the target's kind comes through the environment.
 """
@@ -12,6 +12,11 @@ KIND_VARIABLE = "PYTEST_TVMTUNE_KIND"
 # Only the forkserver has it set: elsewhere importing this module must cost nothing.
 if kind := os.environ.get(KIND_VARIABLE):
     import_intrinsics(kind)
+    import psutil  # noqa: F401
     import tvm.driver
+    import tvm.s_tir.meta_schedule.runner.local_runner
     import tvm.s_tir.transform
     import tvm.support.cc  # noqa: F401
+
+    import pytest_tvmtune.relax.tuner.builder
+    import pytest_tvmtune.relax.tuner.runner  # noqa: F401

@@ -1,261 +1,175 @@
-"""The tuner's job: MetaSchedule over the tasks that need it, each batch straight into the store."""
+"""MetaSchedule's search for one task: its design space, its candidates, what it learns."""
 
 from __future__ import annotations
 
-import json
-import logging
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pytest_tvmtune.core.environment import fingerprint, usable_cores
+from pytest_tvmtune.core.budget import Account
+from pytest_tvmtune.core.environment import usable_cores
+from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
-from pytest_tvmtune.relax.prepare import extract, prepare
-from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.records import (
-    Record,
-    Served,
-    Workload,
-    add_to_workload,
-    is_valid_record,
-    read_workload,
-)
-from pytest_tvmtune.store.work_dirs import write_work_dir
+from pytest_tvmtune.store.records import KEPT_RECORDS
 
-BUILD_TIMEOUT_S = 60.0
-RUN_TIMEOUT_S = 30.0
-_MAX_ROUND = 64
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.s_tir.meta_schedule.cost_model import CostModel
+    from tvm.s_tir.meta_schedule.database import Database
+    from tvm.s_tir.meta_schedule.extracted_task import ExtractedTask
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
+
+# MetaSchedule breeds 512 schedules over 4 generations for each round, seconds of work for a
+# round of 64 trials; here as many a trial, within these bounds (docs/tuning.md has what it costs).
+_SCHEDULES_A_TRIAL = 16
+_LEAST_POPULATION = 64
+_MOST_POPULATION = 512
+# MetaSchedule predicts at random until it has 100 samples, more than most runs here ever take.
+WARMUP_SAMPLES = 16
 _REASON_LENGTH = 160
 
 
 @dataclass(kw_only=True)
-class Progress:
-    """What one task was given so far. ir: MetaSchedule's serialisation of its workload."""
+class Search:
+    """One task on its way.
+
+    ir: MetaSchedule's serialisation of the workload, as in a work_dir. measured: structural hashes
+    of the schedules that earlier runs measured.
+    """
 
     task: Task
-    extracted: Any
+    extracted: ExtractedTask
     ir: str
-    spent: int = 0
-    valid: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    account: Account
+    context: Any = None
+    measured: set[int] = field(default_factory=set)
     reason: str = ""
+    errors: Counter[str] = field(default_factory=Counter)
 
     @property
     def outcome(self) -> str:
         """Why nothing valid came of it, "" where something did or nothing was tried."""
-        if self.reason or self.valid or not self.spent:
+        account = self.account
+        if self.reason or account.valid or not account.spent:
             return self.reason
         most_frequent = self.errors.most_common(1)[0][0] if self.errors else "no valid candidate"
-        return f"all {self.spent} candidates failed: {most_frequent}"
+        return f"all {account.spent} candidates failed: {most_frequent}"
 
 
-def tune(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: spend `trials` on the workloads `shashes` of a module, and note it in their ledgers.
+def open_search(task: Task, extracted: ExtractedTask) -> Search:
+    """Return the search of a task; nothing is searched yet."""
+    from tvm.s_tir.meta_schedule.database import Workload
 
-    request: mod_text, target, prepack, shashes, trials (for these workloads together),
-    requested_trials and max_trials_per_task (what was asked for the whole model), num_threads,
-    seed, store_root, target_key.
-    Returns {"tasks": {hash: {"spent", "valid", "reason"}}}. Records are in the store after every
-    measured batch; the ledger is written at the end only, so that a run that was interrupted is
-    taken up again.
+    return Search(
+        task=task,
+        extracted=extracted,
+        ir=str(Workload(extracted.dispatched[0]).as_json()[1]),
+        account=Account(name=task.name, weight=task.weight, estimate=task.flop),
+    )
+
+
+def structural_hash(mod: IRModule) -> int:
+    """Return TVM's structural hash of a module."""
+    import tvm_ffi
+
+    return int(tvm_ffi.structural_hash(mod))
+
+
+def make_cost_model() -> CostModel:
+    """Return XGBoost's model, which learns from all tasks of this run together."""
+    from tvm.s_tir.meta_schedule.cost_model import XGBModel
+
+    return XGBModel(num_warmup_samples=WARMUP_SAMPLES, num_tuning_cores=usable_cores())
+
+
+def generate(
+    search: Search, *, trials: int, round_size: int, seed: int, database: Database, model: CostModel
+) -> list[MeasureCandidate]:
+    """Return the next candidates of a task, at most `round_size`; none when there are no more.
+
+    trials: most that this search may ever be asked for. A design space that can't be generated
+    costs this task only: the account is closed and the reason noted.
     """
-    import tvm
-
-    enter_stage(request["folder"], "starting the tuner")
-    target = tvm.target.Target(request["target"])
-    import_intrinsics(str(target.kind.name))
-    mod = tvm.ir.load_json(request["mod_text"])
-    store, key = Store(root=Path(request["store_root"])), request["target_key"]
-    wanted = set(request["shashes"])
-    tasks = [
-        Progress(task=task, extracted=extracted, ir=_serialise(extracted))
-        for task, extracted in extract(prepare(mod, target, prepack=request["prepack"]), target)
-        if task.shash in wanted
+    try:
+        if search.context is None:
+            search.context = _prepare(
+                search, trials, round_size, seed=seed, database=database, model=model
+            )
+        found = search.context.generate_measure_candidates() or []
+    except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
+        search.reason = f"no design space: {last_line(str(error))}"
+        found = []
+    candidates = [one for one in found if structural_hash(one.sch.mod) not in search.measured][
+        :round_size
     ]
-    # In the job's folder, which goes however the job ends.
-    work_dir = request["folder"] / "work_dir"
-    _seed_work_dir(store, key, tasks, work_dir)
-    chosen = _searchable(_costliest(tasks, request["trials"]))
-    if chosen:
-        enter_stage(request["folder"], "tuning")
-        _search(request, chosen, work_dir, store)
-    for one in tasks:
-        served = Served(
-            trials=request["requested_trials"],
-            max_trials_per_task=request["max_trials_per_task"],
-            spent=one.spent,
-            valid=one.valid,
-            reason=one.outcome,
-        )
-        add_to_workload(store, key, _workload(one, served=(served,)))
-    return {
-        "tasks": {
-            one.task.shash: {"spent": one.spent, "valid": one.valid, "reason": one.outcome}
-            for one in tasks
-        }
-    }
+    search.account.exhausted = not candidates
+    return candidates
 
 
-def _serialise(extracted: Any) -> str:
-    from tvm.s_tir.meta_schedule.database import Workload as StockWorkload
-
-    return str(StockWorkload(extracted.dispatched[0]).as_json()[1])
-
-
-def _seed_work_dir(store: Store, key: str, tasks: Sequence[Progress], work_dir: Path) -> None:
-    """Give the search what earlier ones found, so that a top-up starts from there."""
-    stored = [read_workload(store, key, one.task.shash) for one in tasks]
-    write_work_dir(work_dir, [(known, known.records) for known in stored if known is not None])
-
-
-def _costliest(tasks: Sequence[Progress], trials: int) -> list[Progress]:
-    """Return all tasks, or with fewer trials than tasks the costliest by estimate."""
-    by_cost = sorted(tasks, key=lambda one: (-one.task.weight * one.task.flop, one.task.shash))
-    return by_cost[:trials]
-
-
-def _searchable(tasks: Sequence[Progress]) -> list[Progress]:
-    """Return the tasks whose design space can be generated; one that can't would abort them all."""
-    from tvm.s_tir.meta_schedule import TuneContext
-
-    good = []
-    for one in tasks:
-        context = TuneContext(
-            mod=one.extracted.dispatched[0],
-            target=one.extracted.target,
-            space_generator="post-order-apply",
-            search_strategy="evolutionary",
-            task_name=one.task.name,
-        )
-        try:
-            context.generate_design_space()
-        except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
-            one.reason = f"no design space: {_last_line(str(error))}"
-        else:
-            good.append(one)
-    return good
-
-
-def _search(
-    request: dict[str, Any], chosen: Sequence[Progress], work_dir: Path, store: Store
+def learn(
+    search: Search,
+    candidates: Sequence[MeasureCandidate],
+    run_secs: Sequence[float | None],
+    model: CostModel,
 ) -> None:
-    from tvm.s_tir.meta_schedule.builder import Builder
-    from tvm.s_tir.meta_schedule.measure_callback import MeasureCallback
-    from tvm.s_tir.meta_schedule.relax_integration import extracted_tasks_to_tune_contexts
-    from tvm.s_tir.meta_schedule.runner import LocalRunner
-    from tvm.s_tir.meta_schedule.tune import tune_tasks
+    """Tell the search and the cost model what was measured, None where it failed."""
+    from tvm.s_tir.meta_schedule.runner import RunnerResult
 
-    from pytest_tvmtune.relax.tuner.builder import ForkingBuilder
+    results = [
+        RunnerResult(*(([s], None) if s is not None else (None, "failed"))) for s in run_secs
+    ]
+    search.context.notify_runner_results(candidates, results)
+    model.update(search.context, candidates, results)
 
-    logging.basicConfig(level=logging.INFO)
-    cap = request["max_trials_per_task"] or request["trials"]
-    # The first round gives each task this many before the next one gets any; what tasks with a
-    # small design space leave over is dealt out by the gradient scheduler in rounds of this size.
-    per_round = max(1, min(_MAX_ROUND, request["trials"] // len(chosen), cap))
-    # The cost model's first predictions come from numpy's global generator.
-    np.random.seed(request["seed"])
-    contexts, weights = extracted_tasks_to_tune_contexts(
-        [one.extracted for one in chosen],
-        work_dir=str(work_dir),
-        seed=request["seed"],
+
+def _prepare(
+    search: Search,
+    trials: int,
+    round_size: int,
+    *,
+    seed: int,
+    database: Database,
+    model: CostModel,
+) -> Any:
+    from tvm.s_tir.meta_schedule import TuneContext
+    from tvm.s_tir.meta_schedule.search_strategy import EvolutionarySearch
+
+    population = min(_MOST_POPULATION, max(_LEAST_POPULATION, _SCHEDULES_A_TRIAL * round_size))
+    context = TuneContext(
+        mod=search.extracted.dispatched[0],
+        target=search.extracted.target,
+        space_generator="post-order-apply",
+        search_strategy=EvolutionarySearch(population_size=population),
+        task_name=search.task.name,
+        # Its own, whatever other tasks are tuned beside it.
+        rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311
         num_threads=usable_cores(),
     )
-    builder: Builder = ForkingBuilder(
-        kind=str(chosen[0].extracted.target.kind.name),
-        max_workers=usable_cores(),
-        timeout_s=BUILD_TIMEOUT_S,
-        scratch=work_dir,
-    )
-    tune_tasks(
-        tasks=contexts,
-        task_weights=weights,
-        work_dir=str(work_dir),
-        # The scheduler looks only between rounds.
-        max_trials_global=max(1, request["trials"] - per_round + 1),
-        max_trials_per_task=cap,
-        num_trials_per_iter=per_round,
-        builder=builder,
-        runner=LocalRunner(timeout_sec=RUN_TIMEOUT_S),
-        measure_callbacks=[
-            *MeasureCallback.create("default"),
-            _recorder(request, chosen, work_dir, store),
-        ],
-    )
+    spaces = context.generate_design_space()
+    if not spaces:
+        raise TuningError("the rules give no schedule")
+    search.measured = _measured_before(context.mod, database)
+    # The search starts from what was measured before, and would propose the best of it again.
+    wanted = round_size + len(search.measured)
+    context.pre_tuning(trials + len(search.measured), wanted, spaces, database, model)
+    return context
 
 
-def _recorder(
-    request: dict[str, Any], chosen: Sequence[Progress], work_dir: Path, store: Store
-) -> Any:
-    """Return a callback that puts each measured batch into the store.
+def _measured_before(mod: IRModule, database: Database) -> set[int]:
+    """Return the hashes of the schedules that the database has for a workload."""
+    from tvm.s_tir import Schedule
 
-    It reads what MetaSchedule's own database wrote just before: Python can't serialise every
-    trace (`as_json` raises on an IndexMap), the database can.
-    """
-    from tvm.ir.utils import derived_object
-    from tvm.s_tir.meta_schedule.measure_callback import PyMeasureCallback
-
-    tail = LineTail(path=work_dir / "database_tuning_record.json")
-    tail.new_lines()  # what the search was seeded with
-    machine = fingerprint()
-
-    @derived_object
-    class Recorder(PyMeasureCallback):  # type: ignore[misc]
-        def apply(
-            self,
-            task_scheduler: Any,  # noqa: ARG002  MetaSchedule's signature
-            task_id: int,
-            measure_candidates: Any,  # noqa: ARG002
-            builder_results: Any,
-            runner_results: Any,
-        ) -> None:
-            one = chosen[int(task_id)]
-            for built, ran in zip(builder_results, runner_results, strict=True):
-                one.spent += 1
-                if built.error_msg or ran.error_msg:
-                    one.errors[_last_line(str(built.error_msg or ran.error_msg))] += 1
-            records = [
-                Record(
-                    data=data,
-                    cpu=machine.cpu,
-                    cores=machine.usable_cores,
-                    num_threads=request["num_threads"],
-                )
-                for _, data in map(json.loads, tail.new_lines())
-                if is_valid_record(data)
-            ]
-            one.valid += len(records)
-            known = add_to_workload(
-                store, request["target_key"], _workload(one, records=tuple(records))
-            )
-            best = known.best(machine.cpu)
-            tell_progress(
-                request["folder"],
-                {
-                    "done": sum(other.spent for other in chosen),
-                    "failed": sum(other.spent - other.valid for other in chosen),
-                    "total": request["trials"],
-                    "task": one.task.name,
-                    "best_s": best.mean_s if best else None,
-                },
-            )
-
-    return Recorder()
+    hashes = set()
+    for record in database.get_top_k(database.commit_workload(mod), KEPT_RECORDS):
+        schedule = Schedule(mod)
+        record.trace.apply_to_schedule(schedule, remove_postproc=False)
+        hashes.add(structural_hash(schedule.mod))
+    return hashes
 
 
-def _workload(
-    one: Progress, *, records: tuple[Record, ...] = (), served: tuple[Served, ...] = ()
-) -> Workload:
-    return Workload(
-        shash=one.task.shash, name=one.task.name, ir=one.ir, records=records, served=served
-    )
-
-
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """Return the last line of an error's text that says something, shortened."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return (lines[-1] if lines else "unknown error")[:_REASON_LENGTH]

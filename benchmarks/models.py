@@ -1,0 +1,62 @@
+"""The models of the benchmarks, from the example suite: the same ones a reader knows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.model import Model
+
+SUITE = Path(__file__).parents[1] / "example_suite"
+
+
+def mlp() -> Model:
+    """784-256-10, batch 1: four tasks."""
+    from test_mlp import MLP, weights
+    from tvm.relax.frontend import nn
+
+    spec = {"forward": {"x": nn.spec.Tensor((1, 784), "float32")}}
+    return _open(MLP(), name="mlp", spec=spec, params=weights(np.random.default_rng(0)))
+
+
+def cnn() -> Model:
+    """Two convolutions and a linear layer: five tasks."""
+    from test_cnn import CNN
+    from tvm.relax.frontend import nn
+
+    return _open(
+        CNN(), name="cnn", spec={"forward": {"x": nn.spec.Tensor((1, 3, 32, 32), "float32")}}
+    )
+
+
+def magika() -> Model:
+    """Magika, which tells file types from bytes: 22 tasks."""
+    from onnx_models import model_file
+
+    path = model_file("magika", "model.onnx")
+    # Made-up numbers could lie outside the byte values that index its table.
+    content = np.arange(2048, dtype="int32").reshape(1, 2048) % 256
+    return _open(path, name="magika", shapes={"bytes": (1, 2048)}, inputs={"bytes": content})
+
+
+MODELS: dict[str, Callable[[], Model]] = {"mlp": mlp, "cnn": cnn, "magika": magika}
+
+
+def open_model(name: str) -> Model:
+    """Return one of MODELS, with parameters and inputs."""
+    sys.path.insert(0, str(SUITE))
+    try:
+        return MODELS[name]()
+    finally:
+        sys.path.remove(str(SUITE))
+
+
+def _open(source: object, **given: object) -> Model:
+    from pytest_tvmtune.relax import doors
+
+    return doors.open_model(source, seed=0, **given)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+"""Both tuners as processes of their own, and the latency of what they found.
+
+`python benchmarks/tuners.py stock|ours MODEL TRIALS CAP SEED FOLDER` tunes one model from nothing,
+leaves MetaSchedule's work_dir in FOLDER, and prints what it took as JSON. Both end with the module
+lowered by the stock pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+TARGET = {"kind": "llvm", "num-cores": len(os.sched_getaffinity(0))}
+# The stock runner starts one thread on two cores, ours as many as the gate: here the same for both.
+THREADS = {"TVM_NUM_THREADS": str(TARGET["num-cores"])}
+
+
+def run_tuner(
+    which: str, model: str, *, trials: int, cap: int, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Tune in a fresh process; return {"wall_s", "trials", "valid"}, the start of Python included."""
+    started = time.perf_counter()
+    arguments = [which, model, str(trials), str(cap), str(seed), str(folder)]
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments],
+        env={**os.environ, **THREADS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{arguments} failed:\n{done.stderr[-2000:]}")
+    wall_s = time.perf_counter() - started
+    return {"wall_s": wall_s, **json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def latencies(model: str, folders: list[Path], *, seconds: float = 4.0) -> list[float]:
+    """Return the latency of what each folder's records give, timed in turn: medians, in seconds."""
+    done = subprocess.run(
+        [sys.executable, __file__, "time", model, str(seconds), *map(str, folders)],
+        env={**os.environ, **THREADS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"timing {model} failed:\n{done.stderr[-2000:]}")
+    return list(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _stock(model: str, trials: int, cap: int, _seed: int, folder: Path) -> dict[str, int]:
+    _lower(model, folder, trials, cap)
+    rows = [json.loads(line) for line in (folder / "database_tuning_record.json").open()]
+    return {"trials": len(rows), "valid": sum(row[1][1][0] < 1e9 for row in rows)}
+
+
+def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[str, int]:
+    from models import open_model
+
+    from pytest_tvmtune.core.options import RunOptions
+    from pytest_tvmtune.core.targets import parse_target
+    from pytest_tvmtune.runner.case import Workshop, open_case, tuning_key
+    from pytest_tvmtune.runner.tuning import plan, stored_workloads, tune_missing
+    from pytest_tvmtune.store.layout import open_store
+    from pytest_tvmtune.store.work_dirs import write_work_dir
+
+    store = open_store(folder / "store")
+    layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
+    run = RunOptions(layers=(layer,), store_dir=store.root)
+    options = run.case_options({}, target=parse_target(TARGET, "target"), prepack=False)
+    case = open_case(open_model(model), options, Workshop(store=store), name=model, nodeid=model)
+    key = tuning_key(case)
+    tasks = plan(case, prepack=False)
+    tune_missing(case, tasks, key)
+    workloads = stored_workloads(case, tasks, key).values()
+    write_work_dir(folder, [(workload, workload.records) for workload in workloads])
+    _lower(model, folder, 0, None)
+    served = [line for workload in workloads for line in workload.served]
+    return {"trials": sum(s.spent for s in served), "valid": sum(s.valid for s in served)}
+
+
+def _lower(model: str, folder: Path, trials: int, cap: int | None) -> Any:
+    import tvm
+    from models import open_model
+    from tvm import relax
+
+    return relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=trials,
+        target=tvm.target.Target(TARGET),
+        work_dir=str(folder),
+        max_trials_per_task=cap or None,
+    )(open_model(model).mod)
+
+
+def _time(model: str, seconds: float, folders: list[Path]) -> list[float]:
+    import tvm
+    from models import open_model
+
+    from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+
+    import_intrinsics("llvm")
+    opened = open_model(model)
+    device = tvm.cpu()
+    tensors = [tvm.runtime.tensor(array, device) for array in (*opened.inputs, *opened.params)]
+    timers = []
+    for index, folder in enumerate(folders):
+        library = folder / f"timed-{index}.so"
+        target = tvm.target.Target(TARGET)
+        tvm.compile(_lower(model, folder, 0, None), target).export_library(str(library))
+        vm = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
+        vm.save_function(opened.signature.entry, "timed", *tensors, include_return=False)
+        timers.append(vm.module.time_evaluator("timed", device, number=1, min_repeat_ms=5))
+    samples: list[list[float]] = [[] for _ in timers]
+    deadline = time.perf_counter() + seconds * len(timers)
+    while time.perf_counter() < deadline or len(samples[0]) < 5:
+        for index in random.sample(range(len(timers)), len(timers)):
+            samples[index].append(float(timers[index]().results[0]))
+    return [median(one) for one in samples]
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "time":
+        answer: Any = _time(sys.argv[2], float(sys.argv[3]), [Path(p) for p in sys.argv[4:]])
+    else:
+        Path(sys.argv[6]).mkdir(parents=True, exist_ok=True)
+        tuner = {"stock": _stock, "ours": _ours}[sys.argv[1]]
+        answer = tuner(sys.argv[2], *map(int, sys.argv[3:6]), Path(sys.argv[6]))
+    print(json.dumps(answer))

@@ -1,0 +1,40 @@
+"""What several commands take: ages, sizes, an existing store."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.layout import Store
+
+_DAY_S = 86400.0
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def existing_store(folder: Path) -> Store:
+    """Return the store in a folder. Raises StoreError when there is none."""
+    if not (folder / "CACHEDIR.TAG").is_file():
+        raise StoreError(f"{folder} is not a store; give one with --dir (pytest makes .tvmtune)")
+    return Store(root=folder)
+
+
+def days_ago(text: str) -> float:
+    """Return the time that many days ago, in seconds since 1970; argparse's `type`."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return time.time() - days * _DAY_S
+
+
+def size(text: str) -> int:
+    """Return the bytes in `500M` or `2GB`; argparse's `type`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 2G")
+    return int(float(match[1]) * _UNITS[match[2]])

@@ -1,0 +1,217 @@
+"""`tvmtune db`: look into the tuning records, check, convert and prune them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import days_ago, existing_store
+from pytest_tvmtune.cli.gc import carry_out
+from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
+from pytest_tvmtune.store import cleaning, inventory
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.records import Workload, target_key
+from pytest_tvmtune.store.work_dirs import append_to_work_dir, read_work_dir
+from pytest_tvmtune.store.workloads import add_to_workload, read_workload, stored_keys
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command and its own commands."""
+    database = commands.add_parser("db", help="look into tuning records, check, convert, prune")
+    subcommands = database.add_subparsers(dest="db", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = subcommands.add_parser(name, parents=[common], help=text)
+        parser.set_defaults(run=run)
+        return parser
+
+    add("stats", _stats, "count workloads, records and trials, by target")
+    show = add("show", _show, "show a model's tasks, or all that is known of a workload")
+    show.add_argument("name", metavar="MODEL|WORKLOAD", help="a model, a task, or its hash")
+    verify = add("verify", _verify, "check every file of the store; exit code 1 for problems")
+    verify.add_argument("--repair", action="store_true", help="set damaged files aside")
+    export = add("export", _export, "add records to a stock MetaSchedule work_dir")
+    export.add_argument("work_dir", metavar="WORK_DIR", type=Path)
+    export.add_argument("--target", help="which, where the store has several")
+    export.add_argument("--model", help="only the tasks of this model")
+    take_in = add("import", _import, "take in the records of a stock MetaSchedule work_dir")
+    take_in.add_argument("work_dir", metavar="WORK_DIR", type=Path)
+    take_in.add_argument("--target", required=True, help="what it was tuned for")
+    take_in.add_argument("--measured-here", action="store_true", help="on this machine's CPU")
+    prune = add("prune", _prune, "remove tuning records that nobody needs")
+    prune.add_argument("--older-than", metavar="DAYS", type=days_ago, help="tuned last before")
+    prune.add_argument("--unreferenced", action="store_true", help="of no model known here")
+    prune.add_argument("--other-tvm", action="store_true", help="of other versions of TVM")
+    prune.add_argument("--keep", metavar="N", type=int, help="the best N records of each CPU")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def _stats(options: argparse.Namespace) -> int:
+    stats = inventory.target_stats(existing_store(options.dir))
+    headings = ("target", "workloads", "tuned", "records", "trials", "valid", "failed", "size")
+    rows = [
+        (
+            one.key,
+            str(one.workloads),
+            str(one.tuned),
+            str(one.records),
+            str(one.trials),
+            str(one.valid),
+            str(one.trials - one.valid),
+            format_bytes(one.size_bytes),
+        )
+        for one in stats
+    ]
+    print("\n".join(table_lines(headings, rows, right=headings[1:])))
+    for cpu in sorted(set().union(*(one.cpus for one in stats))):
+        print(f"measured on {cpu}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    plans = [plan for plan in inventory.known_plans(store) if plan.model == options.name]
+    for plan in plans:
+        print(f"{plan.model}, {'prepacked' if plan.prepack else 'plain'}, {plan.target_key}")
+        print("\n".join(_task_lines(store, plan)), end="\n\n")
+    found = [] if plans else inventory.find_workloads(store, options.name)
+    for key, workload in found:
+        print("\n".join(_workload_lines(key, workload)), end="\n\n")
+    if not plans and not found:
+        models = sorted({plan.model for plan in inventory.known_plans(store)})
+        raise StoreError(
+            f"{options.name!r} is no model, task or hash in {store.root}; "
+            f"models are {', '.join(models) or 'none'}"
+        )
+    return 0
+
+
+def _task_lines(store: Store, plan: Any) -> list[str]:
+    rows = []
+    for task in plan.tasks:
+        known = read_workload(store, plan.target_key, task.shash)
+        best = known.best(fingerprint().cpu) if known else None
+        counts = (known.spent, known.valid, len(known.records)) if known else (0, 0, 0)
+        latency = format_seconds(best.mean_s) if best else "-"
+        rows.append((task.name, task.shash, str(task.weight), latency, *map(str, counts)))
+    headings = ("task", "hash", "calls", "best", "trials", "valid", "records")
+    return table_lines(headings, rows, right=headings[2:])
+
+
+def _workload_lines(key: str, workload: Workload) -> list[str]:
+    lines = [f"{workload.name}  {workload.shash}  {key}"]
+    lines += [
+        f"  record  {format_seconds(record.mean_s):>8}  {record.digest[:12]}  {record.cpu}, "
+        f"{record.num_threads} threads"
+        for record in workload.records
+    ]
+    for line in workload.served:
+        asked = f"{line.trials} trials asked for the model"
+        if line.max_trials_per_task is not None:
+            asked += f", at most {line.max_trials_per_task} a task"
+        state = "" if line.complete else ", interrupted"
+        reason = f": {line.reason}" if line.reason else ""
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(line.at_s))
+        lines.append(
+            f"  tuned   {when}  {asked}; {line.spent} spent, {line.valid} valid{state}{reason}"
+        )
+    lines += [f"  refused {line.digest[:12]}  {line.reason}" for line in workload.refused]
+    return lines
+
+
+def _verify(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    left = 0
+    for problem in list(inventory.problems(store)):
+        repaired = options.repair and problem.repairable
+        if repaired:
+            inventory.repair(store, problem)
+        left += not repaired
+        print(f"{problem.path}: {problem.what}{'; set aside' if repaired else ''}")
+    print(f"{left} problems" if left else "the store is sound")
+    return 1 if left else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    keys = sorted({key for key, _ in stored_keys(store)})
+    if options.target is not None:
+        keys = [key for key in keys if key == _key_of(options.target)]
+    if len(keys) != 1:
+        raise StoreError(
+            "nothing is stored for that target" if not keys
+            else f"several targets are stored, say which with --target: {', '.join(keys)}"
+        )  # fmt: skip
+    wanted = None
+    if options.model is not None:
+        plans = [plan for plan in inventory.known_plans(store) if plan.model == options.model]
+        wanted = {task.shash for plan in plans for task in plan.tasks}
+        if not plans:
+            raise StoreError(f"no model {options.model!r} is known; see tvmtune db show MODEL")
+    workloads = [
+        workload
+        for key, shash in stored_keys(store)
+        if key == keys[0] and (wanted is None or shash in wanted)
+        if (workload := read_workload(store, key, shash)) is not None and workload.records
+    ]
+    append_to_work_dir(options.work_dir, workloads)
+    records = sum(len(workload.records) for workload in workloads)
+    print(f"exported {len(workloads)} workloads with {records} records to {options.work_dir}")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from pytest_tvmtune.store.layout import open_store
+
+    if not options.work_dir.is_dir():
+        raise StoreError(f"{options.work_dir} is not a folder")
+    store, key = open_store(options.dir), _key_of(options.target)
+    workloads, problems = read_work_dir(options.work_dir)
+    here = fingerprint()
+    for workload in workloads:
+        records = workload.records
+        if options.measured_here:
+            records = tuple(
+                replace(record, cpu=here.cpu, cores=here.usable_cores) for record in records
+            )
+        known = read_workload(store, key, workload.shash)
+        name = known.name if known else workload.name
+        add_to_workload(store, key, replace(workload, records=records, name=name))
+    for problem in problems:
+        print(f"left out: {problem}")
+    records_read = sum(len(workload.records) for workload in workloads)
+    print(f"imported {len(workloads)} workloads with {records_read} records for {key}")
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    asked = (options.older_than, options.keep)
+    if not options.unreferenced and not options.other_tvm and asked == (None, None):
+        raise StoreError("say what may go: --older-than, --unreferenced, --other-tvm or --keep")
+    if options.keep is not None and options.keep < 1:
+        raise StoreError(f"--keep {options.keep}: at least 1, or remove whole workloads")
+    store = existing_store(options.dir)
+    removals = cleaning.unneeded_workloads(
+        store,
+        before_s=options.older_than,
+        unreferenced=options.unreferenced,
+        keep_minor=minor(installed_version("apache-tvm")) if options.other_tvm else None,
+    )
+    carry_out(list(removals), dry_run=options.dry_run)
+    if options.keep is not None and not options.dry_run:
+        print(f"dropped {cleaning.thin_records(store, options.keep)} records beyond the best")
+    return 0
+
+
+def _key_of(target: str) -> str:
+    """Return the folder of a target's records. Raises OptionError for one TVM doesn't know."""
+    from pytest_tvmtune.core.targets import parse_target
+    from pytest_tvmtune.relax.targets import canonical, resolve_target
+
+    resolved = resolve_target(parse_target(target, "--target"))
+    return target_key(canonical(resolved), installed_version("apache-tvm"))

@@ -1,0 +1,84 @@
+"""Who gets the next trials: every task some, then where most time is expected to be saved.
+
+Plain rules on plain values, so that they can be tested without a tuner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MAX_ROUND = 32
+# A task is given up after this many candidates without a valid one, unless its share is larger.
+PATIENCE = 16
+# Source of both: Zheng et al., Ansor, OSDI 2020, section 6.2, and gradient_based.cc in TVM.
+_ALPHA = 0.2
+_WINDOW = 3
+
+
+@dataclass(kw_only=True)
+class Account:
+    """What one task was given so far.
+
+    estimate: cost before anything was measured, in any unit that all tasks share. best_s: after
+    each round, the best measured seconds of one call, infinity while nothing valid came.
+    exhausted: the search has no more candidates, or gave up.
+    """
+
+    name: str
+    weight: int
+    estimate: float
+    spent: int = 0
+    valid: int = 0
+    exhausted: bool = False
+    best_s: list[float] = field(default_factory=list)
+
+    @property
+    def latency_s(self) -> float:
+        """Best measured seconds of one call, infinity when there is none."""
+        return self.best_s[-1] if self.best_s else math.inf
+
+
+def round_size(trials: int, tasks: int, cap: int | None) -> int:
+    """Return how many candidates make a round: half a fair share, so that a second one can learn.
+
+    Within 1 and MAX_ROUND, and no more than the cap of one task.
+    """
+    share = trials // max(1, tasks)
+    return max(1, min(MAX_ROUND, math.ceil(share / 2), cap or MAX_ROUND))
+
+
+def next_task(
+    accounts: Sequence[Account], *, left: int, cap: int | None, patience: int = PATIENCE
+) -> Account | None:
+    """Return the task whose round is next, or None when no trial should be spent any more.
+
+    First every task that has had none, costliest first; then those without a valid candidate,
+    while patience lasts; then the one with most expected gain. left: trials not yet given out.
+    """
+    if left < 1:
+        return None
+    open_ = [one for one in accounts if not one.exhausted and (cap is None or one.spent < cap)]
+    untried = [one for one in open_ if not one.spent]
+    if untried:
+        return max(untried, key=lambda one: one.weight * one.estimate)
+    fruitless = [one for one in open_ if not one.valid and one.spent < patience]
+    if fruitless:
+        return min(fruitless, key=lambda one: one.spent)
+    return max((one for one in open_ if one.valid), key=expected_gain, default=None)
+
+
+def expected_gain(one: Account) -> float:
+    """Return the seconds of a whole model run that another trial on this task may save.
+
+    A blend of what its last rounds saved and of the optimistic guess that latency goes on falling
+    in proportion to the trials spent.
+    """
+    rounds = len(one.best_s)
+    optimistic = one.latency_s / max(1, one.spent)
+    if rounds <= _WINDOW or not math.isfinite(one.best_s[-1 - _WINDOW]):
+        return one.weight * optimistic
+    trials = one.spent * _WINDOW / rounds
+    recent = (one.best_s[-1 - _WINDOW] - one.best_s[-1]) / trials
+    return one.weight * (_ALPHA * recent + (1 - _ALPHA) * optimistic)

@@ -1,0 +1,58 @@
+"""Job that finds the record which spoils a build: each is applied and built by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.relax.build import import_intrinsics_if_needed
+from pytest_tvmtune.relax.child import enter_stage, tell_progress
+from pytest_tvmtune.store.work_dirs import RECORDS_FILE, WORKLOADS_FILE
+
+
+def check_records(request: dict[str, Any]) -> None:
+    """Job: apply and build each record of a work_dir by itself, from `first` on.
+
+    request: work_dir, target, first (position in the work_dir, one record a workload). Passes
+    {"index", "state", "reason"} to `tell_progress` for each: `begun`, then `sound`, `foreign` (the
+    workload's IR isn't what its hash says) or `bad`. One that crashes this process is the one
+    that was only begun.
+    """
+    import tvm
+
+    enter_stage(request["folder"], "looking for the record that can't be built")
+    work_dir, target = Path(request["work_dir"]), tvm.target.Target(request["target"])
+    import_intrinsics_if_needed(work_dir, target)
+    workloads = [json.loads(line) for line in (work_dir / WORKLOADS_FILE).open()]
+    for line in (work_dir / RECORDS_FILE).open():
+        index, data = json.loads(line)
+        if index >= request["first"]:
+            tell_progress(request["folder"], {"index": index, "state": "begun"})
+            state, reason = _check(workloads[index], data, target)
+            tell_progress(request["folder"], {"index": index, "state": state, "reason": reason})
+
+
+def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]:
+    from tvm.driver import build
+    from tvm.s_tir import Schedule
+    from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
+    from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+
+    try:
+        stock = Workload.from_json(workload)
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        return "foreign", _last_line(error)
+    try:
+        schedule = Schedule(stock.mod)
+        TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
+        mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
+        build(mod, target=target)
+    except Exception as error:  # noqa: BLE001  and here
+        return "bad", _last_line(error)
+    return "sound", ""
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()

@@ -1,0 +1,139 @@
+"""What may go from a store: old artifacts and builds, and tuning records nobody needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store import builds
+from pytest_tvmtune.store.atomic import write_text
+from pytest_tvmtune.store.inventory import known_plans
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.lines import dump
+from pytest_tvmtune.store.locks import folder_lock
+from pytest_tvmtune.store.records import keep_best
+from pytest_tvmtune.store.workloads import check_file, stored_keys, workload_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """A file or folder to remove, why, and what it frees."""
+
+    path: Path
+    why: str
+    size_bytes: int
+
+    def carry_out(self) -> None:
+        """Remove it; what has gone meanwhile is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            else:
+                self.path.unlink()
+
+
+def _needed_artifacts(store: Store) -> set[str]:
+    needed = set()
+    for path in sorted(store.baselines.glob("*.json")):
+        try:
+            needed.add(Baseline.from_json(json.loads(path.read_bytes())).artifact)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{path} is damaged ({error}), so that what it needs is unknown: "
+                "restore or remove it first"
+            ) from None
+    return needed
+
+
+def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
+    """Return the artifacts, builds and plans to remove, least recently used first.
+
+    before_s: what was last used before then, in seconds since 1970. max_bytes: then the least
+    recently used, until all artifacts take no more. What a baseline needs stays. Raises
+    StoreError for a baseline that can't be read: what that one needs is unknown.
+    """
+    needed = _needed_artifacts(store)
+    used_s = {folder: folder.stat().st_mtime for folder in store.artifacts.glob("*")}
+    entries: dict[Path, list[Path]] = {}
+    for path in store.builds.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            folder = store.artifacts / builds.load_build(path).library
+            entries.setdefault(folder, []).append(path)
+            used_s[folder] = max(used_s.get(folder, 0.0), path.stat().st_mtime)
+    sizes = {folder: _size(folder) for folder in used_s}
+    total = sum(sizes.values())
+    removals: list[Removal] = []
+    for folder in sorted(used_s, key=lambda folder: used_s[folder]):
+        if folder.name in needed:
+            continue
+        old = used_s[folder] < before_s
+        if not old and (max_bytes is None or total <= max_bytes):
+            continue
+        last_used = time.strftime("%Y-%m-%d", time.localtime(used_s[folder]))
+        why = f"last used {last_used}" if old else f"to save space, last used {last_used}"
+        total -= sizes[folder]
+        # The library last: until then its entries find it, or don't.
+        for path in (*entries.get(folder, ()), folder):
+            removals.append(Removal(path=path, why=why, size_bytes=_size(path)))
+    for path in store.plans.glob("*.json"):
+        if path.stat().st_mtime < before_s:
+            removals.append(Removal(path=path, why="old plan", size_bytes=_size(path)))
+    return removals
+
+
+def unneeded_workloads(
+    store: Store, *, before_s: float | None, unreferenced: bool, keep_minor: str | None
+) -> Iterator[Removal]:
+    """Yield the files of tuning records to remove.
+
+    before_s: tuned last before then, in seconds since 1970. unreferenced: no stored plan has the
+    task. keep_minor: made by another minor version of TVM, whose hashes never match.
+    """
+    referenced = {
+        (plan.target_key, task.shash) for plan in known_plans(store) for task in plan.tasks
+    }
+    for key, shash in stored_keys(store):
+        path = workload_path(store, key, shash)
+        workload, _ = check_file(store, key, shash)
+        last_s = max((line.at_s for line in workload.served), default=0.0) if workload else 0.0
+        if keep_minor is not None and f"-tvm{keep_minor}-" not in key:
+            why = f"not of TVM {keep_minor}"
+        elif unreferenced and (key, shash) not in referenced:
+            why = "no known model has it"
+        elif before_s is not None and last_s < before_s:
+            why = "tuned long ago"
+        else:
+            continue
+        yield Removal(path=path, why=why, size_bytes=_size(path))
+
+
+def thin_records(store: Store, keep: int) -> int:
+    """Keep only the `keep` best records of each CPU in every workload; return how many went."""
+    dropped = 0
+    for key, shash in stored_keys(store):
+        path = workload_path(store, key, shash)
+        with folder_lock(path.parent):
+            workload, problem = check_file(store, key, shash)
+            if workload is None or problem:
+                continue
+            kept = keep_best(workload.records, keep)
+            dropped += len(workload.records) - len(kept)
+            if len(kept) != len(workload.records):
+                write_text(path, dump(key, replace(workload, records=kept)))
+    return dropped
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(_size(one) for one in path.iterdir())
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,118 @@
+"""What is in a store, and whether all of it is sound: for `tvmtune db`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store import artifacts, builds
+from pytest_tvmtune.store.atomic import set_aside
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.records import Workload
+from pytest_tvmtune.store.workloads import check_file, read_workload, stored_keys, workload_path
+
+
+@dataclass(kw_only=True)
+class TargetStats:
+    """What one target's folder holds. trials, valid: spent in all, whatever came of them."""
+
+    key: str
+    workloads: int = 0
+    tuned: int = 0
+    records: int = 0
+    trials: int = 0
+    valid: int = 0
+    size_bytes: int = 0
+    cpus: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A file that isn't sound. repairable: setting it aside loses nothing that could be used."""
+
+    path: Path
+    what: str
+    repairable: bool = True
+
+
+def target_stats(store: Store) -> list[TargetStats]:
+    """Return the counts of each target's folder, by key."""
+    found: dict[str, TargetStats] = {}
+    for key, shash in stored_keys(store):
+        stats = found.setdefault(key, TargetStats(key=key))
+        workload, _ = check_file(store, key, shash)
+        stats.workloads += 1
+        stats.size_bytes += workload_path(store, key, shash).stat().st_size
+        if workload is not None:
+            stats.tuned += bool(workload.records)
+            stats.records += len(workload.records)
+            stats.trials += workload.spent
+            stats.valid += workload.valid
+            stats.cpus |= {record.cpu for record in workload.records}
+    return list(found.values())
+
+
+def known_plans(store: Store) -> list[builds.Plan]:
+    """Return the sound plans, by model, target and prepack: which model has which tasks."""
+    found = []
+    for path in store.plans.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(builds.load_plan(path))
+    return sorted(found, key=lambda plan: (plan.model, plan.target_key, plan.prepack))
+
+
+def find_workloads(store: Store, text: str) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) of those whose hash begins with `text` or that it names."""
+    found = []
+    for key, shash in stored_keys(store):
+        workload, _ = check_file(store, key, shash)
+        if workload is not None and (shash.startswith(text) or workload.name == text):
+            found.append((key, workload))
+    return found
+
+
+def problems(store: Store) -> Iterator[Problem]:
+    """Yield every file of the store that isn't sound, changing nothing."""
+    for key, shash in stored_keys(store):
+        _, what = check_file(store, key, shash)
+        if what:
+            yield Problem(path=workload_path(store, key, shash), what=what)
+    for folder, load in ((store.plans, builds.load_plan), (store.builds, builds.load_build)):
+        for path in sorted(folder.glob("*.json")):
+            try:
+                load(path)
+            except (OSError, ValueError) as error:
+                yield Problem(path=path, what=str(error))
+    for folder in sorted(path for path in store.artifacts.glob("*") if not _is_aside(path)):
+        try:
+            artifacts.find(store, folder.name)
+        except StoreError as error:
+            yield Problem(path=folder, what=str(error))
+    for path in sorted(store.baselines.glob("*.json")):
+        try:
+            baseline = Baseline.from_json(json.loads(path.read_bytes()))
+            artifacts.find(store, baseline.artifact)
+        except (OSError, ValueError, StoreError) as error:
+            yield Problem(path=path, what=str(error), repairable=False)
+
+
+def repair(store: Store, problem: Problem) -> None:
+    """Set a damaged file aside, with its valid lines kept where it is one of tuning records."""
+    if problem.path.is_relative_to(store.tuning):
+        with warnings.catch_warnings():
+            # Whoever repairs it tells it.
+            warnings.simplefilter("ignore")
+            shash = problem.path.name.partition(".")[0]
+            read_workload(store, problem.path.parent.name, shash)
+    elif problem.repairable:
+        set_aside(problem.path, problem.what)
+
+
+def _is_aside(path: Path) -> bool:
+    return path.name.endswith(".damaged")

@@ -1,0 +1,133 @@
+"""The lines of a workload's file: JSON, one a line, so that files merge line by line.
+
+Kinds: `workload` (whose file it is, and its IR), `record`, `served`, `refused`. TVM never sees a
+line that was not parsed here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pytest_tvmtune.store.records import (
+    Record,
+    Refused,
+    Served,
+    Workload,
+    is_valid_record,
+    merge,
+)
+from pytest_tvmtune.store.trust import brings_code, external_calls
+
+FORMAT = 1
+# Exact types: JSON's true is no integer.
+_INT, _STR = (int,), (str,)
+_FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "workload": {"format": _INT, "key": _STR, "shash": _STR, "name": _STR, "ir": _STR},
+    "record": {"data": (list,), "cpu": _STR, "cores": _INT, "num_threads": _INT},
+    "served": {
+        "run_id": _STR,
+        "at_s": (int, float),
+        "trials": _INT,
+        "max_trials_per_task": (int, type(None)),
+        "spent": _INT,
+        "valid": _INT,
+        "complete": (bool,),
+        "reason": _STR,
+    },
+    "refused": {"digest": _STR, "reason": _STR},
+}
+
+
+def dump(key: str, workload: Workload) -> str:
+    """Return the text of a workload's file in the folder `key`."""
+    head = {"format": FORMAT, "key": key, "shash": workload.shash}
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("workload", {**head, "name": workload.name, "ir": workload.ir})
+    ]
+    rows += [("record", asdict(record)) for record in workload.records]
+    rows += [("served", asdict(line)) for line in workload.served]
+    rows += [("refused", asdict(line)) for line in workload.refused]
+    return "".join(json.dumps({"kind": k, **row}, sort_keys=True) + "\n" for k, row in rows)
+
+
+def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
+    """Return the workload in a file, and what is wrong with the file ("" when nothing is).
+
+    Whatever is sound is kept; without a sound `workload` line nothing is.
+    """
+    head: dict[str, Any] = {}
+    records: list[Record] = []
+    served: list[Served] = []
+    refused: list[Refused] = []
+    add: dict[str, Callable[[dict[str, Any]], None]] = {
+        "workload": head.update,
+        "record": lambda row: records.append(Record(**row)),
+        "served": lambda row: served.append(Served(**row)),
+        "refused": lambda row: refused.append(Refused(**row)),
+    }
+    problems = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        row = load_line(line)
+        kind = row.pop("kind", None) if isinstance(row, dict) else None
+        problem = _problem(kind, row, key, shash)
+        if problem:
+            problems.append(f"line {number}: {problem}")
+        else:
+            add[str(kind)](row)
+    if content and not content.endswith(b"\n"):
+        problems.append("truncated")
+    if not head:
+        return None, problems[0] if problems else "no workload line"
+    if records and (called := external_calls(head["ir"])):
+        problems.append(f"records refused, their IR calls external functions ({', '.join(called)})")
+        records = []
+    found = Workload(
+        shash=shash,
+        name=head["name"],
+        ir=head["ir"],
+        records=tuple(records),
+        served=tuple(served),
+        refused=tuple(refused),
+    )
+    return merge(found), problems[0] if problems else ""
+
+
+def _problem(kind: object, row: Any, key: str, shash: str) -> str:
+    """Return what is wrong with one line's values, "" when nothing is."""
+    fields = _FIELDS.get(str(kind))
+    if fields is None:
+        return "not a line of ours"
+    if set(row) != set(fields) or not all(type(row[name]) in fields[name] for name in fields):
+        return f"not a {kind}"
+    if kind == "workload":
+        return _workload_problem(row, key, shash)
+    return _record_problem(row["data"]) if kind == "record" else ""
+
+
+def _workload_problem(row: Any, key: str, shash: str) -> str:
+    if row["format"] != FORMAT:
+        return f"format {row['format']}, this version reads {FORMAT}"
+    if (row["key"], row["shash"]) != (key, shash):
+        return f"it belongs to {row['key']}/{row['shash']}"
+    try:
+        external_calls(row["ir"])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _record_problem(data: list[Any]) -> str:
+    if not is_valid_record(data):
+        return "not a valid record"
+    return "refused, its trace brings code along" if brings_code(data[0]) else ""
+
+
+def load_line(line: bytes) -> Any:
+    """Return the JSON value in a line, None when there is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
