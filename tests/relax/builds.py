@@ -11,11 +11,14 @@ from pytest_tvmtune.relax.tuner.builder import build_library
 
 
 def by_kind_of_function(mod_text: str, target_text: str, library: Path) -> None:
-    """Crash, hang or raise for modules that ask for it; build the others."""
+    """Crash, hang, raise or eat memory for modules that ask for it; build the others."""
     if "crash_here" in mod_text:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "hang_here" in mod_text:
         time.sleep(600)
+    if "eat_here" in mod_text:
+        eaten = [bytearray(1 << 26) for _ in range(1 << 10)]  # 64 GiB, piece by piece
+        raise AssertionError(f"{len(eaten)} pieces eaten")
     if "raise_here" in mod_text:
         raise ValueError("no such schedule")
     build_library(mod_text, target_text, library)

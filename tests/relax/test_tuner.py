@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -25,10 +26,11 @@ from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.relax.prepare import extract, prepare
-from pytest_tvmtune.relax.tuner import search
+from pytest_tvmtune.relax.tuner.tune import tune as tune_job
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.records import Workload, read_workload, target_key
+from pytest_tvmtune.store.records import Workload, target_key
 from pytest_tvmtune.store.work_dirs import write_work_dir
+from pytest_tvmtune.store.workloads import read_workload
 
 HERE = Path(__file__).parent
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
@@ -86,7 +88,7 @@ def tune_with_a_bad_rule(request: dict[str, Any]) -> dict[str, Any]:
         return [schedule]
 
     tvm.register_global_func(RULE, apply)
-    return search.tune(request)
+    return tune_job(request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
         *,
         trials: int,
         cap: int | None = None,
-        function: str = "pytest_tvmtune.relax.tuner.search:tune",
+        function: str = "pytest_tvmtune.relax.tuner.tune:tune",
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> Tuned:
         tasks = tasks_of(mod)
@@ -134,10 +136,10 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
             "trials": trials,
             "requested_trials": trials,
             "max_trials_per_task": cap,
-            "num_threads": 1,
             "seed": 0,
-            "store_root": str(store.root),
+            "store": store,
             "target_key": KEY,
+            "run_id": secrets.token_hex(8),
         }
         answer = run_job(
             function,
@@ -211,7 +213,7 @@ def test_when_every_candidate_fails_the_ledger_says_why(
         assert done.known(name).served[0].reason == told["reason"]
 
 
-def test_a_search_that_is_stopped_keeps_its_records_and_writes_no_ledger(
+def test_a_search_that_is_stopped_keeps_its_records_and_is_not_complete(
     tune: Callable[..., Tuned], tmp_path: Path
 ) -> None:
     class StopError(Exception):
@@ -226,7 +228,9 @@ def test_a_search_that_is_stopped_keeps_its_records_and_writes_no_ledger(
     found = [read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values()]
     stored = [workload for workload in found if workload is not None]
     assert any(workload.records for workload in stored)
-    assert all(workload.served == () for workload in stored)
+    lines = [line for workload in stored for line in workload.served]
+    assert sum(line.spent for line in lines) >= 1
+    assert not any(line.complete for line in lines)
 
 
 HANGING = """
@@ -234,8 +238,8 @@ import sys
 from pathlib import Path
 import tvm
 from tvm import te
-from tvm.s_tir.meta_schedule.builder import BuilderInput
-from pytest_tvmtune.relax.tuner.builder import ForkingBuilder
+from pytest_tvmtune.relax.tuner.builder import build_candidates
+from pytest_tvmtune.relax.tuner.forks import start_server
 import test_tuner
 
 if __name__ == "__main__":
@@ -243,9 +247,9 @@ if __name__ == "__main__":
     b = te.compute((8,), lambda i: a[i] + 1.0, name="b")
     mod = tvm.IRModule({"main": te.create_prim_func([a, b])})
     target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
-    builder = ForkingBuilder(kind="llvm", max_workers=2, timeout_s=600.0,
-                             scratch=Path(sys.argv[1]), build=test_tuner.hang)
-    builder.build([BuilderInput(mod, target)] * 2)
+    start_server("llvm")
+    build_candidates([mod] * 2, target, max_workers=2, timeout_s=600.0,
+                     scratch=Path(sys.argv[1]), build=test_tuner.hang)
 """
 
 

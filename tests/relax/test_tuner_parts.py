@@ -33,8 +33,8 @@ from pathlib import Path
 import sys
 import tvm
 from tvm import te
-from tvm.s_tir.meta_schedule.builder import BuilderInput
-from pytest_tvmtune.relax.tuner.builder import ForkingBuilder
+from pytest_tvmtune.relax.tuner.builder import build_candidates
+from pytest_tvmtune.relax.tuner.forks import start_server
 import builds
 
 def candidate(name):
@@ -45,18 +45,17 @@ def candidate(name):
 if __name__ == "__main__":
     target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
     scratch = Path(sys.argv[1])
-    builder = ForkingBuilder(kind="llvm", max_workers=2, timeout_s=20.0, scratch=scratch,
-                             build=builds.by_kind_of_function)
-    names = ["fine", "crash_here", "hang_here", "raise_here", "fine_too"]
-    results = builder.build([BuilderInput(candidate(n), target) for n in names])
+    start_server("llvm", memory_bytes=1 << 30)
+    names = ["fine", "crash_here", "hang_here", "raise_here", "eat_here", "fine_too"]
+    results = build_candidates([candidate(n) for n in names], target, max_workers=2,
+                               timeout_s=20.0, scratch=scratch, build=builds.by_kind_of_function)
     for name, result in zip(names, results):
-        print(name, "|", result.artifact_path is not None, "|", result.error_msg)
-        if result.artifact_path:
-            tvm.runtime.load_module(str(result.artifact_path))["main"]
-    builder = ForkingBuilder(kind="llvm", max_workers=2, timeout_s=60.0, scratch=scratch,
-                             build=builds.tell_imports)
-    done = builder.build([BuilderInput(candidate("fine"), target)])[0]
-    listed = (Path(str(done.artifact_path)).parent / "modules.txt").read_text().split()
+        print(name, "|", result.library is not None, "|", result.problem)
+        if result.library:
+            tvm.runtime.load_module(str(result.library))["main"]
+    done = build_candidates([candidate("fine")], target, max_workers=2, timeout_s=60.0,
+                            scratch=scratch, build=builds.tell_imports)[0]
+    listed = (done.library.parent / "modules.txt").read_text().split()
     print("preloaded", "tvm.driver" in listed, "tvm.s_tir.tensor_intrin" in listed)
 """
 
@@ -86,11 +85,12 @@ def test_a_bad_candidate_costs_that_candidate_only(
     printed = run_script(tmp_path, BUILDER, monkeypatch)
     rows = [line.split(" | ") for line in printed.splitlines() if " | " in line]
     assert rows == [
-        ["fine", "True", "None"],
+        ["fine", "True", ""],
         ["crash_here", "False", "build: crashed with SIGSEGV"],
         ["hang_here", "False", "build: time-out after 20 s"],
         ["raise_here", "False", "build: ValueError: no such schedule"],
-        ["fine_too", "True", "None"],
+        ["eat_here", "False", "build: MemoryError: "],
+        ["fine_too", "True", ""],
     ]
     assert "preloaded True True" in printed
 

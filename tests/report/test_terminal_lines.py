@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
+from pytest_tvmtune.report.tables import format_seconds
 from pytest_tvmtune.report.terminal import header_lines, summary_lines
 
 TUNED = TaskResult(name="matmul", shash="0" * 16, weight=1, state="tuned")

@@ -15,7 +15,7 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.relax.session import call
 from pytest_tvmtune.runner.building import load, reference_outputs, tune_and_build
 from pytest_tvmtune.runner.case import tuning_key
-from pytest_tvmtune.store.records import read_workload
+from pytest_tvmtune.store.workloads import read_workload
 
 RNG = np.random.default_rng(11)
 

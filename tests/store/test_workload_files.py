@@ -1,4 +1,4 @@
-"""Tuning records: merging, the ledger, damaged files, concurrent processes."""
+"""Files of tuning records: what is stored comes back, whoever else writes meanwhile."""
 
 from __future__ import annotations
 
@@ -9,247 +9,143 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
-from sample_records import KEY, SHASH, add_many, data, record, served, workload
+from sample_records import (
+    HEAD,
+    KEY,
+    RECORD,
+    SERVED,
+    SHASH,
+    add_many,
+    head,
+    line,
+    path_of,
+    put,
+    read_with_warnings,
+    record,
+    refusal,
+    served,
+    workload,
+)
 
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.locks import folder_lock
-from pytest_tvmtune.store.records import (
-    KEPT_RECORDS,
-    Workload,
+from pytest_tvmtune.store.records import KEPT_RECORDS, Workload
+from pytest_tvmtune.store.workloads import (
     add_to_workload,
-    merge,
+    check_file,
+    drop_workload,
     read_workload,
-    target_key,
+    refuse_records,
+    stored_keys,
 )
 
 FULL = workload(
-    record(1e-3, "a"), record(2e-3, "b", cpu="other CPU"), served=(served(64), served(8, 2))
+    record(1e-3, "a"),
+    record(2e-3, "b", cpu="other CPU"),
+    served=(
+        served(8, 2, reason="all 2 candidates failed: grüße\n", valid=0),
+        served(64, at_s=2e9 + 0.5, complete=False),
+    ),
+    refused=(refusal(record(5e-4, "c"), "it didn't apply"),),
 )
-
-
-def path_of(store: Store, shash: str = SHASH) -> Path:
-    return store.tuning / KEY / f"{shash}.jsonl"
 
 
 def test_round_trip(store: Store) -> None:
     assert read_workload(store, KEY, SHASH) is None
     assert add_to_workload(store, KEY, FULL) == FULL
     assert read_workload(store, KEY, SHASH) == FULL
+    assert check_file(store, KEY, SHASH) == (FULL, "")
     assert read_workload(store, "other-key", SHASH) is None
-    kinds = [json.loads(line)["kind"] for line in path_of(store).read_text().splitlines()]
-    assert kinds == ["workload", "record", "record", "served", "served"]
+    rows = [json.loads(text) for text in path_of(store).read_text().splitlines()]
+    kinds = ["workload", "record", "record", "served", "served", "refused"]
+    assert [row["kind"] for row in rows] == kinds
+    assert (rows[0]["key"], rows[0]["shash"]) == (KEY, SHASH)
 
 
 def test_adding_what_is_known_writes_nothing(store: Store) -> None:
     add_to_workload(store, KEY, FULL)
     before = path_of(store).stat().st_ino
-    add_to_workload(store, KEY, workload(record(5.0, "a"), served=(served(64),)))
+    add_to_workload(store, KEY, workload(record(5.0, "a"), record(1e-9, "c"), served=FULL.served))
     assert path_of(store).stat().st_ino == before
     add_to_workload(store, KEY, workload(record(5.0, "new")))
     assert path_of(store).stat().st_ino != before
 
 
-def test_merging_keeps_the_best_records_of_each_cpu_and_every_ledger_line_once() -> None:
-    one = workload(
-        *(record(i + 1.0, f"t{i}") for i in range(KEPT_RECORDS)), served=(served(1), served(2))
-    )
-    other = workload(
-        record(0.5, "best"),
-        record(99.0, "worst"),
-        record(90.0, "only", cpu="other CPU"),
-        served=(served(2), served(3)),
-    )
-    merged = merge(one, other)
-    own = [r.mean_s for r in merged.records if r.cpu == "this CPU"]
-    assert own == [0.5, *(i + 1.0 for i in range(KEPT_RECORDS - 1))]
-    assert [r.mean_s for r in merged.records if r.cpu == "other CPU"] == [90.0]
-    assert merged.served == (served(1), served(2), served(3))
-    # Either order, again and again: the same knowledge.
-    assert merge(other, one).records == merged.records
-    assert merge(merged, other) == merged
+def test_a_run_replaces_its_own_line_in_the_ledger(store: Store) -> None:
+    for spent, complete in ((2, False), (4, False), (4, True)):
+        now = served(64, run_id="r", spent=spent, complete=complete)
+        known = add_to_workload(store, KEY, workload(served=(now,)))
+        assert known.served == (now,)
+    assert path_of(store).read_text().count('"served"') == 1
 
 
-def test_one_schedule_measured_twice_keeps_its_better_time_on_each_cpu() -> None:
-    merged = merge(
-        workload(record(2.0), record(3.0, cpu="other CPU")),
-        workload(record(1.0), record(4.0, cpu="other CPU")),
-    )
-    assert [(r.cpu, r.mean_s) for r in merged.records] == [("this CPU", 1.0), ("other CPU", 3.0)]
+def test_refused_records_stay_away(store: Store) -> None:
+    bad, good = record(1e-3, "bad"), record(2e-3, "good")
+    known = add_to_workload(store, KEY, workload(bad, good, served=(served(64),)))
+    refuse_records(store, KEY, known, [bad], "it doesn't build")
+    add_to_workload(store, KEY, workload(record(1e-4, "bad")))
+    found = read_workload(store, KEY, SHASH)
+    assert found == replace(known, records=(good,), refused=(refusal(bad),))
+    assert b'"bad"' not in path_of(store).read_bytes()
 
 
-def test_the_best_record_is_this_cpus_else_any() -> None:
-    mine, faster = record(2.0, "mine"), record(1.0, "theirs", cpu="other CPU")
-    both = workload(faster, record(3.0, "slow"), mine)
-    assert both.best("this CPU") == mine
-    assert both.best("a third CPU") == faster
-    assert workload().best("this CPU") is None
+def test_a_task_is_called_what_it_was_called_last(store: Store) -> None:
+    add_to_workload(store, KEY, workload(record(1.0), name="then"))
+    assert add_to_workload(store, KEY, workload(name="now")).name == "now"
+    found = read_workload(store, KEY, SHASH)
+    assert found == workload(record(1.0), name="now")
 
 
-def test_records_rank_by_the_mean_of_their_times() -> None:
-    spread = replace(record(0.0), data=[*data(0.0)[:1], [1.0, 3.0], *data(0.0)[2:]])
-    assert spread.mean_s == 2.0
-
-
-@pytest.mark.parametrize(
-    ("done", "asked", "enough"),
-    [
-        # (trials, cap) of the completed request, of the new one.
-        ((64, None), (64, None), True),
-        ((64, None), (32, None), True),
-        ((64, None), (65, None), False),
-        ((64, None), (64, 8), True),
-        ((64, 8), (64, 8), True),
-        ((64, 8), (64, 4), True),
-        ((64, 8), (64, 9), False),
-        ((64, 8), (64, None), False),
-        ((64, 8), (65, 8), False),
-        ((0, None), (0, None), True),
-    ],
-)
-def test_a_request_at_least_as_large_is_enough(
-    done: tuple[int, int | None], asked: tuple[int, int | None], enough: bool
-) -> None:
-    assert workload(served=(served(*done, spent=0),)).is_enough(*asked) is enough
-
-
-def test_two_smaller_requests_do_not_add_up() -> None:
-    both = workload(served=(served(64, 2), served(8, None)))
-    assert not both.is_enough(64, None)
-    assert not both.is_enough(32, 4)
-    assert both.is_enough(8, None)
-    assert not workload().is_enough(1, None)
-
-
-def test_a_target_key_leaves_out_the_cores_and_keeps_the_minor_version() -> None:
-    plain = target_key('{"kind": "llvm", "mcpu": "znver4"}', "0.27.0.post1")
-    assert plain.startswith("llvm-tvm0.27-")
-    same = [
-        ('{"mcpu": "znver4", "kind": "llvm"}', "0.27.0.post1"),
-        ('{"kind": "llvm", "mcpu": "znver4", "num-cores": 8}', "0.27.5"),
-    ]
-    other = [
-        ('{"kind": "llvm", "mcpu": "znver3"}', "0.27.0"),
-        ('{"kind": "llvm", "mcpu": "znver4"}', "0.28.0"),
-    ]
-    assert {target_key(*given) for given in same} == {plain}
-    assert len({plain, *(target_key(*given) for given in other)}) == 3
-
-
-def line(kind: str, **values: Any) -> bytes:
-    return json.dumps({"kind": kind, **values}).encode() + b"\n"
-
-
-HEAD = line("workload", name="fused_matmul", ir=f"ir of {SHASH}")
-RECORD = line("record", **asdict(record(1e-3)))
-SERVED = line("served", **asdict(served(64)))
-KNOWN = workload(record(1e-3), served=(served(64),))
-DAMAGE = {
-    "truncated last line": RECORD[:-20],
-    "last line without its end": line("served", **asdict(served(64)))[:-1],
-    "blank line": b"\n",
-    "null": b"null\n",
-    "binary": b"\x00\xff\xfe\x80\n",
-    "a number": b"5\n",
-    "a list": b"[]\n",
-    "foreign json": b'{"tool": "something else"}\n',
-    "unknown kind": line("model", name="x"),
-    "kind is a list": b'{"kind": []}\n',
-    "conflict marker": b"<<<<<<< HEAD\n",
-    "failed candidate": line("record", **{**asdict(record(1.0)), "data": data(1e10)}),
-    "no times": line("record", **{**asdict(record(1.0)), "data": [[], [], {}, []]}),
-    "times as text": line("record", **{**asdict(record(1.0)), "data": [[], ["1"], {}, []]}),
-    "time is nan": line("record", **{**asdict(record(1.0)), "data": data(float("nan"))}),
-    "record without cpu": line("record", data=data(1.0)),
-    "record with more": line("record", **asdict(record(1.0)), surplus=1),
-    "record without data": line("record", cpu="x", cores=1, num_threads=1),
-    "cpu is a list": line("record", **{**asdict(record(1.0)), "cpu": []}),
-    "served without trials": line("served", spent=1),
-    "served with text": line("served", **{**asdict(served(1)), "trials": "many"}),
-    "served with a list": line("served", **{**asdict(served(1)), "spent": [1]}),
-    "workload without ir": line("workload", name="x"),
-    "workload with a number": line("workload", name="x", ir=5),
-    "deeply nested": b"[" * 100_000 + b"\n",
-}
-
-
-def read_with_warnings(store: Store) -> tuple[Workload | None, list[str]]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = read_workload(store, KEY, SHASH)
-    return found, [str(warning.message) for warning in caught]
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_line_is_set_aside_the_valid_ones_kept_with_one_warning(
-    store: Store, damage: str
-) -> None:
-    path = path_of(store)
-    path.parent.mkdir(parents=True)
-    content = HEAD + RECORD + SERVED + DAMAGE[damage]
-    path.write_bytes(content)
-    found, said = read_with_warnings(store)
-    assert found is not None
-    assert replace(found, served=()) == replace(KNOWN, served=())
-    assert set(found.served) == set(KNOWN.served)
-    assert len(said) == 1
-    assert path.name in said[0]
-    aside = path.with_name(f"{path.name}.damaged")
-    assert str(aside) in said[0]
-    assert aside.read_bytes() == content
-    # Repaired: the next read and a merge have nothing to complain about.
-    again, said = read_with_warnings(store)
-    assert again == found
-    assert said == []
-    assert add_to_workload(store, KEY, workload(record(5.0, "z"))).best("this CPU") == record(1e-3)
-
-
-@pytest.mark.parametrize("content", [b"", RECORD + SERVED, b"\x00" * 100, b"null\n", b"{}"])
-def test_a_file_without_its_workload_line_is_set_aside_whole(store: Store, content: bytes) -> None:
-    path = path_of(store)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    found, said = read_with_warnings(store)
-    assert found is None
-    assert len(said) == 1
-    assert path.name in said[0]
-    assert not path.exists()
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+def test_dropping_a_file_sets_it_aside(store: Store) -> None:
     add_to_workload(store, KEY, FULL)
-    assert read_with_warnings(store) == (FULL, [])
+    content = path_of(store).read_bytes()
+    with pytest.warns(UserWarning, match=rf"{SHASH}.jsonl is damaged \(TVM crashed\)") as caught:
+        assert drop_workload(store, KEY, SHASH, "TVM crashed")
+    assert len(caught) == 1
+    aside = path_of(store).with_name(f"{SHASH}.jsonl.damaged")
+    assert aside.read_bytes() == content
+    assert read_with_warnings(store) == (None, [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not drop_workload(store, KEY, SHASH, "again")
+
+
+def test_stored_keys_are_in_order_without_what_is_no_file_of_records(store: Store) -> None:
+    assert list(stored_keys(store)) == []
+    for key, shash in (("b", "2"), ("b", "1"), ("a", "3")):
+        add_to_workload(store, key, workload(shash=shash))
+    put(store.tuning / "a" / "3.jsonl.damaged", b"")
+    assert list(stored_keys(store)) == [("a", "3"), ("b", "1"), ("b", "2")]
 
 
 def test_lines_merged_by_git_and_ended_as_on_windows_are_no_damage(store: Store) -> None:
-    path = path_of(store)
-    path.parent.mkdir(parents=True)
-    merged = HEAD + RECORD + HEAD + SERVED + line("record", **asdict(record(5e-4, "theirs")))
-    path.write_bytes(merged.replace(b"\n", b"\r\n"))
+    # A union merge keeps the lines of both sides, those that both have twice too.
+    theirs = line("record", **asdict(record(5e-4, "theirs")))
+    longer = line("served", **asdict(served(64, spent=9)))
+    renamed = head(name="renamed")
+    merged = HEAD + RECORD + renamed + SERVED + longer + theirs + RECORD + SERVED
+    put(path_of(store), merged.replace(b"\n", b"\r\n"))
     found, said = read_with_warnings(store)
     assert said == []
     assert found is not None
     assert [r.mean_s for r in found.records] == [5e-4, 1e-3]
+    assert found.served == (served(64, spent=9),)
+    assert found.name == "renamed"
 
 
-def test_adding_to_a_damaged_file_sets_it_aside_too(store: Store) -> None:
-    path = path_of(store)
-    path.parent.mkdir(parents=True)
-    content = HEAD + RECORD + b"garbage\n"
-    path.write_bytes(content)
-    with pytest.warns(UserWarning, match=path.name) as caught:
-        whole = add_to_workload(store, KEY, workload(record(2e-3, "new")))
-    assert len(caught) == 1
-    assert [r.mean_s for r in whole.records] == [1e-3, 2e-3]
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
-    assert read_with_warnings(store) == (whole, [])
+def test_a_refused_line_of_one_side_drops_the_other_sides_record(store: Store) -> None:
+    refused = line("refused", **asdict(refusal(record(1e-3))))
+    put(path_of(store), HEAD + refused + RECORD + line("record", **asdict(record(2e-3, "x"))))
+    found, said = read_with_warnings(store)
+    assert said == []
+    assert found is not None
+    assert [r.mean_s for r in found.records] == [2e-3]
 
 
 def test_a_repair_never_overwrites_what_another_process_wrote_meanwhile(store: Store) -> None:
-    path = path_of(store)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(HEAD + RECORD + b"garbage\n")
+    path = put(path_of(store), HEAD + RECORD + b"garbage\n")
     found: list[Workload | None] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -266,6 +162,18 @@ def test_a_repair_never_overwrites_what_another_process_wrote_meanwhile(store: S
     assert kept is not None
     assert [r.mean_s for r in kept.records] == [1e-4, 1e-3]
     assert found == [kept]
+
+
+def test_a_file_that_goes_before_its_repair_is_none(store: Store) -> None:
+    path = put(path_of(store), HEAD + b"garbage\n")
+    found: list[Workload | None] = []
+    with folder_lock(path.parent):
+        reader = threading.Thread(target=lambda: found.append(read_workload(store, KEY, SHASH)))
+        reader.start()
+        time.sleep(0.3)
+        path.unlink()
+    reader.join(30)
+    assert found == [None]
 
 
 def test_nothing_is_lost_between_processes_that_write_to_one_workload(store: Store) -> None:
