@@ -43,7 +43,11 @@ class TaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningProgress:
-    """How far the tuning of one case is. task: the one measured last; best_s: its best so far."""
+    """How far the tuning of one case is.
+
+    task: the one measured last; best_s: its best so far. note: what it waits for, "" when it
+    doesn't.
+    """
 
     label: str
     done: int = 0
@@ -51,6 +55,7 @@ class TuningProgress:
     failed: int = 0
     task: str = ""
     best_s: float | None = None
+    note: str = ""
     finished: bool = False
 
 

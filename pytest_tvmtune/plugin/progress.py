@@ -22,10 +22,11 @@ class ProgressDisplay:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._silent = config.getoption("verbose", 0) < 0 or is_worker(config)
         self._bar: Any = None
+        self._started_s = time.monotonic()
         self._last_line_s = float("-inf")
 
     def __call__(self, progress: TuningProgress) -> None:
-        """Show how far a case is; its first and last call frame the display."""
+        """Show how far a case is; its last call clears the display."""
         if self._silent:
             return
         if self._capture is None:
@@ -37,35 +38,46 @@ class ProgressDisplay:
     def _show(self, progress: TuningProgress) -> None:
         if sys.stderr.isatty():
             self._show_bar(progress)
-        elif progress.done and time.monotonic() - self._last_line_s >= PLAIN_LINE_EVERY_S:
+        elif progress.finished or not (progress.done or progress.note):
+            self._started_s = time.monotonic()  # a case begins or ends
+        elif time.monotonic() - self._last_line_s >= PLAIN_LINE_EVERY_S:
             self._last_line_s = time.monotonic()
-            details = ", ".join(_details(progress))
-            text = f"tuning {progress.label}: {progress.done}/{progress.total} trials, {details}"
-            sys.stderr.write(f"\n{text}\n")
+            sys.stderr.write(f"\n{self._line(progress)}\n")
+
+    def _line(self, progress: TuningProgress) -> str:
+        if progress.note:
+            return f"tuning {progress.label}: {progress.note}"
+        spent_s = time.monotonic() - self._started_s
+        left_s = spent_s / progress.done * (progress.total - progress.done)
+        details = [*_details(progress), f"about {left_s:.0f} s left"]
+        counts = f"{progress.done}/{progress.total} trials"
+        return f"tuning {progress.label}: {counts}, {', '.join(details)}"
 
     def _show_bar(self, progress: TuningProgress) -> None:
         from tqdm import tqdm
 
+        if progress.finished:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+            return
         if self._bar is None:
             sys.stderr.write("\n")
             self._bar = tqdm(
-                total=progress.total,
                 desc=f"tuning {progress.label}",
                 unit="trial",
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,
             )
+        self._bar.total = progress.total or self._bar.total
         self._bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
         self._bar.update(max(0, progress.done - self._bar.n))
         self._bar.refresh()
-        if progress.finished:
-            self._bar.close()
-            self._bar = None
 
 
 def _details(progress: TuningProgress) -> list[str]:
-    details = []
+    details = [progress.note] if progress.note else []
     if progress.task:
         best = "none valid" if progress.best_s is None else format_seconds(progress.best_s)
         details.append(f"{progress.task} {best}")

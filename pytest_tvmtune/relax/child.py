@@ -31,6 +31,7 @@ _STAGE = "stage"
 _PROGRESS = "progress"
 _POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _TAIL_LINES = 6
 
 
@@ -192,8 +193,15 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def name_process(name: str) -> None:
+    """Set what `ps` and `top` show for this process on Linux; at most 15 characters."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
+
+
 def _main(folder: Path) -> None:
     die_with_parent()
+    name_process("tvmtune-job")
     import numpy as np
 
     message = pickle.loads((folder / "request.pkl").read_bytes())

@@ -74,49 +74,53 @@ def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
     """
     if case.options.tuning == "never" or case.options.trials == 0:
         return
-    while missing := _missing(case, tasks, key):
-        locks = {task.shash: claim(case.store.lock(f"{key}-{task.shash}")) for task in missing}
-        try:
-            # Whoever held them before may have finished meanwhile.
-            mine = _missing(case, [task for task in missing if locks[task.shash]], key)
-            if mine:
-                _tune(case, tasks, mine, key)
-            elif not any(locks.values()):
-                _tell(case, TuningProgress(label=case.label, task=WAITING, total=len(missing)))
-                time.sleep(_WAIT_S)
-        finally:
-            for lock in filter(None, locks.values()):
-                lock.release()
+    try:
+        while missing := _missing(case, tasks, key):
+            _tune_or_wait(case, tasks, missing, key)
+    finally:
+        _tell(case, TuningProgress(label=case.label, finished=True))
+
+
+def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> None:
+    locks = {task.shash: claim(case.store.lock(f"{key}-{task.shash}")) for task in missing}
+    try:
+        # Whoever held them before may have finished meanwhile.
+        mine = _missing(case, [task for task in missing if locks[task.shash]], key)
+        if mine:
+            _tune(case, tasks, mine, key)
+        elif not any(locks.values()):
+            _tell(case, TuningProgress(label=case.label, note=WAITING))
+            time.sleep(_WAIT_S)
+    finally:
+        for lock in filter(None, locks.values()):
+            lock.release()
 
 
 def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> None:
     started = time.perf_counter()
     trials = _budget(case, tasks, mine, key)
     _tell(case, TuningProgress(label=case.label, total=trials))
-    try:
-        done = run_job(
-            "pytest_tvmtune.relax.tuner.tune:tune",
-            {
-                "mod_text": module_text(case.model.mod),
-                "target": case.target_json,
-                "prepack": case.options.prepack,
-                "shashes": [task.shash for task in mine],
-                "trials": trials,
-                "requested_trials": case.options.trials,
-                "max_trials_per_task": case.options.max_trials_per_task,
-                "seed": case.options.seed,
-                "store": case.store,
-                "target_key": key,
-                "run_id": secrets.token_hex(8),
-            },
-            scratch=case.store.scratch,
-            log_path=case.log_path("tune"),
-            timeout_s=TUNER_START_S + TUNER_TRIAL_S * trials,
-            num_threads=case.num_threads,
-            on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
-        )
-    finally:
-        _tell(case, TuningProgress(label=case.label, total=trials, finished=True))
+    done = run_job(
+        "pytest_tvmtune.relax.tuner.tune:tune",
+        {
+            "mod_text": module_text(case.model.mod),
+            "target": case.target_json,
+            "prepack": case.options.prepack,
+            "shashes": [task.shash for task in mine],
+            "trials": trials,
+            "requested_trials": case.options.trials,
+            "max_trials_per_task": case.options.max_trials_per_task,
+            "seed": case.options.seed,
+            "store": case.store,
+            "target_key": key,
+            "run_id": secrets.token_hex(8),
+        },
+        scratch=case.store.scratch,
+        log_path=case.log_path("tune"),
+        timeout_s=TUNER_START_S + TUNER_TRIAL_S * trials,
+        num_threads=case.num_threads,
+        on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
+    )
     result = case.result
     result.tuned_now = True
     result.tuning_s += time.perf_counter() - started

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.store.layout import open_store
 
 
 def test_the_installed_command_says_its_version() -> None:
@@ -62,7 +63,11 @@ def test_a_missing_compiler_is_exit_code_1_and_says_what_to_install(
     assert "no C++ compiler found" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["env", "--no-such-option"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["no-such-command"], ["env", "--no-such-option"], ["db"], ["db", "show"],
+     ["db", "import", "x"], ["db", "prune", "--keep", "x"]],
+)  # fmt: skip
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,8 +77,43 @@ def test_wrong_usage_is_exit_code_2(
     assert "usage: tvmtune" in capsys.readouterr().err
 
 
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ([], ["env", "db", "gc"]),
+        (["env"], ["--dir"]),
+        (["gc"], ["--dir", "--older-than", "--max-size", "--dry-run", "default: 30"]),
+        (["db"], ["stats", "show", "verify", "export", "import", "prune"]),
+        (["db", "show"], ["MODEL|WORKLOAD"]),
+        (["db", "verify"], ["--repair"]),
+        (["db", "export"], ["WORK_DIR", "--target", "--model"]),
+        (["db", "import"], ["WORK_DIR", "--target", "--measured-here"]),
+        (["db", "prune"], ["--older-than", "--unreferenced", "--other-tvm", "--keep"]),
+    ],
+)
+def test_help_names_commands_and_options(
+    command: list[str], named: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--help"])
+        main([*command, "--help"])
     assert caught.value.code == 0
-    assert "env" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: {' '.join(['tvmtune', *command])} ")
+    assert [name for name in named if name not in out] == []
+
+
+def test_looking_into_a_store_loads_no_tvm(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pytest_tvmtune.cli import main; main(sys.argv[1:]);"
+        "print(sorted({'tvm', 'tvm_ffi', 'pytest'} & set(sys.modules)))"
+    )
+    open_store(tmp_path)
+    for command in (["db", "stats"], ["db", "verify"], ["gc"], ["db", "prune", "--other-tvm"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command, "--dir", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == "[]"

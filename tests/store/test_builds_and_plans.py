@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,10 @@ import pytest
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.store.builds import (
     Build,
+    Plan,
     key_of,
+    load_build,
+    load_plan,
     read_build,
     read_plan,
     write_build,
@@ -21,10 +29,15 @@ from pytest_tvmtune.store.builds import (
 from pytest_tvmtune.store.layout import Store
 
 BUILD = Build(library="ab" * 32, applied=("0" * 16, "f" * 16), compile_s=1.5)
-TASKS = [
-    Task(name="fused_matmul", shash="0" * 16, weight=2, flop=1e6),
-    Task(name="relu", shash="f" * 16, weight=1),
-]
+PLAN = Plan(
+    model="test_mlp[llvm]",
+    target_key="llvm-tvm0.27-0123456789ab",
+    prepack=True,
+    tasks=(
+        Task(name="fused_matmul", shash="0" * 16, weight=2, flop=1e6),
+        Task(name="relu", shash="f" * 16, weight=1),
+    ),
+)
 
 
 def test_builds_round_trip(store: Store) -> None:
@@ -32,21 +45,48 @@ def test_builds_round_trip(store: Store) -> None:
     write_build(store, "key", BUILD)
     assert read_build(store, "key") == BUILD
     assert read_build(store, "other") is None
+    ran = replace(BUILD, ran_with=("a", "b"))
+    write_build(store, "key", ran)
+    assert read_build(store, "key") == ran
+    assert load_build(store.builds / "key.json") == ran
+
+
+def test_reading_a_build_notes_that_it_is_used_loading_it_does_not(store: Store) -> None:
+    write_build(store, "key", BUILD)
+    path = store.builds / "key.json"
+    os.utime(path, (1e9, 1e9))
+    load_build(path)
+    assert path.stat().st_mtime == 1e9
+    before = time.time()
+    read_build(store, "key")
+    assert path.stat().st_mtime >= before - 1
+
+
+def test_a_build_that_can_not_be_touched_is_read_all_the_same(
+    public_path: Path, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    store = Store(root=public_path)
+    write_build(store, "key", BUILD)
+    (store.builds / "key.json").chmod(0o444)
+    with unprivileged():
+        assert read_build(store, "key") == BUILD
 
 
 def test_plans_round_trip_in_order(store: Store) -> None:
     assert read_plan(store, "key") is None
-    write_plan(store, "key", TASKS)
-    assert read_plan(store, "key") == TASKS
-    write_plan(store, "key", [])
-    assert read_plan(store, "key") == []
+    write_plan(store, "key", PLAN)
+    assert read_plan(store, "key") == PLAN
+    assert load_plan(store.plans / "key.json") == PLAN
+    empty = replace(PLAN, tasks=(), prepack=False)
+    write_plan(store, "key", empty)
+    assert read_plan(store, "key") == empty
 
 
 def test_builds_and_plans_do_not_mix(store: Store) -> None:
-    write_plan(store, "key", TASKS)
+    write_plan(store, "key", PLAN)
     assert read_build(store, "key") is None
     write_build(store, "key", BUILD)
-    assert read_plan(store, "key") == TASKS
+    assert read_plan(store, "key") == PLAN
 
 
 def test_a_key_depends_on_every_value_but_not_on_the_order_of_names() -> None:
@@ -60,7 +100,8 @@ def test_a_key_depends_on_every_value_but_not_on_the_order_of_names() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"5", b'"x"', b"{}", b'{"tasks": 5}', b'{"tasks": ["x"]}',
                 b'{"tasks": [{"name": "x"}]}', b'{"library": "x", "applied": 5, "compile_s": 1}',
-                b'{"applied": []}', b"\x00\xff\xfe", b'{"library": "x"'],
+                b'{"tasks": []}', b'{"applied": []}', b'{"applied": [], "ran_with": []}',
+                b"\x00\xff\xfe", b'{"library": "x"'],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["builds", "plans"])
 def test_a_damaged_file_is_set_aside_with_one_warning_that_names_it(
@@ -77,6 +118,26 @@ def test_a_damaged_file_is_set_aside_with_one_warning_that_names_it(
     assert (folder / "key.json.damaged").read_bytes() == content
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        assert read(store, "key") is None
+
+
+WRONG = [
+    ("builds", b'{"library": 5, "applied": [], "compile_s": 1.0, "ran_with": []}'),
+    ("builds", b'{"library": "../../x", "applied": [], "compile_s": 1.0, "ran_with": []}'),
+    ("builds", b'{"library": "", "applied": [], "compile_s": 1.0, "ran_with": []}'),
+    ("builds", b"[" * 100_000),
+    ("plans", b'{"model": 5, "target_key": "k", "prepack": true, "tasks": []}'),
+    ("plans", b'{"model": "m", "target_key": "../k", "prepack": true, "tasks": []}'),
+]
+
+
+@pytest.mark.xfail(reason="values are not checked when builds and plans are loaded")
+@pytest.mark.parametrize(("kind", "content"), WRONG)
+def test_values_that_can_not_be_are_damage_too(store: Store, kind: str, content: bytes) -> None:
+    (store.root / kind).mkdir()
+    (store.root / kind / "key.json").write_bytes(content)
+    read: Any = read_build if kind == "builds" else read_plan
+    with pytest.warns(UserWarning, match=r"key\.json is damaged"):
         assert read(store, "key") is None
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +30,8 @@ from sample_records import (
     workload,
 )
 
-from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.workloads import add_to_workload, check_file, read_workload
 
 KNOWN = workload(record(1e-3), served=(served(64),))
@@ -83,7 +87,7 @@ DAMAGE = {
     "trace imports C": bad_record(data=[[[["Annotate", ["l"], ["pragma_import_c"]]], []],
                                         *data(1.0)[1:]]),
     "served without run_id": without(SERVED, "run_id"),
-    "served as it was before": line("served", trials=64, max_trials_per_task=None, spent=1, valid=1),
+    "served as it was before": line("served", trials=64, max_trials_per_task=None, spent=1),
     "trials is text": bad_served(trials="many"),
     "trials is a bool": bad_served(trials=True),
     "cap is a bool": bad_served(max_trials_per_task=False),
@@ -104,6 +108,22 @@ DAMAGE = {
     "a second workload's line": head(shash="ff" * 8, ir=ir_of("its")),
     "another target's line": head(key="cuda-tvm0.27-0123456789ab", ir=ir_of("its")),
 }  # fmt: skip
+
+
+# Not told yet.
+BELIEVED = {
+    "time is a bool": bad_record(data=data(True)),
+    "at_s without bound": bad_served(at_s=float("inf"), run_id="x"),
+    "at_s is nan": bad_served(at_s=float("nan"), run_id="x"),
+    "spent is negative": bad_served(spent=-5, run_id="x"),
+}
+
+
+@pytest.mark.xfail(reason="these values are believed")
+@pytest.mark.parametrize("damage", BELIEVED)
+def test_values_that_can_not_be_are_damage_too(store: Store, damage: str) -> None:
+    put(path_of(store), HEAD + BELIEVED[damage])
+    assert check_file(store, KEY, SHASH)[1]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -228,6 +248,17 @@ def test_the_valid_lines_are_kept_where_warnings_are_errors(store: Store) -> Non
         with pytest.raises(UserWarning, match="is damaged"):
             read_workload(store, KEY, SHASH)
         assert read_workload(store, KEY, SHASH) == KNOWN
+
+
+@pytest.mark.xfail(reason="an OSError of this store's file goes through as it is")
+def test_a_file_that_can_not_be_read_is_a_store_error_that_names_it(
+    public_path: Path, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    store = open_store(public_path)
+    add_to_workload(store, KEY, KNOWN)
+    path_of(store).chmod(0)
+    with unprivileged(), pytest.raises(StoreError, match=SHASH):
+        read_workload(store, KEY, SHASH)
 
 
 def test_refused_lines_survive_damage(store: Store) -> None:

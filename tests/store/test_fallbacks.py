@@ -132,7 +132,6 @@ def test_a_read_only_fallback_is_read(
 ) -> None:
     theirs, own = open_store(public_path / "theirs"), public_path / "own"
     add_to_workload(theirs, KEY, THEIRS)
-    shutil.rmtree(theirs.root / "locks", ignore_errors=True)
     for path in (theirs.root, *theirs.root.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     own.mkdir()
@@ -154,9 +153,7 @@ def test_a_damaged_file_of_a_fallback_is_left_as_it_is_its_valid_lines_used(
     for _ in range(2):
         found, said = read_with_warnings(both)
         assert found == workload(record(1e-3))
-        assert said == [
-            f"tuning store: {path} is damaged (line 3: not a line of ours); left out"
-        ]
+        assert said == [f"tuning store: {path} is damaged (line 3: not a line of ours); left out"]
     assert snapshot(one.root) == before
 
 

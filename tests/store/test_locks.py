@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -76,8 +76,11 @@ class Holder:
         self.process.wait(30)
 
 
+Start = Callable[..., Holder]
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[object]:
+def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def started(code: str, *arguments: str) -> Holder:
@@ -88,7 +91,9 @@ def start(tmp_path: Path) -> Iterator[object]:
         yield started
 
 
-def test_a_claim_excludes_other_processes_until_it_is_released(start, tmp_path: Path) -> None:
+def test_a_claim_excludes_other_processes_until_it_is_released(
+    start: Start, tmp_path: Path
+) -> None:
     path = tmp_path / "locks" / "one.lock"
     lock = claim(path)
     assert lock is not None
@@ -104,7 +109,7 @@ def test_a_claim_excludes_other_processes_until_it_is_released(start, tmp_path: 
     lock.release()
 
 
-def test_a_claim_is_free_when_its_holder_is_killed(start, tmp_path: Path) -> None:
+def test_a_claim_is_free_when_its_holder_is_killed(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "one.lock"
     holder = start(CLAIM, str(path))
     assert holder.says("held")
@@ -123,7 +128,7 @@ def test_a_claim_excludes_this_process_too(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_readers_share_the_cores_and_keep_a_writer_out(start) -> None:
+def test_readers_share_the_cores_and_keep_a_writer_out(start: Start) -> None:
     readers = [start(SHARED), start(SHARED)]
     assert all(reader.says("held") for reader in readers)
     writer = start(EXCLUSIVE)
@@ -135,7 +140,7 @@ def test_readers_share_the_cores_and_keep_a_writer_out(start) -> None:
     assert writer.says("held")
 
 
-def test_a_writer_keeps_readers_and_writers_out(start) -> None:
+def test_a_writer_keeps_readers_and_writers_out(start: Start) -> None:
     writer = start(EXCLUSIVE)
     assert writer.says("held")
     others = [start(SHARED), start(EXCLUSIVE)]
@@ -152,7 +157,9 @@ def test_a_writer_keeps_readers_and_writers_out(start) -> None:
 
 
 @pytest.mark.parametrize(("held", "waiting"), [(EXCLUSIVE, SHARED), (SHARED, EXCLUSIVE)])
-def test_the_cores_are_free_when_their_holder_is_killed(start, held: str, waiting: str) -> None:
+def test_the_cores_are_free_when_their_holder_is_killed(
+    start: Start, held: str, waiting: str
+) -> None:
     holder = start(held)
     assert holder.says("held")
     other = start(waiting)
@@ -163,7 +170,7 @@ def test_the_cores_are_free_when_their_holder_is_killed(start, held: str, waitin
 
 
 @pytest.mark.parametrize("waiting", [SHARED, EXCLUSIVE])
-def test_ctrl_c_is_heard_while_waiting_for_the_cores(start, waiting: str) -> None:
+def test_ctrl_c_is_heard_while_waiting_for_the_cores(start: Start, waiting: str) -> None:
     holder = start(EXCLUSIVE)
     assert holder.says("held")
     other = start(waiting)
@@ -176,7 +183,7 @@ def test_ctrl_c_is_heard_while_waiting_for_the_cores(start, waiting: str) -> Non
     assert start(EXCLUSIVE).says("held")
 
 
-def test_ctrl_c_while_holding_gives_the_cores_back(start) -> None:
+def test_ctrl_c_while_holding_gives_the_cores_back(start: Start) -> None:
     holder = start(EXCLUSIVE)
     assert holder.says("held")
     holder.process.send_signal(signal.SIGINT)
@@ -184,7 +191,9 @@ def test_ctrl_c_while_holding_gives_the_cores_back(start) -> None:
     assert start(EXCLUSIVE).says("held")
 
 
-def test_the_cores_lock_is_this_users_own_in_the_temporary_folder(start, tmp_path: Path) -> None:
+def test_the_cores_lock_is_this_users_own_in_the_temporary_folder(
+    start: Start, tmp_path: Path
+) -> None:
     holder = start(SHARED)
     assert holder.says("held")
     assert (tmp_path / f"pytest-tvmtune-{os.getuid()}-cores.db").is_file()

@@ -24,8 +24,8 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
     subprocess.run(["git", "init", "-q", str(store.root)], check=True)
     made_anew = ["artifacts/ab/model.so", "builds/k.json", "plans/k.json", "logs/x.log", "tmp/x",
-                 "probes.json", "runs.sqlite", "tuning/k/folder.lock",
-                 "tuning/k/x.jsonl.damaged"]  # fmt: skip
+                 "probes.json", "runs.sqlite", "locks/k-0123.lock", "tuning/k/folder.lock",
+                 "tuning/k/x.jsonl.damaged", "tuning/k/x.jsonl.2.damaged"]  # fmt: skip
     committed = ["baselines/x.json", "tuning/k/0123.jsonl"]
     done = subprocess.run(
         ["git", "check-ignore", *made_anew, *committed],
@@ -40,9 +40,21 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
 def test_every_part_stands_in_the_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     parts = [store.tuning, store.plans, store.builds, store.artifacts, store.baselines,
-             store.logs, store.scratch, store.probes]  # fmt: skip
+             store.logs, store.scratch, store.probes, store.lock("x").parent]  # fmt: skip
     assert len(set(parts)) == len(parts)
     assert {part.parent for part in parts} == {store.root}
+
+
+def test_the_locks_of_different_work_are_different_files(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    assert store.lock("key-00ab") == tmp_path / "locks" / "key-00ab.lock"
+    assert store.lock("key-00ab") != store.lock("key-00ac")
+
+
+def test_fallbacks_are_kept_in_order(tmp_path: Path) -> None:
+    roots = tuple(open_store(tmp_path / name).root for name in ("b", "a"))
+    assert open_store(tmp_path / "own", roots).fallbacks == roots
+    assert open_store(tmp_path / "own").fallbacks == ()
 
 
 def test_opening_again_leaves_everything_as_it_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import data, record, workload
+from sample_records import data, ir_of, record, workload
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.work_dirs import append_to_work_dir, read_work_dir, write_work_dir
@@ -24,8 +24,8 @@ def rows(work_dir: Path, name: str) -> list[Any]:
 def test_writing_gives_each_record_the_position_of_its_workload(tmp_path: Path) -> None:
     write_work_dir(tmp_path, [(ONE, ONE.records[:1]), (TWO, TWO.records)])
     assert rows(tmp_path, WORKLOADS) == [
-        ["255", "ir of 00000000000000ff"],
-        [str(2**64 - 1), "ir of ffffffffffffffff"],
+        ["255", ir_of("ir of 00000000000000ff")],
+        [str(2**64 - 1), ir_of("ir of ffffffffffffffff")],
     ]
     assert rows(tmp_path, RECORDS) == [[0, data(2e-3, "a")], [1, data(4e-3, "c")]]
 
@@ -99,6 +99,13 @@ def test_a_record_line_of_other_values_is_left_out(tmp_path: Path, row: list[Any
         file.write(json.dumps(row) + "\n")
     (found,) = read_work_dir(tmp_path)[0]
     assert [r.data for r in found.records] == [data(2e-3, "a")]
+
+
+@pytest.mark.xfail(reason="int() refuses more than 4300 digits with a ValueError")
+def test_a_hash_of_too_many_digits_is_left_out(tmp_path: Path) -> None:
+    write_work_dir(tmp_path, [(ONE, ONE.records)])
+    (tmp_path / WORKLOADS).write_text(json.dumps(["9" * 5000, ONE.ir]) + "\n")
+    assert read_work_dir(tmp_path)[0] == []
 
 
 def test_adding_to_an_empty_folder_makes_a_stock_work_dir(tmp_path: Path) -> None:

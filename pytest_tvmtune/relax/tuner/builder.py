@@ -86,7 +86,9 @@ def build_candidates(
             while waiting and len(running) < max_workers:
                 index, mod = waiting.pop()
                 folder = Path(tempfile.mkdtemp(prefix="candidate-", dir=scratch))
-                process = fork(_run_candidate, build, save_json(mod), str(target), folder)
+                process = fork(
+                    "tvmtune-build", _run_candidate, build, save_json(mod), str(target), folder
+                )
                 running.append(_UnderWay(index=index, folder=folder, process=process))
             first_s = min(one.started_s for one in running) + timeout_s
             wait([one.process.sentinel for one in running], max(0.0, first_s - time.monotonic()))

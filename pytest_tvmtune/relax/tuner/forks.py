@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from pytest_tvmtune.relax.child import name_process
 from pytest_tvmtune.relax.tuner.preload import KIND_VARIABLE
 
 # What a process may take beyond what it has when it starts, as a share of the memory that is free.
@@ -39,12 +40,13 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
     forkserver.ensure_running()
 
 
-def fork(function: Callable[..., None], *arguments: Any) -> Any:
+def fork(name: str, function: Callable[..., None], *arguments: Any) -> Any:
     """Return a running process, forked from the server, that calls `function(*arguments)`.
 
-    It is bound to this process's life and to the server's memory limit.
+    name: what `ps` and `top` show, at most 15 characters. It is bound to this process's life and
+    to the server's memory limit.
     """
-    process = _context().Process(target=_run, args=(function, arguments), daemon=True)
+    process = _context().Process(target=_run, args=(name, function, arguments), daemon=True)
     process.start()
     return process
 
@@ -59,8 +61,9 @@ def _context() -> Any:
     return multiprocessing.get_context("forkserver")
 
 
-def _run(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _run(name: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     _die_with_tuner()
+    name_process(name)
     _limit_memory()
     function(*arguments)
 

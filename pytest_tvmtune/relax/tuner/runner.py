@@ -54,7 +54,7 @@ class Runner:
         """Fork the process, if there is none, so that it is ready when the first library is."""
         if self._process is None:
             self._connection, other = pipe()
-            self._process = fork(_serve, other)
+            self._process = fork("tvmtune-runner", _serve, other)
             other.close()
             self._measured = 0
 

@@ -13,6 +13,7 @@ from pytest_tvmtune.core.environment import usable_cores
 from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.store.records import KEPT_RECORDS
+from pytest_tvmtune.store.trust import external_calls
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -59,14 +60,24 @@ class Search:
 
 
 def open_search(task: Task, extracted: ExtractedTask) -> Search:
-    """Return the search of a task; nothing is searched yet."""
+    """Return the search of a task; nothing is searched yet.
+
+    One whose IR calls external functions is closed at once, since its records would be refused.
+    """
     from tvm.s_tir.meta_schedule.database import Workload
 
+    ir = str(Workload(extracted.dispatched[0]).as_json()[1])
+    called = external_calls(ir)
     return Search(
         task=task,
         extracted=extracted,
-        ir=str(Workload(extracted.dispatched[0]).as_json()[1]),
-        account=Account(name=task.name, weight=task.weight, estimate=task.flop),
+        ir=ir,
+        account=Account(
+            name=task.name, weight=task.weight, estimate=task.flop, exhausted=bool(called)
+        ),
+        reason=f"never tuned: its IR calls external functions ({', '.join(called)})"
+        if called
+        else "",
     )
 
 

@@ -1,0 +1,88 @@
+"""Time a warm test spends in the store, with 10, 1,000 and 10,000 other workloads in it.
+
+Usage: python benchmarks/store_scale.py [RUNS]
+
+Tunes the example suite's MLP once with a few trials, fills the store with copies of its files
+under other hashes, and times what a warm run asks the store: the plan, every task's records and
+ledger, the build, the artifact with its hash checked. The sizes alternate; prints medians and
+quartiles in milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from models import open_model
+
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.runner.building import build, tune_and_build
+from pytest_tvmtune.runner.case import Workshop, open_case, tuning_key
+from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads, tune_missing
+from pytest_tvmtune.store.layout import Store, open_store
+
+SIZES = (10, 1_000, 10_000)
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    with tempfile.TemporaryDirectory(prefix="store-scale-") as folder:
+        root = Path(folder)
+        model = open_model("mlp")
+        first = _case(open_store(root / "0"), model)
+        tune_and_build(first)
+        key = tuning_key(first)
+        cases = {}
+        for size in SIZES:
+            shutil.copytree(root / "0", root / str(size))
+            _fill(root / str(size) / "tuning" / key, size)
+            cases[size] = _case(open_store(root / str(size)), model)
+        taken: dict[int, list[float]] = {size: [] for size in SIZES}
+        for _ in range(runs):
+            for size in random.sample(SIZES, len(SIZES)):
+                started = time.perf_counter()
+                _warm(cases[size])
+                taken[size].append((time.perf_counter() - started) * 1e3)
+        for size in SIZES:
+            low, middle, high = statistics.quantiles(taken[size], n=4)
+            print(
+                f"{size:6} other workloads: median {middle:.2f} ms "
+                f"(quartiles {low:.2f} to {high:.2f}), {runs} runs"
+            )
+
+
+def _case(store: Store, model: Any) -> Any:
+    run = RunOptions(layers=({"trials": 16},), store_dir=store.root)
+    options = run.case_options({}, target=parse_target("llvm", "target"), prepack=False)
+    return open_case(model, options, Workshop(store=store), name="mlp", nodeid="mlp")
+
+
+def _warm(case: Any) -> None:
+    tasks, key = plan(case, prepack=False), tuning_key(case)
+    tune_missing(case, tasks, key)
+    build(case, prepack=False, records=best_records(stored_workloads(case, tasks, key)))
+    assert not case.result.tuned_now
+    assert not case.result.compiled_now
+
+
+def _fill(folder: Path, count: int) -> None:
+    """Copy the tuned workloads under other hashes."""
+    contents = [path.read_text().splitlines() for path in sorted(folder.glob("*.jsonl"))]
+    for number in range(count):
+        shash = f"{number:016x}"
+        lines = list(contents[number % len(contents)])
+        head = json.loads(lines[0])
+        lines[0] = json.dumps({**head, "shash": shash})
+        (folder / f"{shash}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A store for the command to look after, filled with the samples of tests/store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_tvmtune.cli import main
+from pytest_tvmtune.store.layout import Store, open_store
+
+sys.path.append(str(Path(__file__).parents[1] / "store"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command on the store; return exit code, output and errors."""
+
+    def ran(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([*map(str, arguments), "--dir", str(store.root)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return ran

@@ -1,0 +1,251 @@
+"""kill -9 of every process of the tuner, at random moments, in real runs.
+
+TVMTUNE_KILLS kills of each (default 5; `python benchmarks/faults.py` takes 50). After each: no
+record that was in the store is lost, the store is sound, no process is left, the next run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from modules import OpenCase, Square
+
+from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.core.results import Task
+from pytest_tvmtune.runner.building import tune_and_build
+from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.tuning import plan, stored_workloads, tune_missing
+from pytest_tvmtune.store.inventory import problems
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.records import KEPT_RECORDS, Workload
+from pytest_tvmtune.store.workloads import read_workload, stored_keys
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
+KILLS = int(os.environ.get("TVMTUNE_KILLS", "5"))
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
+SUITE = """
+import pytest
+from modules import Square
+
+@pytest.mark.tvm_tune(trials=16)
+def test_square(tvm_tune):
+    run = tvm_tune(Square)
+    run.check()
+    assert [task.state for task in run.tasks] == ["tuned", "tuned"]
+"""
+
+
+def records(store: Store) -> set[tuple[str, str]]:
+    """Return what a reader finds finished: hashes of workloads and of schedules."""
+    found = [read_workload(store, key, shash) for key, shash in stored_keys(store)]
+    return {(one.shash, record.digest) for one in found if one for record in one.records}
+
+
+def children(name: str, root: int | None = None) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(root).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == name:
+                found.append(process)
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills up to `kills` children of a name, each a random while after it appeared.
+
+    seen: the records that were in the store right before each kill.
+    """
+
+    def __init__(
+        self, store: Store, name: str, *, most_s: float, seed: int, kills: int = KILLS
+    ) -> None:
+        super().__init__(daemon=True)
+        self._store = store
+        self._victim = name
+        self._most_s = most_s
+        self._kills = kills
+        self._random = random.Random(seed)
+        self._stop = threading.Event()
+        self.killed: set[int] = set()
+        self.seen: set[tuple[str, str]] = set()
+
+    def run(self) -> None:
+        while not self._stop.is_set() and len(self.killed) < self._kills:
+            for process in children(self._victim)[: self._kills - len(self.killed)]:
+                if process.pid not in self.killed:
+                    self._stop.wait(self._random.uniform(0, self._most_s))
+                    self.seen |= records(self._store)
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                        self.killed.add(process.pid)
+            time.sleep(0.002)
+
+    def __enter__(self) -> Killer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.join()
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    left = [one for one in psutil.Process().children(recursive=True) if one.pid not in before]
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert alive == []
+
+
+@pytest.mark.parametrize(("name", "most_s"), [("tvmtune-build", 0.2), ("tvmtune-runner", 0.5)])
+def test_killed_builders_and_runners_cost_their_candidate(
+    open_: OpenCase, name: str, most_s: float
+) -> None:
+    case = open_(Square, settings={"trials": 16 + 2 * KILLS})
+    tasks, key = plan(case, prepack=False), tuning_key(case)
+    with Killer(case.store, name, most_s=most_s, seed=1) as killer:
+        tune_missing(case, tasks, key)
+    assert killer.killed
+    assert list(problems(case.store)) == []
+    known = stored_workloads(case, tasks, key)
+    assert all(one.records and one.served[0].complete for one in known.values())
+    lost = sum(one.spent - one.valid for one in known.values())
+    assert 0 <= lost <= len(killer.killed)
+
+
+def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:
+    for number in range(1, KILLS + 1):
+        # More each time, so that there is something to do.
+        case = open_(Square, settings={"trials": 12 * number})
+        tasks, key = plan(case, prepack=False), tuning_key(case)
+        # Into the start, the search, the build, the measuring or the writing.
+        with Killer(case.store, "tvmtune-job", most_s=8, seed=number, kills=1) as killer:
+            try:
+                tune_missing(case, tasks, key)
+                said = ""
+            except ChildError as error:
+                said = str(error)
+        assert not said or "crashed with SIGKILL" in said
+        assert list(problems(case.store)) == []
+        # Eight of each workload are kept.
+        assert killer.seen <= records(case.store) or len(killer.seen) > KEPT_RECORDS
+        assert said or all(one.served[-1].complete for one in known_of(case, tasks, key))
+    tune_missing(case, tasks, key)
+    assert all(one.records and one.served[-1].complete for one in known_of(case, tasks, key))
+
+
+def known_of(case: Case, tasks: list[Task], key: str) -> list[Workload]:
+    return list(stored_workloads(case, tasks, key).values())
+
+
+def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SUITE)
+    store = Store(root=tmp_path / ".tvmtune")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    chance = random.Random(3)
+    for _ in range(KILLS):
+        run = subprocess.Popen(
+            PYTEST,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not children("tvmtune-job") and run.poll() is None:
+            time.sleep(0.02)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(chance.uniform(0, 10))
+        family = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
+        seen = records(store)
+        run.kill()
+        run.wait()
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+        assert list(problems(store)) == []
+        assert seen <= records(store)
+    done = subprocess.run(
+        [*PYTEST, "--tvm-strict", "--tvm-update-new"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert list(problems(store)) == []
+
+
+@pytest.mark.parametrize("limit_bytes", [20_000, 60_000, 1_000_000])
+def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_bytes: int) -> None:
+    """No file may grow beyond a limit: libraries, records or neither can be written."""
+    (tmp_path / "test_it.py").write_text(SUITE)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    limited = f"ulimit -f {limit_bytes // 1024}; exec {shlex.join(PYTEST)}"
+    store = Store(root=tmp_path / ".tvmtune")
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run(limited)
+    assert done.returncode == (0 if limit_bytes >= 1_000_000 else 1), done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    if done.returncode:
+        assert "square[llvm]: " in done.stdout
+    assert list(problems(store)) == []
+    seen = records(store)
+    assert run(shlex.join(PYTEST)).returncode == 0
+    assert seen <= records(store)
+
+
+def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SUITE)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    runs = [
+        subprocess.Popen(
+            PYTEST,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, said
+    store = Store(root=tmp_path / ".tvmtune")
+    assert list(problems(store)) == []
+    for key, shash in stored_keys(store):
+        known = read_workload(store, key, shash)
+        assert known is not None
+        # Tuned by one of them; the others waited for it.
+        assert [line.complete for line in known.served] == [True]
+    assert sum("tuned 1 cases" in text for text in said) == 1
+
+
+def test_identical_workloads_of_two_models_are_tuned_once(open_: OpenCase) -> None:
+    first = open_(Square, settings={"trials": 4}, name="one")
+    second = open_(Square, settings={"trials": 4}, name="two")
+    tune_and_build(first)
+    tune_and_build(second)
+    assert first.result.trials_spent
+    assert not second.result.trials_spent
+    assert not second.result.tuned_now

@@ -1,0 +1,113 @@
+"""Records that no longer apply or build: refused for good, and the next best ones tried."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from modules import OpenCase, Square
+
+from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.runner.building import tune_and_build
+from pytest_tvmtune.runner.case import Case
+
+UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
+
+
+def files_of(case: Case) -> dict[str, Path]:
+    """Return the file of each task, by the task's name."""
+    key_and_files = case.store.tuning.rglob("*.jsonl")
+    named = {}
+    for path in key_and_files:
+        head = json.loads(path.read_text().splitlines()[0])
+        named[head["name"]] = path
+    return named
+
+
+def rewrite(path: Path, kind: str, change: Any) -> None:
+    """Change every line of a kind."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["kind"] == kind:
+            change(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def tuned(open_: OpenCase) -> Case:
+    case: Case = open_(Square, settings={"trials": 8})
+    tune_and_build(case)
+    return case
+
+
+def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
+    tuned: Case, open_: OpenCase
+) -> None:
+    path = files_of(tuned)["matmul"]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    best = next(row for row in rows if row["kind"] == "record")
+    worse = json.loads(json.dumps(best))
+    best["data"][0][0].append(UNKNOWN)
+    best["data"][1] = [1e-9]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, worse]))
+
+    again = open_(Square, settings={"trials": 8})
+    with pytest.warns(UserWarning, match=r"a record of matmul .* is refused") as caught:
+        built = tune_and_build(again)
+    assert len(caught) == 1
+    assert again.result.tuned_tasks == 2
+    assert built.artifact.library.is_file()
+    assert not again.result.tuned_now
+    text = path.read_text()
+    assert text.count('"kind": "refused"') == 1
+    assert "no_such_intrinsic" not in "".join(
+        line for line in text.splitlines() if '"kind": "record"' in line
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        third = open_(Square, settings={"trials": 8})
+        assert tune_and_build(third).artifact.sha256 == built.artifact.sha256
+    assert not third.result.compiled_now
+
+
+def test_when_all_records_are_refused_the_task_is_untuned_with_the_reason(
+    tuned: Case, open_: OpenCase
+) -> None:
+    rewrite(files_of(tuned)["matmul"], "record", lambda row: row["data"][0][0].append(UNKNOWN))
+    again = open_(Square, settings={"trials": 8})
+    with pytest.warns(UserWarning, match="is refused"):
+        tune_and_build(again)
+    states = {task.name: task for task in again.result.tasks}
+    assert states["transpose"].state == "tuned"
+    assert states["matmul"].state == "failed"
+    assert states["matmul"].reason
+
+
+def test_a_file_whose_ir_is_another_workloads_is_set_aside(tuned: Case, open_: OpenCase) -> None:
+    files = files_of(tuned)
+    heads = {name: json.loads(path.read_text().splitlines()[0]) for name, path in files.items()}
+    rewrite(files["matmul"], "workload", lambda row: row.update(ir=heads["transpose"]["ir"]))
+    for path in tuned.store.builds.iterdir():
+        path.unlink()  # else there would be nothing to compile
+    again = open_(Square, settings={"trials": 8})
+    with pytest.warns(UserWarning, match="its IR isn't what its name says"):
+        tune_and_build(again)
+    assert files["matmul"].with_name(f"{files['matmul'].name}.damaged").is_file()
+    states = {task.name: task.state for task in again.result.tasks}
+    assert states == {"transpose": "tuned", "matmul": "untuned"}
+
+
+def test_a_model_that_cannot_be_built_without_records_either_blames_none(
+    tuned: Case, open_: OpenCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the time is too short for any compilation."""
+    for path in tuned.store.builds.iterdir():
+        path.unlink()
+    before = {path: path.read_bytes() for path in files_of(tuned).values()}
+    again = open_(Square, settings={"trials": 8, "timeout": 0.1})
+    with pytest.raises(ChildError, match="no answer within"):
+        tune_and_build(again)
+    assert {path: path.read_bytes() for path in before} == before
