@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+# What today's CPUs compute in the time that one byte takes from memory, roughly.
+_FLOP_A_BYTE = 10
 TaskState = Literal["tuned", "untuned", "failed"]
 
 
@@ -13,13 +15,19 @@ class Task:
     """One tuning task of a model: a distinct workload and how often the model calls it.
 
     shash: TVM's structural hash of the workload, 16 hex digits. flop: estimated floating-point
-    operations of one call, 0.0 where TVM can't tell.
+    operations of one call, 0.0 where TVM can't tell. size_bytes: of its arguments together.
     """
 
     name: str
     shash: str
     weight: int
     flop: float = 0.0
+    size_bytes: int = 0
+
+    @property
+    def estimate(self) -> float:
+        """What one call is likely to cost, in a unit that all tasks share."""
+        return self.flop + _FLOP_A_BYTE * self.size_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

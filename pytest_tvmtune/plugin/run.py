@@ -235,6 +235,7 @@ class Run:
         self._tell(
             f"{len(incomplete)} of {len(self.tasks)} tasks are untuned though "
             f"{self.result.tuning_trials} trials were asked: {names}{more}"
+            + (f"; log: {self._case.log_path('tune')}" if any(t.reason for t in incomplete) else "")
         )
 
     def _tell(self, message: str) -> None:

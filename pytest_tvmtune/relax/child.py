@@ -33,6 +33,8 @@ _POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _TAIL_LINES = 6
+# A log that grew beyond it begins anew: MetaSchedule writes some MB a run.
+_MOST_LOG_BYTES = 50_000_000
 
 
 def run_job(
@@ -70,7 +72,8 @@ def run_job(
                 array_files[group].append(str(path))
         message = {"function": function, "request": dict(request), "arrays": array_files}
         (folder / "request.pkl").write_bytes(pickle.dumps(message))
-        with log_path.open("ab") as log:
+        full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
+        with log_path.open("wb" if full else "ab") as log:
             process = _start(folder, log, num_threads)
         code = _wait(process, folder, timeout_s, log_path, on_progress)
         return _result(folder, code, function, log_path)
@@ -140,7 +143,8 @@ def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
     if "value" in answer:
         return answer["value"]
     if "expected" in answer:
-        raise answer["expected"]
+        expected = answer["expected"]
+        raise type(expected)(f"{expected}\nlog: {log_path}")
     raise failure(answer["unexpected"])
 
 

@@ -56,9 +56,26 @@ def extract(prepared: IRModule, target: Target) -> list[tuple[Task, ExtractedTas
             shash=shash,
             weight=int(extracted.weight),
             flop=_flop(workload),
+            size_bytes=_size_bytes(workload),
         )
         pairs[shash] = (task, extracted)
     return [pairs[shash] for shash in sorted(pairs)]
+
+
+def _size_bytes(workload: IRModule) -> int:
+    import math
+
+    from tvm import DataType
+    from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+
+    try:
+        infos = ArgInfo.from_entry_func(workload, remove_preproc=False)
+        return sum(
+            math.prod(int(size) for size in info.shape) * ((DataType(info.dtype).bits + 7) // 8)
+            for info in infos
+        )
+    except Exception:  # noqa: BLE001  any failure only costs the estimate
+        return 0
 
 
 def _flop(workload: IRModule) -> float:

@@ -132,17 +132,18 @@ def test_importing_makes_the_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("work_dir", "target", "said"),
+    ("given", "said"),
     [
-        ("absent", "llvm", "absent is not a folder"),
-        ("stock", "no-such-kind", "--target: "),
-        ("stock", "", "--target: the target is empty"),
+        (("absent", "llvm"), "absent is not a folder"),
+        (("stock", "no-such-kind"), "--target: "),
+        (("stock", ""), "--target: the target is empty"),
     ],
 )
 def test_an_import_that_can_not_be(
-    store: Store, run: Run, tmp_path: Path, work_dir: str, target: str, said: str
+    store: Store, run: Run, tmp_path: Path, given: tuple[str, str], said: str
 ) -> None:
     (tmp_path / "stock").mkdir()
+    work_dir, target = given
     code, out, err = run("db", "import", tmp_path / work_dir, "--target", target)
     assert (code, out) == (1, "")
     assert err.startswith("tvmtune: ")

@@ -28,7 +28,7 @@ def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         family = psutil.Process(run.pid).children(recursive=True)
-        if len(family) >= 3:  # the tuner, MetaSchedule's runner, the builder's forkserver
+        if len(family) >= 3:  # the tuner, the forkserver, a candidate or the runner
             return family
         time.sleep(0.05)
     raise AssertionError("the tuner never started")
@@ -47,3 +47,25 @@ def test_stopped_while_tuning(suite: pytest.Pytester, sent: signal.Signals) -> N
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     suite.runpytest_subprocess("--tvm-strict", "--tvm-update-new").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_a_time_out_of_the_test_stops_its_tuning(suite: pytest.Pytester, method: str) -> None:
+    suite.makepyfile(test_it=SUITE.replace("trials=4", "trials=400"))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=12"]
+    run = subprocess.Popen(
+        [*command, f"--timeout-method={method}"],
+        cwd=suite.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    family = family_while_tuning(run)
+    out, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "Timeout" in out
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    records = "".join(p.read_text() for p in (suite.path / ".tvmtune").rglob("*.jsonl"))
+    assert '"kind": "record"' in records
+    assert '"complete": true' not in records

@@ -71,7 +71,7 @@ def test_a_time_out_takes_the_grandchildren_along(job: Any, tmp_path: Path) -> N
 
 
 def test_our_own_errors_arrive_as_they_are(job: Any) -> None:
-    with pytest.raises(ModelError, match=r"^no soup, please$"):
+    with pytest.raises(ModelError, match=r"^no soup, please\nlog: .*job.log$"):
         job("refuse", text="soup")
 
 

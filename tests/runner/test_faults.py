@@ -76,15 +76,15 @@ class Killer(threading.Thread):
         self._most_s = most_s
         self._kills = kills
         self._random = random.Random(seed)
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self.killed: set[int] = set()
         self.seen: set[tuple[str, str]] = set()
 
     def run(self) -> None:
-        while not self._stop.is_set() and len(self.killed) < self._kills:
+        while not self._over.is_set() and len(self.killed) < self._kills:
             for process in children(self._victim)[: self._kills - len(self.killed)]:
                 if process.pid not in self.killed:
-                    self._stop.wait(self._random.uniform(0, self._most_s))
+                    self._over.wait(self._random.uniform(0, self._most_s))
                     self.seen |= records(self._store)
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
@@ -96,7 +96,7 @@ class Killer(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._over.set()
         self.join()
 
 
@@ -109,7 +109,7 @@ def no_orphans() -> Iterator[None]:
     assert alive == []
 
 
-@pytest.mark.parametrize(("name", "most_s"), [("tvmtune-build", 0.2), ("tvmtune-runner", 0.5)])
+@pytest.mark.parametrize(("name", "most_s"), [("tvmtune-build", 0.02), ("tvmtune-runner", 0.5)])
 def test_killed_builders_and_runners_cost_their_candidate(
     open_: OpenCase, name: str, most_s: float
 ) -> None:
@@ -117,12 +117,12 @@ def test_killed_builders_and_runners_cost_their_candidate(
     tasks, key = plan(case, prepack=False), tuning_key(case)
     with Killer(case.store, name, most_s=most_s, seed=1) as killer:
         tune_missing(case, tasks, key)
-    assert killer.killed
+    assert len(killer.killed) == KILLS
     assert list(problems(case.store)) == []
     known = stored_workloads(case, tasks, key)
     assert all(one.records and one.served[0].complete for one in known.values())
-    lost = sum(one.spent - one.valid for one in known.values())
-    assert 0 <= lost <= len(killer.killed)
+    # What was killed from outside is tried once more.
+    assert sum(one.spent - one.valid for one in known.values()) <= KILLS // 2
 
 
 def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from sample_records import HEAD, KEY, RECORD, SHASH, path_of, put, record, served, workload
+from sample_records import HEAD, KEY, RECORD, SHASH, line, path_of, put, record, served, workload
 from sample_store import (
     age,
     contents,
@@ -219,9 +220,11 @@ def test_workloads_of_other_versions_of_tvm(store: Store) -> None:
 def test_any_rule_is_enough(store: Store) -> None:
     add_to_workload(store, KEY, workload(served=(served(8, at_s=days_ago(1)),)))
     put_plan(store, "mlp")
-    rules = {"before_s": days_ago(30), "unreferenced": True}
-    assert unneeded(store, **rules, keep_minor="0.27") == []
-    assert unneeded(store, **rules, keep_minor="0.28") == [(f"{KEY}/{SHASH}", "not of TVM 0.28")]
+    then = days_ago(30)
+    assert unneeded(store, before_s=then, unreferenced=True, keep_minor="0.27") == []
+    assert unneeded(store, before_s=then, unreferenced=True, keep_minor="0.28") == [
+        (f"{KEY}/{SHASH}", "not of TVM 0.28")
+    ]
 
 
 def test_thinning_keeps_the_best_of_each_cpu_and_all_else(store: Store) -> None:
@@ -243,7 +246,8 @@ def test_thinning_keeps_the_best_of_each_cpu_and_all_else(store: Store) -> None:
 
 
 def test_thinning_leaves_damaged_files_as_they_are(store: Store) -> None:
-    put(path_of(store), HEAD + RECORD + b"garbage\n")
+    more = line("record", **asdict(record(2.0, "more")))
+    put(path_of(store), HEAD + RECORD + more + b"garbage\n")
     put(path_of(store, OTHER), b"lost\n")
     before = contents(store.root)
     assert thin_records(store, 1) == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from sample_records import (
@@ -30,8 +32,9 @@ from sample_records import (
 )
 
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.lines import dump
 from pytest_tvmtune.store.locks import folder_lock
-from pytest_tvmtune.store.records import KEPT_RECORDS, Workload
+from pytest_tvmtune.store.records import KEPT_RECORDS, Workload, merge
 from pytest_tvmtune.store.workloads import (
     add_to_workload,
     check_file,
@@ -133,6 +136,25 @@ def test_lines_merged_by_git_and_ended_as_on_windows_are_no_damage(store: Store)
     assert [r.mean_s for r in found.records] == [5e-4, 1e-3]
     assert found.served == (served(64, spent=9),)
     assert found.name == "renamed"
+
+
+def test_gits_union_merge_of_two_sides_knows_what_a_merge_of_them_does(
+    store: Store, tmp_path: Path
+) -> None:
+    base = workload(record(1e-3), served=(served(8),))
+    ours = workload(*base.records, record(5e-4, "ours"), served=(served(8), served(64)))
+    theirs = workload(record(2e-3, "theirs"), served=(served(8, spent=3), served(32)),
+                      refused=(refusal(record(1e-3)),))  # fmt: skip
+    for name, side in (("ours", ours), ("base", base), ("theirs", theirs)):
+        (tmp_path / name).write_text(dump(KEY, side))
+    names = ["ours", "base", "theirs"]
+    done = subprocess.run(
+        ["git", "merge-file", "--union", "--stdout", *names],
+        cwd=tmp_path, capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    put(path_of(store), done.stdout)
+    # What `theirs` dropped as refused is no record of either.
+    assert read_with_warnings(store) == (merge(ours, theirs), [])
 
 
 def test_a_refused_line_of_one_side_drops_the_other_sides_record(store: Store) -> None:

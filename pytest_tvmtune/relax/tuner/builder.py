@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "candidate.so"
 _ERROR = "error.txt"
+_KILLED = "build: crashed with SIGKILL"
 Build = Callable[[str, str, Path], None]
 
 
@@ -73,6 +74,8 @@ def build_candidates(
 ) -> list[Built]:
     """Build each module in a process of its own; a crash or a time-out costs that one only.
 
+    One that was killed from outside is not to blame: it is built once more.
+
     max_workers: processes at a time. timeout_s: for one candidate, from when its process starts.
     scratch: an existing folder for the libraries.
     """
@@ -94,9 +97,12 @@ def build_candidates(
             wait([one.process.sentinel for one in running], max(0.0, first_s - time.monotonic()))
             for one in list(running):
                 result = _finish(one, timeout_s)
-                if result is not None:
-                    results[one.index] = result
-                    running.remove(one)
+                if result is None:
+                    continue
+                running.remove(one)
+                if result.problem == _KILLED and one.index not in results:
+                    waiting.append((one.index, mods[one.index]))
+                results[one.index] = result
     finally:
         for one in running:
             one.process.kill()

@@ -26,6 +26,7 @@ _SLOW = 1.5
 # TVM never unmaps a library, so the process is replaced now and then.
 _MOST_LIBRARIES = 200
 _START_S = 60.0
+_KILLED = "run: crashed with SIGKILL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +65,21 @@ class Runner:
         """Return how long one call of a candidate takes; its crash or hang costs it alone.
 
         args_info: MetaSchedule's JSON of the arguments. best_s: of this task so far, infinity
-        at first.
+        at first. Where the process was killed from outside (by hand, for want of memory), the
+        candidate is not to blame: it is measured once more.
         """
+        message = (str(library), args_info, device_kind, best_s)
+        measured = self._measure(message)
+        return self._measure(message) if measured.problem == _KILLED else measured
+
+    def _measure(self, message: tuple[Any, ...]) -> Measured:
         if self._measured >= _MOST_LIBRARIES:
             self.close()
         fresh = self._process is None
         self.start()
         self._measured += 1
         try:
-            self._connection.send((str(library), args_info, device_kind, best_s))
+            self._connection.send(message)
             # A fresh process answers late: the server may still be importing.
             if not self._connection.poll(self._timeout_s + (_START_S if fresh else 0)):
                 self.close()

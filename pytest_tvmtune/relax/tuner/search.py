@@ -73,7 +73,7 @@ def open_search(task: Task, extracted: ExtractedTask) -> Search:
         extracted=extracted,
         ir=ir,
         account=Account(
-            name=task.name, weight=task.weight, estimate=task.flop, exhausted=bool(called)
+            name=task.name, weight=task.weight, estimate=task.estimate, exhausted=bool(called)
         ),
         reason=f"never tuned: its IR calls external functions ({', '.join(called)})"
         if called

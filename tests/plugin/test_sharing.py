@@ -1,0 +1,68 @@
+"""One store for many: xdist workers, fallbacks, a session's refresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from snippets import TINY
+
+SUITE = (
+    TINY
+    + """
+@pytest.mark.tvm_tune(trials=4)
+@pytest.mark.parametrize("which", [1, 2, 3, 4])
+def test_tiny(tvm_tune, which):
+    run = tvm_tune(Tiny(), **GIVEN)
+    run.check(EXPECTED)
+    assert [task.state for task in run.tasks] == ["tuned", "tuned"]
+"""
+)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_workers_tune_a_workload_once_and_refresh_it_once(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_it=SUITE)
+    for options in ((), ("--tvm-tuning=refresh",)):
+        result = suite.runpytest_subprocess("-n", "2", *options)
+        result.assert_outcomes(passed=4)
+        result.stdout.fnmatch_lines(["tuned 1 cases with * trials*"])
+    suite.runpytest_subprocess("-n", "2").stdout.fnmatch_lines(["tuned 0 cases*"])
+
+
+def test_a_fallback_saves_tuning_and_is_only_read(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_it=SUITE)
+    suite.runpytest_subprocess("--tvm-dir=shared", "-k", "1").assert_outcomes(
+        passed=1, deselected=3
+    )
+    shared = suite.path / "shared"
+    before = contents(shared)
+    result = suite.runpytest_subprocess("--tvm-store-fallback=shared", "-k", "1", "--tvm-strict",
+                                        "--tvm-update-new")  # fmt: skip
+    result.assert_outcomes(passed=1, deselected=3)
+    result.stdout.fnmatch_lines(["tuned 0 cases with 0 trials*"])
+    assert contents(shared) == before
+    # In the ini too; and asking for more tops up, into the local store.
+    suite.makeini("[pytest]\ntvm_store_fallback = nowhere\n")
+    result = suite.runpytest_subprocess()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--tvm-store-fallback: */nowhere is not a folder*"])
+    suite.makeini("[pytest]\ntvm_store_fallback =\n    shared\n")
+    suite.makepyfile(test_it=SUITE.replace("trials=4", "trials=8"))
+    result = suite.runpytest_subprocess("-k", "1")
+    result.stdout.fnmatch_lines(["tuned 1 cases with * trials*"])
+    assert contents(shared) == before
+
+
+def test_records_that_call_for_outside_code_are_refused(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_it=SUITE)
+    suite.runpytest_subprocess("-k", "1").assert_outcomes(passed=1, deselected=3)
+    for path in (suite.path / ".tvmtune" / "tuning").rglob("*.jsonl"):
+        path.write_text(path.read_text().replace('"pragma_unroll_explicit"', '"pragma_import_c"'))
+    for path in (suite.path / ".tvmtune" / "builds").iterdir():
+        path.unlink()
+    result = suite.runpytest_subprocess("-k", "1")
+    result.stdout.fnmatch_lines(["*refused, its trace brings code along*"])
