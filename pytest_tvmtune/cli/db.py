@@ -203,8 +203,9 @@ def _prune(options: argparse.Namespace) -> int:
         keep_minor=minor(installed_version("apache-tvm")) if options.other_tvm else None,
     )
     carry_out(list(removals), dry_run=options.dry_run)
-    if options.keep is not None and not options.dry_run:
-        print(f"dropped {cleaning.thin_records(store, options.keep)} records beyond the best")
+    if options.keep is not None:
+        dropped = cleaning.thin_records(store, options.keep, dry_run=options.dry_run)
+        print(f"{'would drop' if options.dry_run else 'dropped'} {dropped} records beyond the best")
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_ROUND = 32
-# A task is given up after this many candidates without a valid one, unless its share is larger.
+# A task is given up after this many candidates without a valid one, at least.
 PATIENCE = 16
 # Source of both: Zheng et al., Ansor, OSDI 2020, section 6.2, and gradient_based.cc in TVM.
 _ALPHA = 0.2

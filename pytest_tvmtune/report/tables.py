@@ -33,8 +33,8 @@ def format_seconds(seconds: float) -> str:
 def format_bytes(size_bytes: int) -> str:
     """Return a size with a decimal unit: 512 B, 12.3 kB, 4.56 MB."""
     value = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 999.5:
             return f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:.3g} GB"
+    return f"{value:.0f} PB"

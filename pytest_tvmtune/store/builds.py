@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +21,9 @@ from pytest_tvmtune.store.atomic import set_aside, write_json
 from pytest_tvmtune.store.layout import Store
 
 _Kept = TypeVar("_Kept")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHASH = re.compile(r"[0-9a-f]{16}")
+_KEY = re.compile(r"[\w.-]*\w")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +75,19 @@ def load_plan(path: Path) -> Plan:
     loaded = _load(path)
     try:
         tasks = tuple(Task(**task) for task in loaded["tasks"])
-        return Plan(**{**loaded, "tasks": tasks})
+        plan = Plan(**{**loaded, "tasks": tasks})
+        names = (plan.model, plan.target_key, *(task.name for task in tasks))
+        # Hash and key become parts of a path.
+        sound = (
+            all(isinstance(name, str) for name in names)
+            and _KEY.fullmatch(plan.target_key)
+            and all(_SHASH.fullmatch(task.shash) for task in tasks)
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a plan: {error}") from None
+    if not sound:
+        raise ValueError("not a plan: a value is none that a plan can have")
+    return plan
 
 
 def read_build(store: Store, key: str) -> Build | None:
@@ -94,9 +108,14 @@ def load_build(path: Path) -> Build:
     loaded = _load(path)
     try:
         lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
-        return Build(**{**loaded, **lists})
+        build = Build(**{**loaded, **lists})
+        # It becomes part of a path.
+        sound = _SHA256.fullmatch(build.library) and isinstance(build.compile_s, (int, float))
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a build: {error}") from None
+    if not sound:
+        raise ValueError("not a build: a value is none that a build can have")
+    return build
 
 
 def write_build(store: Store, key: str, build: Build) -> None:
@@ -105,7 +124,10 @@ def write_build(store: Store, key: str, build: Build) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    loaded = json.loads(path.read_bytes())
+    try:
+        loaded = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(loaded, dict):
         raise ValueError("not a JSON object")
     return loaded

@@ -60,13 +60,13 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
     StoreError for a baseline that can't be read: what that one needs is unknown.
     """
     needed = _needed_artifacts(store)
-    used_s = {folder: folder.stat().st_mtime for folder in store.artifacts.glob("*")}
+    used_s = {folder: _mtime_s(folder) for folder in store.artifacts.glob("*")}
     entries: dict[Path, list[Path]] = {}
     for path in store.builds.glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
             folder = store.artifacts / builds.load_build(path).library
             entries.setdefault(folder, []).append(path)
-            used_s[folder] = max(used_s.get(folder, 0.0), path.stat().st_mtime)
+            used_s[folder] = max(used_s.get(folder, 0.0), _mtime_s(path))
     sizes = {folder: _size(folder) for folder in used_s}
     total = sum(sizes.values())
     removals: list[Removal] = []
@@ -80,10 +80,10 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
         why = f"last used {last_used}" if old else f"to save space, last used {last_used}"
         total -= sizes[folder]
         # The library last: until then its entries find it, or don't.
-        for path in (*entries.get(folder, ()), folder):
-            removals.append(Removal(path=path, why=why, size_bytes=_size(path)))
+        gone = [*entries.get(folder, ()), *([folder] if folder.exists() else [])]
+        removals += [Removal(path=path, why=why, size_bytes=_size(path)) for path in gone]
     for path in store.plans.glob("*.json"):
-        if path.stat().st_mtime < before_s:
+        if _mtime_s(path) < before_s:
             removals.append(Removal(path=path, why="old plan", size_bytes=_size(path)))
     return removals
 
@@ -102,20 +102,21 @@ def unneeded_workloads(
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)
         workload, _ = check_file(store, key, shash)
-        last_s = max((line.at_s for line in workload.served), default=0.0) if workload else 0.0
+        # What was taken in from elsewhere has no ledger, so nobody knows its age.
+        times_s = [line.at_s for line in workload.served] if workload else []
         if keep_minor is not None and f"-tvm{keep_minor}-" not in key:
             why = f"not of TVM {keep_minor}"
         elif unreferenced and (key, shash) not in referenced:
             why = "no known model has it"
-        elif before_s is not None and last_s < before_s:
+        elif before_s is not None and times_s and max(times_s) < before_s:
             why = "tuned long ago"
         else:
             continue
         yield Removal(path=path, why=why, size_bytes=_size(path))
 
 
-def thin_records(store: Store, keep: int) -> int:
-    """Keep only the `keep` best records of each CPU in every workload; return how many went."""
+def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
+    """Keep only the `keep` best records of each CPU in every workload; return how many go."""
     dropped = 0
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)
@@ -125,15 +126,23 @@ def thin_records(store: Store, keep: int) -> int:
                 continue
             kept = keep_best(workload.records, keep)
             dropped += len(workload.records) - len(kept)
-            if len(kept) != len(workload.records):
+            if len(kept) != len(workload.records) and not dry_run:
                 write_text(path, dump(key, replace(workload, records=kept)))
     return dropped
 
 
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(_size(one) for one in path.iterdir())
+def _mtime_s(path: Path) -> float:
+    """Return when a file was written last; now for one that has gone meanwhile."""
     try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _size(path: Path) -> int:
+    try:
+        if path.is_dir():
+            return sum(_size(one) for one in path.iterdir())
         return path.stat().st_size
     except FileNotFoundError:
         return 0

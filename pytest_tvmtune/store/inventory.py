@@ -15,7 +15,13 @@ from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.atomic import set_aside
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload
-from pytest_tvmtune.store.workloads import check_file, read_workload, stored_keys, workload_path
+from pytest_tvmtune.store.workloads import (
+    SUFFIX,
+    check_file,
+    read_workload,
+    stored_keys,
+    workload_path,
+)
 
 
 @dataclass(kw_only=True)
@@ -108,7 +114,7 @@ def repair(store: Store, problem: Problem) -> None:
         with warnings.catch_warnings():
             # Whoever repairs it tells it.
             warnings.simplefilter("ignore")
-            shash = problem.path.name.partition(".")[0]
+            shash = problem.path.name.removesuffix(SUFFIX)
             read_workload(store, problem.path.parent.name, shash)
     elif problem.repairable:
         set_aside(problem.path, problem.what)

@@ -22,6 +22,8 @@ from pytest_tvmtune.store.records import (
 from pytest_tvmtune.store.trust import brings_code, external_calls
 
 FORMAT = 1
+# The year 9999, in seconds since 1970: what a calendar can show.
+_LAST_S = 253_370_764_800
 # Exact types: JSON's true is no integer.
 _INT, _STR = (int,), (str,)
 _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
@@ -104,6 +106,9 @@ def _problem(kind: object, row: Any, key: str, shash: str) -> str:
         return f"not a {kind}"
     if kind == "workload":
         return _workload_problem(row, key, shash)
+    if kind == "served":
+        sound = 0 <= row["valid"] <= row["spent"] and 0 <= row["at_s"] < _LAST_S
+        return "" if sound else "counts or a time that can't be"
     return _record_problem(row["data"]) if kind == "record" else ""
 
 

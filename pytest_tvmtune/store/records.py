@@ -174,7 +174,7 @@ def is_valid_record(data: Any) -> bool:
         and isinstance(data[0], list)
         and isinstance(data[1], list)
         and bool(data[1])
-        and all(isinstance(s, (int, float)) and 0 <= s < _FAILED_S for s in data[1])
+        and all(type(s) in (int, float) and 0 <= s < _FAILED_S for s in data[1])
         and isinstance(data[2], dict)
         and isinstance(data[3], list)
     )

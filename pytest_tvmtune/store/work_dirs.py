@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from pytest_tvmtune.store.atomic import write_text
 from pytest_tvmtune.store.lines import load_line
 from pytest_tvmtune.store.locks import path_lock
 from pytest_tvmtune.store.records import Record, Workload, is_valid_record, keep_best
+from pytest_tvmtune.store.trust import brings_code, external_calls
 
 WORKLOADS_FILE = "database_workload.json"
 RECORDS_FILE = "database_tuning_record.json"
+_HASH = re.compile(r"[0-9]{1,20}")
 
 
 def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Record]]]) -> None:
@@ -69,15 +72,32 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
             found.setdefault(row[0], []).append(
                 Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
             )
-    workloads = [
-        Workload(shash=f"{int(row[0]):016x}", name="", ir=row[1], records=keep_best(found[index]))
-        for index, row in enumerate(rows["workload"])
-        if row is not None
-        and index in found
-        and str(row[0]).isdecimal()
-        and isinstance(row[1], str)
-    ]
+    workloads = []
+    for index, row in enumerate(rows["workload"]):
+        if row is None or index not in found:
+            continue
+        problem = _problem(row, found[index])
+        if problem:
+            problems.append(f"{WORKLOADS_FILE} line {index + 1}: {problem}")
+        else:
+            shash = f"{int(row[0]):016x}"
+            workloads.append(
+                Workload(shash=shash, name="", ir=row[1], records=keep_best(found[index]))
+            )
     return workloads, problems
+
+
+def _problem(row: list[Any], records: Sequence[Record]) -> str:
+    """Return why a workload of a work_dir and its records are not taken in, "" when they are."""
+    if not isinstance(row[0], str) or not _HASH.fullmatch(row[0]) or int(row[0]) >= 2**64:
+        return "no structural hash"
+    try:
+        called = external_calls(row[1]) if isinstance(row[1], str) else ("no IR",)
+    except ValueError as error:
+        return str(error)
+    if called or any(brings_code(record.data[0]) for record in records):
+        return f"refused, it brings code along or calls external functions ({', '.join(called)})"
+    return ""
 
 
 def _work_dir_rows(work_dir: Path) -> tuple[dict[str, list[Any]], list[str]]:

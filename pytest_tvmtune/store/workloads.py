@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
+from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import set_aside, write_text
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.lines import dump, parse
@@ -33,16 +35,25 @@ def read_workload(store: Store, key: str, shash: str) -> Workload | None:
     return merge(*known) if len(known) > 1 else next(iter(known), None)
 
 
-def add_to_workload(store: Store, key: str, workload: Workload) -> Workload:
+def add_to_workload(
+    store: Store, key: str, workload: Workload, *, own_ir: bool = False
+) -> Workload:
     """Merge what `workload` knows into this store's file; return the whole.
 
-    Safe under concurrent processes. Raises StoreError.
+    own_ir: its IR is what TVM made of a model just now, and replaces the stored one; else it only
+    says what to begin a file with. Safe under concurrent processes. Raises StoreError.
     """
     path = workload_path(store, key, workload.shash)
     with folder_lock(path.parent):
         stored = _read_repaired(path, key, workload.shash)
-        # What is new says how it is called now, and what its IR is.
-        merged = workload if stored is None else merge(workload, stored)
+        if stored is None:
+            merged = workload
+        else:
+            merged = replace(
+                merge(stored, workload),
+                name=workload.name or stored.name,
+                ir=workload.ir if own_ir else stored.ir,
+            )
         if merged != stored:
             write_text(path, dump(key, merged))
         return merged
@@ -75,16 +86,37 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
 
 def check_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
     """Return what is in a file and what is wrong with it, changing nothing."""
-    return parse(key, shash, workload_path(store, key, shash).read_bytes())
+    return _parse_file(workload_path(store, key, shash), key, shash)
+
+
+def _parse_file(path: Path, key: str, shash: str) -> tuple[Workload | None, str]:
+    """Return what is in a file and what is wrong with it. Raises FileNotFoundError, StoreError."""
+    try:
+        # Files are only ever replaced whole, so these tell one version from the next.
+        now = path.stat()
+        return _parse_version(path, key, shash, (now.st_ino, now.st_mtime_ns, now.st_size))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"can't read {path}: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=2048)
+def _parse_version(
+    path: Path,
+    key: str,
+    shash: str,
+    version: tuple[int, int, int],  # noqa: ARG001  tells the cache
+) -> tuple[Workload | None, str]:
+    return parse(key, shash, path.read_bytes())
 
 
 def _read_own(store: Store, key: str, shash: str) -> Workload | None:
     path = workload_path(store, key, shash)
     try:
-        content = path.read_bytes()
+        workload, problem = _parse_file(path, key, shash)
     except FileNotFoundError:
         return None
-    workload, problem = parse(key, shash, content)
     if problem:
         with folder_lock(path.parent):
             # Read again: another process may have repaired it, and added to it, meanwhile.
@@ -95,13 +127,12 @@ def _read_own(store: Store, key: str, shash: str) -> Workload | None:
 def _read_fallback(folder: Path, key: str, shash: str) -> Workload | None:
     path = workload_path(Store(root=folder), key, shash)
     try:
-        content = path.read_bytes()
+        workload, problem = _parse_file(path, key, shash)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        warnings.warn(f"tuning store: can't read {path}: {error.strerror}", stacklevel=3)
+    except StoreError as error:
+        warnings.warn(f"tuning store: {error}", stacklevel=3)
         return None
-    workload, problem = parse(key, shash, content)
     if problem:
         warnings.warn(f"tuning store: {path} is damaged ({problem}); left out", stacklevel=3)
     return workload
@@ -111,7 +142,7 @@ def _read_repaired(path: Path, key: str, shash: str) -> Workload | None:
     """Return what is in a file, damage set aside. Whoever calls it holds the folder's lock."""
     if not path.is_file():
         return None
-    workload, problem = parse(key, shash, path.read_bytes())
+    workload, problem = _parse_file(path, key, shash)
     if problem:
         told = set_aside(path, problem)
         if workload is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -131,7 +132,6 @@ def test_a_damaged_build_stops_nothing_and_a_build_without_library_goes_in_time(
     assert sorted(path.name for path in store.builds.iterdir()) == ["damaged.json", "recent.json"]
 
 
-@pytest.mark.xfail(reason="a build's library becomes a path unchecked")
 @pytest.mark.parametrize("library", ["../../precious", "{root}/../precious", "", ".", ".."])
 def test_a_build_never_leads_out_of_the_artifacts(
     store: Store, tmp_path: Path, library: str
@@ -190,10 +190,10 @@ def test_workloads_tuned_long_ago(store: Store) -> None:
     assert len(unneeded(store, before_s=days_ago(10))) == 2
 
 
-def test_a_file_without_any_ledger_counts_as_tuned_long_ago(store: Store) -> None:
+def test_the_age_of_what_has_no_ledger_is_unknown(store: Store) -> None:
     put(path_of(store), b"lost\n")
     add_to_workload(store, KEY, workload(record(1.0), shash=OTHER))
-    assert len(unneeded(store, before_s=days_ago(1e4))) == 2
+    assert unneeded(store, before_s=time.time()) == []
 
 
 def test_workloads_of_no_known_model(store: Store) -> None:
@@ -235,14 +235,15 @@ def test_thinning_keeps_the_best_of_each_cpu_and_all_else(store: Store) -> None:
     add_to_workload(store, KEY, full)
     add_to_workload(store, KEY, workload(record(1.0), shash=OTHER))
     untouched = path_of(store, OTHER).stat().st_ino
-    assert thin_records(store, 2) == 2
+    assert thin_records(store, 2, dry_run=True) == 2
+    assert thin_records(store, 2, dry_run=False) == 2
     found = read_workload(store, KEY, SHASH)
     assert found == workload(
         record(1.0, "t0"), record(2.0, "t1"), record(9.0, "o", cpu="other CPU"),
         served=(served(64),),
     )  # fmt: skip
     assert path_of(store, OTHER).stat().st_ino == untouched
-    assert thin_records(store, 2) == 0
+    assert thin_records(store, 2, dry_run=False) == 0
 
 
 def test_thinning_leaves_damaged_files_as_they_are(store: Store) -> None:
@@ -250,5 +251,5 @@ def test_thinning_leaves_damaged_files_as_they_are(store: Store) -> None:
     put(path_of(store), HEAD + RECORD + more + b"garbage\n")
     put(path_of(store, OTHER), b"lost\n")
     before = contents(store.root)
-    assert thin_records(store, 1) == 0
+    assert thin_records(store, 1, dry_run=False) == 0
     assert contents(store.root) == before

@@ -119,7 +119,6 @@ BELIEVED = {
 }
 
 
-@pytest.mark.xfail(reason="these values are believed")
 @pytest.mark.parametrize("damage", BELIEVED)
 def test_values_that_can_not_be_are_damage_too(store: Store, damage: str) -> None:
     put(path_of(store), HEAD + BELIEVED[damage])
@@ -250,7 +249,6 @@ def test_the_valid_lines_are_kept_where_warnings_are_errors(store: Store) -> Non
         assert read_workload(store, KEY, SHASH) == KNOWN
 
 
-@pytest.mark.xfail(reason="an OSError of this store's file goes through as it is")
 def test_a_file_that_can_not_be_read_is_a_store_error_that_names_it(
     public_path: Path, unprivileged: Callable[[], AbstractContextManager[None]]
 ) -> None:

@@ -217,7 +217,6 @@ def test_a_problem_of_records_that_has_gone_needs_no_repair(store: Store) -> Non
     assert not path_of(store).exists()
 
 
-@pytest.mark.xfail(reason="repair() cuts the name at its first dot, and repairs another file")
 def test_a_copy_under_a_name_with_dots_is_repaired_too(full: Store) -> None:
     copy = put(path_of(full, f"{SHASH}.orig"), path_of(full).read_bytes())
     (problem,) = problems(full)

@@ -101,7 +101,6 @@ def test_a_record_line_of_other_values_is_left_out(tmp_path: Path, row: list[Any
     assert [r.data for r in found.records] == [data(2e-3, "a")]
 
 
-@pytest.mark.xfail(reason="int() refuses more than 4300 digits with a ValueError")
 def test_a_hash_of_too_many_digits_is_left_out(tmp_path: Path) -> None:
     write_work_dir(tmp_path, [(ONE, ONE.records)])
     (tmp_path / WORKLOADS).write_text(json.dumps(["9" * 5000, ONE.ir]) + "\n")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_tvmtune.core.budget import next_task, round_size
+from pytest_tvmtune.core.budget import PATIENCE, next_task, round_size
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.prepare import extract, prepare
@@ -131,7 +131,13 @@ class _Job:
         """
         cap = self.request["max_trials_per_task"]
         while True:
-            account = next_task([one.account for one in self.searches], left=self.left, cap=cap)
+            account = next_task(
+                [one.account for one in self.searches],
+                left=self.left,
+                cap=cap,
+                # As long as it stays within its fair share.
+                patience=max(PATIENCE, self.request["trials"] // len(self.searches)),
+            )
             search = next((one for one in self.searches if one.account is account), None)
             if search is None or (under_way is not None and search is under_way.search):
                 return None
@@ -233,7 +239,7 @@ class _Job:
             records=records,
             served=(served,),
         )
-        return add_to_workload(request["store"], request["target_key"], workload)
+        return add_to_workload(request["store"], request["target_key"], workload, own_ir=True)
 
 
 def _open_job(request: dict[str, Any], mod: Any, target: Any) -> _Job:
