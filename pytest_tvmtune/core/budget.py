@@ -21,9 +21,9 @@ _WINDOW = 3
 class Account:
     """What one task was given so far.
 
-    estimate: cost before anything was measured, in any unit that all tasks share. best_s: after
-    each round, the best measured seconds of one call, infinity while nothing valid came.
-    exhausted: the search has no more candidates, or gave up.
+    estimate: cost before anything was measured, in any unit that all tasks share. best_s: the
+    best measured seconds of one call, as earlier runs left it, then after each round; infinity
+    while nothing valid came. exhausted: the search has no more candidates, or gave up.
     """
 
     name: str
@@ -63,10 +63,11 @@ def next_task(
     untried = [one for one in open_ if not one.spent]
     if untried:
         return max(untried, key=lambda one: one.weight * one.estimate)
-    fruitless = [one for one in open_ if not one.valid and one.spent < patience]
+    fruitless = [one for one in open_ if one.latency_s == math.inf and one.spent < patience]
     if fruitless:
         return min(fruitless, key=lambda one: one.spent)
-    return max((one for one in open_ if one.valid), key=expected_gain, default=None)
+    measured = [one for one in open_ if one.latency_s < math.inf]
+    return max(measured, key=expected_gain, default=None)
 
 
 def expected_gain(one: Account) -> float:

@@ -102,6 +102,7 @@ class _Job:
     model: Any
     runner: Runner
     recorded: LineTail
+    done: int = 0
 
     def run(self) -> None:
         """Spend the trials."""
@@ -192,6 +193,7 @@ class _Job:
                 )
                 self.database.commit_tuning_record(record)
         learn(batch.search, batch.candidates, run_secs, self.model)
+        self.done += len(batch.candidates)
         # As the database wrote them: TuningRecord.as_json raises on a trace with an IndexMap.
         machine = fingerprint()
         records = tuple(
@@ -209,7 +211,7 @@ class _Job:
         tell_progress(
             self.request["folder"],
             {
-                "done": self.request["trials"] - self.left,
+                "done": self.done,
                 "failed": sum(sum(one.errors.values()) for one in self.searches),
                 "total": self.request["trials"],
                 "task": batch.search.task.name,
@@ -275,9 +277,14 @@ def _open_job(request: dict[str, Any], mod: Any, target: Any) -> _Job:
 
 def _seed_work_dir(request: dict[str, Any], searches: Sequence[Search], work_dir: Path) -> None:
     """Give the search what earlier ones found, so that a top-up starts from there."""
-    store, key = request["store"], request["target_key"]
-    stored = [read_workload(store, key, one.task.shash) for one in searches]
-    write_work_dir(work_dir, [(known, known.records) for known in stored if known is not None])
+    known = {}
+    for one in searches:
+        stored = read_workload(request["store"], request["target_key"], one.task.shash)
+        if stored is not None:
+            known[stored.shash] = (stored, stored.records)
+            best = stored.best(fingerprint().cpu)
+            one.account.best_s += [best.mean_s] if best else []
+    write_work_dir(work_dir, list(known.values()))
 
 
 def _plain(value: Any) -> Any:
