@@ -28,7 +28,13 @@ _LAST_S = 253_370_764_800
 _INT, _STR = (int,), (str,)
 _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "workload": {"format": _INT, "key": _STR, "shash": _STR, "name": _STR, "ir": _STR},
-    "record": {"data": (list,), "cpu": _STR, "cores": _INT, "num_threads": _INT},
+    "record": {
+        "data": (list,),
+        "cpu": _STR,
+        "cores": _INT,
+        "num_threads": _INT,
+        "at_s": (int, float),
+    },
     "served": {
         "run_id": _STR,
         "at_s": (int, float),
@@ -106,9 +112,8 @@ def _problem(kind: object, row: Any, key: str, shash: str) -> str:
         return f"not a {kind}"
     if kind == "workload":
         return _workload_problem(row, key, shash)
-    if kind == "served":
-        sound = 0 <= row["valid"] <= row["spent"] and 0 <= row["at_s"] < _LAST_S
-        return "" if sound else "counts or a time that can't be"
+    if not 0 <= row.get("at_s", 0) < _LAST_S or not 0 <= row.get("valid", 0) <= row.get("spent", 0):
+        return "counts or a time that can't be"
     return _record_problem(row["data"]) if kind == "record" else ""
 
 

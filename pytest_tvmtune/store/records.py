@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +23,15 @@ _FAILED_S = 1e9
 class Record:
     """One measured schedule. data: MetaSchedule's [trace, run_secs, target, args_info].
 
-    num_threads: what TVM's runtime really used while it was measured.
+    num_threads: what TVM's runtime really used while it was measured. at_s: when that was, in
+    seconds since 1970; of one schedule on one CPU the last measurement counts.
     """
 
     data: list[Any]
     cpu: str
     cores: int
     num_threads: int
+    at_s: float
 
     @property
     def mean_s(self) -> float:
@@ -146,12 +149,16 @@ def merge(one: Workload, *others: Workload) -> Workload:
 
 def keep_best(records: Iterable[Record], most: int = KEPT_RECORDS) -> tuple[Record, ...]:
     """Return the best records of each CPU model, each schedule once, best first."""
+    last: dict[tuple[str, str], Record] = {}
+    for record in records:
+        known = last.setdefault((record.cpu, record.digest), record)
+        if (record.at_s, -record.mean_s) > (known.at_s, -known.mean_s):
+            last[record.cpu, record.digest] = record
     kept: list[Record] = []
-    per_cpu: dict[str, set[str]] = {}
-    for record in sorted(records, key=lambda record: (record.mean_s, record.digest)):
-        digests = per_cpu.setdefault(record.cpu, set())
-        if len(digests) < most and record.digest not in digests:
-            digests.add(record.digest)
+    of_cpu: Counter[str] = Counter()
+    for record in sorted(last.values(), key=lambda record: (record.mean_s, record.digest)):
+        of_cpu[record.cpu] += 1
+        if of_cpu[record.cpu] <= most:
             kept.append(record)
     return tuple(kept)
 

@@ -70,7 +70,7 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
     for row in rows["tuning_record"]:
         if row is not None and isinstance(row[0], int) and is_valid_record(row[1]):
             found.setdefault(row[0], []).append(
-                Record(data=row[1], cpu="unknown", cores=0, num_threads=0)
+                Record(data=row[1], cpu="unknown", cores=0, num_threads=0, at_s=0)
             )
     workloads = []
     for index, row in enumerate(rows["workload"]):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,10 +25,15 @@ SHORT_S = 0.01
 # Slower than the best by this much: not worth a short look, or a full one.
 _HOPELESS = 5.0
 _SLOW = 1.5
+# Samples of SHORT_S that each finalist gets.
+TURNS = 9
+# Sets of arguments kept at a time: those of one task's candidates differ in layout only.
+_MOST_TENSORS = 2
+Tensors = dict[str, list[Any]]
 # TVM never unmaps a library, so the process is replaced now and then.
 _MOST_LIBRARIES = 200
 _START_S = 60.0
-_KILLED = "run: crashed with SIGKILL"
+_KILLED = "crashed with SIGKILL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,29 +75,41 @@ class Runner:
         at first. Where the process was killed from outside (by hand, for want of memory), the
         candidate is not to blame: it is measured once more.
         """
-        message = (str(library), args_info, device_kind, best_s)
-        measured = self._measure(message)
-        return self._measure(message) if measured.problem == _KILLED else measured
+        call = (measure_one, (str(library), args_info, device_kind, best_s))
+        answer = self._ask(*call)
+        if answer.get("problem") == _KILLED:
+            answer = self._ask(*call)
+        if "problem" in answer:
+            return Measured(problem=f"run: {answer['problem']}")
+        self.num_threads = answer["num_threads"]
+        return Measured(run_s=answer["run_s"])
 
-    def _measure(self, message: tuple[Any, ...]) -> Measured:
+    def compare(self, sides: Sequence[tuple[Path, Any]], device_kind: str) -> list[float]:
+        """Return the seconds of one call of several candidates, measured in turn and at random.
+
+        sides: library and args_info of each. Taken together, they differ by what they are and not
+        by what the machine did at the time. Empty where that fails.
+        """
+        told = [(str(library), args_info) for library, args_info in sides]
+        answer = self._ask(measure_in_turn, (told, device_kind))
+        return list(answer.get("run_secs", ()))
+
+    def _ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, Any]:
+        """Call a function in the process; return its answer, or {"problem"}."""
         if self._measured >= _MOST_LIBRARIES:
             self.close()
         fresh = self._process is None
         self.start()
         self._measured += 1
         try:
-            self._connection.send(message)
+            self._connection.send((function, arguments))
             # A fresh process answers late: the server may still be importing.
             if not self._connection.poll(self._timeout_s + (_START_S if fresh else 0)):
                 self.close()
-                return Measured(problem=f"run: time-out after {self._timeout_s:g} s")
-            answer = self._connection.recv()
+                return {"problem": f"time-out after {self._timeout_s:g} s"}
+            return dict(self._connection.recv())
         except (EOFError, OSError):
-            return Measured(problem=f"run: {self._how_it_ended()}")
-        if "run_s" not in answer:
-            return Measured(problem=f"run: {answer['problem']}")
-        self.num_threads = answer["num_threads"]
-        return Measured(run_s=answer["run_s"])
+            return {"problem": self._how_it_ended()}
 
     def close(self) -> None:
         """End the process."""
@@ -110,48 +129,75 @@ class Runner:
 
 
 def _serve(connection: Any) -> None:
-    """Measure whatever comes, until the other end is closed."""
-    arguments: dict[str, Any] = {}
+    """Call whatever is asked for, until the other end is closed."""
+    tensors: Tensors = {}
     while True:
         try:
-            library, args_info, device_kind, best_s = connection.recv()
+            function, arguments = connection.recv()
         except EOFError:
             # Out at once: TVM's thread pool can hang in static destructors.
             os._exit(0)
         try:
-            answer = _measure(library, args_info, device_kind, best_s, arguments)
+            answer = function(*arguments, tensors)
         except Exception as error:  # noqa: BLE001  whatever a candidate does is its result
             lines = str(error).strip().splitlines() or [""]
             answer = {"problem": f"{type(error).__name__}: {lines[-1]}"}
         connection.send(answer)
 
 
-def _measure(
-    library: str, args_info: Any, device_kind: str, best_s: float, arguments: dict[str, Any]
+def measure_one(
+    library: str, args_info: Any, device_kind: str, best_s: float, tensors: Tensors
 ) -> dict[str, Any]:
+    """Return {"run_s", "num_threads"}: a candidate's time, the longer the better it is."""
+    import tvm
+
+    sample = _sampler(library, args_info, device_kind, tensors)
+    run_s = sample(1)
+    if run_s < SHORT_S and run_s < _HOPELESS * best_s:
+        run_s = sample(_calls(SHORT_S, run_s))
+    if run_s < _SLOW * best_s:
+        run_s = sample(_calls(FULL_S / REPEATS, run_s), REPEATS)
+    num_threads = int(tvm.get_global_func("runtime.NumThreads")())
+    return {"run_s": run_s, "num_threads": num_threads}
+
+
+def measure_in_turn(
+    sides: Sequence[tuple[str, Any]], device_kind: str, tensors: Tensors
+) -> dict[str, Any]:
+    """Return {"run_secs"}: the median of each side's samples, taken in turn and random order."""
+    samplers = [_sampler(*side, device_kind, tensors) for side in sides]
+    numbers = [_calls(SHORT_S, sampler(1)) for sampler in samplers]
+    taken: list[list[float]] = [[] for _ in sides]
+    for _ in range(TURNS):
+        for index in random.sample(range(len(sides)), len(sides)):
+            taken[index].append(samplers[index](numbers[index]))
+    return {"run_secs": [median(one) for one in taken]}
+
+
+def _sampler(
+    library: str, args_info: Any, device_kind: str, tensors: Tensors
+) -> Callable[..., float]:
+    """Return f(number, repeat=1) -> seconds of one call, the median of the repeats."""
     import tvm
     from tvm.s_tir.meta_schedule.runner.local_runner import default_alloc_argument
 
     module = tvm.runtime.load_module(library)
     device = tvm.runtime.device(device_kind, 0)
     # Candidates of one task come together and share their tensors: their placement differs less.
-    if arguments.get("info") != args_info:
-        arguments.clear()
-        arguments["tensors"] = default_alloc_argument(device, args_info, 1)[0]
-        arguments["info"] = args_info
+    key = repr(args_info)
+    if key not in tensors:
+        if len(tensors) >= _MOST_TENSORS:
+            tensors.clear()
+        tensors[key] = default_alloc_argument(device, args_info, 1)[0]
+    given = tensors[key]
 
     def sample(number: int, repeat: int = 1) -> float:
-        """Return seconds of one call; time_evaluator adds one that it doesn't time."""
+        # time_evaluator adds a call that it doesn't time.
         timer = module.time_evaluator(module.entry_name, device, number=number, repeat=repeat)
-        return float(median(timer(*arguments["tensors"]).results))
+        return float(median(timer(*given).results))
 
-    def calls_for(seconds: float) -> int:
-        return max(1, math.ceil(seconds / max(run_s, 1e-8)))
+    return sample
 
-    run_s = sample(1)
-    if run_s < SHORT_S and run_s < _HOPELESS * best_s:
-        run_s = sample(calls_for(SHORT_S))
-    if run_s < _SLOW * best_s:
-        run_s = sample(calls_for(FULL_S / REPEATS), REPEATS)
-    num_threads = int(tvm.get_global_func("runtime.NumThreads")())
-    return {"run_s": run_s, "num_threads": num_threads}
+
+def _calls(seconds: float, run_s: float) -> int:
+    return max(1, math.ceil(seconds / max(run_s, 1e-8)))

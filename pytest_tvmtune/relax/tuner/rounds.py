@@ -1,0 +1,271 @@
+"""The tuner's rounds: search, build, measure, store, until the trials are spent; then the finals.
+
+The next round is searched while this one is built; while one is measured, nothing else of ours
+runs on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.budget import PATIENCE, next_task
+from pytest_tvmtune.core.environment import fingerprint, usable_cores
+from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
+from pytest_tvmtune.relax.targets import device_kind
+from pytest_tvmtune.relax.tuner.builder import Built, build_candidates
+from pytest_tvmtune.relax.tuner.runner import Measured, Runner
+from pytest_tvmtune.relax.tuner.search import Search, generate, last_line, learn
+from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
+from pytest_tvmtune.store.records import Record, Served, Workload
+from pytest_tvmtune.store.workloads import add_to_workload
+
+if TYPE_CHECKING:
+    from tvm.s_tir.meta_schedule.cost_model import CostModel
+    from tvm.s_tir.meta_schedule.database import Database
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
+    from tvm.target import Target
+
+BUILD_TIMEOUT_S = 60.0
+# How many of a task's candidates meet again at the end, and how close to the best they must be.
+FINALISTS = 4
+_CLOSE = 1.3
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Candidates of one task on their way to be built and measured."""
+
+    search: Search
+    candidates: list[MeasureCandidate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A candidate that may be the best of its task. data: its record, as MetaSchedule writes it."""
+
+    run_s: float
+    data: list[Any]
+    args_info: Any
+    built: Built
+
+
+@dataclass(kw_only=True)
+class Rounds:
+    """One tuning run: its tasks, what they share, and the trials not yet given out.
+
+    recorded: the end of what the database writes. request: as `tune` was given it.
+    """
+
+    request: dict[str, Any]
+    target: Target
+    searches: list[Search]
+    round_size: int
+    left: int
+    work_dir: Path
+    database: Database
+    model: CostModel
+    runner: Runner
+    recorded: LineTail
+    done: int = 0
+    finalists: dict[str, list[Finalist]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Spend the trials."""
+        enter_stage(self.request["folder"], "tuning")
+        batch = self._next_batch()
+        with ThreadPoolExecutor(1) as searcher:
+            while batch is not None:
+                with shared_cores():
+                    upcoming = searcher.submit(self._next_batch, batch)
+                    built = build_candidates(
+                        [one.sch.mod for one in batch.candidates],
+                        self.target,
+                        max_workers=usable_cores(),
+                        timeout_s=BUILD_TIMEOUT_S,
+                        scratch=self.work_dir,
+                    )
+                    following = upcoming.result()
+                with exclusive_cores():
+                    measured = self._measure(batch, built)
+                self._record(batch, built, measured)
+                batch = following or self._next_batch()
+        for search in self.searches:
+            self._hold_finals(search)
+
+    def _next_batch(self, under_way: Batch | None = None) -> Batch | None:
+        """Return the next candidates, or None when the trials are spent.
+
+        under_way: a batch of which nothing is known yet; when its task would be next again, None.
+        """
+        cap = self.request["max_trials_per_task"]
+        while True:
+            account = next_task(
+                [one.account for one in self.searches],
+                left=self.left,
+                cap=cap,
+                # As long as it stays within its fair share.
+                patience=max(PATIENCE, self.request["trials"] // len(self.searches)),
+            )
+            search = next((one for one in self.searches if one.account is account), None)
+            if search is None or (under_way is not None and search is under_way.search):
+                return None
+            candidates = generate(
+                search,
+                trials=self.request["trials"],
+                round_size=self.round_size,
+                seed=self.request["seed"],
+                database=self.database,
+                model=self.model,
+            )
+            room = self.left if cap is None else min(self.left, cap - search.account.spent)
+            if candidates := candidates[:room]:
+                search.account.spent += len(candidates)
+                self.left -= len(candidates)
+                return Batch(search=search, candidates=candidates)
+
+    def _measure(self, batch: Batch, built: Sequence[Built]) -> list[Measured]:
+        measured: list[Measured] = []
+        best_s = batch.search.account.latency_s
+        for candidate, one in zip(batch.candidates, built, strict=True):
+            if one.library is None:
+                measured.append(Measured(problem=one.problem))
+                continue
+            result = self.runner.measure(
+                one.library,
+                _arguments(candidate),
+                device_kind(self.target),
+                best_s=best_s,
+            )
+            measured.append(result)
+            best_s = min(best_s, result.run_s or math.inf)
+        return measured
+
+    def _record(self, batch: Batch, built: Sequence[Built], measured: Sequence[Measured]) -> None:
+        """Put what was measured into the search's database and into the store."""
+        from tvm.s_tir.meta_schedule.database import TuningRecord
+
+        search, account = batch.search, batch.search.account
+        workload = self.database.commit_workload(search.extracted.dispatched[0])
+        valid: list[tuple[float, MeasureCandidate, Built]] = []
+        for candidate, one, result in zip(batch.candidates, built, measured, strict=True):
+            if result.run_s is None:
+                search.errors[last_line(result.problem)] += 1
+                one.discard()
+                continue
+            valid.append((result.run_s, candidate, one))
+            self.database.commit_tuning_record(
+                TuningRecord(
+                    candidate.sch.trace, workload, [result.run_s], self.target, candidate.args_info
+                )
+            )
+        learn(search, batch.candidates, [result.run_s for result in measured], self.model)
+        account.valid += len(valid)
+        account.best_s.append(min([account.latency_s, *(run_s for run_s, _, _ in valid)]))
+        self.done += len(batch.candidates)
+        # As the database wrote them: TuningRecord.as_json raises on a trace with an IndexMap.
+        written = [json.loads(line)[1] for line in self.recorded.new_lines()]
+        for (run_s, candidate, one), data in zip(valid, written, strict=True):
+            self._enter_finals(
+                search,
+                Finalist(run_s=run_s, data=data, args_info=_arguments(candidate), built=one),
+            )
+        known = self.keep(search, records=[self._record_of(data) for data in written])
+        best = known.best(fingerprint().cpu)
+        tell_progress(
+            self.request["folder"],
+            {
+                "done": self.done,
+                "failed": sum(sum(one.errors.values()) for one in self.searches),
+                "total": self.request["trials"],
+                "task": search.task.name,
+                "best_s": best.mean_s if best else None,
+            },
+        )
+
+    def _enter_finals(self, search: Search, one: Finalist) -> None:
+        ranked = sorted([*self.finalists.get(search.task.shash, []), one], key=lambda f: f.run_s)
+        stay = [f for f in ranked[:FINALISTS] if f.run_s <= _CLOSE * ranked[0].run_s]
+        for other in ranked[len(stay) :]:
+            other.built.discard()
+        self.finalists[search.task.shash] = stay
+
+    def _hold_finals(self, search: Search) -> None:
+        """Measure the best of a task once more, in turn, and correct their records by it.
+
+        They were measured rounds apart, while a shared machine changes its speed by more than they
+        differ.
+        """
+        finalists = self.finalists.get(search.task.shash, [])
+        if len(finalists) > 1:
+            with exclusive_cores():
+                run_secs = self.runner.compare(
+                    [(f.built.library, f.args_info) for f in finalists if f.built.library],
+                    device_kind(self.target),
+                )
+            if run_secs:
+                # Their ratios count; the level stays, since the other records were taken at it.
+                before = fmean(math.log(f.run_s) for f in finalists)
+                level = math.exp(before - fmean(map(math.log, run_secs)))
+                corrected = [
+                    [f.data[0], [run_s * level], *f.data[2:]]
+                    for f, run_s in zip(finalists, run_secs, strict=True)
+                ]
+                self.keep(search, records=[self._record_of(data) for data in corrected])
+        for one in finalists:
+            one.built.discard()
+
+    def _record_of(self, data: list[Any]) -> Record:
+        machine = fingerprint()
+        return Record(
+            data=data,
+            cpu=machine.cpu,
+            cores=machine.usable_cores,
+            num_threads=self.runner.num_threads,
+            at_s=time.time(),
+        )
+
+    def keep(
+        self, search: Search, *, records: Sequence[Record] = (), complete: bool = False
+    ) -> Workload:
+        """Put records, and what was spent so far, into the store; return what it then knows."""
+        request, account = self.request, search.account
+        served = Served(
+            run_id=request["run_id"],
+            at_s=time.time(),
+            trials=request["requested_trials"],
+            max_trials_per_task=request["max_trials_per_task"],
+            spent=account.spent,
+            valid=account.valid,
+            complete=complete,
+            reason=search.outcome if complete else "",
+        )
+        workload = Workload(
+            shash=search.task.shash,
+            name=search.task.name,
+            ir=search.ir,
+            records=tuple(records),
+            served=(served,),
+        )
+        return add_to_workload(request["store"], request["target_key"], workload, own_ir=True)
+
+
+def _arguments(candidate: MeasureCandidate) -> Any:
+    """Return MetaSchedule's JSON of a candidate's arguments."""
+    return [_plain(info.as_json()) for info in candidate.args_info]
+
+
+def _plain(value: Any) -> Any:
+    """Return TVM's arrays as lists and its strings and integers as Python's."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    return [_plain(one) for one in value]
