@@ -27,7 +27,7 @@ def data(seconds: float, trace: str = "t") -> list[Any]:
 
 
 def record(seconds: float, trace: str = "t", cpu: str = "this CPU") -> Record:
-    return Record(data=data(seconds, trace), cpu=cpu, cores=8, num_threads=4)
+    return Record(data=data(seconds, trace), cpu=cpu, cores=8, num_threads=4, at_s=1.0)
 
 
 def served(trials: int, cap: int | None = None, *, spent: int = 1, **values: Any) -> Served:

@@ -183,3 +183,14 @@ def test_a_target_key_leaves_out_the_cores_and_keeps_the_minor_version() -> None
     ]
     assert {target_key(*given) for given in same} == {plain}
     assert len({plain, *(target_key(*given) for given in other)}) == 3
+
+
+def test_of_one_schedule_on_one_cpu_the_last_measurement_counts() -> None:
+    lucky = record(1.0, "a")
+    again = replace(record(3.0, "a"), at_s=lucky.at_s + 1)
+    theirs = record(2.0, "a", cpu="other CPU")
+    for one, other in ((lucky, again), (again, lucky)):
+        merged = merge(workload(one, theirs), workload(other, record(2.5, "b")))
+        assert [(r.cpu, r.mean_s) for r in merged.records] == [
+            ("other CPU", 2.0), ("this CPU", 2.5), ("this CPU", 3.0)
+        ]  # fmt: skip
