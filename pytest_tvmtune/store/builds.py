@@ -61,8 +61,7 @@ def key_of(parts: Any) -> str:
 
 def read_plan(store: Store, key: str) -> Plan | None:
     """Return the plan stored under `key`, or None; a damaged one is set aside."""
-    path = store.plans / f"{key}.json"
-    return _or_discard(path, load_plan)
+    return _or_discard(store.plans / f"{key}.json", load_plan)
 
 
 def write_plan(store: Store, key: str, plan: Plan) -> None:
@@ -91,16 +90,8 @@ def load_plan(path: Path) -> Plan:
 
 
 def read_build(store: Store, key: str) -> Build | None:
-    """Return the build stored under `key`, or None; a damaged one is set aside.
-
-    Its file's time is when it was last used: what wasn't for long goes first (`tvmtune gc`).
-    """
-    path = store.builds / f"{key}.json"
-    found = _or_discard(path, load_build)
-    if found is not None:
-        with contextlib.suppress(OSError):
-            os.utime(path)
-    return found
+    """Return the build stored under `key`, or None; a damaged one is set aside."""
+    return _or_discard(store.builds / f"{key}.json", load_build)
 
 
 def load_build(path: Path) -> Build:
@@ -135,7 +126,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _or_discard(path: Path, load: Callable[[Path], _Kept]) -> _Kept | None:
     try:
-        return load(path)
+        found = load(path)
+        # Its file's time is when it was last used: what wasn't for long goes (`tvmtune gc`).
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return found
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from tvm.s_tir.meta_schedule.extracted_task import ExtractedTask
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
-# MetaSchedule breeds 512 schedules over 4 generations for each round, seconds of work for a
-# round of 64 trials; here as many a trial, within these bounds (docs/tuning.md has what it costs).
+# MetaSchedule breeds 512 schedules over 4 generations for each round, seconds of work whatever the
+# round's size; here as many a trial, within these bounds.
 _SCHEDULES_A_TRIAL = 16
-_LEAST_POPULATION = 64
+_LEAST_POPULATION = 128
 _MOST_POPULATION = 512
-# MetaSchedule predicts at random until it has 100 samples, more than most runs here ever take.
-WARMUP_SAMPLES = 16
+_GENERATIONS = 2
+# Share of a round that is picked at random: with few samples the model is often wrong.
+_EPS_GREEDY = 0.25
 _REASON_LENGTH = 160
 
 
@@ -88,13 +89,6 @@ def structural_hash(mod: IRModule) -> int:
     return int(tvm_ffi.structural_hash(mod))
 
 
-def make_cost_model() -> CostModel:
-    """Return XGBoost's model, which learns from all tasks of this run together."""
-    from tvm.s_tir.meta_schedule.cost_model import XGBModel
-
-    return XGBModel(num_warmup_samples=WARMUP_SAMPLES, num_tuning_cores=usable_cores())
-
-
 def generate(
     search: Search, *, trials: int, round_size: int, seed: int, database: Database, model: CostModel
 ) -> list[MeasureCandidate]:
@@ -152,7 +146,9 @@ def _prepare(
         mod=search.extracted.dispatched[0],
         target=search.extracted.target,
         space_generator="post-order-apply",
-        search_strategy=EvolutionarySearch(population_size=population),
+        search_strategy=EvolutionarySearch(
+            population_size=population, genetic_num_iters=_GENERATIONS, eps_greedy=_EPS_GREEDY
+        ),
         task_name=search.task.name,
         # Its own, whatever other tasks are tuned beside it.
         rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311

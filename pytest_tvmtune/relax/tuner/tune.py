@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.budget import round_size
-from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.relax.child import LineTail, enter_stage
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.tuner.forks import start_server
 from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuner.rounds import Rounds
 from pytest_tvmtune.relax.tuner.runner import Runner
-from pytest_tvmtune.relax.tuner.search import Search, make_cost_model, open_search
+from pytest_tvmtune.relax.tuner.search import Search, open_search
 from pytest_tvmtune.store.work_dirs import RECORDS_FILE, write_work_dir
 from pytest_tvmtune.store.workloads import read_workload
 
@@ -69,6 +69,8 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
 def _open(request: dict[str, Any], mod: IRModule, target: Target) -> Rounds:
     from tvm.s_tir.meta_schedule.database import JSONDatabase
 
+    from pytest_tvmtune.relax.tuner.model import CostModel
+
     logging.basicConfig(level=logging.INFO)
     # The cost model's first predictions come from numpy's global generator.
     np.random.seed(request["seed"])
@@ -91,7 +93,7 @@ def _open(request: dict[str, Any], mod: IRModule, target: Target) -> Rounds:
         left=request["trials"],
         work_dir=work_dir,
         database=JSONDatabase(work_dir=str(work_dir)),
-        model=make_cost_model(),
+        model=CostModel(num_threads=usable_cores()),
         runner=Runner(timeout_s=RUN_TIMEOUT_S),
         recorded=recorded,
     )
