@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_ROUND = 32
-# A task is given up after this many candidates without a valid one, at least.
-PATIENCE = 16
 # Source of both: Zheng et al., Ansor, OSDI 2020, section 6.2, and gradient_based.cc in TVM.
 _ALPHA = 0.2
 _WINDOW = 3
@@ -23,16 +21,22 @@ class Account:
 
     estimate: cost before anything was measured, in any unit that all tasks share. best_s: the
     best measured seconds of one call, as earlier runs left it, then after each round; infinity
-    while nothing valid came. exhausted: the search has no more candidates, or gave up.
+    while nothing valid came. exhausted: the search has no more candidates, or gave up. earlier:
+    trials of earlier runs, which a cap counts too.
     """
 
     name: str
     weight: int
     estimate: float
+    earlier: int = 0
     spent: int = 0
     valid: int = 0
     exhausted: bool = False
     best_s: list[float] = field(default_factory=list)
+
+    def room(self, left: int, cap: int | None) -> int:
+        """Return how many more trials it may have."""
+        return left if cap is None else min(left, cap - self.earlier - self.spent)
 
     @property
     def latency_s(self) -> float:
@@ -50,16 +54,17 @@ def round_size(trials: int, tasks: int, cap: int | None) -> int:
 
 
 def next_task(
-    accounts: Sequence[Account], *, left: int, cap: int | None, patience: int = PATIENCE
+    accounts: Sequence[Account], *, left: int, cap: int | None, patience: int
 ) -> Account | None:
     """Return the task whose round is next, or None when no trial should be spent any more.
 
     First every task that has had none, costliest first; then those without a valid candidate,
-    while patience lasts; then the one with most expected gain. left: trials not yet given out.
+    for `patience` candidates; then the one with most expected gain. left: trials not yet given
+    out.
     """
     if left < 1:
         return None
-    open_ = [one for one in accounts if not one.exhausted and (cap is None or one.spent < cap)]
+    open_ = [one for one in accounts if not one.exhausted and one.room(left, cap) > 0]
     untried = [one for one in open_ if not one.spent]
     if untried:
         return max(untried, key=lambda one: one.weight * one.estimate)

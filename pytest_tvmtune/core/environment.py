@@ -12,6 +12,8 @@ from typing import Any
 
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_CGROUP_MEMORY_V2 = Path("/sys/fs/cgroup")
+_CGROUP_MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 SUPPORTED_TVM_MINORS = ("0.27",)
 # apache-tvm minor -> apache-tvm-ffi versions, measured (docs/tvm-findings.md).
 GOOD_PAIRS = {"0.27": frozenset({"0.1.14.post0", "0.1.14.post1"})}
@@ -83,6 +85,21 @@ def _cgroup_quota(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int | None:
         return max(1, int(quota) // int(period))
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def cgroup_memory_bytes(v2: Path = _CGROUP_MEMORY_V2, v1: Path = _CGROUP_MEMORY_V1) -> int | None:
+    """Return what this process's cgroup has left of its memory limit, or None without one."""
+    pairs = (
+        (v2 / "memory.max", v2 / "memory.current"),
+        (v1 / "memory.limit_in_bytes", v1 / "memory.usage_in_bytes"),
+    )
+    for limit, used in pairs:
+        try:
+            # Where there is none: "max", or a number that no machine has.
+            return max(0, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def _cpu_model() -> str:

@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_LINE_LENGTH = 160
+
+
+def last_line(error: object) -> str:
+    """Return the last line of an error that says something, shortened; its type when none does.
+
+    TVM's errors begin with a traceback of C++ and end with what is wrong.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:_LINE_LENGTH]
+
 
 class TvmTuneError(Exception):
     """Base of every error raised on purpose by pytest-tvmtune."""
@@ -50,12 +61,16 @@ class TuningError(TvmTuneError):
 class ChildError(TvmTuneError):
     """A child process crashed, hung or failed.
 
-    `log_path` holds everything it printed, TVM's own log included; `stage` is what it was at.
+    `log_path` holds everything it printed, TVM's own log included; `stage` is what it was at;
+    `cause` is the signal's name, "time-out", or "" where it ended by itself.
     """
 
-    def __init__(self, message: str, *, log_path: Path | None = None, stage: str = "") -> None:
+    def __init__(
+        self, message: str, *, log_path: Path | None = None, stage: str = "", cause: str = ""
+    ) -> None:
         self.log_path = log_path
         self.stage = stage
+        self.cause = cause
         super().__init__(message if log_path is None else f"{message}\nlog: {log_path}")
 
 

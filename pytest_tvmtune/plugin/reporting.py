@@ -40,11 +40,14 @@ def pytest_runtest_makereport(
     if state is None:
         return report
     state.passed = state.passed and report.passed
+    state.failed = state.failed or report.failed
     if report.when == "teardown":
         if state.passed:
             _accept(state, report)
         for result in state.results:
-            result.outcome = "passed" if state.passed else "failed"
+            # Neither: skipped, or failed as expected.
+            passed_or_skipped = "passed" if state.passed else "skipped"
+            result.outcome = "failed" if state.failed else passed_or_skipped
         setattr(report, _CASES, [result.to_json() for result in state.results])
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
@@ -57,7 +60,7 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
             if run.accept() and run.result.latency is not None:
                 run.result.latency = replace(run.result.latency, accepted=True)
     except TvmTuneError as error:
-        state.passed = False
+        state.passed, state.failed = False, True
         report.outcome = "failed"
         report.longrepr = f"the baseline could not be recorded: {error}"
 

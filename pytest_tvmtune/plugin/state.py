@@ -37,7 +37,7 @@ class State:
 
 @dataclass(kw_only=True)
 class ItemState:
-    """One per test item: what it was told, what it did, and whether all phases passed so far.
+    """One per test item: what it was told, what it did, whether all phases passed or one failed.
 
     results: of every call of `tvm_tune`; runs: of those whose model could be opened.
     """
@@ -47,6 +47,7 @@ class ItemState:
     runs: list[Run] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     passed: bool = True
+    failed: bool = False
 
 
 STATE = pytest.StashKey[State]()

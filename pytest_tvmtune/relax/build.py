@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
-from pytest_tvmtune.core.errors import CompileError, ModelError
-from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.core.errors import CompileError, ModelError, last_line
+from pytest_tvmtune.relax.child import WAITING, enter_stage
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
@@ -67,8 +67,6 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     folder: Path = request["folder"]
     target = tvm.target.Target(request["target"])
     mod = tvm.ir.load_json(request["mod_text"])
-    started = time.perf_counter()
-    enter_stage(folder, "applying the tuning records")
     import_intrinsics_if_needed(Path(request["work_dir"]), target)
     pipeline = relax.pipeline.static_shape_tuning_pipeline(
         total_trials=0,
@@ -76,20 +74,22 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         work_dir=str(request["work_dir"]),
         cpu_weight_prepack=request["prepack"],
     )
-    try:
-        with shared_cores():
+    enter_stage(folder, WAITING)
+    with shared_cores():
+        started = time.perf_counter()
+        try:
+            enter_stage(folder, "applying the tuning records")
             lowered = pipeline(mod)
-            applied = sorted(
-                shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
-            )
             enter_stage(folder, "compiling")
             executable = tvm.compile(lowered, target)
             enter_stage(folder, "exporting the library")
             executable.export_library(str(request["library"]))
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CompileError(f"TVM can't compile it: {lines[-1]}") from error
-    compile_s = time.perf_counter() - started
+        except Exception as error:
+            raise CompileError(f"TVM can't compile it: {last_line(error)}") from error
+        compile_s = time.perf_counter() - started
+    applied = sorted(
+        shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
+    )
     manifest = Manifest(
         target=request["target"],
         tvm=installed_version("apache-tvm"),

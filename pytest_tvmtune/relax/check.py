@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.errors import last_line
 from pytest_tvmtune.relax.build import import_intrinsics_if_needed
-from pytest_tvmtune.relax.child import enter_stage, tell_progress
+from pytest_tvmtune.relax.child import WAITING, enter_stage, tell_progress
+from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.work_dirs import RECORDS_FILE, WORKLOADS_FILE
 
 
@@ -21,7 +23,6 @@ def check_records(request: dict[str, Any]) -> None:
     """
     import tvm
 
-    enter_stage(request["folder"], "looking for the record that can't be built")
     work_dir, target = Path(request["work_dir"]), tvm.target.Target(request["target"])
     import_intrinsics_if_needed(work_dir, target)
     workloads = [json.loads(line) for line in (work_dir / WORKLOADS_FILE).open()]
@@ -29,7 +30,11 @@ def check_records(request: dict[str, Any]) -> None:
         index, data = json.loads(line)
         if index >= request["first"]:
             tell_progress(request["folder"], {"index": index, "state": "begun"})
-            state, reason = _check(workloads[index], data, target)
+            enter_stage(request["folder"], WAITING)
+            with shared_cores():
+                # Each has its own time.
+                enter_stage(request["folder"], f"building record {index} by itself")
+                state, reason = _check(workloads[index], data, target)
             tell_progress(request["folder"], {"index": index, "state": state, "reason": reason})
 
 
@@ -42,17 +47,12 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     try:
         stock = Workload.from_json(workload)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        return "foreign", _last_line(error)
+        return "foreign", last_line(error)
     try:
         schedule = Schedule(stock.mod)
         TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
         mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
         build(mod, target=target)
     except Exception as error:  # noqa: BLE001  and here
-        return "bad", _last_line(error)
+        return "bad", last_line(error)
     return "sound", ""
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()

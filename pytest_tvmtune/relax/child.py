@@ -1,6 +1,6 @@
 """Child processes: whatever crashes or hangs there is one failed job, never a dead test run.
 
-`run_job` starts `python -m pytest_tvmtune.relax.child FOLDER`; the folder carries a pickled
+`run_job` starts `python -m pytest_tvmtune.relax.child FOLDER PID`; the folder carries a pickled
 request and .npy files in, a pickled result out, and the name of the stage under way.
 """
 
@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ChildError, TvmTuneError
+from pytest_tvmtune.core.errors import ChildError, TvmTuneError, last_line
 
+# A stage that may last: another process has the machine's cores.
+WAITING = "waiting for the machine's cores"
 _STAGE = "stage"
 _PROGRESS = "progress"
 _POLL_S = 0.25
@@ -52,8 +54,8 @@ def run_job(
 
     request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
     `arrays` as a list of memory-mapped numpy arrays. timeout_s: for each stage that the job
-    enters. num_threads: TVM runtime threads of every kernel that runs there. on_progress: is given
-    what the job passes to `tell_progress`.
+    enters, but WAITING. num_threads: TVM runtime threads of every kernel that runs there.
+    on_progress: is given what the job passes to `tell_progress`.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
     function itself raised.
     """
@@ -88,7 +90,7 @@ def _start(folder: Path, log: Any, num_threads: int) -> subprocess.Popen[bytes]:
     paths = [Path(__file__).parents[2], *(Path(p).resolve() for p in given)]
     environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder)],
+        [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder), str(os.getpid())],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -116,10 +118,13 @@ def _wait(
                     on_progress(json.loads(line))
             if process.returncode is not None:
                 return process.returncode
-            if stage != _stage(folder):
+            if stage != _stage(folder) or stage == WAITING:
                 stage, entered_s = _stage(folder), time.monotonic()
         raise ChildError(
-            f"{stage}: no answer within {timeout_s:g} s, stopped", log_path=log_path, stage=stage
+            f"{stage}: no answer within {timeout_s:g} s, stopped",
+            log_path=log_path,
+            stage=stage,
+            cause="time-out",
         )
     finally:
         # Also on Ctrl-C and on a time-out of the test: it takes its own children along.
@@ -132,11 +137,12 @@ def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
     result = folder / "result.pkl"
     stage = _stage(folder)
 
-    def failure(what: str) -> ChildError:
-        return ChildError(f"{stage}: {what}", log_path=log_path, stage=stage)
+    def failure(what: str, cause: str = "") -> ChildError:
+        return ChildError(f"{stage}: {what}", log_path=log_path, stage=stage, cause=cause)
 
     if code < 0:
-        raise failure(f"crashed with {signal.Signals(-code).name}")
+        name = signal.Signals(-code).name
+        raise failure(f"crashed with {name}", name)
     if not result.is_file():
         raise failure(f"{function} ended with exit code {code}: {_tail(log_path)}")
     answer = pickle.loads(result.read_bytes())
@@ -203,8 +209,10 @@ def name_process(name: str) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
-def _main(folder: Path) -> None:
+def _main(folder: Path, parent: int) -> None:
     die_with_parent()
+    if os.getppid() != parent:
+        return  # it died before that was heard
     name_process("tvmtune-job")
     import numpy as np
 
@@ -222,8 +230,7 @@ def _main(folder: Path) -> None:
         answer = {"expected": error}
     except Exception as error:  # noqa: BLE001  everything else is reported with the log
         traceback.print_exc()
-        lines = str(error).strip().splitlines() or [""]
-        answer = {"unexpected": f"{type(error).__name__}: {lines[-1]}"}
+        answer = {"unexpected": f"{type(error).__name__}: {last_line(error)}"}
     beside = folder / "result.tmp"
     beside.write_bytes(pickle.dumps(answer))
     beside.replace(folder / "result.pkl")
@@ -235,4 +242,4 @@ def _main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), int(sys.argv[2]))

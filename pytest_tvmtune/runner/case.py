@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,7 +59,9 @@ class Case:
 
     def log_path(self, stage: str) -> Path:
         """Where children of this stage print to."""
-        return self.store.logs / f"{slug(self.label)}-{stage}.log"
+        # Tests of two files may have one name.
+        digest = hashlib.sha256(self.result.nodeid.encode()).hexdigest()[:6]
+        return self.store.logs / f"{slug(self.label)}-{digest}-{stage}.log"
 
 
 def open_case(

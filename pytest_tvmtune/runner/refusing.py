@@ -70,8 +70,10 @@ def _find_bad(case: Case, records: Records) -> dict[str, tuple[str, str]]:
                 break
             except ChildError as error:
                 index = max(told, default=-1)
-                if index < first or told[index]["state"] != "begun":
-                    raise  # it fell before or after a record, so none is to blame
+                begun = index >= first and told[index]["state"] == "begun"
+                # What ended by itself, or was killed from outside, blames no record.
+                if not begun or error.cause in {"", "SIGKILL"}:
+                    raise
                 told[index] = {"state": "bad", "reason": str(error).splitlines()[0]}
                 first = index + 1
     finally:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_tvmtune.core.budget import MAX_ROUND
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.relax.build import module_text
@@ -22,7 +23,8 @@ from pytest_tvmtune.store.workloads import add_to_workload, read_workload
 Records = dict[str, tuple[Workload, Record]]
 PLAN_TIMEOUT_S = 300.0
 TUNER_START_S = 300.0
-TUNER_TRIAL_S = 40.0
+# More than a candidate may take to be built and measured, one after the other.
+TUNER_TRIAL_S = 120.0
 WAITING = "waiting for another process that tunes the same"
 _WAIT_S = 0.25
 
@@ -74,14 +76,17 @@ def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
     """
     if case.options.tuning == "never" or case.options.trials == 0:
         return
+    tuned: set[str] = set()
     try:
-        while missing := _missing(case, tasks, key):
-            _tune_or_wait(case, tasks, missing, key)
+        # What was tuned here is never missing again, whatever a clock says.
+        while missing := [t for t in _missing(case, tasks, key) if t.shash not in tuned]:
+            tuned |= _tune_or_wait(case, tasks, missing, key)
     finally:
         _tell(case, TuningProgress(label=case.label, finished=True))
 
 
-def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> None:
+def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> set[str]:
+    """Return the hashes of what was tuned; none where others are at all of it."""
     locks = {task.shash: claim(case.store.lock(f"{key}-{task.shash}")) for task in missing}
     try:
         # Whoever held them before may have finished meanwhile.
@@ -91,6 +96,7 @@ def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], ke
         elif not any(locks.values()):
             _tell(case, TuningProgress(label=case.label, note=WAITING))
             time.sleep(_WAIT_S)
+        return {task.shash for task in mine}
     finally:
         for lock in filter(None, locks.values()):
             lock.release()
@@ -114,10 +120,12 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
             "store": case.store,
             "target_key": key,
             "run_id": secrets.token_hex(8),
+            "since_s": _since_s(case),
         },
         scratch=case.store.scratch,
         log_path=case.log_path("tune"),
-        timeout_s=TUNER_START_S + TUNER_TRIAL_S * trials,
+        # For one round; the job enters a stage for each.
+        timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
         num_threads=case.num_threads,
         on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
     )

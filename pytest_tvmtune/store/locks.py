@@ -12,6 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pytest_tvmtune.core.errors import StoreError
+
 # Waiting is cut into pieces, so that Ctrl-C is heard within one.
 _PIECE_S = 0.25
 
@@ -58,17 +60,36 @@ def _cores(mode: str) -> Iterator[None]:
     # Imports sqlite3, which starting pytest must not.
     from filelock import ReadWriteLock
 
-    # In the machine's temporary folder, since two checkouts share the cores.
-    lock = ReadWriteLock(_in_temporary_folder("cores.db"))
-    acquire: Callable[..., Any] = lock.acquire_read if mode == "read" else lock.acquire_write
-    while True:
-        with contextlib.suppress(Timeout):
-            acquire(timeout=_PIECE_S)
-            break
+    try:
+        # In the machine's temporary folder, since two checkouts share the cores.
+        lock = ReadWriteLock(_in_temporary_folder("cores.db"))
+        # Whoever wants the cores alone holds the turnstile while it waits, so that those who
+        # share them can't pass it for ever.
+        turnstile = FileLock(_in_temporary_folder("turnstile.lock"))
+        _wait_for(turnstile.acquire)
+        try:
+            if mode == "write":
+                _wait_for(lock.acquire_write)
+        finally:
+            turnstile.release()
+        if mode == "read":
+            _wait_for(lock.acquire_read)
+    except OSError as error:
+        raise StoreError(
+            f"can't lock the machine's cores in {tempfile.gettempdir()}: {error}; "
+            "set TMPDIR to a folder that can be written"
+        ) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _wait_for(acquire: Callable[..., Any]) -> None:
+    while True:
+        with contextlib.suppress(Timeout):
+            acquire(timeout=_PIECE_S)
+            return
 
 
 def _in_temporary_folder(name: str) -> Path:

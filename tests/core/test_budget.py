@@ -10,12 +10,13 @@ import pytest
 
 from pytest_tvmtune.core.budget import (
     MAX_ROUND,
-    PATIENCE,
     Account,
     expected_gain,
     next_task,
     round_size,
 )
+
+PATIENCE = 16
 
 
 def account(name: str, **values: Any) -> Account:
@@ -28,9 +29,9 @@ def tried(name: str, spent: int, *best_s: float, **values: Any) -> Account:
 
 
 def name_of(
-    *accounts: Account, left: int = 100, cap: int | None = None, **values: int
+    *accounts: Account, left: int = 100, cap: int | None = None, patience: int = PATIENCE
 ) -> str | None:
-    found = next_task(accounts, left=left, cap=cap, **values)
+    found = next_task(accounts, left=left, cap=cap, patience=patience)
     return found.name if found else None
 
 
@@ -168,10 +169,10 @@ def run(
 ) -> list[str]:
     """Spend the trials as the tuner does; return whose each round was."""
     size = round_size(trials, len(accounts), cap)
-    patience = max(PATIENCE, trials // len(accounts))
+    patience = max(2 * size, trials // len(accounts))
     left, order = trials, []
     while one := next_task(accounts, left=left, cap=cap, patience=patience):
-        count = min(size, left, cap - one.spent if cap else size)
+        count = min(size, one.room(left, cap))
         measured = [s for s in measure(one, count) if s is not None]
         one.spent += count
         one.valid += len(measured)
@@ -239,3 +240,19 @@ def test_no_task_gets_more_than_its_cap() -> None:
     accounts = tasks(5)
     run(accounts, trials=200, measure=improving, cap=6)
     assert [one.spent for one in accounts] == [6] * 5
+
+
+def test_a_cap_counts_the_trials_of_earlier_runs() -> None:
+    one, other = tried("one", 2, 9.0, earlier=6), tried("other", 2, 1.0, earlier=1)
+    assert name_of(one, other) == "one"
+    assert name_of(one, other, cap=9) == "one"
+    assert name_of(one, other, cap=8) == "other"
+    assert one.room(100, 9) == 1
+    assert one.room(100, None) == 100
+    assert other.room(2, 9) == 2
+
+
+def test_what_earlier_runs_measured_is_no_reason_for_patience() -> None:
+    known = account("known", spent=4, best_s=[1.0, 1.0])
+    assert name_of(known, account("unknown", spent=8)) == "unknown"
+    assert name_of(known, account("given up", spent=PATIENCE)) == "known"

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_tvmtune.core.environment import (
     _cgroup_quota,
+    cgroup_memory_bytes,
     fingerprint,
     installed_version,
     minor,
@@ -102,3 +103,23 @@ def test_the_cpu_is_the_one_the_kernel_names() -> None:
     if "model name" not in text:
         pytest.skip("this kernel names no model")
     assert f": {fingerprint().cpu}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "left"),
+    [("max\n", "5\n", None), ("100\n", "30\n", 70), ("100\n", "130\n", 0), ("lots\n", "1\n", None)],
+)
+def test_what_a_memory_limit_leaves(
+    tmp_path: Path, limit: str, used: str, left: int | None
+) -> None:
+    for version, names in (
+        ("v2", ("memory.max", "memory.current")),
+        ("v1", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ):
+        (tmp_path / version).mkdir()
+        for name, text in zip(names, (limit, used), strict=True):
+            (tmp_path / version / name).write_text(text)
+    absent = tmp_path / "absent"
+    assert cgroup_memory_bytes(tmp_path / "v2", absent) == left
+    assert cgroup_memory_bytes(absent, tmp_path / "v1") == left
+    assert cgroup_memory_bytes(absent, absent) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from snippets import TINY
 
@@ -80,7 +82,8 @@ def test_a_crash_between_two_others(
     out = run(suite, model, name)
     assert said in out
     log = next(line for line in out.splitlines() if line.startswith("log: "))
-    assert (suite.path / ".tvmtune" / "logs" / "bad-llvm-build.log").samefile(log[5:].strip())
+    assert Path(log[5:].strip()).match("*/.tvmtune/logs/bad-llvm-*-build.log")
+    assert Path(log[5:].strip()).is_file()
 
 
 def test_a_first_run_that_never_ends(suite: pytest.Pytester) -> None:

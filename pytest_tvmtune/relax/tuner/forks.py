@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from pytest_tvmtune.core.environment import cgroup_memory_bytes, usable_cores
 from pytest_tvmtune.relax.child import name_process
 from pytest_tvmtune.relax.tuner.preload import KIND_VARIABLE
 
@@ -29,11 +30,13 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
     """Start the server now, so that it imports while the tuner does.
 
     kind: the target's, whose intrinsics it loads. memory_bytes: what each fork may take beyond
-    what it starts with; None: half of what is free now.
+    what it starts with; None: half of what is free now, divided by the builders at work.
     """
     if memory_bytes is None:
-        free = int(psutil.virtual_memory().available * _MEMORY_SHARE)
-        memory_bytes = max(_LEAST_MEMORY_BYTES, free)
+        free = psutil.virtual_memory().available
+        free = min(free, cgroup_memory_bytes() or free)
+        share = int(free * _MEMORY_SHARE) // usable_cores()
+        memory_bytes = max(_LEAST_MEMORY_BYTES, share)
     os.environ[KIND_VARIABLE] = kind
     os.environ[_MEMORY_VARIABLE] = str(memory_bytes)
     _context().set_forkserver_preload(["pytest_tvmtune.relax.tuner.preload"])

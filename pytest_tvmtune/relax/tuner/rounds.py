@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.budget import PATIENCE, next_task
+from pytest_tvmtune.core.budget import next_task
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
-from pytest_tvmtune.relax.child import LineTail, enter_stage, tell_progress
+from pytest_tvmtune.core.errors import last_line
+from pytest_tvmtune.relax.child import WAITING, LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.targets import device_kind
 from pytest_tvmtune.relax.tuner.builder import Built, build_candidates
 from pytest_tvmtune.relax.tuner.runner import Measured, Runner
-from pytest_tvmtune.relax.tuner.search import Search, generate, last_line, learn
+from pytest_tvmtune.relax.tuner.search import Search, generate, learn
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.records import Record, Served, Workload
 from pytest_tvmtune.store.workloads import add_to_workload
@@ -79,11 +81,12 @@ class Rounds:
 
     def run(self) -> None:
         """Spend the trials."""
-        enter_stage(self.request["folder"], "tuning")
-        batch = self._next_batch()
+        with self._stage("searching", shared_cores()):
+            batch = self._next_batch()
         with ThreadPoolExecutor(1) as searcher:
             while batch is not None:
-                with shared_cores():
+                name = batch.search.task.name
+                with self._stage(f"building candidates of {name}", shared_cores()):
                     upcoming = searcher.submit(self._next_batch, batch)
                     built = build_candidates(
                         [one.sch.mod for one in batch.candidates],
@@ -93,12 +96,23 @@ class Rounds:
                         scratch=self.work_dir,
                     )
                     following = upcoming.result()
-                with exclusive_cores():
+                with self._stage(f"measuring candidates of {name}", exclusive_cores()):
                     measured = self._measure(batch, built)
                 self._record(batch, built, measured)
-                batch = following or self._next_batch()
+                with self._stage(f"learning from {name}", shared_cores()):
+                    run_secs = [result.run_s for result in measured]
+                    learn(batch.search, batch.candidates, run_secs, self.model)
+                    batch = following or self._next_batch()
         for search in self.searches:
             self._hold_finals(search)
+
+    @contextmanager
+    def _stage(self, name: str, cores: AbstractContextManager[None]) -> Iterator[None]:
+        """Enter a stage once the machine's cores are there; waiting for them has no time-out."""
+        enter_stage(self.request["folder"], WAITING)
+        with cores:
+            enter_stage(self.request["folder"], f"tuning, {self.done} trials done, {name}")
+            yield
 
     def _next_batch(self, under_way: Batch | None = None) -> Batch | None:
         """Return the next candidates, or None when the trials are spent.
@@ -111,8 +125,8 @@ class Rounds:
                 [one.account for one in self.searches],
                 left=self.left,
                 cap=cap,
-                # As long as it stays within its fair share.
-                patience=max(PATIENCE, self.request["trials"] // len(self.searches)),
+                # Its fair share, but not its first rounds only.
+                patience=max(2 * self.round_size, self.request["trials"] // len(self.searches)),
             )
             search = next((one for one in self.searches if one.account is account), None)
             if search is None or (under_way is not None and search is under_way.search):
@@ -125,8 +139,7 @@ class Rounds:
                 database=self.database,
                 model=self.model,
             )
-            room = self.left if cap is None else min(self.left, cap - search.account.spent)
-            if candidates := candidates[:room]:
+            if candidates := candidates[: search.account.room(self.left, cap)]:
                 search.account.spent += len(candidates)
                 self.left -= len(candidates)
                 return Batch(search=search, candidates=candidates)
@@ -166,7 +179,6 @@ class Rounds:
                     candidate.sch.trace, workload, [result.run_s], self.target, candidate.args_info
                 )
             )
-        learn(search, batch.candidates, [result.run_s for result in measured], self.model)
         account.valid += len(valid)
         account.best_s.append(min([account.latency_s, *(run_s for run_s, _, _ in valid)]))
         self.done += len(batch.candidates)
@@ -205,7 +217,7 @@ class Rounds:
         """
         finalists = self.finalists.get(search.task.shash, [])
         if len(finalists) > 1:
-            with exclusive_cores():
+            with self._stage(f"finals of {search.task.name}", exclusive_cores()):
                 run_secs = self.runner.compare(
                     [(f.built.library, f.args_info) for f in finalists if f.built.library],
                     device_kind(self.target),

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pytest_tvmtune.core.errors import last_line
 from pytest_tvmtune.relax.tuner.forks import fork, pipe
 
 # MetaSchedule's EvaluatorConfig: min_repeat_ms=100; here in thirds, of which the median counts.
@@ -26,7 +27,8 @@ SHORT_S = 0.01
 _HOPELESS = 5.0
 _SLOW = 1.5
 # Samples of SHORT_S that each finalist gets.
-TURNS = 9
+TURNS, LEAST_TURNS = 9, 3
+FINALS_S = 5.0
 # Sets of arguments kept at a time: those of one task's candidates differ in layout only.
 _MOST_TENSORS = 2
 Tensors = dict[str, list[Any]]
@@ -96,7 +98,9 @@ class Runner:
 
     def _ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Call a function in the process; return its answer, or {"problem"}."""
-        if self._measured >= _MOST_LIBRARIES:
+        # A candidate that ran well may have left a process that died since.
+        worn = self._measured >= _MOST_LIBRARIES
+        if self._process is not None and (worn or not self._process.is_alive()):
             self.close()
         fresh = self._process is None
         self.start()
@@ -140,8 +144,8 @@ def _serve(connection: Any) -> None:
         try:
             answer = function(*arguments, tensors)
         except Exception as error:  # noqa: BLE001  whatever a candidate does is its result
-            lines = str(error).strip().splitlines() or [""]
-            answer = {"problem": f"{type(error).__name__}: {lines[-1]}"}
+            tensors.clear()  # it may have been for want of memory
+            answer = {"problem": f"{type(error).__name__}: {last_line(error)}"}
         connection.send(answer)
 
 
@@ -167,9 +171,12 @@ def measure_in_turn(
 ) -> dict[str, Any]:
     """Return {"run_secs"}: the median of each side's samples, taken in turn and random order."""
     samplers = [_sampler(*side, device_kind, tensors) for side in sides]
-    numbers = [_calls(SHORT_S, sampler(1)) for sampler in samplers]
+    first = [sampler(1) for sampler in samplers]
+    numbers = [_calls(SHORT_S, run_s) for run_s in first]
+    turn_s = 2 * sum(max(SHORT_S, run_s) for run_s in first)
     taken: list[list[float]] = [[] for _ in sides]
-    for _ in range(TURNS):
+    # Fewer for slow kernels, whose samples are steadier too.
+    for _ in range(max(LEAST_TURNS, min(TURNS, int(FINALS_S / turn_s)))):
         for index in random.sample(range(len(sides)), len(sides)):
             taken[index].append(samplers[index](numbers[index]))
     return {"run_secs": [median(one) for one in taken]}

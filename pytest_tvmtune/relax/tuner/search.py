@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.budget import Account
 from pytest_tvmtune.core.environment import usable_cores
-from pytest_tvmtune.core.errors import TuningError
+from pytest_tvmtune.core.errors import TuningError, last_line
 from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.store.records import KEPT_RECORDS
+from pytest_tvmtune.store.records import Record
 from pytest_tvmtune.store.trust import external_calls
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _MOST_POPULATION = 512
 _GENERATIONS = 2
 # Share of a round that is picked at random: with few samples the model is often wrong.
 _EPS_GREEDY = 0.25
-_REASON_LENGTH = 160
+# A search that finds nothing new may find something the next time.
+_TRIES = 2
 
 
 @dataclass(kw_only=True)
@@ -38,7 +39,7 @@ class Search:
     """One task on its way.
 
     ir: MetaSchedule's serialisation of the workload, as in a work_dir. measured: structural hashes
-    of the schedules that earlier runs measured.
+    of the schedules that earlier runs measured here. spare: candidates proposed and not yet taken.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class Search:
     account: Account
     context: Any = None
     measured: set[int] = field(default_factory=set)
+    spare: list[MeasureCandidate] = field(default_factory=list)
     reason: str = ""
     errors: Counter[str] = field(default_factory=Counter)
 
@@ -89,6 +91,29 @@ def structural_hash(mod: IRModule) -> int:
     return int(tvm_ffi.structural_hash(mod))
 
 
+def start_from(search: Search, record: Record, database: Database, *, own: bool) -> str:
+    """Let a search start from a stored record; return why that can't be, "" when it can.
+
+    own: measured on this CPU with this many threads. What others measured is a schedule to start
+    from and no yardstick: it may be proposed, and is then measured here like any other.
+    """
+    from tvm.s_tir import Schedule
+    from tvm.s_tir.meta_schedule.database import TuningRecord
+
+    workload = database.commit_workload(search.extracted.dispatched[0])
+    try:
+        found = TuningRecord.from_json(record.data, workload)
+        schedule = Schedule(workload.mod)
+        found.trace.apply_to_schedule(schedule, remove_postproc=False)
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        return last_line(error)
+    database.commit_tuning_record(found)
+    if own:
+        search.measured.add(structural_hash(schedule.mod))
+        search.account.best_s = [min(record.mean_s, search.account.latency_s)]
+    return ""
+
+
 def generate(
     search: Search, *, trials: int, round_size: int, seed: int, database: Database, model: CostModel
 ) -> list[MeasureCandidate]:
@@ -102,15 +127,25 @@ def generate(
             search.context = _prepare(
                 search, trials, round_size, seed=seed, database=database, model=model
             )
-        found = search.context.generate_measure_candidates() or []
+        found = _propose(search)
     except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
-        search.reason = f"no design space: {last_line(str(error))}"
+        what = "the search failed" if search.context else "no design space"
+        search.reason = f"{what}: {last_line(error)}"
         found = []
-    candidates = [one for one in found if structural_hash(one.sch.mod) not in search.measured][
-        :round_size
-    ]
+    # What the search has proposed it never proposes again: too many are kept for later.
+    candidates, search.spare = found[:round_size], found[round_size:]
     search.account.exhausted = not candidates
     return candidates
+
+
+def _propose(search: Search) -> list[MeasureCandidate]:
+    """Return new candidates, the most promising first, then those left over before."""
+    for _ in range(_TRIES):
+        proposed = search.context.generate_measure_candidates() or []
+        new = [one for one in proposed if structural_hash(one.sch.mod) not in search.measured]
+        if new:
+            return [*new, *search.spare]
+    return search.spare
 
 
 def learn(
@@ -157,26 +192,7 @@ def _prepare(
     spaces = context.generate_design_space()
     if not spaces:
         raise TuningError("the rules give no schedule")
-    search.measured = _measured_before(context.mod, database)
     # The search starts from what was measured before, and would propose the best of it again.
     wanted = round_size + len(search.measured)
     context.pre_tuning(trials + len(search.measured), wanted, spaces, database, model)
     return context
-
-
-def _measured_before(mod: IRModule, database: Database) -> set[int]:
-    """Return the hashes of the schedules that the database has for a workload."""
-    from tvm.s_tir import Schedule
-
-    hashes = set()
-    for record in database.get_top_k(database.commit_workload(mod), KEPT_RECORDS):
-        schedule = Schedule(mod)
-        record.trace.apply_to_schedule(schedule, remove_postproc=False)
-        hashes.add(structural_hash(schedule.mod))
-    return hashes
-
-
-def last_line(text: str) -> str:
-    """Return the last line of an error's text that says something, shortened."""
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return (lines[-1] if lines else "unknown error")[:_REASON_LENGTH]

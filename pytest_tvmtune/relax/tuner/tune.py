@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from pytest_tvmtune.relax.tuner.forks import start_server
 from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuner.rounds import Rounds
 from pytest_tvmtune.relax.tuner.runner import Runner
-from pytest_tvmtune.relax.tuner.search import Search, open_search
+from pytest_tvmtune.relax.tuner.search import Search, open_search, start_from
 from pytest_tvmtune.store.work_dirs import RECORDS_FILE, write_work_dir
-from pytest_tvmtune.store.workloads import read_workload
+from pytest_tvmtune.store.workloads import read_workload, refuse_records
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
+    from tvm.s_tir.meta_schedule.database import Database
     from tvm.target import Target
 
 RUN_TIMEOUT_S = 30.0
@@ -34,7 +34,7 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
 
     request: mod_text, target (JSON), prepack, shashes, trials (for these workloads together),
     requested_trials and max_trials_per_task (what was asked for the whole model), seed,
-    store (a Store), target_key, run_id.
+    store (a Store), target_key, run_id, since_s (from when on earlier trials count).
     Returns {"tasks": {hash: {"spent", "valid", "reason"}}}. Records and what was spent are in the
     store after every measured batch; the ledger's line is marked complete at the end only, so
     that a run that was interrupted is taken up again.
@@ -82,7 +82,10 @@ def _open(request: dict[str, Any], mod: IRModule, target: Target) -> Rounds:
     ]
     # In the job's folder, which goes however the job ends.
     work_dir = request["folder"] / "work_dir"
-    _seed_work_dir(request, searches, work_dir)
+    write_work_dir(work_dir, [])
+    database = JSONDatabase(work_dir=str(work_dir))
+    for search in searches:
+        _seed(request, search, database)
     recorded = LineTail(path=work_dir / RECORDS_FILE)
     recorded.new_lines()  # what the search is seeded with
     return Rounds(
@@ -92,20 +95,25 @@ def _open(request: dict[str, Any], mod: IRModule, target: Target) -> Rounds:
         round_size=round_size(request["trials"], len(searches), request["max_trials_per_task"]),
         left=request["trials"],
         work_dir=work_dir,
-        database=JSONDatabase(work_dir=str(work_dir)),
+        database=database,
         model=CostModel(num_threads=usable_cores()),
         runner=Runner(timeout_s=RUN_TIMEOUT_S),
         recorded=recorded,
     )
 
 
-def _seed_work_dir(request: dict[str, Any], searches: Sequence[Search], work_dir: Path) -> None:
-    """Give the search what earlier ones found, so that a top-up starts from there."""
-    known = {}
-    for one in searches:
-        stored = read_workload(request["store"], request["target_key"], one.task.shash)
-        if stored is not None:
-            known[stored.shash] = (stored, stored.records)
-            best = stored.best(fingerprint().cpu)
-            one.account.best_s += [best.mean_s] if best else []
-    write_work_dir(work_dir, list(known.values()))
+def _seed(request: dict[str, Any], search: Search, database: Database) -> None:
+    """Let a search start from what earlier runs left; refuse records that would spoil it."""
+    store, key = request["store"], request["target_key"]
+    stored = read_workload(store, key, search.task.shash)
+    if stored is None:
+        return
+    search.account.earlier = sum(
+        line.spent for line in stored.served if line.at_s >= request["since_s"]
+    )
+    num_threads = int(os.environ["TVM_NUM_THREADS"])
+    for record in stored.records:
+        own = record.cpu == fingerprint().cpu and record.num_threads == num_threads
+        reason = start_from(search, record, database, own=own)
+        if reason:
+            refuse_records(store, key, stored, [record], reason)
