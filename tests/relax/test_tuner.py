@@ -140,6 +140,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
             "store": store,
             "target_key": KEY,
             "run_id": secrets.token_hex(8),
+            "since_s": 0.0,
         }
         answer = run_job(
             function,

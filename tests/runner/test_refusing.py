@@ -111,3 +111,41 @@ def test_a_model_that_cannot_be_built_without_records_either_blames_none(
     with pytest.raises(ChildError, match="no answer within"):
         tune_and_build(again)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_record_that_cannot_be_applied_spoils_no_later_search(
+    tuned: Case, open_: OpenCase
+) -> None:
+    """The best one is fine, so that building never notices."""
+    path = files_of(tuned)["matmul"]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    spoilt = json.loads(json.dumps(next(row for row in rows if row["kind"] == "record")))
+    spoilt["data"][0][0].append(UNKNOWN)
+    spoilt["data"][1] = [1.0]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, spoilt]))
+    more = open_(Square, settings={"trials": 16})
+    tune_and_build(more)
+    assert more.result.tuned_now
+    assert more.result.trials_spent >= 1
+    assert more.result.tuned_tasks == 2
+    assert path.read_text().count('"kind": "refused"') == 1
+
+
+def test_records_of_another_machine_are_measured_here_before_they_count(
+    tuned: Case, open_: OpenCase
+) -> None:
+    """Its times are no yardstick: a thousand times faster, they would make all else hopeless."""
+    path = files_of(tuned)["matmul"]
+
+    def move(row: dict[str, Any]) -> None:
+        row["cpu"] = "Babbage Engine"
+        row["data"][1] = [row["data"][1][0] / 1000]
+
+    rewrite(path, "record", move)
+    more = open_(Square, settings={"trials": 24})
+    tune_and_build(more)
+    known = [json.loads(line) for line in path.read_text().splitlines()]
+    own = [row for row in known if row.get("cpu", "Babbage Engine") != "Babbage Engine"]
+    assert own
+    assert all(row["data"][1][0] > 0 for row in own)
+    assert not any(task.measured_on_other_cpu for task in more.result.tasks)

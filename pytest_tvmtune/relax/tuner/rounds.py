@@ -133,7 +133,6 @@ class Rounds:
                 return None
             candidates = generate(
                 search,
-                trials=self.request["trials"],
                 round_size=self.round_size,
                 seed=self.request["seed"],
                 database=self.database,

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.budget import Account
 from pytest_tvmtune.core.environment import usable_cores
@@ -17,11 +17,15 @@ from pytest_tvmtune.store.trust import external_calls
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
+    from tvm.s_tir.meta_schedule import TuneContext
     from tvm.s_tir.meta_schedule.cost_model import CostModel
     from tvm.s_tir.meta_schedule.database import Database
     from tvm.s_tir.meta_schedule.extracted_task import ExtractedTask
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
+# Until so many of its schedules were measured, a task's space is explored at random: a model that
+# has seen less makes rounds of candidates that are all alike.
+EXPLORED = 8
 # MetaSchedule breeds 512 schedules over 4 generations for each round, seconds of work whatever the
 # round's size; here as many a trial, within these bounds.
 _SCHEDULES_A_TRIAL = 16
@@ -30,24 +34,26 @@ _MOST_POPULATION = 512
 _GENERATIONS = 2
 # Share of a round that is picked at random: with few samples the model is often wrong.
 _EPS_GREEDY = 0.25
-# A search that finds nothing new may find something the next time.
-_TRIES = 2
 
 
 @dataclass(kw_only=True)
 class Search:
     """One task on its way.
 
-    ir: MetaSchedule's serialisation of the workload, as in a work_dir. measured: structural hashes
-    of the schedules that earlier runs measured here. spare: candidates proposed and not yet taken.
+    ir: MetaSchedule's serialisation of the workload, as in a work_dir. explorer, context: its
+    random and its evolutionary search. known: structural hashes of the schedules proposed, or
+    measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
+    proposed and not yet taken.
     """
 
     task: Task
     extracted: ExtractedTask
     ir: str
     account: Account
-    context: Any = None
-    measured: set[int] = field(default_factory=set)
+    explorer: TuneContext | None = None
+    context: TuneContext | None = None
+    known: set[int] = field(default_factory=set)
+    measured: int = 0
     spare: list[MeasureCandidate] = field(default_factory=list)
     reason: str = ""
     errors: Counter[str] = field(default_factory=Counter)
@@ -109,30 +115,29 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
         return last_line(error)
     database.commit_tuning_record(found)
     if own:
-        search.measured.add(structural_hash(schedule.mod))
+        search.known.add(structural_hash(schedule.mod))
+        search.measured += 1
         search.account.best_s = [min(record.mean_s, search.account.latency_s)]
     return ""
 
 
 def generate(
-    search: Search, *, trials: int, round_size: int, seed: int, database: Database, model: CostModel
+    search: Search, *, round_size: int, seed: int, database: Database, model: CostModel
 ) -> list[MeasureCandidate]:
     """Return the next candidates of a task, at most `round_size`; none when there are no more.
 
-    trials: most that this search may ever be asked for. A design space that can't be generated
-    costs this task only: the account is closed and the reason noted.
+    A design space that can't be generated costs this task only: the account is closed and the
+    reason noted.
     """
     try:
-        if search.context is None:
-            search.context = _prepare(
-                search, trials, round_size, seed=seed, database=database, model=model
-            )
+        if search.explorer is None:
+            _prepare(search, round_size, seed=seed, database=database, model=model)
         found = _propose(search)
     except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
-        what = "the search failed" if search.context else "no design space"
+        what = "the search failed" if search.explorer else "no design space"
         search.reason = f"{what}: {last_line(error)}"
         found = []
-    # What the search has proposed it never proposes again: too many are kept for later.
+    # What was proposed is never proposed again: too many are kept for later.
     candidates, search.spare = found[:round_size], found[round_size:]
     search.account.exhausted = not candidates
     return candidates
@@ -140,9 +145,17 @@ def generate(
 
 def _propose(search: Search) -> list[MeasureCandidate]:
     """Return new candidates, the most promising first, then those left over before."""
-    for _ in range(_TRIES):
-        proposed = search.context.generate_measure_candidates() or []
-        new = [one for one in proposed if structural_hash(one.sch.mod) not in search.measured]
+    exploring = search.measured < EXPLORED
+    if exploring and search.spare:
+        return search.spare
+    for context in (search.explorer, search.context)[not exploring :]:
+        assert context is not None
+        new = []
+        for candidate in context.generate_measure_candidates() or []:
+            shash = structural_hash(candidate.sch.mod)
+            if shash not in search.known:
+                search.known.add(shash)
+                new.append(candidate)
         if new:
             return [*new, *search.spare]
     return search.spare
@@ -154,45 +167,45 @@ def learn(
     run_secs: Sequence[float | None],
     model: CostModel,
 ) -> None:
-    """Tell the search and the cost model what was measured, None where it failed."""
+    """Tell the cost model what was measured, None where it failed."""
     from tvm.s_tir.meta_schedule.runner import RunnerResult
 
     results = [
-        RunnerResult(*(([s], None) if s is not None else (None, "failed"))) for s in run_secs
+        RunnerResult(None, "failed") if s is None else RunnerResult([s], None) for s in run_secs
     ]
-    search.context.notify_runner_results(candidates, results)
+    search.measured += len(candidates)
     model.update(search.context, candidates, results)
 
 
 def _prepare(
-    search: Search,
-    trials: int,
-    round_size: int,
-    *,
-    seed: int,
-    database: Database,
-    model: CostModel,
-) -> Any:
+    search: Search, round_size: int, *, seed: int, database: Database, model: CostModel
+) -> None:
+    """Generate the design space, and open both strategies on it."""
     from tvm.s_tir.meta_schedule import TuneContext
-    from tvm.s_tir.meta_schedule.search_strategy import EvolutionarySearch
+    from tvm.s_tir.meta_schedule.search_strategy import EvolutionarySearch, ReplayTrace
 
     population = min(_MOST_POPULATION, max(_LEAST_POPULATION, _SCHEDULES_A_TRIAL * round_size))
-    context = TuneContext(
-        mod=search.extracted.dispatched[0],
-        target=search.extracted.target,
-        space_generator="post-order-apply",
-        search_strategy=EvolutionarySearch(
-            population_size=population, genetic_num_iters=_GENERATIONS, eps_greedy=_EPS_GREEDY
-        ),
-        task_name=search.task.name,
-        # Its own, whatever other tasks are tuned beside it.
-        rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311
-        num_threads=usable_cores(),
+    evolution = EvolutionarySearch(
+        population_size=population, genetic_num_iters=_GENERATIONS, eps_greedy=_EPS_GREEDY
     )
-    spaces = context.generate_design_space()
+    contexts = [
+        TuneContext(
+            mod=search.extracted.dispatched[0],
+            target=search.extracted.target,
+            space_generator="post-order-apply",
+            search_strategy=strategy,
+            task_name=search.task.name,
+            # Its own, whatever other tasks are tuned beside it.
+            rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311
+            num_threads=usable_cores(),
+        )
+        for strategy in (ReplayTrace(), evolution)
+    ]
+    spaces = contexts[0].generate_design_space()
     if not spaces:
         raise TuningError("the rules give no schedule")
-    # The search starts from what was measured before, and would propose the best of it again.
-    wanted = round_size + len(search.measured)
-    context.pre_tuning(trials + len(search.measured), wanted, spaces, database, model)
-    return context
+    # Evolution starts from what is known, and proposes the best of it once more. Neither strategy
+    # is told of results, of which they only count how many there were.
+    for context, size in zip(contexts, (2 * EXPLORED, round_size + 2 * EXPLORED), strict=True):
+        context.pre_tuning(size, size, spaces, database, model)
+    search.explorer, search.context = contexts

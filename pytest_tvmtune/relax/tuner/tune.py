@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.budget import round_size
-from pytest_tvmtune.core.environment import fingerprint, usable_cores
+from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.relax.child import LineTail, enter_stage
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.tuner.forks import start_server
@@ -96,7 +96,7 @@ def _open(request: dict[str, Any], mod: IRModule, target: Target) -> Rounds:
         left=request["trials"],
         work_dir=work_dir,
         database=database,
-        model=CostModel(num_threads=usable_cores()),
+        model=CostModel(),
         runner=Runner(timeout_s=RUN_TIMEOUT_S),
         recorded=recorded,
     )
