@@ -1,7 +1,7 @@
 """Third lesson: an ONNX file is a model too, and onnxruntime its reference.
 
 Magika tells file types from bytes. Its batch is dynamic in the file: `shapes` makes it static,
-by the file's own input name. Its 22 tasks share 128 trials: each gets some, then those from which
+by the file's own input name. Its 22 tasks share 96 trials: each gets some, then those from which
 most is expected. Tuning makes it some twenty times faster.
 """
 
@@ -10,7 +10,7 @@ import pytest
 from onnx_models import model_file, onnxruntime_outputs
 
 
-@pytest.mark.tvm_tune(trials=128, prepack="both")
+@pytest.mark.tvm_tune(trials=96, prepack="both")
 def test_magika(tvm_tune):
     path = model_file("magika", "model.onnx")
     content = np.frombuffer(__doc__.encode().ljust(2048), dtype="uint8")[:2048]

@@ -9,7 +9,7 @@ import pytest
 from onnx_models import model_file, onnxruntime_outputs
 
 
-@pytest.mark.tvm_tune(trials=96, prepack="both", rtol=0.0, atol=1e-5)
+@pytest.mark.tvm_tune(trials=80, prepack="both", rtol=0.0, atol=1e-5)
 def test_ppocr_cls(tvm_tune):
     path = model_file("rapidocr-onnxruntime", "ch_ppocr_mobile_v2.0_cls_infer.onnx")
     rng = np.random.default_rng(2)

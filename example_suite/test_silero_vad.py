@@ -9,7 +9,7 @@ import pytest
 from onnx_models import model_file, onnxruntime_outputs
 
 
-@pytest.mark.tvm_tune(trials=96, prepack="both")
+@pytest.mark.tvm_tune(trials=80, prepack="both")
 def test_silero_vad(tvm_tune):
     path = model_file("silero-vad", "silero_vad_op18_ifless.onnx")
     rng = np.random.default_rng(3)

@@ -34,6 +34,7 @@ _MOST_POPULATION = 512
 _GENERATIONS = 2
 # Share of a round that is picked at random: with few samples the model is often wrong.
 _EPS_GREEDY = 0.25
+_MOST_SPARE = 64
 
 
 @dataclass(kw_only=True)
@@ -137,8 +138,9 @@ def generate(
         what = "the search failed" if search.explorer else "no design space"
         search.reason = f"{what}: {last_line(error)}"
         found = []
-    # What was proposed is never proposed again: too many are kept for later.
-    candidates, search.spare = found[:round_size], found[round_size:]
+    # What was proposed is never proposed again: what is too many now is kept for later. In a space
+    # so large that they mount up, the last ones are never missed.
+    candidates, search.spare = found[:round_size], found[round_size:][:_MOST_SPARE]
     search.account.exhausted = not candidates
     return candidates
 
