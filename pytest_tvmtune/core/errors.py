@@ -13,9 +13,11 @@ _LINE_LENGTH = 160
 def last_line(error: object) -> str:
     """Return the last line of an error that says something, shortened; its type when none does.
 
-    TVM's errors begin with a traceback of C++ and end with what is wrong.
+    TVM's errors begin with a traceback of C++ and end with what is wrong, but for a remark in
+    parentheses.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("(")]
     return (lines[-1] if lines else type(error).__name__)[:_LINE_LENGTH]
 
 

@@ -42,12 +42,16 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     from tvm.driver import build
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
+    from tvm.s_tir.meta_schedule.utils import shash2hex
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
     try:
         stock = Workload.from_json(workload)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
         return "foreign", last_line(error)
+    # TVM doesn't compare them.
+    if int(str(shash2hex(stock.mod)), 16) != int(workload[0]):
+        return "foreign", "its structural hash is another one"
     try:
         schedule = Schedule(stock.mod)
         TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
