@@ -130,7 +130,7 @@ def test_killed_builders_and_runners_cost_their_candidate(
 def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:
     for number in range(1, KILLS + 1):
         # More each time, so that there is something to do.
-        case = open_(Square, settings={"trials": 12 * number})
+        case = open_(Square, settings={"trials": 8 + 4 * number})
         tasks, key = plan(case, prepack=False), tuning_key(case)
         # Into the start, the search, the build, the measuring or the writing.
         with Killer(case.store, "tvmtune-job", most_s=8, seed=number, kills=1) as killer:
