@@ -115,16 +115,22 @@ class Killer(threading.Thread):
 def test_killed_builders_and_runners_cost_their_candidate(
     open_: OpenCase, name: str, most_s: float
 ) -> None:
-    case = open_(Square, settings={"trials": 16 + 2 * KILLS})
-    tasks, key = plan(case, prepack=False), tuning_key(case)
-    with Killer(case.store, name, most_s=most_s, seed=1) as killer:
-        tune_missing(case, tasks, key)
-    assert len(killer.killed) == KILLS
-    assert list(problems(case.store)) == []
-    known = stored_workloads(case, tasks, key)
-    assert all(one.records and one.served[0].complete for one in known.values())
-    # What was killed from outside is tried once more.
-    assert sum(one.spent - one.valid for one in known.values()) <= KILLS // 2
+    killed = 0
+    while killed < KILLS:
+        case = open_(Square, settings={"trials": 24, "tuning": "refresh"})
+        tasks, key = plan(case, prepack=False), tuning_key(case)
+        left = KILLS - killed
+        with Killer(case.store, name, most_s=most_s, seed=killed, kills=left) as killer:
+            tune_missing(case, tasks, key)
+        assert killer.killed
+        killed += len(killer.killed)
+        assert list(problems(case.store)) == []
+        assert nothing_lost(killer.seen, records(case.store))
+        known = known_of(case, tasks, key)
+        assert all(one.records and one.served[-1].complete for one in known)
+        # What was killed from outside is tried once more.
+        lost = sum(one.served[-1].spent - one.served[-1].valid for one in known)
+        assert lost <= len(killer.killed) // 2
 
 
 def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:

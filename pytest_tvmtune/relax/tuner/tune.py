@@ -111,9 +111,11 @@ def _seed(request: dict[str, Any], search: Search, database: Database) -> None:
     search.account.earlier = sum(
         line.spent for line in stored.served if line.at_s >= request["since_s"]
     )
-    num_threads = int(os.environ["TVM_NUM_THREADS"])
+    here = fingerprint().cpu, int(os.environ["TVM_NUM_THREADS"])
     for record in stored.records:
-        own = record.cpu == fingerprint().cpu and record.num_threads == num_threads
+        # `refresh` measures again what was measured before the session.
+        recent = record.at_s >= request["since_s"]
+        own = recent and (record.cpu, record.num_threads) == here
         reason = start_from(search, record, database, own=own)
         if reason:
             refuse_records(store, key, stored, [record], reason)
