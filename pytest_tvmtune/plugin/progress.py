@@ -64,6 +64,7 @@ class ProgressDisplay:
         if self._bar is None:
             sys.stderr.write("\n")
             self._bar = tqdm(
+                total=progress.total or None,
                 desc=f"tuning {progress.label}",
                 unit="trial",
                 file=sys.stderr,
