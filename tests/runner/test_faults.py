@@ -127,7 +127,9 @@ def test_killed_builders_and_runners_cost_their_candidate(
         assert list(problems(case.store)) == []
         assert nothing_lost(killer.seen, records(case.store))
         known = known_of(case, tasks, key)
-        assert all(one.records and one.served[-1].complete for one in known)
+        assert all(one.served[-1].complete for one in known)
+        # One may have a single schedule, and that killed twice: then its ledger says so.
+        assert all(one.records or "SIGKILL" in one.served[-1].reason for one in known)
         # What was killed from outside is tried once more.
         lost = sum(one.served[-1].spent - one.served[-1].valid for one in known)
         assert lost <= len(killer.killed) // 2

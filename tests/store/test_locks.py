@@ -25,7 +25,9 @@ print("held" if lock else "taken", flush=True)
 sys.stdin.read()
 """
 CORES = """
-import sys
+import signal, sys
+# Whoever runs the tests in the background may have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pytest_tvmtune.store.locks import {name}
 print("waiting", flush=True)
 try:
