@@ -4,9 +4,9 @@ Magika tells file types from bytes. Its batch is dynamic in the file: `shapes` m
 by the file's own input name. Its 22 tasks share 96 trials: each gets some, then those from which
 most is expected. Tuning makes it some twenty times faster.
 
-It needs a tolerance of its own: TVM computes a variance as E[x^2] - E[x]^2, where the rounding of two
-sums must cancel. Tuning reorders one of them, and though it then rounds less, a probability moves
-by up to a thousandth.
+It needs a tolerance of its own: TVM computes a variance as E[x^2] - E[x]^2, where the rounding of
+two sums must cancel. Tuning reorders one of them, and though it then rounds less, a probability
+moves by up to a thousandth.
 """
 
 import numpy as np
