@@ -186,6 +186,7 @@ def _sampler(
     library: str, args_info: Any, device_kind: str, tensors: Tensors
 ) -> Callable[..., float]:
     """Return f(number, repeat=1) -> seconds of one call, the median of the repeats."""
+    import numpy as np
     import tvm
     from tvm.s_tir.meta_schedule.runner.local_runner import default_alloc_argument
 
@@ -197,6 +198,10 @@ def _sampler(
         if len(tensors) >= _MOST_TENSORS:
             tensors.clear()
         tensors[key] = default_alloc_argument(device, args_info, 1)[0]
+        for tensor in tensors[key]:
+            # Made up at random, an index would point anywhere.
+            if "int" in str(tensor.dtype):
+                tensor.copyfrom(np.zeros(tensor.shape, str(tensor.dtype)))
     given = tensors[key]
 
     def sample(number: int, repeat: int = 1) -> float:
