@@ -80,7 +80,7 @@ def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
     for number, line in enumerate(content.splitlines(), start=1):
         row = load_line(line)
         kind = row.pop("kind", None) if isinstance(row, dict) else None
-        problem = _problem(kind, row, key, shash)
+        problem = _problem(kind, row, key, shash, line)
         if problem:
             problems.append(f"line {number}: {problem}")
         else:
@@ -103,7 +103,7 @@ def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
     return merge(found), problems[0] if problems else ""
 
 
-def _problem(kind: object, row: Any, key: str, shash: str) -> str:
+def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:
     """Return what is wrong with one line's values, "" when nothing is."""
     fields = _FIELDS.get(str(kind))
     if fields is None:
@@ -114,7 +114,7 @@ def _problem(kind: object, row: Any, key: str, shash: str) -> str:
         return _workload_problem(row, key, shash)
     if not 0 <= row.get("at_s", 0) < _LAST_S or not 0 <= row.get("valid", 0) <= row.get("spent", 0):
         return "counts or a time that can't be"
-    return _record_problem(row["data"]) if kind == "record" else ""
+    return _record_problem(row["data"], line.decode()) if kind == "record" else ""
 
 
 def _workload_problem(row: Any, key: str, shash: str) -> str:
@@ -129,10 +129,10 @@ def _workload_problem(row: Any, key: str, shash: str) -> str:
     return ""
 
 
-def _record_problem(data: list[Any]) -> str:
+def _record_problem(data: list[Any], text: str) -> str:
     if not is_valid_record(data):
         return "not a valid record"
-    return "refused, its trace brings code along" if brings_code(data[0]) else ""
+    return "refused, its trace brings code along" if brings_code(data[0], text) else ""
 
 
 def load_line(line: bytes) -> Any:
