@@ -136,8 +136,9 @@ def _record_problem(data: list[Any], text: str) -> str:
 
 
 def load_line(line: bytes) -> Any:
-    """Return the JSON value in a line, None when there is none."""
+    """Return the JSON value in a line of UTF-8, None when there is none."""
     try:
-        return json.loads(line)
+        # Decoded here: given bytes, json takes UTF-16 too, which hides what trust.py looks for.
+        return json.loads(line.decode())
     except (ValueError, RecursionError):
         return None

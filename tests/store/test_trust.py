@@ -232,3 +232,14 @@ def test_what_is_taken_in_from_a_work_dir_never_costs_the_records_known(
     found, _ = read_with_warnings(store)
     assert found is not None
     assert record(1e-3) in found.records
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_no_other_encoding_hides_what_a_trace_brings(store: Store, encoding: str) -> None:
+    bad = line("record", **{**asdict(record(1e-4)), "data": annotated("pragma_import_c", "\ud800")})
+    text = bad.decode().rstrip("\n").replace("\\ud800", "\ud800")
+    put(path_of(store), HEAD + RECORD + text.encode(encoding, "surrogatepass") + b"\n" + SERVED)
+    found, said = read_with_warnings(store)
+    assert found is not None
+    assert [r.digest for r in found.records] == [record(1.0).digest]
+    assert len(said) == 1

@@ -30,10 +30,7 @@ Build = Callable[[str, str, Path], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What became of one candidate: its library, or why there is none.
-
-    folder: the library's, for whoever measured it to remove.
-    """
+    """What became of one candidate: its library, to be discarded by its user, or why none."""
 
     library: Path | None = None
     problem: str = ""
