@@ -24,7 +24,7 @@ TVMS_OWN = {
     "open_model": ("pytest_tvmtune.relax.doors", "importing the model"),
     "open_session": ("pytest_tvmtune.relax.session", "loading"),
     "call": ("pytest_tvmtune.relax.session", "executing"),
-    "sample": ("pytest_tvmtune.relax.session", "executing"),
+    "sample": ("pytest_tvmtune.relax.timing", "executing"),
 }
 SPY = """
 import functools, importlib, json, os, time

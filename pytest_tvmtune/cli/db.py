@@ -16,6 +16,7 @@ from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lin
 from pytest_tvmtune.store import cleaning, inventory
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload, target_key
+from pytest_tvmtune.store.resigning import sign_store
 from pytest_tvmtune.store.work_dirs import append_to_work_dir, read_work_dir
 from pytest_tvmtune.store.workloads import add_to_workload, read_workload, stored_keys
 
@@ -35,6 +36,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="MODEL|WORKLOAD", help="a model, a task, or its hash")
     verify = add("verify", _verify, "check every file of the store; exit code 1 for problems")
     verify.add_argument("--repair", action="store_true", help="set damaged files aside")
+    add("sign", _sign, "sign all of the store with the key in TVMTUNE_KEY, trusting what is there")
     export = add("export", _export, "add records to a stock MetaSchedule work_dir")
     export.add_argument("work_dir", metavar="WORK_DIR", type=Path)
     export.add_argument("--target", help="which, where the store has several")
@@ -135,6 +137,12 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{problem.path}: {problem.what}{'; set aside' if repaired else ''}")
     print(f"{left} problems" if left else "the store is sound")
     return 1 if left else 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    done, left_out = sign_store(existing_store(options.dir))
+    print("\n".join([*(f"left out: {what}" for what in left_out), f"signed {done} files"]))
+    return 1 if left_out else 0
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -7,9 +7,10 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +52,25 @@ class Identity:
 class Baseline:
     """The accepted artifact of one case, with what it was when accepted.
 
-    median_s, num_threads: advisory, never the cause of a failure; the artifact is run again.
+    artifact, untuned: SHA-256 of the accepted library, and of the same module without records.
+    samples_s: seconds per call when accepted, on the machine and with the versions in
+    `fingerprint`: advisory, never the cause of a failure; the artifact is run again.
     """
 
     identity: Identity
     artifact: str
+    untuned: str
     signature: dict[str, Any]
     target: str
-    median_s: float
+    samples_s: tuple[float, ...]
     num_threads: int
     fingerprint: dict[str, Any]
     accepted_at: str
+
+    @property
+    def median_s(self) -> float:
+        """Seconds per call when accepted."""
+        return median(self.samples_s)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -75,6 +84,7 @@ class Baseline:
         values = {key: value for key, value in loaded.items() if key != "schema"}
         try:
             values["identity"] = Identity(**values["identity"])
+            values["samples_s"] = tuple(values["samples_s"])
             baseline = Baseline(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"damaged baseline: {error}") from None
@@ -86,14 +96,19 @@ class Baseline:
 def _problem(baseline: Baseline) -> str:
     """Return which field was edited or damaged beyond use, "" when none was."""
     sound = {
-        # It becomes part of a path.
-        "artifact": isinstance(baseline.artifact, str)
-        and re.fullmatch(r"[0-9a-f]{64}", baseline.artifact),
+        "artifact": _is_sha256(baseline.artifact),
+        "untuned": _is_sha256(baseline.untuned),
         "signature": isinstance(baseline.signature, dict),
         "target": isinstance(baseline.target, str) and baseline.target.startswith("{"),
-        "median_s": isinstance(baseline.median_s, float) and 0 < baseline.median_s < math.inf,
+        "samples_s": baseline.samples_s
+        and all(isinstance(s, float) and 0 < s < math.inf for s in baseline.samples_s),
         "num_threads": isinstance(baseline.num_threads, int),
         "fingerprint": isinstance(baseline.fingerprint, dict)
-        and {"tvm", "tvm_ffi"} <= set(baseline.fingerprint),
+        and {"cpu", "tvm", "tvm_ffi"} <= set(baseline.fingerprint),
     }
     return ", ".join(name for name, fine in sound.items() if not fine)
+
+
+def _is_sha256(value: object) -> bool:
+    # It becomes part of a path.
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None

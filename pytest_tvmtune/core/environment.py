@@ -49,6 +49,7 @@ def fingerprint() -> Fingerprint:
     )
 
 
+@lru_cache(maxsize=16)
 def installed_version(distribution: str) -> str:
     """Return a distribution's version without importing it, or "not installed"."""
     try:

@@ -44,6 +44,11 @@ class Setting:
     repeatable: bool = False
 
     @property
+    def is_switch(self) -> bool:
+        """Whether its option takes no value."""
+        return self.parse is _parse_bool
+
+    @property
     def flag(self) -> str:
         """The command-line option."""
         return "--tvm-" + self.name.replace("_", "-")
@@ -190,6 +195,12 @@ SETTINGS: tuple[Setting, ...] = (
         "take if that is longer)",
     ),
     Setting(
+        name="cold_cache",
+        parse=_parse_bool,
+        default=False,
+        help="time every call with empty caches, as in a program that does other things between",
+    ),
+    Setting(
         name="num_threads",
         parse=_count(1, MAX_THREADS),
         default=None,
@@ -320,6 +331,7 @@ class RunOptions:
             atol=value("atol"),
             threshold=value("threshold"),
             max_time_s=value("max_time"),
+            cold_cache=value("cold_cache"),
             num_threads=value("num_threads"),
             timeout_s=value("timeout"),
             tuning=self.tuning,
@@ -340,6 +352,7 @@ class CaseOptions:
     atol: float | None
     threshold: Threshold
     max_time_s: float | None
+    cold_cache: bool
     num_threads: int | None
     timeout_s: float
     tuning: Tuning

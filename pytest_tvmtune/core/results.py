@@ -82,7 +82,10 @@ class ErrorResult:
 class LatencyResult:
     """What the latency gate found. Ratios are now/baseline; 1.10 is 10 % slower.
 
-    interval: for `slowdown_ratio`, at `confidence`. None where nothing was compared.
+    interval: for `slowdown_ratio`, at `confidence`. None where nothing was compared. noise: the
+    standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the baseline
+    against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
+    accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
     """
 
     verdict: str
@@ -96,7 +99,11 @@ class LatencyResult:
     epochs: int = 0
     pairs: int = 0
     spent_s: float = 0.0
+    noise: float | None = None
+    resolvable_ratio: float | None = None
     num_threads: int = 0
+    accepted_median_s: float | None = None
+    accepted_on: dict[str, Any] = field(default_factory=dict)
     same_code: bool = False
     accepted: bool = False
 
@@ -124,6 +131,7 @@ class CaseResult:
     trials_spent: int = 0
     tasks: list[TaskResult] = field(default_factory=list)
     tasks_left_out: list[str] = field(default_factory=list)
+    tasks_restored: list[str] = field(default_factory=list)
     tuned_now: bool = False
     compiled_now: bool = False
     tuning_s: float = 0.0

@@ -111,7 +111,10 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
     state.trials = sorted({options.trials for options in wanted})
     state.workshop = Workshop(
-        store=store, on_progress=ProgressDisplay(config), started_s=state.started_s
+        store=store,
+        on_progress=ProgressDisplay(config),
+        started_s=state.started_s,
+        gated_items=len(wanted),
     )
 
 

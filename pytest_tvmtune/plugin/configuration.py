@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _add_option(group: Any, setting: Setting) -> None:
     keywords: dict[str, Any] = {"dest": f"tvm_{setting.name}", "default": None}
-    if setting.name == "strict":
+    if setting.is_switch:
         # None, not False, when absent: else the ini key could never switch it on.
         keywords["action"] = "store_const"
         keywords["const"] = True

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.runner.building import Built
     from pytest_tvmtune.runner.case import Case
     from pytest_tvmtune.store.artifacts import Artifact
+    from pytest_tvmtune.store.records import Workload
 
 UNTUNED = "the untuned, unpacked build"
 
@@ -35,7 +36,8 @@ class Run:
         self._run_options = run_options
         self._built: Built | None = None
         self._checked = False
-        self._pending: Baseline | None = None
+        self._pending: tuple[Baseline, list[tuple[str, Workload]]] | None = None
+        self._gated = 0
         self.outputs: Any = None
         self.samples: list[float] = []
 
@@ -73,15 +75,25 @@ class Run:
     def prepare(self) -> None:
         """Tune, build, load, run once: called by `tvm_tune` before the test gets the Run."""
         from pytest_tvmtune.relax.session import call
-        from pytest_tvmtune.runner.building import load, tune_and_build
+        from pytest_tvmtune.runner.building import load
+        from pytest_tvmtune.runner.preparing import tune_and_build
 
         with self._findings():
-            self._built = tune_and_build(self._case)
+            self._built = tune_and_build(self._case, self._accepted_records)
             self._session = load(self._case, self._built)
             self.result.transform_s = self._session.transform_s
             self.result.transform_extra_bytes = self._session.transform_extra_bytes
             self.outputs = call(self._session)
         self._tell_incomplete_tuning()
+
+    def _accepted_records(self) -> list[tuple[str, Workload]]:
+        from pytest_tvmtune.store.baselines import read_records
+
+        try:
+            return read_records(self._case.store, self._identity)
+        except BaselineError as error:
+            self._tell(f"{error}; the baseline's records are left out")
+            return []
 
     def assert_allclose(
         self, expected: Any = None, *, rtol: float | None = None, atol: float | None = None
@@ -134,11 +146,11 @@ class Run:
         wrong = self.result.findings or not all(error.passed for error in self.result.errors)
         if self._pending is None or wrong:  # also where the test itself swallowed the finding
             return False
-        write_baseline(self._case.store, self._pending)
+        write_baseline(self._case.store, *self._pending)
         return True
 
     def _accuracy(self, expected: Any, rtol: float | None, atol: float | None) -> list[str]:
-        from pytest_tvmtune.runner.building import reference_outputs
+        from pytest_tvmtune.runner.preparing import reference_outputs
 
         if expected is None:
             assert self._built is not None
@@ -154,7 +166,7 @@ class Run:
         return self._compare(expected, against, rtol, atol)
 
     def _prepack_equivalence(self, rtol: float | None, atol: float | None) -> list[str]:
-        from pytest_tvmtune.runner.building import counterpart_outputs
+        from pytest_tvmtune.runner.preparing import counterpart_outputs
 
         self._checked = True
         against = "not prepacked" if self.result.prepack else "prepacked"
@@ -197,10 +209,13 @@ class Run:
                 baseline = read_baseline(self._case.store, self._identity)
             except BaselineError as error:
                 baseline = error
-            latency, self.samples = judge_latency(self._case, self._built, self._session, baseline)
-        self.result.latency = latency
-        if self._propose(latency):
-            return []
+            latency, self.samples = judge_latency(
+                self._case, self._built, self._session, baseline, gated_before=self._gated
+            )
+            self._gated += 1
+            self.result.latency = latency
+            if self._propose(latency):
+                return []
         sentence = f"{self._case.label}: {latency.message}"
         if latency.verdict == "REGRESSION":
             return [f"{sentence}. Accept with --tvm-update"]
@@ -213,13 +228,16 @@ class Run:
 
     def _propose(self, latency: LatencyResult) -> bool:
         """Note the baseline to record if the test passes; whether this run accepts itself."""
-        from pytest_tvmtune.runner.latency import make_baseline
+        from pytest_tvmtune.runner.latency import accepted_records, make_baseline
 
         run = self._run_options
         if not (run.update or (run.update_new and latency.verdict == "NEW")):
             return False
         assert self._built is not None
-        self._pending = make_baseline(self._case, self._identity, self._built, latency)
+        self._pending = (
+            make_baseline(self._case, self._identity, self._built, self.samples),
+            accepted_records(self._case, self._built),
+        )
         return True
 
     def _tell_incomplete_tuning(self) -> None:

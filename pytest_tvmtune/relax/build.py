@@ -35,13 +35,6 @@ def module_text(mod: IRModule) -> str:
     return str(tvm.ir.save_json(mod))
 
 
-def module_hash(mod: IRModule) -> str:
-    """Return the structural hash of a module, constants included, source positions not."""
-    import tvm_ffi
-
-    return f"{int(tvm_ffi.structural_hash(mod)) & (2**64 - 1):016x}"
-
-
 def plan(request: dict[str, Any]) -> list[dict[str, Any]]:
     """Job: return the tasks (as dicts) of `mod_text` on `target`, prepacked or not."""
     import tvm

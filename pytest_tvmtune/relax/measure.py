@@ -2,139 +2,228 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import hashlib
+import math
+import os
 import random
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.gate import Epoch
+import numpy as np
+
+from pytest_tvmtune.core.quantities import Threshold
+from pytest_tvmtune.core.sequential import Epoch, decide, fewest_epochs, weigh
 from pytest_tvmtune.relax.child import enter_stage
-from pytest_tvmtune.relax.session import (
-    Session,
-    calls_per_sample,
-    make_timer,
-    num_threads_used,
-    open_session,
-)
+from pytest_tvmtune.relax.placement import Contest, Side, match_params, place
+from pytest_tvmtune.relax.session import open_session
+from pytest_tvmtune.relax.timing import Timer, calls_per_sample, num_threads_used
 from pytest_tvmtune.store.artifacts import Manifest
 
-EPOCHS = 20
-MAX_PAIRS = 6
-MIN_SAMPLE_S = 0.004
+LOADING_BASELINE = "loading the baseline's artifact"
+# Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
+# pairs an epoch to outvote those; measured in docs/gate.md.
+MIN_SAMPLE_S = 0.0005
+PAIRS_S = 0.015
+MOST_PAIRS = 7
+# However slow the model is: enough for a decision.
+MIN_EPOCHS = 20
+_MOST_WARM_UP_S = 1.0
+_STABLE = 0.05
+# Of the time the gate may take, to tell what the machine can resolve.
+_NOISE_SHARE = 0.5
+_MOST_FLUSH_BYTES = 256 << 20
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """When to stop: at `max_time_s`, but not before `least_epochs`."""
+
+    max_time_s: float
+    least_epochs: int
+    started: float = field(default_factory=time.perf_counter)
+
+    def is_over(self, epochs: int) -> bool:
+        """Whether no further epoch begins."""
+        return epochs >= self.least_epochs and self.spent_s >= self.max_time_s
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since it was started."""
+        return time.perf_counter() - self.started
+
+
+def least_epochs(alpha: float) -> int:
+    """Return how many epochs are taken before `max_time` may end the measuring."""
+    return max(MIN_EPOCHS, 2 * fewest_epochs(alpha))
 
 
 def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: time `baseline` and `now` in interleaved pairs.
+    """Job: time `baseline` and `now` in interleaved pairs until their ratio is decided.
 
     request: for each side a library path and its manifest's JSON; entry, target, params, inputs,
-    max_time_s, seed. The number of epochs is fixed, so that the interval at the end is valid;
-    what `max_time_s` shortens is the pairs within an epoch, down to one.
-    Returns {"epochs": [(baseline seconds, now seconds), ...], "num_threads", "spent_s"}.
+    max_time_s, alpha, threshold, cold_cache, seed.
+    Returns {"epochs": [(baseline seconds, now seconds), ...], "noise": the same of the baseline
+    against itself, where nothing was decided, "num_threads", "spent_s"}.
     """
     import tvm
 
     from pytest_tvmtune.relax.targets import device_of
 
-    started = time.perf_counter()
-    enter_stage(request["folder"], "measuring against the baseline")
+    folder: Path = request["folder"]
     device = device_of(tvm.target.Target(request["target"]))
+    enter_stage(folder, LOADING_BASELINE)
+    baseline, inputs = _open(request, "baseline", device)
+    enter_stage(folder, "loading this run's artifact")
+    now, _ = _open(request, "now", device)
+    enter_stage(folder, "measuring against the baseline")
+    shared, traded = match_params(baseline.params, now.params)
+    contest = Contest(
+        entry=request["entry"],
+        device=device,
+        baseline=baseline,
+        now=now,
+        inputs=inputs,
+        shared=shared,
+        traded=traded,
+        flush=_flusher() if request["cold_cache"] else None,
+    )
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     gc.disable()
-    epochs = []
-    pairs = MAX_PAIRS
-    for index in range(EPOCHS):
-        epoch_started = time.perf_counter()
-        sessions = _place(request, device, index)
-        epoch, pairs_s = _epoch(sessions, pairs, rng)
-        epochs.append((epoch.baseline_s, epoch.now_s))
-        if index == 0:
-            now = time.perf_counter()
-            left_s = request["max_time_s"] - (now - started)
-            pairs = _affordable_pairs(now - epoch_started, pairs_s, left_s)
+    clock = Clock(max_time_s=request["max_time_s"], least_epochs=least_epochs(request["alpha"]))
+    threshold: Threshold = request["threshold"]
+    epochs = _epochs(
+        contest,
+        folder,
+        rng,
+        stop=lambda epochs: (
+            clock.is_over(len(epochs))
+            or decide(weigh(epochs, request["alpha"]), threshold, final=False) != "INCONCLUSIVE"
+        ),
+    )
+    spent_s = clock.spent_s
+    noise: list[Epoch] = []
+    if decide(weigh(epochs, request["alpha"]), threshold, final=True) == "INCONCLUSIVE":
+        enter_stage(folder, "measuring the baseline against itself")
+        everything = tuple((index, index) for index in range(len(baseline.params)))
+        against_itself = Contest(
+            entry=contest.entry,
+            device=device,
+            baseline=baseline,
+            now=baseline,
+            inputs=inputs,
+            shared=everything,
+            traded=(),
+            flush=contest.flush,
+        )
+        clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
+        noise = _epochs(against_itself, folder, rng, stop=lambda done: clock.is_over(len(done)))
     return {
-        "epochs": epochs,
+        "epochs": [(epoch.baseline_s, epoch.now_s) for epoch in epochs],
+        "noise": [(epoch.baseline_s, epoch.now_s) for epoch in noise],
         "num_threads": num_threads_used(),
-        "spent_s": time.perf_counter() - started,
+        "spent_s": spent_s,
     }
 
 
-def _place(request: dict[str, Any], device: Any, index: int) -> tuple[Session, Session]:
-    """Load fresh copies of both libraries and place all tensors anew.
-
-    Tensors that are bit-equal on both sides are shared: with a copy for each side their
-    placement alone makes epochs differ by 2 to 3 %.
-    """
-    sides = []
-    for side in ("baseline", "now"):
-        # TVM maps one path once and never unmaps it: only a new path moves the code.
-        copy = request["folder"] / f"{side}-{index}.so"
-        shutil.copy2(request[side]["library"], copy)
-        point = Manifest.from_json(request[side]["manifest"]).entries[request["entry"]]
-        sides.append(
-            open_session(
-                copy,
-                request["entry"],
-                point,
-                params=request["params"],
-                inputs=request["inputs"],
-                device=device,
-            )
-        )
-        copy.unlink()
-    baseline, now = sides
-    shared = Session(
-        vm=now.vm,
-        entry=now.entry,
-        device=now.device,
-        inputs=baseline.inputs,
-        params=_share(baseline.params, now.params),
-        transform_s=now.transform_s,
-        transform_extra_bytes=now.transform_extra_bytes,
+def _open(request: dict[str, Any], side: str, device: Any) -> tuple[Side, tuple[Any, ...]]:
+    """Return a side and the inputs on the device. Raises CompileError."""
+    library = Path(request[side]["library"])
+    session = open_session(
+        library,
+        request["entry"],
+        Manifest.from_json(request[side]["manifest"]).entries[request["entry"]],
+        params=request["params"],
+        inputs=request["inputs"],
+        device=device,
     )
-    return baseline, shared
+    return Side(library=library, params=session.params), session.inputs
 
 
-def _share(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Any, ...]:
-    """Return `now` with each tensor replaced by a bit-equal one of the baseline."""
-    unused = {index: _bits(tensor) for index, tensor in enumerate(baseline)}
-    chosen = []
-    for tensor in now:
-        bits = _bits(tensor)
-        match = next((index for index, other in unused.items() if other == bits), None)
-        if match is not None:
-            del unused[match]
-        chosen.append(tensor if match is None else baseline[match])
-    return tuple(chosen)
+def _epochs(
+    contest: Contest, folder: Path, rng: random.Random, stop: Callable[[list[Epoch]], bool]
+) -> list[Epoch]:
+    """Return epochs, at least one, until `stop` says so."""
+    number, pair_s = _warm_up(contest, folder, rng)
+    pairs = max(1, min(MOST_PAIRS, int(PAIRS_S / pair_s)))
+    epochs: list[Epoch] = []
+    while not epochs or not stop(epochs):
+        epochs.append(_epoch(contest, folder, rng, number=number, pairs=pairs))
+    return epochs
 
 
-def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
-    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-    return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
+def _warm_up(contest: Contest, folder: Path, rng: random.Random) -> tuple[int, float]:
+    """Call both sides until their times are stable.
 
-
-def _epoch(
-    sessions: tuple[Session, Session], pairs: int, rng: random.Random
-) -> tuple[Epoch, float]:
-    """Return an epoch of `pairs` pairs, each in random order, and the seconds the pairs took."""
-    timers = [make_timer(session) for session in sessions]
-    number = max(calls_per_sample(timer(1), MIN_SAMPLE_S) for timer in timers)
-    taken: tuple[list[float], list[float]] = ([], [])
-    started = time.perf_counter()
-    for _ in range(pairs):
-        for side in rng.sample((0, 1), 2):
-            taken[side].append(timers[side](number))
-    spent_s = time.perf_counter() - started
-    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1])), spent_s
-
-
-def _affordable_pairs(epoch_s: float, pairs_s: float, left_s: float) -> int:
-    """Return how many pairs each further epoch can have, at least one.
-
-    epoch_s, pairs_s: what the first epoch took, with MAX_PAIRS pairs, and its pairs alone.
+    Returns how many calls make a sample, and the seconds that a pair of samples takes.
     """
-    pair_s = pairs_s / MAX_PAIRS
-    affordable = (left_s / (EPOCHS - 1) - (epoch_s - pairs_s)) / pair_s
-    return max(1, min(MAX_PAIRS, int(affordable)))
+    arrangement = place(contest, folder, rng)[0]
+    arrangement.enter()
+    deadline = time.perf_counter() + _MOST_WARM_UP_S
+    rounds: list[tuple[float, ...]] = []
+    number = 1
+    while True:
+        rounds.append(tuple(timer(number) for timer in arrangement.timers))
+        number = calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
+        recent = list(zip(*rounds[-3:], strict=True))
+        stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
+        if (len(rounds) >= 4 and stable) or time.perf_counter() > deadline:
+            number = 1 if contest.flush else number
+            started = time.perf_counter()
+            for timer in arrangement.timers:
+                timer(number)
+            return number, time.perf_counter() - started
+
+
+def _epoch(contest: Contest, folder: Path, rng: random.Random, *, number: int, pairs: int) -> Epoch:
+    """Return an epoch of interleaved pairs, each in random order."""
+    arrangements = place(contest, folder, rng)
+    taken: tuple[list[float], list[float]] = ([], [])
+    with _fixed_affinity():
+        for arrangement in arrangements:
+            arrangement.enter()
+            _touch(arrangement.timers, rng)
+            # Where parameters trade places, as many pairs each way.
+            for _ in range(math.ceil(pairs / len(arrangements))):
+                for side in rng.sample((0, 1), 2):
+                    taken[side].append(arrangement.timers[side](number))
+    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1]))
+
+
+def _touch(timers: Sequence[Timer], rng: random.Random) -> None:
+    """Call both once: a first call maps the code and takes memory."""
+    for side in rng.sample((0, 1), 2):
+        timers[side](1)
+
+
+@contextlib.contextmanager
+def _fixed_affinity() -> Iterator[None]:
+    """Keep a single thread on the core where it is now; TVM binds the threads of a pool itself."""
+    if num_threads_used() > 1 or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    # The last field but 13: man 5 proc_pid_stat, field 39.
+    core = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+    try:
+        os.sched_setaffinity(0, {core})
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _flusher() -> Callable[[], None]:
+    """Return what writes over twice the largest cache."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text.rstrip("KM")) << {"K": 10, "M": 20}.get(text[-1], 0))
+    block = np.zeros(min(2 * max(sizes, default=32 << 20), _MOST_FLUSH_BYTES), np.uint8)
+
+    def flush() -> None:
+        np.add(block, 1, out=block)
+
+    return flush

@@ -35,6 +35,13 @@ class Model:
     inputs: tuple[Array, ...]
 
     @cached_property
+    def mod_hash(self) -> str:
+        """The module's structural hash: constants included, source positions not."""
+        import tvm_ffi
+
+        return f"{int(tvm_ffi.structural_hash(self.mod)) & (2**64 - 1):016x}"
+
+    @cached_property
     def data_digest(self) -> str:
         """SHA-256 of all parameters and inputs: what a first run was made with."""
         digest = hashlib.sha256()

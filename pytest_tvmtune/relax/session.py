@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tvm.runtime import Device, Tensor
     from tvm.runtime.vm import VirtualMachine
 
-_SAVED = "pytest_tvmtune_timed"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Session:
@@ -98,49 +96,9 @@ def call(session: Session) -> Any:
     return _to_numpy(session.vm[session.entry](*session.inputs, *session.params))
 
 
-def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: float) -> list[float]:
-    """Return up to `samples` seconds per call, each averaged over at least `min_sample_s`.
-
-    Python is out of the timed loop (`time_evaluator`, which adds one untimed call a sample).
-    At least one sample is taken, whatever the budget.
-    """
-    timer = make_timer(session)
-    one_call_s = timer(1)
-    number = calls_per_sample(one_call_s, min_sample_s)
-    deadline = time.perf_counter() + budget_s
-    taken = [timer(number)]
-    while len(taken) < samples and time.perf_counter() < deadline:
-        taken.append(timer(number))
-    return taken
-
-
-def calls_per_sample(one_call_s: float, min_sample_s: float) -> int:
-    """Return how many calls make a sample of at least `min_sample_s`."""
-    return max(1, math.ceil(min_sample_s / max(one_call_s, 1e-7)))
-
-
-def make_timer(session: Session) -> Any:
-    """Return f(number) -> mean seconds of one call over `number` calls."""
-    vm = session.vm
-    vm.save_function(session.entry, _SAVED, *session.inputs, *session.params, include_return=False)
-
-    def timer(number: int) -> float:
-        evaluator = vm.module.time_evaluator(_SAVED, session.device, number=number, repeat=1)
-        return float(evaluator().results[0])
-
-    return timer
-
-
 def claim_threads(num_threads: int) -> None:
     """Set the runtime threads of this process; without effect once a kernel has run in it."""
     os.environ["TVM_NUM_THREADS"] = str(num_threads)
-
-
-def num_threads_used() -> int:
-    """Return how many threads TVM's runtime really uses in this process."""
-    import tvm
-
-    return int(tvm.get_global_func("runtime.NumThreads")())
 
 
 def _check_arguments(

@@ -1,4 +1,4 @@
-"""Stages: compile with the stored records, load, run; from the store wherever it can."""
+"""Stages: compile with given records, load; from the store wherever it can."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import (
-    ChildError,
-    CompileError,
     RecordsNotAppliedError,
     StoreError,
 )
-from pytest_tvmtune.core.results import Task, TaskResult
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
-from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
-from pytest_tvmtune.runner.refusing import refuse_bad_records
+from pytest_tvmtune.runner.case import Case, module_parts
 from pytest_tvmtune.runner.tuning import (
     Records,
-    best_records,
     plan,
-    stored_workloads,
-    take_in_work_dir,
-    tune_missing,
 )
 from pytest_tvmtune.store import artifacts, builds
-from pytest_tvmtune.store.records import Workload
-from pytest_tvmtune.store.work_dirs import append_to_work_dir, write_work_dir
+from pytest_tvmtune.store.work_dirs import write_work_dir
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
@@ -40,43 +31,11 @@ KEPT_DIGESTS = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Built:
-    """A compiled case: its artifact, and the workloads whose records are in it."""
+    """A compiled case: its artifact, how it came about, and the build's key."""
 
     artifact: artifacts.Artifact
     build: builds.Build
-
-
-def tune_and_build(case: Case) -> Built:
-    """Tune what is missing, compile what is new, and note both in the case's result."""
-    tasks = plan(case, prepack=case.options.prepack)
-    key = tuning_key(case)
-    take_in_work_dir(case, tasks, key)
-    tune_missing(case, tasks, key)
-    built, workloads = build_tuned(case, prepack=case.options.prepack)
-    result = case.result
-    result.tasks = [_task_result(task, workloads.get(task.shash), built) for task in tasks]
-    result.tasks_left_out = [task.name for task in tasks if _was_left_out(workloads, task)]
-    result.artifact = built.artifact.sha256
-    result.library_bytes = built.artifact.library.stat().st_size
-    if case.options.work_dir is not None:
-        append_to_work_dir(case.options.work_dir, list(workloads.values()))
-    return built
-
-
-def build_tuned(case: Case, *, prepack: bool) -> tuple[Built, dict[str, Workload]]:
-    """Return the model compiled with the best stored records, and what the store then knows.
-
-    Records that don't apply or build are refused, for good, and the next best ones tried.
-    """
-    tasks = plan(case, prepack=prepack)
-    while True:
-        workloads = stored_workloads(case, tasks, tuning_key(case))
-        records = best_records(workloads)
-        try:
-            return build(case, prepack=prepack, records=records), workloads
-        except (CompileError, ChildError) as error:
-            if not refuse_bad_records(case, records, error):
-                raise
+    key: str
 
 
 def build(case: Case, *, prepack: bool, records: Records) -> Built:
@@ -92,15 +51,8 @@ def build(case: Case, *, prepack: bool, records: Records) -> Built:
         "records": sorted((shash, record.digest) for shash, (_, record) in records.items()),
     }
     key = builds.key_of(parts)
-    known = builds.read_build(case.store, key)
-    if known is not None:
-        try:
-            built = Built(artifact=artifacts.find(case.store, known.library), build=known)
-        except StoreError:
-            pass  # its artifact was removed or damaged: made anew below
-        else:
-            _run_new_data_in_child(case, key, built)
-            return built
+    if (known := find_built(case, key)) is not None:
+        return known
     folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
     try:
         made = _compile(case, folder, prepack=prepack, records=records)
@@ -113,12 +65,26 @@ def build(case: Case, *, prepack: bool, records: Records) -> Built:
         library=artifact.sha256,
         applied=tuple(made["applied"]),
         compile_s=made["compile_s"],
-        ran_with=(case.model.data_digest,),
+        ran_with=(_first_run(case),),
     )
     builds.write_build(case.store, key, done)
     case.result.compiled_now = True
     case.result.compile_s += done.compile_s
-    return Built(artifact=artifact, build=done)
+    return Built(artifact=artifact, build=done, key=key)
+
+
+def find_built(case: Case, key: str) -> Built | None:
+    """Return what the store has of a build, None where it or its artifact is gone or damaged."""
+    known = builds.read_build(case.store, key)
+    if known is None:
+        return None
+    try:
+        artifact = artifacts.find(case.store, known.library)
+    except StoreError:
+        return None
+    built = Built(artifact=artifact, build=known, key=key)
+    _run_new_data_in_child(case, built)
+    return built
 
 
 def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
@@ -157,9 +123,9 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
     return made
 
 
-def _run_new_data_in_child(case: Case, key: str, built: Built) -> None:
-    """Run a stored artifact in a child first, unless it has run with just this data before."""
-    digest = case.model.data_digest
+def _run_new_data_in_child(case: Case, built: Built) -> None:
+    """Run a stored artifact in a child first, unless it has run so before."""
+    digest = _first_run(case)
     if digest in built.build.ran_with:
         return
     run_job(
@@ -177,7 +143,14 @@ def _run_new_data_in_child(case: Case, key: str, built: Built) -> None:
         num_threads=case.num_threads,
     )
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
-    builds.write_build(case.store, key, replace(built.build, ran_with=ran_with))
+    builds.write_build(case.store, built.key, replace(built.build, ran_with=ran_with))
+
+
+def _first_run(case: Case) -> str:
+    """Return what tells one first run from another: the data, this CPU model, the versions."""
+    machine = fingerprint()
+    parts = [case.model.data_digest, machine.cpu, machine.tvm, machine.tvm_ffi]
+    return builds.key_of(parts)
 
 
 def load(case: Case, built: Built) -> Session:
@@ -195,59 +168,3 @@ def load(case: Case, built: Built) -> Session:
         inputs=case.model.inputs,
         device=device_of(case.target),
     )
-
-
-def reference_outputs(case: Case, built: Built) -> Any:
-    """Return the outputs of the untuned, unpacked build: what TVM computes by itself.
-
-    None where that is the very library under test: comparing it with itself would show nothing.
-    """
-    reference = build(case, prepack=False, records={})
-    if reference.artifact.sha256 == built.artifact.sha256:
-        return None
-    return _outputs(case, reference)
-
-
-def counterpart_outputs(case: Case) -> Any:
-    """Return the outputs with prepack the other way round, on what is in the store.
-
-    Plain and prepacked modules have different workloads; nothing is tuned for this.
-    """
-    built, _ = build_tuned(case, prepack=not case.options.prepack)
-    return _outputs(case, built)
-
-
-def _outputs(case: Case, built: Built) -> Any:
-    from pytest_tvmtune.relax.session import call
-
-    return call(load(case, built))
-
-
-def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
-    spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
-    cpu = fingerprint().cpu
-    best = workload.best(cpu) if workload else None
-    tuned = task.shash in built.build.applied
-    return TaskResult(
-        name=task.name,
-        shash=task.shash,
-        weight=task.weight,
-        state="tuned" if tuned else "failed" if spent else "untuned",
-        trials=spent,
-        valid_trials=valid,
-        best_s=best.mean_s if best else None,
-        measured_on_other_cpu=bool(best and best.cpu != cpu),
-        reason="" if tuned or workload is None else _why_untuned(workload),
-    )
-
-
-def _why_untuned(workload: Workload) -> str:
-    if workload.refused and not workload.records:
-        return workload.refused[-1].reason
-    return next((line.reason for line in reversed(workload.served) if line.reason), "")
-
-
-def _was_left_out(workloads: dict[str, Workload], task: Task) -> bool:
-    """Whether requests were served without a trial for this task: too few for every task."""
-    served = workloads[task.shash].served if task.shash in workloads else ()
-    return bool(served) and not any(one.spent or one.reason for one in served)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.results import CaseResult, TuningProgress, label_of
-from pytest_tvmtune.relax.build import PIPELINE, module_hash
+from pytest_tvmtune.relax.build import PIPELINE
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.records import target_key
 
@@ -28,11 +28,13 @@ class Workshop:
 
     on_progress: is told how tuning goes on. started_s: when the session began, in seconds since
     1970, the same on every xdist worker; what was tuned since then, `refresh` needn't tune.
+    gated_items: how many of the session's test items may gate, the same on every worker.
     """
 
     store: Store
     on_progress: Callable[[TuningProgress], None] | None = None
     started_s: float = field(default_factory=time.time)
+    gated_items: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +96,7 @@ def open_case(
 def module_parts(case: Case, *, prepack: bool) -> dict[str, Any]:
     """Return what a prepared or compiled module depends on, records aside."""
     return {
-        "module": module_hash(case.model.mod),
+        "module": case.model.mod_hash,
         "target": tuning_key(case),
         "prepack": prepack,
         "tvm": installed_version("apache-tvm"),

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.environment import fingerprint, installed_version
-from pytest_tvmtune.core.errors import BaselineError, StoreError
+from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
+from pytest_tvmtune.core.hindrances import hindrances
 from pytest_tvmtune.core.results import LatencyResult
+from pytest_tvmtune.core.sequential import (
+    Epoch,
+    Evidence,
+    decide,
+    item_alpha,
+    resolvable_ratio,
+    spread,
+    weigh,
+)
 from pytest_tvmtune.relax.child import run_job
-from pytest_tvmtune.runner.building import Built
+from pytest_tvmtune.relax.measure import LOADING_BASELINE, least_epochs
+from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
-from pytest_tvmtune.store.records import target_key
+from pytest_tvmtune.store.records import Workload, comparable_target
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
@@ -25,89 +40,115 @@ DEFAULT_MAX_TIME_S = 10.0
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
+KEPT_SAMPLES = 60
+# Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
+_CALLS_PER_EPOCH = 16
+REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
 
 
 def judge_latency(
-    case: Case, built: Built, session: Session, baseline: Baseline | BaselineError | None
+    case: Case,
+    built: Built,
+    session: Session,
+    baseline: Baseline | BaselineError | None,
+    *,
+    gated_before: int = 0,
 ) -> tuple[LatencyResult, list[float]]:
     """Return the latency verdict against a baseline, and this artifact's samples in seconds.
 
-    Without anything to compare: NEW, or INCOMPARABLE with the reason.
+    gated_before: how many verdicts this test item asked for before. Without anything to compare:
+    NEW, or INCOMPARABLE with the reason.
     """
     if baseline is None:
         return _without_comparison(
             case, session, "NEW", "nothing accepted yet; accept this run with --tvm-update-new"
         )
     try:
+        if isinstance(baseline, BaselineError):
+            raise baseline
         accepted = _comparable(case, baseline)
+        if _is_same_code(case, accepted, built.artifact, baseline):
+            latency, samples = _without_comparison(
+                case, session, "PASS", "same code as the baseline"
+            )
+            latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
+        else:
+            alpha = item_alpha(case.workshop.gated_items, gated_before)
+            latency, samples = _measure(case, baseline, accepted, built.artifact, alpha)
     except BaselineError as error:
-        return _without_comparison(
-            case, session, "INCOMPARABLE", f"{error}; accept this run with --tvm-update"
-        )
-    assert isinstance(baseline, Baseline)
-    if _is_same_code(case, accepted, built.artifact, baseline):
-        samples, threads = _advisory(session)
-        now_s = median(samples)
-        latency = LatencyResult(
-            verdict="PASS",
-            message="same code as the baseline",
-            median_s=now_s,
-            baseline_median_s=baseline.median_s,
-            same_code=True,
-            threshold=case.options.threshold.text,
-            num_threads=threads,
-        )
-        return latency, samples
-    return _measure(case, accepted, built.artifact, baseline.median_s)
+        return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
+    accepted_on = {**baseline.fingerprint, "at": baseline.accepted_at}
+    return (
+        replace(latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on),
+        samples,
+    )
 
 
-def make_baseline(case: Case, identity: Identity, built: Built, latency: LatencyResult) -> Baseline:
-    """Return the baseline that accepts this case's artifact."""
-    assert latency.median_s is not None
+def make_baseline(
+    case: Case, identity: Identity, built: Built, samples_s: Sequence[float]
+) -> Baseline:
+    """Return the baseline that accepts this case's artifact; its untuned twin is built for it."""
+    untuned = build(case, prepack=case.options.prepack, records={})
+    step = max(1, math.ceil(len(samples_s) / KEPT_SAMPLES))
     return Baseline(
         identity=identity,
         artifact=built.artifact.sha256,
+        untuned=untuned.artifact.sha256,
         signature=case.model.signature.to_json(),
         target=case.target_json,
-        median_s=latency.median_s,
+        samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
         fingerprint=fingerprint().to_json(),
         accepted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
 
 
+def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) of what is in an artifact: its record and its ledger."""
+    key = tuning_key(case)
+    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), key)
+    best = {shash: record for shash, (_, record) in best_records(stored).items()}
+    applied = set(built.build.applied)
+    return [
+        (key, replace(workload, records=(best[shash],) if shash in applied & set(best) else ()))
+        for shash, workload in stored.items()
+    ]
+
+
 def _without_comparison(
     case: Case, session: Session, verdict: str, message: str
 ) -> tuple[LatencyResult, list[float]]:
-    samples, threads = _advisory(session)
+    """Return a verdict that no measurement made, with a few samples that decide nothing."""
+    from pytest_tvmtune.relax.timing import num_threads_used, sample
+
+    samples = sample(
+        session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
+    )
     latency = LatencyResult(
         verdict=verdict,
         message=message,
         median_s=median(samples),
         threshold=case.options.threshold.text,
-        num_threads=threads,
+        num_threads=num_threads_used(),
     )
     return latency, samples
 
 
-def _advisory(session: Session) -> tuple[list[float], int]:
-    """Return a few samples that decide nothing, and the threads they ran with."""
-    from pytest_tvmtune.relax.session import num_threads_used, sample
-
-    taken = sample(
-        session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
-    )
-    return taken, num_threads_used()
-
-
-def _comparable(case: Case, baseline: Baseline | BaselineError) -> artifacts.Artifact:
+def _comparable(case: Case, baseline: Baseline) -> artifacts.Artifact:
     """Return the baseline's artifact. Raises BaselineError with the reason it can't be used."""
-    if isinstance(baseline, BaselineError):
-        raise baseline
+    from pytest_tvmtune.relax.cpu_features import lacking_features
+
     if baseline.signature != case.model.signature.to_json():
         raise BaselineError("the model's interface changed since the baseline was accepted")
-    if target_key(baseline.target, installed_version("apache-tvm")) != tuning_key(case):
+    # `host` is another CPU on every machine; what was accepted on one may well run on the next.
+    same = comparable_target(baseline.target) == comparable_target(case.target_json)
+    if not same and not case.options.target.is_host:
         raise BaselineError(f"the baseline was made for another target, {baseline.target}")
+    if lacking := lacking_features(baseline.target):
+        raise BaselineError(
+            f"the baseline was made for a CPU with {', '.join(lacking)}, which this one "
+            f"({fingerprint().cpu}) lacks"
+        )
     try:
         return artifacts.find(case.store, baseline.artifact)
     except StoreError as error:
@@ -126,55 +167,96 @@ def _is_same_code(
 
 
 def _measure(
-    case: Case, old: artifacts.Artifact, new: artifacts.Artifact, expected_s: float
+    case: Case,
+    baseline: Baseline,
+    old: artifacts.Artifact,
+    new: artifacts.Artifact,
+    alpha: float,
 ) -> tuple[LatencyResult, list[float]]:
-    from pytest_tvmtune.core.gate import Epoch, decide, weigh
-
     max_time_s = case.options.max_time_s or DEFAULT_MAX_TIME_S
-    with exclusive_cores():
-        measured = run_job(
-            "pytest_tvmtune.relax.measure:measure_pair",
-            {
-                "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
-                "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
-                "entry": case.model.signature.entry,
-                "target": case.target_json,
-                "max_time_s": max_time_s,
-                "seed": case.options.seed,
-            },
-            arrays={"params": case.model.params, "inputs": case.model.inputs},
-            scratch=case.store.scratch,
-            log_path=case.log_path("gate"),
-            # At least 160 calls are made, however slow the model is.
-            timeout_s=GATE_GRACE_S + 10 * max_time_s + 1600 * expected_s,
-            num_threads=case.num_threads,
-        )
-    epochs = [
-        Epoch(baseline_s=tuple(before), now_s=tuple(now)) for before, now in measured["epochs"]
-    ]
-    evidence = weigh(epochs)
     threshold = case.options.threshold
-    verdict = decide(evidence, threshold)
+    calls = _CALLS_PER_EPOCH * least_epochs(alpha)
+    try:
+        with exclusive_cores():
+            measured = run_job(
+                "pytest_tvmtune.relax.measure:measure_pair",
+                {
+                    "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
+                    "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
+                    "entry": case.model.signature.entry,
+                    "target": case.target_json,
+                    "max_time_s": max_time_s,
+                    "alpha": alpha,
+                    "threshold": threshold,
+                    "cold_cache": case.options.cold_cache,
+                    "seed": case.options.seed,
+                },
+                arrays={"params": case.model.params, "inputs": case.model.inputs},
+                scratch=case.store.scratch,
+                log_path=case.log_path("gate"),
+                # However slow the model is, so many calls are made.
+                timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * baseline.median_s),
+                num_threads=case.num_threads,
+            )
+    except ChildError as error:
+        if error.stage != LOADING_BASELINE:
+            raise
+        raise BaselineError(f"the baseline's artifact can't be loaded: {error}") from error
+    epochs = _epochs_of(measured["epochs"])
+    evidence = weigh(epochs, alpha)
+    verdict = decide(evidence, threshold, final=True)
     limit = 1 + threshold.slowdown_ratio(evidence.baseline_median_s)
+    noise = _epochs_of(measured["noise"])
+    resolvable = resolvable_ratio(weigh(noise, alpha)) if noise else None
+    message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
+    if verdict == "INCONCLUSIVE":
+        message += f" after {measured['spent_s']:.1f} s; {_noise_words(resolvable)}"
+    versions = baseline.fingerprint["tvm"], baseline.fingerprint["tvm_ffi"]
+    if versions != (fingerprint().tvm, fingerprint().tvm_ffi):
+        message += (
+            f"; baseline built by TVM {versions[0]} (ffi {versions[1]}), "
+            f"this run by {fingerprint().tvm} ({fingerprint().tvm_ffi})"
+        )
     latency = LatencyResult(
         verdict=verdict,
-        message=(
-            f"{_ratio_words(evidence.ratio)} ({evidence.confidence:.0%} CI "
-            f"{evidence.low:.3f} to {evidence.high:.3f}), limit {limit:.3f}x"
-        ),
+        message=message,
         median_s=evidence.now_median_s,
         baseline_median_s=evidence.baseline_median_s,
         slowdown_ratio=evidence.ratio,
-        interval=(evidence.low, evidence.high),
-        confidence=evidence.confidence,
+        interval=(evidence.low, evidence.high) if math.isfinite(evidence.high) else None,
+        confidence=1 - 2 * alpha,
         threshold=threshold.text,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
         spent_s=measured["spent_s"],
+        noise=spread(epochs),
+        resolvable_ratio=resolvable if resolvable and math.isfinite(resolvable) else None,
         num_threads=measured["num_threads"],
     )
     return latency, [s for epoch in epochs for s in epoch.now_s]
 
 
-def _ratio_words(ratio: float) -> str:
-    return f"{ratio:.3f}x slower" if ratio >= 1 else f"{1 / ratio:.3f}x faster"
+def _epochs_of(rows: Any) -> list[Epoch]:
+    return [Epoch(baseline_s=tuple(before), now_s=tuple(now)) for before, now in rows]
+
+
+def _ratio_words(evidence: Evidence) -> str:
+    ratio = evidence.ratio
+    words = f"{ratio:.3f}x slower" if ratio >= 1 else f"{1 / ratio:.3f}x faster"
+    if not math.isfinite(evidence.high):
+        return f"{words} (too few epochs for an interval: {evidence.epochs})"
+    confidence = f"{100 * (1 - 2 * evidence.alpha):.6g}"
+    return f"{words} ({confidence}% CI {evidence.low:.3f} to {evidence.high:.3f})"
+
+
+def _noise_words(resolvable: float | None) -> str:
+    """Say what the machine can resolve just now, and what is in its way."""
+    if resolvable is None or not math.isfinite(resolvable):
+        words = "the baseline against itself told nothing either"
+    else:
+        words = (
+            f"the baseline against itself: this machine now resolves {100 * (resolvable - 1):.1f}%"
+        )
+    if found := hindrances():
+        words += f" (in the way: {', '.join(found)})"
+    return words

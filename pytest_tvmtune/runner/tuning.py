@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_tvmtune.core.budget import MAX_ROUND
@@ -66,6 +66,26 @@ def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
     for workload in workloads:
         if workload.shash in names:
             add_to_workload(case.store, key, replace(workload, name=names[workload.shash]))
+
+
+def take_in_baseline(
+    case: Case,
+    tasks: Sequence[Task],
+    key: str,
+    accepted: Callable[[], Sequence[tuple[str, Workload]]],
+) -> None:
+    """Put what the case's baseline keeps into a store that has lost it.
+
+    Else a lost cache would gate a new random schedule against the old one. accepted: reads
+    (target key, workload), the ledger's lines included, so that what was enough then is so again.
+    """
+    if case.options.tuning == "refresh":
+        return
+    lost = {task.shash for task in tasks} - set(stored_workloads(case, tasks, key))
+    for its_key, workload in accepted() if lost else ():
+        if its_key == key and workload.shash in lost:
+            add_to_workload(case.store, key, workload)
+            case.result.tasks_restored.append(workload.name)
 
 
 def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:

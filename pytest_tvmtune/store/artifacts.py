@@ -14,6 +14,7 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.signature import TensorSpec
 from pytest_tvmtune.store.atomic import write_json
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing import check_json, sign_json
 
 LIBRARY = "model.so"
 MANIFEST = "manifest.json"
@@ -83,7 +84,7 @@ def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise StoreError(f"can't write {folder}: {error.strerror or error}") from error
-    write_json(folder / MANIFEST, manifest.to_json())
+    write_json(folder / MANIFEST, sign_json(f"manifest {digest}", manifest.to_json()))
     return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
 
 
@@ -99,10 +100,20 @@ def find(store: Store, digest: str) -> Artifact:
     if sha256_of(library) != digest:
         raise StoreError(f"artifact {digest[:12]} is damaged (its bytes have another SHA-256)")
     try:
-        manifest = Manifest.from_json(json.loads((folder / MANIFEST).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = load_manifest(digest, json.loads((folder / MANIFEST).read_bytes()))
+    except (OSError, ValueError) as error:
         raise StoreError(f"artifact {digest[:12]}: its manifest is damaged ({error})") from error
     return Artifact(sha256=digest, library=library, manifest=manifest)
+
+
+def load_manifest(digest: str, loaded: Any) -> Manifest:
+    """Return the manifest in the JSON values beside the library `digest`. Raises ValueError."""
+    # The library's hash is signed with it.
+    values = check_json(f"manifest {digest}", loaded)
+    try:
+        return Manifest.from_json(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no manifest: {error}") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.store.atomic import set_aside, write_json
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing import check_json, sign_json
 
 _Kept = TypeVar("_Kept")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,8 +45,8 @@ class Build:
     """What one compilation gave. library: SHA-256 of the artifact.
 
     applied: hashes of the workloads whose record was applied, each verified in the compiled
-    module. compile_s: seconds, export included. ran_with: digests of the data (inputs and
-    parameters) it has run with in a child; only with those it is run elsewhere.
+    module. compile_s: seconds, export included. ran_with: digests of what it has run with in a
+    child (inputs, parameters, CPU model, versions); only with those it is run elsewhere.
     """
 
     library: str
@@ -96,7 +97,7 @@ def read_build(store: Store, key: str) -> Build | None:
 
 def load_build(path: Path) -> Build:
     """Return the build in a file. Raises OSError, ValueError."""
-    loaded = _load(path)
+    loaded = check_json(f"build {path.stem}", _load(path))
     try:
         lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
         build = Build(**{**loaded, **lists})
@@ -111,7 +112,7 @@ def load_build(path: Path) -> Build:
 
 def write_build(store: Store, key: str, build: Build) -> None:
     """Store which library a build gave. Raises StoreError."""
-    write_json(store.builds / f"{key}.json", asdict(build))
+    write_json(store.builds / f"{key}.json", sign_json(f"build {key}", asdict(build)))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.atomic import write_text
+from pytest_tvmtune.store.baselines import load_baseline
 from pytest_tvmtune.store.inventory import known_plans
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.lines import dump
@@ -43,7 +42,8 @@ def _needed_artifacts(store: Store) -> set[str]:
     needed = set()
     for path in sorted(store.baselines.glob("*.json")):
         try:
-            needed.add(Baseline.from_json(json.loads(path.read_bytes())).artifact)
+            baseline = load_baseline(path.name, path.read_bytes())
+            needed |= {baseline.artifact, baseline.untuned}
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} is damaged ({error}), so that what it needs is unknown: "
@@ -82,7 +82,7 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
         # The library last: until then its entries find it, or don't.
         gone = [*entries.get(folder, ()), *([folder] if folder.exists() else [])]
         removals += [Removal(path=path, why=why, size_bytes=_size(path)) for path in gone]
-    for path in store.plans.glob("*.json"):
+    for path in (*store.plans.glob("*.json"), *store.warm.glob("*.json")):
         if _mtime_s(path) < before_s:
             removals.append(Removal(path=path, why="old plan", size_bytes=_size(path)))
     return removals

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_tvmtune.core.baseline import Baseline
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.atomic import set_aside
+from pytest_tvmtune.store.baselines import load_baseline, read_records
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.workloads import (
@@ -102,9 +101,11 @@ def problems(store: Store) -> Iterator[Problem]:
             yield Problem(path=folder, what=str(error))
     for path in sorted(store.baselines.glob("*.json")):
         try:
-            baseline = Baseline.from_json(json.loads(path.read_bytes()))
-            artifacts.find(store, baseline.artifact)
-        except (OSError, ValueError, StoreError) as error:
+            baseline = load_baseline(path.name, path.read_bytes())
+            for digest in (baseline.artifact, baseline.untuned):
+                artifacts.find(store, digest)
+            read_records(store, baseline.identity)
+        except (OSError, ValueError, StoreError, BaselineError) as error:
             yield Problem(path=path, what=str(error), repairable=False)
 
 

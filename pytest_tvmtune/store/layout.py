@@ -27,6 +27,7 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
         "artifacts/",
         "builds/",
         "plans/",
+        "warm/",
         "locks/",
         "logs/",
         "tmp/",
@@ -54,6 +55,11 @@ class Store:
     def plans(self) -> Path:
         """The tasks of each prepared module, so that a warm run prepares nothing."""
         return self.root / "plans"
+
+    @property
+    def warm(self) -> Path:
+        """What each case came to, so that a warm run reads no tuning file."""
+        return self.root / "warm"
 
     @property
     def builds(self) -> Path:

@@ -1,7 +1,7 @@
 """The lines of a workload's file: JSON, one a line, so that files merge line by line.
 
-Kinds: `workload` (whose file it is, and its IR), `record`, `served`, `refused`. TVM never sees a
-line that was not parsed here.
+Kinds: `workload` (whose file it is, and its IR), `record`, `served`, `refused`, and at the end,
+where there is a key, `signature`. TVM never sees a line that was not parsed here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pytest_tvmtune.store import signing
 from pytest_tvmtune.store.records import (
     Record,
     Refused,
@@ -46,7 +47,9 @@ _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "reason": _STR,
     },
     "refused": {"digest": _STR, "reason": _STR},
+    "signature": {"hmac": _STR},
 }
+_SIGNATURE = b'{"hmac": '
 
 
 def dump(key: str, workload: Workload) -> str:
@@ -58,14 +61,32 @@ def dump(key: str, workload: Workload) -> str:
     rows += [("record", asdict(record)) for record in workload.records]
     rows += [("served", asdict(line)) for line in workload.served]
     rows += [("refused", asdict(line)) for line in workload.refused]
-    return "".join(json.dumps({"kind": k, **row}, sort_keys=True) + "\n" for k, row in rows)
+    text = "".join(_line(kind, row) for kind, row in rows)
+    signed = signing.signature(_what(key, workload.shash), text.encode())
+    return text if signed is None else text + _line("signature", {"hmac": signed})
 
 
-def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
+def _line(kind: str, row: dict[str, Any]) -> str:
+    return json.dumps({"kind": kind, **row}, sort_keys=True) + "\n"
+
+
+def _what(key: str, shash: str) -> str:
+    return f"tuning {key}/{shash}"
+
+
+def parse(
+    key: str, shash: str, content: bytes, *, check_signature: bool = True
+) -> tuple[Workload | None, str]:
     """Return the workload in a file, and what is wrong with the file ("" when nothing is).
 
-    Whatever is sound is kept; without a sound `workload` line nothing is.
+    Whatever is sound is kept; without a sound `workload` line nothing is, nor, where there is a
+    key, of what it didn't sign.
     """
+    try:
+        if check_signature:
+            _check_signature(key, shash, content)
+    except ValueError as error:
+        return None, str(error)
     head: dict[str, Any] = {}
     records: list[Record] = []
     served: list[Served] = []
@@ -75,6 +96,7 @@ def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
         "record": lambda row: records.append(Record(**row)),
         "served": lambda row: served.append(Served(**row)),
         "refused": lambda row: refused.append(Refused(**row)),
+        "signature": lambda _row: None,
     }
     problems = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -101,6 +123,15 @@ def parse(key: str, shash: str, content: bytes) -> tuple[Workload | None, str]:
         refused=tuple(refused),
     )
     return merge(found), problems[0] if problems else ""
+
+
+def _check_signature(key: str, shash: str, content: bytes) -> None:
+    """Raise ValueError when there is a key and the last line isn't the others' signature."""
+    start = content.rfind(_SIGNATURE)
+    whole = start > 0 and content[start - 1 : start] == b"\n"
+    row = load_line(content[start:].rstrip(b"\n")) if whole else None
+    given = row.get("hmac") if isinstance(row, dict) else None
+    signing.check(_what(key, shash), content if given is None else content[:start], given)
 
 
 def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:

@@ -122,10 +122,16 @@ class Workload:
 
 def target_key(target_json: str, tvm_version: str) -> str:
     """Return the folder name of a canonical target: without num-cores, with TVM's minor."""
-    config = {key: value for key, value in json.loads(target_json).items() if key != "num-cores"}
-    text = json.dumps(config, sort_keys=True)
+    text = comparable_target(target_json)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return f"{slug(str(config.get('kind', 'target')))}-tvm{minor(tvm_version)}-{digest}"
+    kind = slug(str(json.loads(text).get("kind", "target")))
+    return f"{kind}-tvm{minor(tvm_version)}-{digest}"
+
+
+def comparable_target(target_json: str) -> str:
+    """Return a canonical target without num-cores, which changes no code."""
+    config = {key: value for key, value in json.loads(target_json).items() if key != "num-cores"}
+    return json.dumps(config, sort_keys=True)
 
 
 def merge(one: Workload, *others: Workload) -> Workload:

@@ -52,7 +52,7 @@ def brings_code(trace: Any, text: str | None = None) -> bool:
     if text is None or "\\u" in text:
         # Written anew, so that no escape hides it; one within a text in the text would.
         text = json.dumps(trace, ensure_ascii=False)
-    return bool(_found(text)) or bool(_ESCAPE.search(text))
+    return bool(_found(text)) or ("\\u" in text and bool(_ESCAPE.search(text)))
 
 
 def _found(text: str) -> list[str]:

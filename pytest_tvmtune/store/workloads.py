@@ -14,6 +14,7 @@ from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.lines import dump, parse
 from pytest_tvmtune.store.locks import folder_lock
 from pytest_tvmtune.store.records import Record, Refused, Workload, merge
+from pytest_tvmtune.store.signing import signing_key
 
 SUFFIX = ".jsonl"
 
@@ -89,12 +90,20 @@ def check_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str
     return _parse_file(workload_path(store, key, shash), key, shash)
 
 
+def file_version(path: Path) -> tuple[int, int, int]:
+    """Return what tells one version of a file, always replaced whole, from the next.
+
+    Raises OSError where there is none.
+    """
+    now = path.stat()
+    return now.st_ino, now.st_mtime_ns, now.st_size
+
+
 def _parse_file(path: Path, key: str, shash: str) -> tuple[Workload | None, str]:
     """Return what is in a file and what is wrong with it. Raises FileNotFoundError, StoreError."""
     try:
-        # Files are only ever replaced whole, so these tell one version from the next.
-        now = path.stat()
-        return _parse_version(path, key, shash, (now.st_ino, now.st_mtime_ns, now.st_size))
+        version = (*file_version(path), signing_key())
+        return _parse_version(path, key, shash, version)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -106,7 +115,7 @@ def _parse_version(
     path: Path,
     key: str,
     shash: str,
-    version: tuple[int, int, int],  # noqa: ARG001  tells the cache
+    version: tuple[int, int, int, bytes | None],  # noqa: ARG001  tells the cache
 ) -> tuple[Workload | None, str]:
     return parse(key, shash, path.read_bytes())
 

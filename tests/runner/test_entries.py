@@ -11,12 +11,8 @@ from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.relax import session as session_module
 from pytest_tvmtune.relax.session import call
-from pytest_tvmtune.runner.building import (
-    counterpart_outputs,
-    load,
-    reference_outputs,
-    tune_and_build,
-)
+from pytest_tvmtune.runner.building import load
+from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs, tune_and_build
 
 RNG = np.random.default_rng(7)
 

@@ -23,8 +23,8 @@ from modules import OpenCase, Square
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.runner.building import tune_and_build
 from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.preparing import tune_and_build
 from pytest_tvmtune.runner.tuning import plan, stored_workloads, tune_missing
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store

@@ -12,9 +12,10 @@ from modules import OpenCase, Scaled, Square
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.relax.measure import EPOCHS, MAX_PAIRS
-from pytest_tvmtune.runner.building import Built, load, tune_and_build
+from pytest_tvmtune.runner.building import Built, load
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.latency import judge_latency, make_baseline
+from pytest_tvmtune.runner.preparing import tune_and_build
 
 IDENTITY = Identity(
     path="t.py", cls="", function="t", params="", name="t", entry="main", target_name="llvm",

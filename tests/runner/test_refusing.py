@@ -11,8 +11,8 @@ import pytest
 from modules import OpenCase, Square
 
 from pytest_tvmtune.core.errors import ChildError
-from pytest_tvmtune.runner.building import tune_and_build
 from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.preparing import tune_and_build
 
 UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
 

@@ -13,8 +13,9 @@ from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.relax.session import call
-from pytest_tvmtune.runner.building import load, reference_outputs, tune_and_build
+from pytest_tvmtune.runner.building import load
 from pytest_tvmtune.runner.case import tuning_key
+from pytest_tvmtune.runner.preparing import reference_outputs, tune_and_build
 from pytest_tvmtune.store.workloads import read_workload
 
 RNG = np.random.default_rng(11)

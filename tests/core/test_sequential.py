@@ -8,7 +8,6 @@ from fractions import Fraction
 from itertools import accumulate
 
 import pytest
-
 from pytest_tvmtune.core.gate import (
     CONFIDENCE,
     Epoch,
@@ -17,6 +16,7 @@ from pytest_tvmtune.core.gate import (
     median_interval,
     weigh,
 )
+
 from pytest_tvmtune.core.quantities import parse_threshold
 
 

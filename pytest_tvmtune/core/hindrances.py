@@ -1,0 +1,50 @@
+"""What keeps this machine from timing precisely, as far as Linux tells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Of the cores, kept busy: beyond it a sample is likely to be interrupted.
+_BUSY = 0.75
+_TURBO = (
+    # file, what it holds while the clock is free to rise
+    ("sys/devices/system/cpu/intel_pstate/no_turbo", "0"),
+    ("sys/devices/system/cpu/cpufreq/boost", "1"),
+)
+
+
+def hindrances(root: Path = Path("/")) -> list[str]:
+    """Return what is in the way, each in a few words; nothing where it can't be told.
+
+    root: where `proc` and `sys` are.
+    """
+    found = []
+    cores = _usable()
+    load = _read(root / "proc/loadavg").split()
+    if load and float(load[0]) > _BUSY * len(cores):
+        found.append(f"load average {load[0]} on {len(cores)} cores")
+    cpu = root / "sys/devices/system/cpu"
+    governors = {_read(cpu / f"cpu{core}/cpufreq/scaling_governor") for core in cores} - {""}
+    if governors - {"performance"}:
+        found.append(f"frequency governor {', '.join(sorted(governors))}")
+    if any(_read(root / path) == free for path, free in _TURBO):
+        found.append("turbo is on")
+    siblings = [_read(cpu / f"cpu{core}/topology/thread_siblings_list") for core in cores]
+    shared = len(siblings) - len(set(siblings))
+    if shared and all(siblings):
+        found.append(f"{len(cores)} usable cores on {len(set(siblings))} physical ones")
+    return found
+
+
+def _usable() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,59 @@
+"""Which instructions a library may use, and which this machine has: told before it is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# Of LLVM's features those that put instructions into ordinary code; others tune it (`fast-...`),
+# or are for kernels and key stores.
+_INSTRUCTIONS = re.compile(
+    r"(s?sse|avx|fma|f16c|bmi|lzcnt|popcnt|v?aes|v?pclmul|gfni|sha\b|amx|adx|movbe|xop|tbm"
+    r"|neon|sve|sme|dotprod|fullfp16|bf16|i8mm|lse)[\w.-]*"
+)
+# LLVM's names -> Linux's, where more than a sign between differs.
+_LINUX = {
+    "bmi": "bmi1",
+    "lzcnt": "abm",
+    "pclmul": "pclmulqdq",
+    "sha": "sha_ni",
+    "sse3": "pni",
+}
+
+
+def lacking_features(target_json: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Return what code for a target may use and this machine's CPU lacks, sorted.
+
+    Empty for targets other than `llvm`. LLVM tells a CPU's features by its model; where Linux
+    lists fewer (a virtual machine may hide some), its word counts.
+    """
+    import tvm
+    from tvm.target.codegen import llvm_get_cpu_features, llvm_get_system_cpu
+
+    target = tvm.target.Target(target_json)
+    if str(target.kind.name) != "llvm":
+        return []
+    wanted = {str(name) for name in llvm_get_cpu_features(target)}
+    host = tvm.target.Target({"kind": "llvm", "mcpu": str(llvm_get_system_cpu())})
+    own = {str(name) for name in llvm_get_cpu_features(host)}
+    listed = _listed(cpuinfo)
+    return sorted(
+        name
+        for name in wanted
+        if _INSTRUCTIONS.fullmatch(name)
+        and not (_plain(_LINUX.get(name, name)) in listed if listed else name in own)
+    )
+
+
+def _listed(cpuinfo: Path) -> set[str]:
+    """Return the features that Linux lists on an x86 machine, none elsewhere."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return set()
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    return {_plain(flag) for flag in flags.split()}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

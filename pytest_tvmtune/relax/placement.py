@@ -1,0 +1,189 @@
+"""Both libraries of a comparison in memory: loaded and placed anew for every epoch.
+
+Where code and tensors come to lie makes one library differ from its copy by some percent, for as
+long as they lie there (docs/gate.md). So each epoch loads fresh copies, allocates everything anew,
+and lets both sides share every tensor they can; tensors that one side wants in another layout trade
+places within the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_tvmtune.relax.timing import Timer, make_timer
+
+Pairs = tuple[tuple[int, int], ...]
+_MOST_PADDING_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """A library, and the parameters its entry takes: transformed, to be copied into each epoch."""
+
+    library: Path
+    params: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contest:
+    """A baseline and what is compared with it.
+
+    shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
+    of those that are as large, but differ. flush: called before each call, to empty the caches;
+    None leaves them warm.
+    """
+
+    entry: str
+    device: Any
+    baseline: Side
+    now: Side
+    inputs: tuple[Any, ...]
+    shared: Pairs
+    traded: Pairs
+    flush: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arrangement:
+    """One way in which the parameters lie; `enter` puts them there.
+
+    timers: of the baseline and of now.
+    """
+
+    enter: Callable[[], None]
+    timers: tuple[Timer, Timer]
+
+
+def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pairs]:
+    """Return the index pairs of bit-equal parameters, and those of others that are as large."""
+    shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
+    done = [{pair[side] for pair in shared} for side in (0, 1)]
+    sizes = [
+        [None if index in done[side] else _size_bytes(t) for index, t in enumerate(params)]
+        for side, params in enumerate((baseline, now))
+    ]
+    return shared, _pair_up(*sizes)
+
+
+def place(contest: Contest, folder: Path, rng: random.Random) -> tuple[Arrangement, ...]:
+    """Load fresh copies of both libraries and place all tensors anew.
+
+    One arrangement, or two where parameters trade places.
+    """
+    import tvm
+
+    # What earlier calls left in the pools would else be used again, where it lies.
+    tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
+    inputs = tuple(_copy(tensor) for tensor in contest.inputs)
+    params = _fixed_params(contest)
+    rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
+    baseline_vm = _load(contest.baseline.library, folder, contest.device)
+    now_vm = _load(contest.now.library, folder, contest.device)
+    arrangements = []
+    for swap in (0, 1) if rooms else (0,):
+        moves = []
+        for pair, room in zip(contest.traded, rooms, strict=True):
+            for side, index in enumerate(pair):
+                tensor = (contest.baseline, contest.now)[side].params[index]
+                view = room[side ^ swap]._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
+                params[side][index] = view
+                moves.append((tensor, view))
+        timers = [
+            make_timer(
+                vm,
+                contest.entry,
+                (*inputs, *params[side]),
+                contest.device,
+                saved_as=f"arranged_{swap}",
+                flush=contest.flush,
+            )
+            for side, vm in enumerate((baseline_vm, now_vm))
+        ]
+        enter = _mover(moves, padding)
+        arrangements.append(Arrangement(enter=enter, timers=(timers[0], timers[1])))
+    return tuple(arrangements)
+
+
+def _fixed_params(contest: Contest) -> tuple[list[Any], list[Any]]:
+    """Return fresh copies of both sides' parameters, shared where they are equal.
+
+    Those that trade places are left as they are, to be put somewhere later.
+    """
+    baseline, now = list(contest.baseline.params), list(contest.now.params)
+    for i, j in contest.shared:
+        baseline[i] = now[j] = _copy(baseline[i])
+    done = [*contest.shared, *contest.traded]
+    for side, params in enumerate((baseline, now)):
+        for index in set(range(len(params))) - {pair[side] for pair in done}:
+            params[index] = _copy(params[index])
+    return baseline, now
+
+
+def _mover(moves: Sequence[tuple[Any, Any]], padding: Any) -> Callable[[], None]:
+    """Return what copies each tensor to its place. padding: is kept allocated by it."""
+
+    def enter(_padding: Any = padding) -> None:
+        for source, view in moves:
+            view.copyfrom(source)
+
+    return enter
+
+
+def _load(library: Path, folder: Path, device: Any) -> Any:
+    import tvm
+    from tvm import relax
+
+    # TVM maps one path once and never unmaps it: only a new path moves the code.
+    copy = folder / f"placed-{time.perf_counter_ns()}.so"
+    shutil.copyfile(library, copy)
+    try:
+        return relax.VirtualMachine(tvm.runtime.load_module(str(copy)), device)
+    finally:
+        copy.unlink()
+
+
+def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> Pairs:
+    """Return index pairs of equal values, each index once; None equals nothing."""
+    unused: dict[Any, list[int]] = {}
+    for index, value in enumerate(baseline):
+        unused.setdefault(value, []).append(index)
+    return tuple(
+        (unused[value].pop(0), index)
+        for index, value in enumerate(now)
+        if value is not None and unused.get(value)
+    )
+
+
+def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
+    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
+
+
+def _size_bytes(tensor: Any) -> int:
+    items = math.prod(int(size) for size in tensor.shape)
+    return items * np.dtype(str(tensor.dtype)).itemsize
+
+
+def _room(tensor: Any) -> Any:
+    import tvm
+
+    return tvm.runtime.empty((_size_bytes(tensor),), "uint8", tensor.device)
+
+
+def _copy(tensor: Any) -> Any:
+    import tvm
+
+    fresh = tvm.runtime.empty(tensor.shape, tensor.dtype, tensor.device)
+    fresh.copyfrom(tensor)
+    return fresh

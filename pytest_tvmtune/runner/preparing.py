@@ -1,0 +1,170 @@
+"""Stages: a case tuned and built, and what it is compared with; from the store wherever it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import ChildError, CompileError
+from pytest_tvmtune.core.results import Task, TaskResult
+from pytest_tvmtune.runner.building import Built, build, find_built, load
+from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
+from pytest_tvmtune.runner.refusing import refuse_bad_records
+from pytest_tvmtune.runner.tuning import (
+    best_records,
+    plan,
+    stored_workloads,
+    take_in_baseline,
+    take_in_work_dir,
+    tune_missing,
+)
+from pytest_tvmtune.store import builds
+from pytest_tvmtune.store.records import Workload
+from pytest_tvmtune.store.warm import Warm, read_warm, versions, write_warm
+from pytest_tvmtune.store.work_dirs import append_to_work_dir
+
+
+def tune_and_build(
+    case: Case, accepted: Callable[[], Sequence[tuple[str, Workload]]] = tuple
+) -> Built:
+    """Tune what is missing, compile what is new, and note both in the case's result.
+
+    accepted: reads (target key, workload) of the records that the case's baseline keeps.
+    """
+    options = case.options
+    tasks = plan(case, prepack=options.prepack)
+    key = _warm_key(
+        case,
+        prepack=options.prepack,
+        asked=[options.trials, options.max_trials_per_task, options.tuning],
+    )
+    known = None
+    if options.work_dir is None and options.tuning != "refresh":
+        known = _recall(case, key, tasks)
+    if known is None:
+        take_in_work_dir(case, tasks, tuning_key(case))
+        take_in_baseline(case, tasks, tuning_key(case), accepted)
+        tune_missing(case, tasks, tuning_key(case))
+        known = _build_and_keep(case, key, tasks, prepack=options.prepack)
+    built, warm = known
+    result = case.result
+    result.tasks = list(warm.tasks)
+    result.tasks_left_out = list(warm.left_out)
+    result.artifact = built.artifact.sha256
+    result.library_bytes = built.artifact.library.stat().st_size
+    if options.work_dir is not None:
+        stored = stored_workloads(case, tasks, tuning_key(case))
+        append_to_work_dir(options.work_dir, list(stored.values()))
+    return built
+
+
+def reference_outputs(case: Case, built: Built) -> Any:
+    """Return the outputs of the untuned, unpacked build: what TVM computes by itself.
+
+    None where that is the very library under test: comparing it with itself would show nothing.
+    """
+    reference = build(case, prepack=False, records={})
+    if reference.artifact.sha256 == built.artifact.sha256:
+        return None
+    return _outputs(case, reference)
+
+
+def counterpart_outputs(case: Case) -> Any:
+    """Return the outputs with prepack the other way round, on what is in the store.
+
+    Plain and prepacked modules have different workloads; nothing is tuned for this.
+    """
+    prepack = not case.options.prepack
+    tasks = plan(case, prepack=prepack)
+    key = _warm_key(case, prepack=prepack, asked=["as it is"])
+    known = _recall(case, key, tasks) or _build_and_keep(case, key, tasks, prepack=prepack)
+    return _outputs(case, known[0])
+
+
+def _outputs(case: Case, built: Built) -> Any:
+    from pytest_tvmtune.relax.session import call
+
+    return call(load(case, built))
+
+
+def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:
+    """Return what tells apart the cases that may come to different builds of one module."""
+    parts = module_parts(case, prepack=prepack)
+    return builds.key_of(
+        {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": fingerprint().cpu}
+    )
+
+
+def _recall(case: Case, key: str, tasks: Sequence[Task]) -> tuple[Built, Warm] | None:
+    """Return what this came to before, unless a tuning file has changed or the build is gone."""
+    warm = read_warm(case.store, key, _versions(case, tasks))
+    built = find_built(case, warm.build) if warm else None
+    return (built, warm) if built and warm else None
+
+
+def _build_and_keep(
+    case: Case, key: str, tasks: Sequence[Task], *, prepack: bool
+) -> tuple[Built, Warm]:
+    """Return the model compiled with the best stored records, and note what it came to."""
+    # Before they are read: what changes meanwhile makes the note void.
+    now = _versions(case, tasks)
+    built, workloads = _build_tuned(case, tasks, prepack=prepack)
+    warm = Warm(
+        build=built.key,
+        tasks=tuple(_task_result(task, workloads.get(task.shash), built) for task in tasks),
+        left_out=tuple(task.name for task in tasks if _was_left_out(workloads, task)),
+    )
+    write_warm(case.store, key, now, warm)
+    return built, warm
+
+
+def _versions(case: Case, tasks: Sequence[Task]) -> list[list[int] | None]:
+    return versions(case.store, tuning_key(case), [task.shash for task in tasks])
+
+
+def _build_tuned(
+    case: Case, tasks: Sequence[Task], *, prepack: bool
+) -> tuple[Built, dict[str, Workload]]:
+    """Return the model compiled with the best stored records, and what the store then knows.
+
+    Records that don't apply or build are refused, for good, and the next best ones tried.
+    """
+    while True:
+        workloads = stored_workloads(case, tasks, tuning_key(case))
+        records = best_records(workloads)
+        try:
+            return build(case, prepack=prepack, records=records), workloads
+        except (CompileError, ChildError) as error:
+            if not refuse_bad_records(case, records, error):
+                raise
+
+
+def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
+    spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
+    cpu = fingerprint().cpu
+    best = workload.best(cpu) if workload else None
+    tuned = task.shash in built.build.applied
+    return TaskResult(
+        name=task.name,
+        shash=task.shash,
+        weight=task.weight,
+        state="tuned" if tuned else "failed" if spent else "untuned",
+        trials=spent,
+        valid_trials=valid,
+        best_s=best.mean_s if best else None,
+        measured_on_other_cpu=bool(best and best.cpu != cpu),
+        reason="" if tuned or workload is None else _why_untuned(workload),
+    )
+
+
+def _why_untuned(workload: Workload) -> str:
+    if workload.refused and not workload.records:
+        return workload.refused[-1].reason
+    return next((line.reason for line in reversed(workload.served) if line.reason), "")
+
+
+def _was_left_out(workloads: dict[str, Workload], task: Task) -> bool:
+    """Whether requests were served without a trial for this task: too few for every task."""
+    served = workloads[task.shash].served if task.shash in workloads else ()
+    return bool(served) and not any(one.spent or one.reason for one in served)

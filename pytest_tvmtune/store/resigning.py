@@ -1,0 +1,86 @@
+"""Sign what a store holds with the key of this environment: for whoever has decided to trust it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.artifacts import LIBRARY, MANIFEST, Manifest, sha256_of
+from pytest_tvmtune.store.atomic import write_json, write_text
+from pytest_tvmtune.store.baselines import load_records, records_path, write_records
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.lines import dump, parse
+from pytest_tvmtune.store.locks import folder_lock
+from pytest_tvmtune.store.signing import KEY_VARIABLE, sign_json, signing_key, without_signature
+from pytest_tvmtune.store.workloads import stored_keys, workload_path
+
+
+def sign_store(store: Store) -> tuple[int, list[str]]:
+    """Sign every sound file that is to be signed; return how many, and what was left out and why.
+
+    Raises StoreError without a key.
+    """
+    if signing_key() is None:
+        raise StoreError(f"there is no key: set the environment variable {KEY_VARIABLE}")
+    done, left_out = 0, []
+    for path, sign in _jobs(store):
+        try:
+            sign(path)
+            done += 1
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            left_out.append(f"{path}: {error}")
+    return done, left_out
+
+
+def _jobs(store: Store) -> list[tuple[Path, Callable[[Path], None]]]:
+    def records(path: Path) -> None:
+        known = list(load_records(path.read_bytes(), check_signature=False))
+        write_records(store, path.name.split(".records.")[0] + ".json", known)
+
+    jobs: list[tuple[Path, Callable[[Path], None]]] = []
+    jobs += [
+        (workload_path(store, key, shash), _sign_workload) for key, shash in stored_keys(store)
+    ]
+    jobs += [(path, _sign_build) for path in sorted(store.builds.glob("*.json"))]
+    jobs += [(path, _sign_manifest) for path in sorted(store.artifacts.glob(f"*/{MANIFEST}"))]
+    for path in sorted(store.baselines.glob("*.json")):
+        kept = records_path(store, path.name)
+        jobs += [(kept, records)] * kept.is_file()
+        jobs.append((path, _sign_baseline))
+    return jobs
+
+
+def _sign_workload(path: Path) -> None:
+    key, shash = path.parent.name, path.stem
+    with folder_lock(path.parent):
+        workload, problem = parse(key, shash, path.read_bytes(), check_signature=False)
+        if workload is None or problem:
+            raise ValueError(problem)
+        write_text(path, dump(key, workload))
+
+
+def _sign_build(path: Path) -> None:
+    write_json(path, sign_json(f"build {path.stem}", _unsigned(path)))
+
+
+def _sign_manifest(path: Path) -> None:
+    digest = path.parent.name
+    values = _unsigned(path)
+    Manifest.from_json(values)
+    if sha256_of(path.with_name(LIBRARY)) != digest:
+        raise ValueError("its library is damaged")
+    write_json(path, sign_json(f"manifest {digest}", values))
+
+
+def _sign_baseline(path: Path) -> None:
+    values = _unsigned(path)
+    Baseline.from_json(values)
+    write_json(path, sign_json(f"baseline {path.name}", values))
+
+
+def _unsigned(path: Path) -> dict[str, Any]:
+    return without_signature(json.loads(path.read_bytes()))

@@ -1,0 +1,68 @@
+"""Signatures on what becomes native code: manifests, builds, tuning files, baselines.
+
+With a key in the environment variable TVMTUNE_KEY, what this store writes is signed, and what is
+unsigned or wrongly signed is not used. Without it nothing is signed or asked for.
+Source: HMAC-SHA256, RFC 2104.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from typing import Any
+
+KEY_VARIABLE = "TVMTUNE_KEY"
+_FIELD = "hmac"
+
+
+def signing_key() -> bytes | None:
+    """Return the key, None where there is none."""
+    return os.environ.get(KEY_VARIABLE, "").encode() or None
+
+
+def signature(what: str, content: bytes) -> str | None:
+    """Return the signature of some content, None without a key.
+
+    what: its kind and name, so that no file can stand in for another.
+    """
+    key = signing_key()
+    if key is None:
+        return None
+    return hmac.new(key, what.encode() + b"\n" + content, hashlib.sha256).hexdigest()
+
+
+def check(what: str, content: bytes, given: object) -> None:
+    """Raise ValueError when there is a key and `given` isn't this content's signature."""
+    wanted = signature(what, content)
+    if wanted is None:
+        return
+    if given is None:
+        raise ValueError(f"unsigned, and {KEY_VARIABLE} is set")
+    if not hmac.compare_digest(wanted, str(given)):
+        raise ValueError(f"signed with another key than {KEY_VARIABLE}'s, or changed since")
+
+
+def sign_json(what: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON values with their signature among them, where there is a key."""
+    signed = signature(what, _canonical(values))
+    return values if signed is None else {**values, _FIELD: signed}
+
+
+def check_json(what: str, loaded: Any) -> Any:
+    """Return JSON values without their signature. Raises ValueError when that is wrong."""
+    if not isinstance(loaded, dict):
+        return loaded
+    values = without_signature(loaded)
+    check(what, _canonical(values), loaded.get(_FIELD))
+    return values
+
+
+def without_signature(values: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON values without their signature, unchecked."""
+    return {name: value for name, value in values.items() if name != _FIELD}
+
+
+def _canonical(values: Any) -> bytes:
+    return json.dumps(values, sort_keys=True).encode()

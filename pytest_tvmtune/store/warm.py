@@ -1,0 +1,66 @@
+"""What a case came to when its tuning files were as they are: a warm run needn't read them.
+
+One JSON file for what was asked. It holds the versions of the files it was made from; when one of
+them has changed, it says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from pytest_tvmtune.core.results import TaskResult
+from pytest_tvmtune.store.atomic import write_json
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing import check_json, sign_json
+from pytest_tvmtune.store.workloads import file_version, workload_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """A case as it was built. build: the key of its build. left_out: tasks without a trial."""
+
+    build: str
+    tasks: tuple[TaskResult, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def versions(store: Store, key: str, shashes: Iterable[str]) -> list[list[int] | None]:
+    """Return the version of each workload's file, here and in each fallback; None: no file."""
+    places = [store, *(Store(root=folder) for folder in store.fallbacks)]
+    paths = [workload_path(place, key, shash) for shash in shashes for place in places]
+    found: list[list[int] | None] = []
+    for path in paths:
+        try:
+            found.append(list(file_version(path)))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def read_warm(store: Store, key: str, now: list[list[int] | None]) -> Warm | None:
+    """Return what is known of a case whose files have these versions, or None."""
+    path = store.warm / f"{key}.json"
+    try:
+        loaded = check_json(f"warm {key}", json.loads(path.read_bytes()))
+        if loaded["versions"] != now:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return Warm(
+            build=str(loaded["build"]),
+            tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
+            left_out=tuple(loaded["left_out"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        # Damaged or missing: it is made anew from what it was made from.
+        return None
+
+
+def write_warm(store: Store, key: str, now: list[list[int] | None], warm: Warm) -> None:
+    """Keep what a case came to. Raises StoreError."""
+    values = {"versions": now, **asdict(warm)}
+    write_json(store.warm / f"{key}.json", sign_json(f"warm {key}", values))
