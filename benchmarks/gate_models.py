@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.relax.model import Model
 
 UNITS = 100
+MOST_UNITS = 110
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ def open_chain(name: str, *, units: int, naming: str) -> Model:
     chain = CHAINS[name]
     rng = np.random.default_rng(0)
     shape = (chain.size, chain.size)
-    count = units if chain.own_weights else 1
+    # As many for every length, so that the interface is one; a shorter chain leaves some unused.
+    count = MOST_UNITS if chain.own_weights else 1
     scale = 1 / np.sqrt(chain.size * chain.rounds)
     weights = [(rng.standard_normal(shape) * scale).astype("float32") for _ in range(count)]
     x = rng.standard_normal(chain.size).astype("float32")
@@ -61,7 +63,7 @@ def _module(chain: Chain, units: int, naming: str) -> Any:
 
     vector = TensorType((chain.size,), "float32")
     x = relax.Var("x", vector)
-    count = units if chain.own_weights else 1
+    count = MOST_UNITS if chain.own_weights else 1
     matrix = TensorType((chain.size, chain.size), "float32")
     weights = [relax.Var(f"w{index}", matrix) for index in range(count)]
     builder = relax.BlockBuilder()

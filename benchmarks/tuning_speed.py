@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     load = "every core kept busy" if options.busy else "nothing else of ours running"
     print(f"{TARGET['num-cores']} cores, {load}, load average {os.getloadavg()[0]:.1f}")
-    with _load(int(TARGET["num-cores"]) if options.busy else 0):
+    with keep_busy(int(TARGET["num-cores"]) if options.busy else 0):
         for model in options.models.split(","):
             _compare(model, options.runs)
 
@@ -75,7 +75,7 @@ def _compare(model: str, runs: int) -> None:
 
 
 @contextlib.contextmanager
-def _load(processes: int) -> Iterator[None]:
+def keep_busy(processes: int) -> Iterator[None]:
     """Keep cores busy with processes that count."""
     busy = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(processes)]
     for process in busy:

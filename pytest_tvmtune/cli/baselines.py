@@ -91,9 +91,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.store.layout import open_store
-
-    taken = import_baselines(open_store(options.dir), options.file)
+    taken = import_baselines(Store(root=options.dir), options.file)
     for baseline in taken:
         print(baseline.identity.file_name)
     print(f"imported {len(taken)} baselines")
@@ -105,19 +103,21 @@ def _chosen(store: Store, names: list[str]) -> list[Baseline]:
 
     Raises StoreError when there is none, or one is damaged.
     """
-    found = []
+    found, matched = [], set()
     for path in sorted(store.baselines.glob("*.json")):
         try:
             baseline = load_baseline(path.name, path.read_bytes())
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: {error}") from error
         texts = (path.name, _test_name(baseline))
-        if not names or any(name in text for name in names for text in texts):
+        own = {name for name in names if any(name in text for text in texts)}
+        matched |= own
+        if own or not names:
             found.append(baseline)
+    if lost := [name for name in names if name not in matched]:
+        raise StoreError(f"no baseline in {store.root} is named {' or '.join(lost)}")
     if not found:
-        raise StoreError(
-            f"no baseline in {store.root}" + (f" is named {' or '.join(names)}" if names else "")
-        )
+        raise StoreError(f"no baseline in {store.root}")
     return found
 
 

@@ -87,7 +87,7 @@ class Baseline:
             values["samples_s"] = tuple(values["samples_s"])
             baseline = Baseline(**values)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"damaged baseline: {error}") from None
+            raise ValueError(f"damaged baseline: {type(error).__name__}: {error}") from None
         if problem := _problem(baseline):
             raise ValueError(f"damaged baseline: {problem}")
         return baseline
@@ -95,14 +95,19 @@ class Baseline:
 
 def _problem(baseline: Baseline) -> str:
     """Return which field was edited or damaged beyond use, "" when none was."""
+    identity = asdict(baseline.identity)
+    prepack = identity.pop("prepack")
     sound = {
+        "identity": isinstance(prepack, bool)
+        and all(isinstance(value, str) for value in identity.values()),
         "artifact": _is_sha256(baseline.artifact),
         "untuned": _is_sha256(baseline.untuned),
         "signature": isinstance(baseline.signature, dict),
         "target": isinstance(baseline.target, str) and baseline.target.startswith("{"),
         "samples_s": baseline.samples_s
-        and all(isinstance(s, float) and 0 < s < math.inf for s in baseline.samples_s),
-        "num_threads": isinstance(baseline.num_threads, int),
+        and all(type(s) in (int, float) and 0 < s < math.inf for s in baseline.samples_s),
+        "num_threads": type(baseline.num_threads) is int and baseline.num_threads > 0,
+        "accepted_at": isinstance(baseline.accepted_at, str),
         "fingerprint": isinstance(baseline.fingerprint, dict)
         and {"cpu", "tvm", "tvm_ffi"} <= set(baseline.fingerprint),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 # Of the cores, kept busy: beyond it a sample is likely to be interrupted.
@@ -21,19 +22,21 @@ def hindrances(root: Path = Path("/")) -> list[str]:
     """
     found = []
     cores = _usable()
-    load = _read(root / "proc/loadavg").split()
-    if load and float(load[0]) > _BUSY * len(cores):
-        found.append(f"load average {load[0]} on {len(cores)} cores")
+    load = re.match(r"\d+\.\d+", _read(root / "proc/loadavg"))
+    # It counts the whole machine's processes.
+    machine_cores = os.cpu_count() or 1
+    if load and float(load[0]) > _BUSY * machine_cores:
+        found.append(f"load average {load[0]} on {machine_cores} cores")
     cpu = root / "sys/devices/system/cpu"
     governors = {_read(cpu / f"cpu{core}/cpufreq/scaling_governor") for core in cores} - {""}
     if governors - {"performance"}:
         found.append(f"frequency governor {', '.join(sorted(governors))}")
     if any(_read(root / path) == free for path, free in _TURBO):
         found.append("turbo is on")
-    siblings = [_read(cpu / f"cpu{core}/topology/thread_siblings_list") for core in cores]
-    shared = len(siblings) - len(set(siblings))
-    if shared and all(siblings):
-        found.append(f"{len(cores)} usable cores on {len(set(siblings))} physical ones")
+    # "0,8" or "0-1": others may run on those twins that this process may not use.
+    lists = {_read(cpu / f"cpu{core}/topology/thread_siblings_list") for core in cores}
+    if twins := sorted(one for one in lists if not one.isdigit() and one):
+        found.append(f"one physical core behind each of {'; '.join(twins)}")
     return found
 
 
@@ -46,5 +49,5 @@ def _usable() -> list[int]:
 def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""

@@ -189,10 +189,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="max_time",
         parse=parse_seconds,
-        default=None,
+        default=10.0,
         metavar="SECONDS",
-        help="most time the latency gate may spend on one item (default: 10, or what 20 epochs "
-        "take if that is longer)",
+        help="most time the latency gate may spend on one item, or what 20 epochs take if that is "
+        "longer (default: 10)",
     ),
     Setting(
         name="cold_cache",
@@ -351,7 +351,7 @@ class CaseOptions:
     rtol: float | None
     atol: float | None
     threshold: Threshold
-    max_time_s: float | None
+    max_time_s: float
     cold_cache: bool
     num_threads: int | None
     timeout_s: float

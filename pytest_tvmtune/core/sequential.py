@@ -2,7 +2,9 @@
 
 Sequential and distribution-free. Of a candidate m for the median of the epochs' log ratios only the
 signs of (ratio - m) are used: if m is the median, or above it, each is positive with probability at
-most 1/2, whatever came before and whatever the noise's shape. Against that stands the wealth of a
+most 1/2, whatever the noise's shape. (Given the epochs before, too: what both sides share, such as
+load or clock speed, cancels by the random order of a pair; what one side alone might remember, by
+its being placed anew.) Against that stands the wealth of a
 bettor who spreads his bets evenly over all probabilities above 1/2; by Ville's inequality it ever
 reaches 1/alpha with probability at most alpha. The m that were not bet out form a confidence
 sequence: an interval that may be looked at after every epoch, and stopped at any.
@@ -30,8 +32,11 @@ from pytest_tvmtune.core.quantities import Threshold
 Decision = Literal["PASS", "IMPROVEMENT", "REGRESSION", "INCONCLUSIVE"]
 # The chance of a false REGRESSION in a whole session, and that of a false PASS.
 SESSION_ALPHA = 0.01
-# A test may gate several models; of its share of alpha the first takes this part, the second this
-# part of what is left, and so on: nearly all of it for the test that has one.
+# Epochs that a slow model gets, whatever they take: enough for a decision.
+MIN_EPOCHS = 20
+# A test may gate several models, nobody knows how many. The first takes this part of the test's
+# share of alpha: nearly all of it, for the test that has one. The k-th after it takes 6/(pi k)^2 of
+# the rest, which add up to all of it.
 _FIRST_SHARE = 0.98
 
 
@@ -45,6 +50,8 @@ class Epoch:
     def __post_init__(self) -> None:
         if len(self.baseline_s) != len(self.now_s) or not self.now_s:
             raise ValueError("an epoch holds at least one pair")
+        if not all(0 < s < math.inf for s in (*self.baseline_s, *self.now_s)):
+            raise ValueError("seconds are positive and finite")
 
     @property
     def log_ratio(self) -> float:
@@ -81,7 +88,10 @@ def item_alpha(items: int, gated_before: int = 0) -> float:
 
     items: gated test items collected in the session. gated_before: decisions this item made.
     """
-    return SESSION_ALPHA / items * _FIRST_SHARE * (1 - _FIRST_SHARE) ** gated_before
+    share = _FIRST_SHARE
+    if gated_before:
+        share = (1 - _FIRST_SHARE) * 6 / (math.pi * gated_before) ** 2
+    return SESSION_ALPHA / items * share
 
 
 @lru_cache(maxsize=4096)
@@ -109,6 +119,11 @@ def needed_signs(epochs: int, alpha: float) -> int | None:
 def fewest_epochs(alpha: float) -> int:
     """Return after how many epochs the quickest decision can fall: all of their signs agree."""
     return next(n for n in count(1) if needed_signs(n, alpha) is not None)
+
+
+def least_epochs(alpha: float) -> int:
+    """Return how many epochs are taken, however long they last, before time may run out."""
+    return max(MIN_EPOCHS, 2 * fewest_epochs(alpha))
 
 
 def confidence_bounds(values: Sequence[float], alpha: float) -> tuple[float, float]:

@@ -110,6 +110,7 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
     state.trials = sorted({options.trials for options in wanted})
+    state.max_times_s = sorted({options.max_time_s for options in wanted})
     state.workshop = Workshop(
         store=store,
         on_progress=ProgressDisplay(config),
@@ -130,4 +131,6 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         store=state.run.store_dir,
         tuning=state.run.tuning,
         trials=state.trials,
+        max_times_s=state.max_times_s,
+        gated_items=state.workshop.gated_items,
     )

@@ -133,6 +133,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.results:
         from pytest_tvmtune.report.terminal import summary_lines
 
+        verbose = config.get_verbosity() > 0
         terminalreporter.section("tvmtune")
-        for line in summary_lines(state.results):
+        for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)

@@ -74,16 +74,13 @@ class Run:
 
     def prepare(self) -> None:
         """Tune, build, load, run once: called by `tvm_tune` before the test gets the Run."""
-        from pytest_tvmtune.relax.session import call
-        from pytest_tvmtune.runner.building import load
-        from pytest_tvmtune.runner.preparing import tune_and_build
+        from pytest_tvmtune.runner.preparing import load_and_call, tune_and_build
 
         with self._findings():
             self._built = tune_and_build(self._case, self._accepted_records)
-            self._session = load(self._case, self._built)
+            self._session, self.outputs = load_and_call(self._case, self._built)
             self.result.transform_s = self._session.transform_s
             self.result.transform_extra_bytes = self._session.transform_extra_bytes
-            self.outputs = call(self._session)
         self._tell_incomplete_tuning()
 
     def _accepted_records(self) -> list[tuple[str, Workload]]:

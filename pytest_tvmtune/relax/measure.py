@@ -9,16 +9,15 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pytest_tvmtune.core.quantities import Threshold
-from pytest_tvmtune.core.sequential import Epoch, decide, fewest_epochs, weigh
+from pytest_tvmtune.core.sequential import Decision, Epoch, decide, least_epochs, weigh
 from pytest_tvmtune.relax.child import enter_stage
-from pytest_tvmtune.relax.placement import Contest, Side, match_params, place
+from pytest_tvmtune.relax.placement import Arrangement, Contest, Side, match_params, place
 from pytest_tvmtune.relax.session import open_session
 from pytest_tvmtune.relax.timing import Timer, calls_per_sample, num_threads_used
 from pytest_tvmtune.store.artifacts import Manifest
@@ -29,8 +28,6 @@ LOADING_BASELINE = "loading the baseline's artifact"
 MIN_SAMPLE_S = 0.0005
 PAIRS_S = 0.015
 MOST_PAIRS = 7
-# However slow the model is: enough for a decision.
-MIN_EPOCHS = 20
 _MOST_WARM_UP_S = 1.0
 _STABLE = 0.05
 # Of the time the gate may take, to tell what the machine can resolve.
@@ -56,32 +53,64 @@ class Clock:
         return time.perf_counter() - self.started
 
 
-def least_epochs(alpha: float) -> int:
-    """Return how many epochs are taken before `max_time` may end the measuring."""
-    return max(MIN_EPOCHS, 2 * fewest_epochs(alpha))
-
-
 def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
     """Job: time `baseline` and `now` in interleaved pairs until their ratio is decided.
 
     request: for each side a library path and its manifest's JSON; entry, target, params, inputs,
-    max_time_s, alpha, threshold, cold_cache, seed.
+    max_time_s, alpha, threshold, cold_cache, tell_noise, seed.
     Returns {"epochs": [(baseline seconds, now seconds), ...], "noise": the same of the baseline
     against itself, where nothing was decided, "num_threads", "spent_s"}.
     """
+    alpha, threshold = request["alpha"], request["threshold"]
+    contest = open_contest(request)
+    enter_stage(request["folder"], "measuring against the baseline")
+    rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
+    gc.disable()
+
+    def decision(epochs: list[Epoch], *, final: bool) -> Decision:
+        return decide(weigh(epochs, alpha), threshold, final=final)
+
+    clock = Clock(max_time_s=request["max_time_s"], least_epochs=least_epochs(alpha))
+    epochs = _epochs(
+        contest,
+        request["folder"],
+        rng,
+        stop=lambda epochs: (
+            clock.is_over(len(epochs)) or decision(epochs, final=False) != "INCONCLUSIVE"
+        ),
+    )
+    spent_s = clock.spent_s
+    noise: list[Epoch] = []
+    if request["tell_noise"] and decision(epochs, final=True) == "INCONCLUSIVE":
+        enter_stage(request["folder"], "measuring the baseline against itself")
+        noise_clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
+        noise = _epochs(
+            against_itself(contest),
+            request["folder"],
+            rng,
+            stop=lambda epochs: noise_clock.is_over(len(epochs)),
+        )
+    return {
+        "epochs": [(epoch.baseline_s, epoch.now_s) for epoch in epochs],
+        "noise": [(epoch.baseline_s, epoch.now_s) for epoch in noise],
+        "num_threads": num_threads_used(),
+        "spent_s": spent_s,
+    }
+
+
+def open_contest(request: dict[str, Any]) -> Contest:
+    """Load both sides and transform their parameters. Raises CompileError."""
     import tvm
 
     from pytest_tvmtune.relax.targets import device_of
 
-    folder: Path = request["folder"]
     device = device_of(tvm.target.Target(request["target"]))
-    enter_stage(folder, LOADING_BASELINE)
+    enter_stage(request["folder"], LOADING_BASELINE)
     baseline, inputs = _open(request, "baseline", device)
-    enter_stage(folder, "loading this run's artifact")
+    enter_stage(request["folder"], "loading this run's artifact")
     now, _ = _open(request, "now", device)
-    enter_stage(folder, "measuring against the baseline")
     shared, traded = match_params(baseline.params, now.params)
-    contest = Contest(
+    return Contest(
         entry=request["entry"],
         device=device,
         baseline=baseline,
@@ -91,42 +120,12 @@ def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
         traded=traded,
         flush=_flusher() if request["cold_cache"] else None,
     )
-    rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    gc.disable()
-    clock = Clock(max_time_s=request["max_time_s"], least_epochs=least_epochs(request["alpha"]))
-    threshold: Threshold = request["threshold"]
-    epochs = _epochs(
-        contest,
-        folder,
-        rng,
-        stop=lambda epochs: (
-            clock.is_over(len(epochs))
-            or decide(weigh(epochs, request["alpha"]), threshold, final=False) != "INCONCLUSIVE"
-        ),
-    )
-    spent_s = clock.spent_s
-    noise: list[Epoch] = []
-    if decide(weigh(epochs, request["alpha"]), threshold, final=True) == "INCONCLUSIVE":
-        enter_stage(folder, "measuring the baseline against itself")
-        everything = tuple((index, index) for index in range(len(baseline.params)))
-        against_itself = Contest(
-            entry=contest.entry,
-            device=device,
-            baseline=baseline,
-            now=baseline,
-            inputs=inputs,
-            shared=everything,
-            traded=(),
-            flush=contest.flush,
-        )
-        clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
-        noise = _epochs(against_itself, folder, rng, stop=lambda done: clock.is_over(len(done)))
-    return {
-        "epochs": [(epoch.baseline_s, epoch.now_s) for epoch in epochs],
-        "noise": [(epoch.baseline_s, epoch.now_s) for epoch in noise],
-        "num_threads": num_threads_used(),
-        "spent_s": spent_s,
-    }
+
+
+def against_itself(contest: Contest) -> Contest:
+    """Return the contest of a baseline with its own copy."""
+    everything = tuple((index, index) for index in range(len(contest.baseline.params)))
+    return replace(contest, now=contest.baseline, shared=everything, traded=())
 
 
 def _open(request: dict[str, Any], side: str, device: Any) -> tuple[Side, tuple[Any, ...]]:
@@ -147,15 +146,16 @@ def _epochs(
     contest: Contest, folder: Path, rng: random.Random, stop: Callable[[list[Epoch]], bool]
 ) -> list[Epoch]:
     """Return epochs, at least one, until `stop` says so."""
-    number, pair_s = _warm_up(contest, folder, rng)
+    number, pair_s = warm_up(contest, folder, rng)
     pairs = max(1, min(MOST_PAIRS, int(PAIRS_S / pair_s)))
     epochs: list[Epoch] = []
     while not epochs or not stop(epochs):
-        epochs.append(_epoch(contest, folder, rng, number=number, pairs=pairs))
+        # Nothing of the epoch before stays in memory meanwhile.
+        epochs.append(take_epoch(place(contest, folder, rng), rng, number=number, pairs=pairs))
     return epochs
 
 
-def _warm_up(contest: Contest, folder: Path, rng: random.Random) -> tuple[int, float]:
+def warm_up(contest: Contest, folder: Path, rng: random.Random) -> tuple[int, float]:
     """Call both sides until their times are stable.
 
     Returns how many calls make a sample, and the seconds that a pair of samples takes.
@@ -167,26 +167,30 @@ def _warm_up(contest: Contest, folder: Path, rng: random.Random) -> tuple[int, f
     number = 1
     while True:
         rounds.append(tuple(timer(number) for timer in arrangement.timers))
-        number = calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
+        # With cold caches a sample is one call.
+        number = 1 if contest.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
         recent = list(zip(*rounds[-3:], strict=True))
         stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
         if (len(rounds) >= 4 and stable) or time.perf_counter() > deadline:
-            number = 1 if contest.flush else number
             started = time.perf_counter()
             for timer in arrangement.timers:
                 timer(number)
             return number, time.perf_counter() - started
 
 
-def _epoch(contest: Contest, folder: Path, rng: random.Random, *, number: int, pairs: int) -> Epoch:
-    """Return an epoch of interleaved pairs, each in random order."""
-    arrangements = place(contest, folder, rng)
+def take_epoch(
+    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
+) -> Epoch:
+    """Return an epoch of interleaved pairs, each in random order.
+
+    number: calls a sample. pairs: at least so many; where parameters trade places, as many each
+    way.
+    """
     taken: tuple[list[float], list[float]] = ([], [])
     with _fixed_affinity():
         for arrangement in arrangements:
             arrangement.enter()
             _touch(arrangement.timers, rng)
-            # Where parameters trade places, as many pairs each way.
             for _ in range(math.ceil(pairs / len(arrangements))):
                 for side in rng.sample((0, 1), 2):
                     taken[side].append(arrangement.timers[side](number))

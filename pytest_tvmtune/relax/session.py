@@ -106,13 +106,20 @@ def _check_arguments(
 ) -> None:
     got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in (*inputs, *params)]
     want = [(spec.shape, spec.dtype) for spec in point.arguments]
-    if got != want:
-        start = len(inputs)
-        what = f"{entry}_transform_params returns" if point.transforms else "there are"
+    if got == want:
+        return
+    start = len(inputs)
+    what = f"{entry}_transform_params returns" if point.transforms else "there are"
+    if len(got) != len(want):
         raise CompileError(
-            f"{what} {len(params)} parameter(s) {got[start:]} after the inputs {got[:start]}, "
-            f"the compiled {entry} takes {want}"
+            f"{what} {len(params)} parameter(s) after {start} input(s), "
+            f"the compiled {entry} takes {len(want)} arguments in all"
         )
+    index = next(i for i, (one, other) in enumerate(zip(got, want, strict=True)) if one != other)
+    raise CompileError(
+        f"{what} {len(params)} parameter(s) after {start} input(s); the compiled {entry} takes "
+        f"{want[index]} as argument {index}, not {got[index]}"
+    )
 
 
 def _contiguous(array: Array) -> Array:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
+from pytest_tvmtune.core.results import CaseResult, LatencyResult, label_of
+from pytest_tvmtune.core.sequential import (
+    SESSION_ALPHA,
+    fewest_epochs,
+    item_alpha,
+    least_epochs,
+)
 from pytest_tvmtune.report.tables import format_seconds, table_lines
 
 _HEADINGS = (
@@ -17,10 +23,18 @@ _RIGHT = frozenset({"tuned", "max abs error", "now", "baseline", "ratio"})
 
 
 def header_lines(
-    *, targets: Sequence[str], store: Path, tuning: str, trials: Sequence[int]
+    *,
+    targets: Sequence[str],
+    store: Path,
+    tuning: str,
+    trials: Sequence[int],
+    max_times_s: Sequence[float],
+    gated_items: int,
 ) -> list[str]:
     """Return what the marked tests of this run will use."""
     machine = fingerprint()
+    most_s = ", ".join(f"{seconds:g}" for seconds in max_times_s)
+    alpha = item_alpha(gated_items)
     return [
         (
             f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, "
@@ -28,13 +42,43 @@ def header_lines(
         ),
         *(f"tvmtune: target {target}" for target in targets),
         f"tvmtune: trials {', '.join(map(str, trials))} (tuning={tuning}), store {store}",
+        (
+            f"tvmtune: gate: {gated_items} item{'s' * (gated_items > 1)}, false alarms at most "
+            f"{SESSION_ALPHA:.0%} for all together, so {fewest_epochs(alpha)} epochs or more each, "
+            f"within {most_s} s (slow models: {least_epochs(alpha)} epochs, whatever they take)"
+        ),
     ]
 
 
-def summary_lines(results: Sequence[CaseResult]) -> list[str]:
-    """Return the table, one row a case, what fails or is unknown, and the counts."""
+def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> list[str]:
+    """Return the table, one row a case, what fails or is unknown, and the counts.
+
+    verbose: with a line on each case that was timed, and what its baseline took when accepted.
+    """
     rows = [_row(result) for result in results]
-    return [*table_lines(_HEADINGS, rows, right=_RIGHT), "", *_footer(results)]
+    table = table_lines(_HEADINGS, rows, right=_RIGHT)
+    details = [line for result in results for line in _details(result)] if verbose else []
+    return [*table, "", *details, *_footer(results)]
+
+
+def _details(result: CaseResult) -> list[str]:
+    latency = result.latency
+    if latency is None:
+        return []
+    label = label_of(result.name, result.target_name, prepack=result.prepack)
+    lines = [f"{label}: {latency.message}"]
+    if latency.epochs:
+        lines.append(
+            f"  {latency.epochs} epochs, {latency.pairs} pairs in {latency.spent_s:.1f} s, "
+            f"noise {latency.noise or 0:.1%} an epoch, {latency.num_threads} threads"
+        )
+    if latency.accepted_median_s is not None:
+        on = latency.accepted_on
+        lines.append(
+            f"  accepted with {format_seconds(latency.accepted_median_s)} at {on.get('at')}, on "
+            f"{on.get('cpu')}, TVM {on.get('tvm')} (no verdict is made of it)"
+        )
+    return lines
 
 
 def _row(result: CaseResult) -> tuple[str, ...]:
@@ -54,9 +98,11 @@ def _row(result: CaseResult) -> tuple[str, ...]:
 
 
 def _verdict(result: CaseResult, latency: LatencyResult | None) -> str:
-    if result.findings and (latency is None or latency.verdict != "REGRESSION"):
-        wrong = any(not error.passed for error in result.errors)
-        return "WRONG NUMBERS" if wrong else "FAILED"
+    slower = latency is not None and latency.verdict == "REGRESSION"
+    if any(not error.passed for error in result.errors):
+        return "WRONG NUMBERS, REGRESSION" if slower else "WRONG NUMBERS"
+    if result.findings and not slower:
+        return "FAILED"
     if latency is None:
         return "not timed"
     verdict = latency.verdict
@@ -100,6 +146,8 @@ def _footer(results: Sequence[CaseResult]) -> list[str]:
             f"transformed the parameters of {len(transformed)} prepacked cases in "
             f"{format_seconds(seconds)}, {size / 1e6:.3g} MB more memory (not part of the latency)"
         )
+    if restored := sum(len(result.tasks_restored) for result in results):
+        lines.append(f"{restored} tasks were not in the store: their baselines' records were taken")
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{left_out} tasks got no trial: ask for more with --tvm-trials")
     new = sum(bool(r.latency and r.latency.verdict == "NEW" and not r.latency.accepted)

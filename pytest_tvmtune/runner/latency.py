@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ from pytest_tvmtune.core.sequential import (
     Evidence,
     decide,
     item_alpha,
+    least_epochs,
     resolvable_ratio,
     spread,
     weigh,
 )
 from pytest_tvmtune.relax.child import run_job
-from pytest_tvmtune.relax.measure import LOADING_BASELINE, least_epochs
+from pytest_tvmtune.relax.measure import LOADING_BASELINE
 from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
 
 GATE_GRACE_S = 300.0
-DEFAULT_MAX_TIME_S = 10.0
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
@@ -44,6 +45,16 @@ KEPT_SAMPLES = 60
 # Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
 _CALLS_PER_EPOCH = 16
 REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured. noise: the old artifact against itself, where nothing was decided."""
+
+    epochs: list[Epoch]
+    noise: list[Epoch]
+    spent_s: float
+    num_threads: int
 
 
 def judge_latency(
@@ -74,7 +85,7 @@ def judge_latency(
             latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
         else:
             alpha = item_alpha(case.workshop.gated_items, gated_before)
-            latency, samples = _measure(case, baseline, accepted, built.artifact, alpha)
+            latency, samples = _gate(case, baseline, accepted, built.artifact, alpha)
     except BaselineError as error:
         return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
     accepted_on = {**baseline.fingerprint, "at": baseline.accepted_at}
@@ -121,9 +132,10 @@ def _without_comparison(
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     from pytest_tvmtune.relax.timing import num_threads_used, sample
 
-    samples = sample(
-        session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
-    )
+    with exclusive_cores():
+        samples = sample(
+            session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
+        )
     latency = LatencyResult(
         verdict=verdict,
         message=message,
@@ -166,56 +178,78 @@ def _is_same_code(
     )
 
 
-def _measure(
+def measure(
+    case: Case,
+    old: artifacts.Artifact,
+    new: artifacts.Artifact,
+    *,
+    alpha: float,
+    expected_s: float,
+    tell_noise: bool = True,
+) -> Measured:
+    """Return both artifacts' paired samples, taken in a child until their ratio is decided.
+
+    alpha: of this one decision. expected_s: what a call takes, roughly. tell_noise: where nothing
+    was decided, the old artifact is measured against itself as well. Raises ChildError.
+    """
+    max_time_s = case.options.max_time_s
+    calls = _CALLS_PER_EPOCH * least_epochs(alpha)
+    with exclusive_cores():
+        told = run_job(
+            "pytest_tvmtune.relax.measure:measure_pair",
+            {
+                "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
+                "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
+                "entry": case.model.signature.entry,
+                "target": case.target_json,
+                "max_time_s": max_time_s,
+                "alpha": alpha,
+                "threshold": case.options.threshold,
+                "cold_cache": case.options.cold_cache,
+                "tell_noise": tell_noise,
+                "seed": secrets.randbits(32),
+            },
+            arrays={"params": case.model.params, "inputs": case.model.inputs},
+            scratch=case.store.scratch,
+            log_path=case.log_path("gate"),
+            # However slow the model is, so many calls are made.
+            timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * expected_s),
+            num_threads=case.num_threads,
+        )
+    return Measured(
+        epochs=_epochs_of(told["epochs"]),
+        noise=_epochs_of(told["noise"]),
+        spent_s=told["spent_s"],
+        num_threads=told["num_threads"],
+    )
+
+
+def _gate(
     case: Case,
     baseline: Baseline,
     old: artifacts.Artifact,
     new: artifacts.Artifact,
     alpha: float,
 ) -> tuple[LatencyResult, list[float]]:
-    max_time_s = case.options.max_time_s or DEFAULT_MAX_TIME_S
-    threshold = case.options.threshold
-    calls = _CALLS_PER_EPOCH * least_epochs(alpha)
     try:
-        with exclusive_cores():
-            measured = run_job(
-                "pytest_tvmtune.relax.measure:measure_pair",
-                {
-                    "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
-                    "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
-                    "entry": case.model.signature.entry,
-                    "target": case.target_json,
-                    "max_time_s": max_time_s,
-                    "alpha": alpha,
-                    "threshold": threshold,
-                    "cold_cache": case.options.cold_cache,
-                    "seed": case.options.seed,
-                },
-                arrays={"params": case.model.params, "inputs": case.model.inputs},
-                scratch=case.store.scratch,
-                log_path=case.log_path("gate"),
-                # However slow the model is, so many calls are made.
-                timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * baseline.median_s),
-                num_threads=case.num_threads,
-            )
+        measured = measure(case, old, new, alpha=alpha, expected_s=baseline.median_s)
     except ChildError as error:
         if error.stage != LOADING_BASELINE:
             raise
         raise BaselineError(f"the baseline's artifact can't be loaded: {error}") from error
-    epochs = _epochs_of(measured["epochs"])
+    epochs, threshold = measured.epochs, case.options.threshold
     evidence = weigh(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
     limit = 1 + threshold.slowdown_ratio(evidence.baseline_median_s)
-    noise = _epochs_of(measured["noise"])
-    resolvable = resolvable_ratio(weigh(noise, alpha)) if noise else None
+    resolvable = resolvable_ratio(weigh(measured.noise, alpha)) if measured.noise else math.inf
     message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
     if verdict == "INCONCLUSIVE":
-        message += f" after {measured['spent_s']:.1f} s; {_noise_words(resolvable)}"
-    versions = baseline.fingerprint["tvm"], baseline.fingerprint["tvm_ffi"]
-    if versions != (fingerprint().tvm, fingerprint().tvm_ffi):
+        message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
+    built_by, here = baseline.fingerprint, fingerprint()
+    if (built_by["tvm"], built_by["tvm_ffi"]) != (here.tvm, here.tvm_ffi):
         message += (
-            f"; baseline built by TVM {versions[0]} (ffi {versions[1]}), "
-            f"this run by {fingerprint().tvm} ({fingerprint().tvm_ffi})"
+            f"; baseline built by TVM {built_by['tvm']} (ffi {built_by['tvm_ffi']}), "
+            f"this run by {here.tvm} ({here.tvm_ffi})"
         )
     latency = LatencyResult(
         verdict=verdict,
@@ -228,10 +262,10 @@ def _measure(
         threshold=threshold.text,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
-        spent_s=measured["spent_s"],
+        spent_s=measured.spent_s,
         noise=spread(epochs),
-        resolvable_ratio=resolvable if resolvable and math.isfinite(resolvable) else None,
-        num_threads=measured["num_threads"],
+        resolvable_ratio=resolvable if math.isfinite(resolvable) else None,
+        num_threads=measured.num_threads,
     )
     return latency, [s for epoch in epochs for s in epoch.now_s]
 
@@ -249,9 +283,9 @@ def _ratio_words(evidence: Evidence) -> str:
     return f"{words} ({confidence}% CI {evidence.low:.3f} to {evidence.high:.3f})"
 
 
-def _noise_words(resolvable: float | None) -> str:
+def _noise_words(resolvable: float) -> str:
     """Say what the machine can resolve just now, and what is in its way."""
-    if resolvable is None or not math.isfinite(resolvable):
+    if not math.isfinite(resolvable):
         words = "the baseline against itself told nothing either"
     else:
         words = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import ChildError, CompileError
@@ -20,9 +20,13 @@ from pytest_tvmtune.runner.tuning import (
     tune_missing,
 )
 from pytest_tvmtune.store import builds
+from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.warm import Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.work_dirs import append_to_work_dir
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.session import Session
 
 
 def tune_and_build(
@@ -59,6 +63,15 @@ def tune_and_build(
     return built
 
 
+def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
+    """Return an artifact loaded in this process, and its outputs; never while others measure."""
+    from pytest_tvmtune.relax.session import call
+
+    with shared_cores():
+        session = load(case, built)
+        return session, call(session)
+
+
 def reference_outputs(case: Case, built: Built) -> Any:
     """Return the outputs of the untuned, unpacked build: what TVM computes by itself.
 
@@ -83,9 +96,7 @@ def counterpart_outputs(case: Case) -> Any:
 
 
 def _outputs(case: Case, built: Built) -> Any:
-    from pytest_tvmtune.relax.session import call
-
-    return call(load(case, built))
+    return load_and_call(case, built)[1]
 
 
 def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:

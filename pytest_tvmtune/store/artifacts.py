@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.signature import TensorSpec
-from pytest_tvmtune.store.atomic import write_json
+from pytest_tvmtune.store.atomic import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing import check_json, sign_json
 
@@ -100,16 +99,16 @@ def find(store: Store, digest: str) -> Artifact:
     if sha256_of(library) != digest:
         raise StoreError(f"artifact {digest[:12]} is damaged (its bytes have another SHA-256)")
     try:
-        manifest = load_manifest(digest, json.loads((folder / MANIFEST).read_bytes()))
+        manifest = load_manifest(digest, (folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise StoreError(f"artifact {digest[:12]}: its manifest is damaged ({error})") from error
     return Artifact(sha256=digest, library=library, manifest=manifest)
 
 
-def load_manifest(digest: str, loaded: Any) -> Manifest:
-    """Return the manifest in the JSON values beside the library `digest`. Raises ValueError."""
+def load_manifest(digest: str, content: bytes) -> Manifest:
+    """Return the manifest in the file beside the library `digest`. Raises ValueError."""
     # The library's hash is signed with it.
-    values = check_json(f"manifest {digest}", loaded)
+    values = check_json(f"manifest {digest}", load_json(content))
     try:
         return Manifest.from_json(values)
     except (KeyError, TypeError, AttributeError) as error:

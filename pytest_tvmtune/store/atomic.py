@@ -46,6 +46,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def load_json(content: bytes) -> Any:
+    """Return the JSON value in a file's content. Raises ValueError."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def set_aside(path: Path, reason: str) -> str:
     """Rename a damaged file to `<name>.damaged` and return a one-line warning that names it."""
     # What was set aside before stays.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.store.atomic import write_bytes, write_json
+from pytest_tvmtune.store.atomic import load_json, write_bytes, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.lines import dump, load_line, parse
+from pytest_tvmtune.store.lines import body, check_lines, load_line, parse, sign_lines
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.signing import check_json, sign_json
 
@@ -38,7 +37,7 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
 
 def load_baseline(name: str, content: bytes) -> Baseline:
     """Return the baseline in the content of the file `name`. Raises ValueError."""
-    return Baseline.from_json(check_json(f"baseline {name}", json.loads(content)))
+    return Baseline.from_json(check_json(f"baseline {name}", load_json(content)))
 
 
 def write_baseline(
@@ -53,9 +52,10 @@ def write_baseline(
 
 def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload]]) -> None:
     """Write the records of the baseline with this file name. Raises StoreError."""
-    text = "".join(dump(key, workload) for key, workload in records)
+    text = "".join(body(key, workload) for key, workload in records)
+    path = records_path(store, name)
     # mtime: the same bytes every time.
-    write_bytes(records_path(store, name), gzip.compress(text.encode(), mtime=0))
+    write_bytes(path, gzip.compress(sign_lines(f"records {path.name}", text).encode(), mtime=0))
 
 
 def records_path(store: Store, name: str) -> Path:
@@ -70,29 +70,39 @@ def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]
     """
     path = records_path(store, identity.file_name)
     try:
-        return list(load_records(path.read_bytes()))
+        return load_records(path.name, path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
         raise BaselineError(f"{path}: {error}") from error
 
 
-def load_records(content: bytes, *, check_signature: bool = True) -> Iterator[tuple[str, Workload]]:
-    """Yield (target key, workload) from a file's content. Raises ValueError."""
+def load_records(
+    name: str, content: bytes, *, check_signature: bool = True
+) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) from the content of the file `name`. Raises ValueError."""
     try:
-        lines = gzip.decompress(content).splitlines(keepends=True)
+        text = gzip.decompress(content) if content else None
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"no gzip file: {error}") from None
+    if text is None:
+        raise ValueError("no gzip file: it is empty")
+    if check_signature:
+        check_lines(f"records {name}", text)
     groups: list[tuple[str, str, list[bytes]]] = []
-    for line in lines:
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
         row = load_line(line)
-        if isinstance(row, dict) and row.get("kind") == "workload":
+        kind = row.get("kind") if isinstance(row, dict) else None
+        if kind == "workload":
             groups.append((str(row.get("key")), str(row.get("shash")), []))
         if groups:
             groups[-1][2].append(line)
+        elif kind != "signature":
+            raise ValueError(f"line {number}: it belongs to no workload")
+    found = []
     for key, shash, own in groups:
-        workload, problem = parse(key, shash, b"".join(own), check_signature=check_signature)
-        if problem:
+        workload, problem = parse(key, shash, b"".join(own), check_signature=False)
+        if workload is None or problem:
             raise ValueError(f"{shash}: {problem}")
-        if workload is not None:
-            yield key, workload
+        found.append((key, workload))
+    return found

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.store.atomic import set_aside, write_json
+from pytest_tvmtune.store.atomic import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing import check_json, sign_json
 
@@ -97,7 +97,11 @@ def read_build(store: Store, key: str) -> Build | None:
 
 def load_build(path: Path) -> Build:
     """Return the build in a file. Raises OSError, ValueError."""
-    loaded = check_json(f"build {path.stem}", _load(path))
+    return build_of(check_json(f"build {path.stem}", _load(path)))
+
+
+def build_of(loaded: dict[str, Any]) -> Build:
+    """Return the build in JSON values. Raises ValueError."""
     try:
         lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
         build = Build(**{**loaded, **lists})
@@ -116,10 +120,7 @@ def write_build(store: Store, key: str, build: Build) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_bytes())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    loaded = load_json(path.read_bytes())
     if not isinstance(loaded, dict):
         raise ValueError("not a JSON object")
     return loaded

@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.atomic import set_aside
-from pytest_tvmtune.store.baselines import load_baseline, read_records
+from pytest_tvmtune.store.baselines import load_baseline, read_records, records_path
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.workloads import (
@@ -102,8 +102,12 @@ def problems(store: Store) -> Iterator[Problem]:
     for path in sorted(store.baselines.glob("*.json")):
         try:
             baseline = load_baseline(path.name, path.read_bytes())
+            if baseline.identity.file_name != path.name:
+                raise ValueError(f"it belongs to {baseline.identity.file_name}")
             for digest in (baseline.artifact, baseline.untuned):
                 artifacts.find(store, digest)
+            if not records_path(store, path.name).is_file():
+                raise ValueError("its records are missing")
             read_records(store, baseline.identity)
         except (OSError, ValueError, StoreError, BaselineError) as error:
             yield Problem(path=path, what=str(error), repairable=False)

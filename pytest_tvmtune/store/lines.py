@@ -54,6 +54,11 @@ _SIGNATURE = b'{"hmac": '
 
 def dump(key: str, workload: Workload) -> str:
     """Return the text of a workload's file in the folder `key`."""
+    return sign_lines(_what(key, workload.shash), body(key, workload))
+
+
+def body(key: str, workload: Workload) -> str:
+    """Return a workload's lines, unsigned."""
     head = {"format": FORMAT, "key": key, "shash": workload.shash}
     rows: list[tuple[str, dict[str, Any]]] = [
         ("workload", {**head, "name": workload.name, "ir": workload.ir})
@@ -61,8 +66,12 @@ def dump(key: str, workload: Workload) -> str:
     rows += [("record", asdict(record)) for record in workload.records]
     rows += [("served", asdict(line)) for line in workload.served]
     rows += [("refused", asdict(line)) for line in workload.refused]
-    text = "".join(_line(kind, row) for kind, row in rows)
-    signed = signing.signature(_what(key, workload.shash), text.encode())
+    return "".join(_line(kind, row) for kind, row in rows)
+
+
+def sign_lines(what: str, text: str) -> str:
+    """Return lines with their signature as the last one, where there is a key."""
+    signed = signing.signature(what, text.encode())
     return text if signed is None else text + _line("signature", {"hmac": signed})
 
 
@@ -84,7 +93,7 @@ def parse(
     """
     try:
         if check_signature:
-            _check_signature(key, shash, content)
+            check_lines(_what(key, shash), content)
     except ValueError as error:
         return None, str(error)
     head: dict[str, Any] = {}
@@ -125,13 +134,15 @@ def parse(
     return merge(found), problems[0] if problems else ""
 
 
-def _check_signature(key: str, shash: str, content: bytes) -> None:
+def check_lines(what: str, content: bytes) -> None:
     """Raise ValueError when there is a key and the last line isn't the others' signature."""
-    start = content.rfind(_SIGNATURE)
-    whole = start > 0 and content[start - 1 : start] == b"\n"
-    row = load_line(content[start:].rstrip(b"\n")) if whole else None
+    start = max(content.rfind(_SIGNATURE), 0)
+    last = content[start:].rstrip(b"\n")
+    # One line: JSON may go over several, of which each would be read as a line of its own.
+    whole = len(last.splitlines()) == 1 and (start == 0 or content[start - 1 : start] == b"\n")
+    row = load_line(last) if whole else None
     given = row.get("hmac") if isinstance(row, dict) else None
-    signing.check(_what(key, shash), content if given is None else content[:start], given)
+    signing.check(what, content if given is None else content[:start], given)
 
 
 def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +17,18 @@ from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.atomic import write_bytes
-from pytest_tvmtune.store.baselines import load_baseline, load_records, records_path
-from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.baselines import (
+    RECORDS_SUFFIX,
+    load_baseline,
+    load_records,
+    records_path,
+)
+from pytest_tvmtune.store.layout import Store, open_store
 
 _NAMES = re.compile(
     r"baselines/[\w.-]+\.(json|records\.jsonl\.gz)|artifacts/[0-9a-f]{64}/(model\.so|manifest\.json)"
 )
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # The same content makes the same file.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -43,10 +49,14 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
             folder = f"artifacts/{digest}"
             wanted[f"{folder}/{artifacts.LIBRARY}"] = library
             wanted[f"{folder}/{artifacts.MANIFEST}"] = library.with_name(artifacts.MANIFEST)
-        wanted[f"baselines/{name}"] = store.baselines / name
         records = records_path(store, name)
-        if records.is_file():
-            wanted[f"baselines/{records.name}"] = records
+        wanted[f"baselines/{name}"] = store.baselines / name
+        wanted[f"baselines/{records.name}"] = records
+        try:
+            load_baseline(name, wanted[f"baselines/{name}"].read_bytes())
+            load_records(records.name, records.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{name}: {error}; accept it again with --tvm-update") from error
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for inside in sorted(wanted):
@@ -67,28 +77,44 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
     """
     try:
         with zipfile.ZipFile(path) as file:
-            strange = [name for name in file.namelist() if not _NAMES.fullmatch(name)]
+            strange = [
+                info.filename
+                for info in file.infolist()
+                if not _NAMES.fullmatch(info.filename) or info.compress_type not in _METHODS
+            ]
             if strange:
                 raise StoreError(f"{path} is no file of baselines: {strange[0]!r} is in it")
             content = {name: file.read(name) for name in file.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+    # RuntimeError: encrypted, or of a later version of zip.
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise StoreError(f"can't read {path}: {error}") from error
+    names = [name for name in sorted(content) if re.fullmatch(r"baselines/.*\.json", name)]
     try:
-        baselines = [
-            _checked(content, name)
-            for name in sorted(content)
-            if name.startswith("baselines/") and name.endswith(".json")
-        ]
+        baselines = [_checked(content, name) for name in names]
+        needed = {inside for baseline in baselines for inside in _needed(baseline)}
+        if not baselines:
+            raise ValueError("no baseline is in it")
+        if surplus := content.keys() - needed:
+            raise ValueError(f"no baseline in it needs {min(surplus)}")
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path}: {error}; nothing was taken in") from error
-    # Baselines last: none is ever without its artifact.
-    for name in sorted(content):
+    open_store(store.root)
+    # Baselines last, their records before them: none is ever without what it needs.
+    for name in sorted(content, key=lambda name: (name in names, name)):
         write_bytes(store.root / name, content[name])
     return baselines
 
 
+def _needed(baseline: Baseline) -> list[str]:
+    own = f"baselines/{baseline.identity.file_name}"
+    needed = [own, own.removesuffix(".json") + RECORDS_SUFFIX]
+    for digest in (baseline.artifact, baseline.untuned):
+        needed += [f"artifacts/{digest}/{part}" for part in (artifacts.LIBRARY, artifacts.MANIFEST)]
+    return needed
+
+
 def _checked(content: dict[str, bytes], name: str) -> Baseline:
-    """Return a baseline, all that it needs being there and sound. Raises KeyError, ValueError."""
+    """Return a baseline, all that it needs being there and sound. Raises ValueError."""
     own_name = Path(name).name
     baseline = load_baseline(own_name, content[name])
     if baseline.identity.file_name != own_name:
@@ -96,13 +122,14 @@ def _checked(content: dict[str, bytes], name: str) -> Baseline:
     for digest in (baseline.artifact, baseline.untuned):
         folder = f"artifacts/{digest}"
         library = content.get(f"{folder}/{artifacts.LIBRARY}")
-        if library is None:
+        manifest = content.get(f"{folder}/{artifacts.MANIFEST}")
+        if library is None or manifest is None:
             raise ValueError(f"{name}: artifact {digest[:12]} is not in it")
         if hashlib.sha256(library).hexdigest() != digest:
             raise ValueError(f"{name}: artifact {digest[:12]} is damaged")
-        manifest = content.get(f"{folder}/{artifacts.MANIFEST}", b"")
-        artifacts.load_manifest(digest, json.loads(manifest))
-    records = content.get(f"{name.removesuffix('.json')}.records.jsonl.gz")
-    if records is not None:
-        list(load_records(records))
+        artifacts.load_manifest(digest, manifest)
+    records = own_name.removesuffix(".json") + RECORDS_SUFFIX
+    if f"baselines/{records}" not in content:
+        raise ValueError(f"{name}: its records are not in it")
+    load_records(records, content[f"baselines/{records}"])
     return baseline

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.artifacts import LIBRARY, MANIFEST, Manifest, sha256_of
-from pytest_tvmtune.store.atomic import write_json, write_text
-from pytest_tvmtune.store.baselines import load_records, records_path, write_records
+from pytest_tvmtune.store.atomic import load_json, write_json, write_text
+from pytest_tvmtune.store.baselines import RECORDS_SUFFIX, load_records, records_path, write_records
+from pytest_tvmtune.store.builds import build_of
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.lines import dump, parse
 from pytest_tvmtune.store.locks import folder_lock
@@ -31,22 +31,24 @@ def sign_store(store: Store) -> tuple[int, list[str]]:
         try:
             sign(path)
             done += 1
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (StoreError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"{path}: {error}")
     return done, left_out
 
 
 def _jobs(store: Store) -> list[tuple[Path, Callable[[Path], None]]]:
     def records(path: Path) -> None:
-        known = list(load_records(path.read_bytes(), check_signature=False))
-        write_records(store, path.name.split(".records.")[0] + ".json", known)
+        known = load_records(path.name, path.read_bytes(), check_signature=False)
+        write_records(store, path.name.removesuffix(RECORDS_SUFFIX) + ".json", known)
 
     jobs: list[tuple[Path, Callable[[Path], None]]] = []
     jobs += [
         (workload_path(store, key, shash), _sign_workload) for key, shash in stored_keys(store)
     ]
     jobs += [(path, _sign_build) for path in sorted(store.builds.glob("*.json"))]
-    jobs += [(path, _sign_manifest) for path in sorted(store.artifacts.glob(f"*/{MANIFEST}"))]
+    # Not of those that were set aside.
+    folders = sorted(path for path in store.artifacts.glob("*") if not path.suffix)
+    jobs += [(path / MANIFEST, _sign_manifest) for path in folders]
     for path in sorted(store.baselines.glob("*.json")):
         kept = records_path(store, path.name)
         jobs += [(kept, records)] * kept.is_file()
@@ -64,7 +66,9 @@ def _sign_workload(path: Path) -> None:
 
 
 def _sign_build(path: Path) -> None:
-    write_json(path, sign_json(f"build {path.stem}", _unsigned(path)))
+    values = _unsigned(path)
+    build_of(values)
+    write_json(path, sign_json(f"build {path.stem}", values))
 
 
 def _sign_manifest(path: Path) -> None:
@@ -78,9 +82,11 @@ def _sign_manifest(path: Path) -> None:
 
 def _sign_baseline(path: Path) -> None:
     values = _unsigned(path)
-    Baseline.from_json(values)
+    name = Baseline.from_json(values).identity.file_name
+    if name != path.name:
+        raise ValueError(f"it belongs to {name}")
     write_json(path, sign_json(f"baseline {path.name}", values))
 
 
 def _unsigned(path: Path) -> dict[str, Any]:
-    return without_signature(json.loads(path.read_bytes()))
+    return without_signature(load_json(path.read_bytes()))

@@ -19,7 +19,8 @@ _FIELD = "hmac"
 
 def signing_key() -> bytes | None:
     """Return the key, None where there is none."""
-    return os.environ.get(KEY_VARIABLE, "").encode() or None
+    # Its bytes, whatever they are: a random key is no UTF-8.
+    return os.fsencode(os.environ.get(KEY_VARIABLE, "")) or None
 
 
 def signature(what: str, content: bytes) -> str | None:
@@ -40,7 +41,8 @@ def check(what: str, content: bytes, given: object) -> None:
         return
     if given is None:
         raise ValueError(f"unsigned, and {KEY_VARIABLE} is set")
-    if not hmac.compare_digest(wanted, str(given)):
+    # As bytes: of text it compares nothing but ASCII, and raises TypeError.
+    if not hmac.compare_digest(wanted.encode(), str(given).encode("utf-8", "surrogatepass")):
         raise ValueError(f"signed with another key than {KEY_VARIABLE}'s, or changed since")
 
 

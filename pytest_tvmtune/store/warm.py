@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -50,8 +51,11 @@ def read_warm(store: Store, key: str, now: list[list[int] | None]) -> Warm | Non
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
+        # It becomes part of a path.
+        if not re.fullmatch(r"[0-9a-f]{64}", loaded["build"]):
+            return None
         return Warm(
-            build=str(loaded["build"]),
+            build=loaded["build"],
             tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
             left_out=tuple(loaded["left_out"]),
         )

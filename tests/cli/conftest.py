@@ -10,8 +10,20 @@ import pytest
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.signing import KEY_VARIABLE
 
 sys.path.append(str(Path(__file__).parents[1] / "store"))
+
+
+@pytest.fixture(autouse=True)
+def use_key(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sign with this key from now on; "" is none, as every test begins."""
+
+    def use(key: str) -> None:
+        monkeypatch.setenv(KEY_VARIABLE, key)
+
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    return use
 
 
 @pytest.fixture

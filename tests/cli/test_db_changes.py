@@ -1,4 +1,4 @@
-"""`tvmtune db export`, `import` and `prune`."""
+"""`tvmtune db export`, `import`, `prune` and `sign`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sample_records import HEAD, KEY, SHASH, path_of, put, record, served, workload
-from sample_store import contents, days_ago, put_plan
+from sample_store import contents, days_ago, put_build, put_case, put_plan
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
@@ -297,3 +297,95 @@ def test_a_damaged_file_is_exported_with_its_valid_lines(
     with pytest.warns(UserWarning, match="set aside"):
         assert run("db", "export", tmp_path / "out")[0] == 0
     assert exported(tmp_path / "out") == {SHASH: [1e-3, 2e-3]}
+
+
+@pytest.fixture
+def unsigned(store: Store) -> Store:
+    """A store of seven files to be signed, and a plan, which isn't."""
+    for one in (ONE, TWO):
+        add_to_workload(store, KEY, one)
+    put_build(store, "b", put_case(store).artifact)
+    put_plan(store, "mlp", SHASH)
+    return store
+
+
+def test_signing_makes_an_unsigned_store_usable(
+    unsigned: Store, run: Run, use_key: Callable[[str], None]
+) -> None:
+    use_key("ours")
+    code, out, _ = run("db", "verify")
+    assert code == 1
+    assert out.count("unsigned, and TVMTUNE_KEY is set") == 6
+    assert run("db", "sign") == (0, "signed 7 files\n", "")
+    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert read_workload(unsigned, KEY, SHASH) == ONE
+    # Again, or without a key, all is as it is.
+    before = contents(unsigned.root)
+    assert run("db", "sign") == (0, "signed 7 files\n", "")
+    use_key("")
+    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert contents(unsigned.root) == before
+    use_key("theirs")
+    assert run("db", "verify")[0] == 1
+
+
+def test_signing_leaves_out_what_is_damaged_with_exit_code_1(
+    unsigned: Store, run: Run, use_key: Callable[[str], None]
+) -> None:
+    records = put(path_of(unsigned), path_of(unsigned).read_bytes() + b"garbage\n")
+    baseline = put(unsigned.baselines / "x.json", b'{"schema": 1}')
+    library = next(unsigned.artifacts.glob("*/model.so"))
+    library.write_bytes(b"damaged")
+    damaged = [records, library.with_name("manifest.json"), baseline]
+    before = [path.read_bytes() for path in damaged]
+    use_key("ours")
+    code, out, err = run("db", "sign")
+    assert (code, err) == (1, "")
+    assert out.splitlines() == [
+        f"left out: {records}: line 5: not a line of ours",
+        f"left out: {damaged[1]}: its library is damaged",
+        f"left out: {baseline}: not a baseline of schema 2",
+        "signed 5 files",
+    ]
+    assert [path.read_bytes() for path in damaged] == before
+
+
+def test_signing_without_a_key_is_exit_code_1_and_changes_nothing(
+    unsigned: Store, run: Run
+) -> None:
+    before = contents(unsigned.root)
+    said = "tvmtune: there is no key: set the environment variable TVMTUNE_KEY\n"
+    assert run("db", "sign") == (1, "", said)
+    assert contents(unsigned.root) == before
+
+
+def test_signing_an_empty_store_and_none(
+    store: Store, run: Run, use_key: Callable[[str], None], tmp_path: Path
+) -> None:
+    use_key("ours")
+    assert run("db", "sign") == (0, "signed 0 files\n", "")
+    assert main(["db", "sign", "--dir", str(tmp_path / "absent")]) == 1
+    assert not (tmp_path / "absent").exists()
+
+
+def test_what_is_changed_with_a_key_is_signed(
+    prunable: Store, run: Run, use_key: Callable[[str], None], tmp_path: Path
+) -> None:
+    use_key("ours")
+    run("db", "sign")
+    assert run("db", "prune", "--keep", "1")[1].endswith("dropped 2 records beyond the best\n")
+    assert run("db", "prune", "--other-tvm")[1].startswith(f"{prunable.tuning / 'llvm-tvm0.1-0'}")
+    write_work_dir(tmp_path / "stock", [(ONE, ONE.records)])
+    assert run("db", "import", tmp_path / "stock", "--target", "llvm")[0] == 0
+    assert run("db", "verify") == (0, "the store is sound\n", "")
+
+
+def test_with_a_key_what_it_did_not_sign_is_neither_shown_nor_exported(
+    unsigned: Store, run: Run, use_key: Callable[[str], None], tmp_path: Path
+) -> None:
+    use_key("ours")
+    assert run("db", "show", SHASH)[0] == 1
+    with pytest.warns(UserWarning, match="unsigned, and TVMTUNE_KEY is set"):
+        code, out, _ = run("db", "export", tmp_path / "out")
+    assert code == 0
+    assert out == f"exported 0 workloads with 0 records to {tmp_path / 'out'}\n"

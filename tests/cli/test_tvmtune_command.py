@@ -66,7 +66,9 @@ def test_a_missing_compiler_is_exit_code_1_and_says_what_to_install(
 @pytest.mark.parametrize(
     "arguments",
     [[], ["no-such-command"], ["env", "--no-such-option"], ["db"], ["db", "show"],
-     ["db", "import", "x"], ["db", "prune", "--keep", "x"]],
+     ["db", "import", "x"], ["db", "prune", "--keep", "x"], ["db", "sign", "x"], ["baselines"],
+     ["baselines", "show"], ["baselines", "export"], ["baselines", "import"],
+     ["baselines", "import", "x", "y"], ["baselines", "no-such-command"]],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -80,14 +82,20 @@ def test_wrong_usage_is_exit_code_2(
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        ([], ["env", "db", "gc"]),
+        ([], ["env", "db", "baselines", "gc"]),
         (["env"], ["--dir"]),
         (["gc"], ["--dir", "--older-than", "--max-size", "--dry-run", "default: 30"]),
-        (["db"], ["stats", "show", "verify", "export", "import", "prune"]),
+        (["db"], ["stats", "show", "verify", "sign", "export", "import", "prune"]),
         (["db", "show"], ["MODEL|WORKLOAD"]),
         (["db", "verify"], ["--repair"]),
         (["db", "export"], ["WORK_DIR", "--target", "--model"]),
         (["db", "import"], ["WORK_DIR", "--target", "--measured-here"]),
+        (["db", "sign"], ["--dir"]),
+        (["baselines"], ["list", "show", "export", "import"]),
+        (["baselines", "list"], ["NAME", "default: all"]),
+        (["baselines", "show"], ["NAME"]),
+        (["baselines", "export"], ["FILE", "NAME"]),
+        (["baselines", "import"], ["FILE"]),
         (["db", "prune"], ["--older-than", "--unreferenced", "--other-tvm", "--keep"]),
     ],
 )
@@ -108,7 +116,9 @@ def test_looking_into_a_store_loads_no_tvm(tmp_path: Path) -> None:
         "print(sorted({'tvm', 'tvm_ffi', 'pytest'} & set(sys.modules)))"
     )
     open_store(tmp_path)
-    for command in (["db", "stats"], ["db", "verify"], ["gc"], ["db", "prune", "--other-tvm"]):
+    commands = [["db", "stats"], ["db", "verify"], ["db", "prune", "--other-tvm"], ["db", "sign"],
+                ["gc"], ["baselines", "list"], ["baselines", "import", "absent"]]  # fmt: skip
+    for command in commands:
         done = subprocess.run(
             [sys.executable, "-c", code, *command, "--dir", str(tmp_path)],
             capture_output=True,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import fields
+from typing import Any
+
+import pytest
 
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
 
@@ -34,6 +37,7 @@ FULL = CaseResult(
     trials_spent=16,
     tasks=TASKS,
     tasks_left_out=["relu"],
+    tasks_restored=["fused_matmul"],
     tuned_now=True,
     compiled_now=True,
     tuning_s=1.5,
@@ -60,7 +64,11 @@ FULL = CaseResult(
         epochs=20,
         pairs=60,
         spent_s=4.5,
+        noise=0.004,
+        resolvable_ratio=1.015,
         num_threads=4,
+        accepted_median_s=1.1e-3,
+        accepted_on={"cpu": "a CPU", "usable_cores": 8, "at": "2024-01-01T00:00:00Z"},
         same_code=True,
         accepted=True,
     ),
@@ -73,9 +81,22 @@ EMPTY = CaseResult(
 )
 
 
+@pytest.mark.parametrize(
+    ("full", "bare"),
+    [
+        (FULL, EMPTY),
+        (FULL.latency, LatencyResult(verdict="NEW", message="")),
+        (TASKS[0], TaskResult(name="", shash="", weight=1, state="failed")),
+        (FULL.errors[0], ErrorResult(against="", passed=True, max_abs_error=0, max_rel_error=0)),
+    ],
+    ids=["case", "latency", "task", "error"],
+)
+def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
+    """So that below none can get lost unseen."""
+    assert [f.name for f in fields(full) if getattr(full, f.name) == getattr(bare, f.name)] == []
+
+
 def test_a_full_case_survives_json_text() -> None:
-    # Each field differs from its default, so that none can get lost unseen.
-    assert all(getattr(FULL, f.name) != getattr(EMPTY, f.name) for f in fields(FULL))
     back = CaseResult.from_json(json.loads(json.dumps(FULL.to_json())))
     assert back == FULL
     assert back.latency is not None
@@ -91,6 +112,30 @@ def test_a_case_that_was_timed_without_a_baseline() -> None:
         {**EMPTY.to_json(), "latency": {"verdict": "NEW", "message": "", "interval": None}}
     )
     assert timed.latency == LatencyResult(verdict="NEW", message="")
+
+
+def test_a_case_written_before_there_were_these_fields() -> None:
+    loaded = json.loads(json.dumps(FULL.to_json()))
+    del loaded["tasks_restored"]
+    for name in ("noise", "resolvable_ratio", "accepted_median_s", "accepted_on"):
+        del loaded["latency"][name]
+    old = CaseResult.from_json(loaded)
+    assert old.tasks_restored == []
+    assert old.latency is not None
+    assert (old.latency.noise, old.latency.resolvable_ratio) == (None, None)
+    assert (old.latency.accepted_median_s, old.latency.accepted_on) == (None, {})
+
+
+def test_cases_share_no_list_or_dict() -> None:
+    one, other = (
+        CaseResult(name="", nodeid="", entry="", target_name="", target="", prepack=False)
+        for _ in range(2)
+    )
+    one.tasks_restored.append("relu")
+    assert other.tasks_restored == []
+    first, second = (LatencyResult(verdict="NEW", message="") for _ in range(2))
+    first.accepted_on["cpu"] = "a CPU"
+    assert second.accepted_on == {}
 
 
 def test_reading_a_case_leaves_its_json_alone() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pytest
 
@@ -23,9 +25,10 @@ IDENTITY = Identity(
 BASELINE = Baseline(
     identity=IDENTITY,
     artifact="ab" * 32,
+    untuned="cd" * 32,
     signature={"entry": "main", "inputs": [["x", [1, 2], "float32"]]},
     target='{"kind": "llvm"}',
-    median_s=1.25e-3,
+    samples_s=(1.5e-3, 1.25e-3, 1e-3, 9.0),
     num_threads=4,
     fingerprint={"cpu": "a CPU", "tvm": "0.27.0", "tvm_ffi": "0.1.14"},
     accepted_at="2024-01-01T00:00:00Z",
@@ -53,13 +56,11 @@ def test_file_names_are_bounded_and_safe(params: str) -> None:
 
 
 def test_every_field_makes_another_file() -> None:
-    changed = {
-        field.name: replace(
-            IDENTITY, **{field.name: False if field.name == "prepack" else "other"}
-        ).file_name
-        for field in fields(Identity)
-    }
-    assert len({IDENTITY.file_name, *changed.values()}) == len(fields(Identity)) + 1
+    changed: list[dict[str, Any]] = [
+        {field.name: False if field.name == "prepack" else "other"} for field in fields(Identity)
+    ]
+    names = {replace(IDENTITY, **values).file_name for values in changed}
+    assert len({IDENTITY.file_name, *names}) == len(fields(Identity)) + 1
 
 
 def test_identities_that_share_a_slug_have_different_files() -> None:
@@ -71,13 +72,33 @@ def test_identities_that_share_a_slug_have_different_files() -> None:
 
 
 def test_round_trip_through_json_text() -> None:
-    assert Baseline.from_json(json.loads(json.dumps(BASELINE.to_json()))) == BASELINE
+    back = Baseline.from_json(json.loads(json.dumps(BASELINE.to_json())))
+    assert back == BASELINE
+    assert isinstance(back.samples_s, tuple)
 
 
-@pytest.mark.parametrize("loaded", [None, [], 5, "text", {}, {"schema": 2}, {"schema": "1"}])
+def test_what_it_took_is_the_median_of_its_samples() -> None:
+    assert BASELINE.median_s == pytest.approx(1.375e-3)
+    assert replace(BASELINE, samples_s=(3.0, 1.0, 2.5)).median_s == 2.5
+    # It follows from them, and isn't written beside them.
+    assert "median_s" not in BASELINE.to_json()
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [None, [], 5, "text", {}, {"schema": 2.5}, {"schema": "2"}, {"schema": 3},
+     {**BASELINE.to_json(), "schema": 1}],
+)  # fmt: skip
 def test_what_is_no_baseline(loaded: object) -> None:
-    with pytest.raises(ValueError, match="not a baseline of schema 1"):
+    with pytest.raises(ValueError, match="not a baseline of schema 2"):
         Baseline.from_json(loaded)
+
+
+def test_a_baseline_of_the_first_schema_is_told_to_be_one() -> None:
+    old = {**BASELINE.to_json(), "schema": 1, "median_s": 1.25e-3}
+    del old["samples_s"], old["untuned"]
+    with pytest.raises(ValueError, match="not a baseline of schema 2"):
+        Baseline.from_json(old)
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Baseline)])
@@ -86,6 +107,51 @@ def test_a_baseline_without_one_of_its_fields_is_damaged(field: str) -> None:
     del loaded[field]
     with pytest.raises(ValueError, match=f"damaged baseline: .*{field}"):
         Baseline.from_json(loaded)
+
+
+# Both become part of a path.
+NO_SHA256: list[object] = [
+    None, 5, "", "ab" * 31, "ab" * 33, "AB" * 32, "../" * 21 + "a", "ab" * 32 + "\n"
+]  # fmt: skip
+DAMAGE: dict[str, list[object]] = {
+    "artifact": NO_SHA256,
+    "untuned": NO_SHA256,
+    "signature": [None, [], "text"],
+    "target": [None, {"kind": "llvm"}, "", "llvm"],
+    "samples_s": [
+        [], "text", {"a": 1}, [1.0, "1"], [[1.0]], [1.0, None],
+        [0.0], [1.0, -1.0], [math.nan], [1.0, math.inf],
+    ],
+    "num_threads": [None, "4", 1.5],
+    "fingerprint": [None, [], "cpu tvm tvm_ffi", {}, {"cpu": "a CPU", "tvm": "0.27.0"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in DAMAGE.items() for value in values]
+)
+def test_a_damaged_field_is_named(field: str, value: object) -> None:
+    # As text: NaN and infinity pass through Python's JSON.
+    loaded = json.loads(json.dumps({**BASELINE.to_json(), field: value}))
+    with pytest.raises(ValueError, match=f"^damaged baseline: {field}$"):
+        Baseline.from_json(loaded)
+
+
+@pytest.mark.parametrize("samples", [None, 5, 1.25e-3])
+def test_samples_that_are_no_list_are_damage(samples: object) -> None:
+    with pytest.raises(ValueError, match="damaged baseline: "):
+        Baseline.from_json({**BASELINE.to_json(), "samples_s": samples})
+
+
+def test_every_damaged_field_is_named() -> None:
+    loaded = {**BASELINE.to_json(), "artifact": "", "num_threads": None, "samples_s": []}
+    with pytest.raises(ValueError, match=r"^damaged baseline: artifact, samples_s, num_threads$"):
+        Baseline.from_json(loaded)
+
+
+def test_what_else_a_fingerprint_holds_is_kept() -> None:
+    more = replace(BASELINE, fingerprint={**BASELINE.fingerprint, "system": "Linux", "new": [1]})
+    assert Baseline.from_json(json.loads(json.dumps(more.to_json()))) == more
 
 
 @pytest.mark.parametrize("identity", [None, [], 5, "text", {}, {**asdict(IDENTITY), "surplus": 1}])

@@ -32,7 +32,9 @@ def test_a_marker_is_parsed_argument_by_argument() -> None:
             "atol": 0,
             "threshold": "5%",
             "max_time": "500ms",
+            "cold_cache": True,
             "num_threads": 2,
+            "timeout": "90s",
         }
     )
     assert [spec.config for spec in parsed.pop("target")] == [
@@ -49,7 +51,9 @@ def test_a_marker_is_parsed_argument_by_argument() -> None:
         "atol": 0.0,
         "threshold": parse_threshold("5%", "t"),
         "max_time": 0.5,
+        "cold_cache": True,
         "num_threads": 2,
+        "timeout": 90.0,
     }
 
 
@@ -63,6 +67,7 @@ def test_none_in_a_marker_counts_as_unset() -> None:
         ("trails", "trials"),
         ("max_trials_per_tasks", "max_trials_per_task"),
         ("treshold", "threshold"),
+        ("cold_caches", "cold_cache"),
     ],
 )
 def test_a_misspelt_argument_is_told_the_right_one(name: str, hint: str) -> None:
@@ -77,7 +82,7 @@ def test_an_unlike_argument_is_told_what_there_is() -> None:
     assert "did you mean" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["tuning", "dir", "strict", "json"])
+@pytest.mark.parametrize("name", ["tuning", "dir", "store_fallback", "strict", "json"])
 def test_what_belongs_to_the_run_is_no_marker_argument(name: str) -> None:
     with pytest.raises(OptionError, match=f"unknown argument '{name}'"):
         parse_marker({name: "never"})
@@ -97,6 +102,10 @@ def test_what_belongs_to_the_run_is_no_marker_argument(name: str) -> None:
         ("rtol", -1),
         ("threshold", 3),
         ("max_time", 0),
+        ("cold_cache", "maybe"),
+        ("cold_cache", 2),
+        ("cold_cache", []),
+        ("timeout", -1),
         ("num_threads", 0),
         ("num_threads", 4097),
         ("target", []),
@@ -131,12 +140,20 @@ def test_targets_are_one_or_a_list_each_kept_once() -> None:
      (False, False), ("false", False), ("0", False), ("no", False), ("OFF", False)],
 )  # fmt: skip
 def test_true_and_false_as_an_ini_writes_them(text: object, value: bool) -> None:
-    assert BY_NAME["strict"].parse(text, "tvm_strict") is value
+    for name in ("strict", "cold_cache"):
+        assert BY_NAME[name].parse(text, f"tvm_{name}") is value
 
 
-def test_what_is_neither_true_nor_false() -> None:
-    with pytest.raises(OptionError, match="tvm_strict: 'maybe' is not true or false"):
-        BY_NAME["strict"].parse("maybe", "tvm_strict")
+@pytest.mark.parametrize("name", ["strict", "cold_cache"])
+def test_what_is_neither_true_nor_false(name: str) -> None:
+    with pytest.raises(OptionError, match=f"tvm_{name}: 'maybe' is not true or false"):
+        BY_NAME[name].parse("maybe", f"tvm_{name}")
+
+
+def test_the_options_that_take_no_value() -> None:
+    assert {setting.name for setting in SETTINGS if setting.is_switch} == {"strict", "cold_cache"}
+    # Off, not unset, so that nobody below the plugin meets None.
+    assert all(setting.default is False for setting in SETTINGS if setting.is_switch)
 
 
 def test_paths_know_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,16 +183,18 @@ OTHER = {
     "rtol": (0.1, 0.2),
     "atol": (0.3, 0.4),
     "threshold": (parse_threshold("7%", "t"), parse_threshold("8%", "t")),
-    "max_time": (9.0, 10.0),
+    "max_time": (8.0, 9.0),
     "num_threads": (11, 12),
+    "timeout": (13.0, 14.0),
 }
+FIELDS = {"max_time": "max_time_s", "timeout": "timeout_s"}
 
 
 @pytest.mark.parametrize("name", OTHER)
 def test_marker_beats_option_beats_ini_beats_default(name: str) -> None:
     first, second = OTHER[name]
     third = BY_NAME[name].default
-    field = "max_time_s" if name == "max_time" else name
+    field = FIELDS.get(name, name)
 
     def resolved(marker: dict[str, Any], *layers: dict[str, Any]) -> Any:
         options = run_options(*layers).case_options(marker, target=LLVM, prepack=False)
@@ -186,6 +205,28 @@ def test_marker_beats_option_beats_ini_beats_default(name: str) -> None:
     assert resolved({}, {name: None}, {name: second}) == second
     assert resolved({}, {}, {}) == third
     assert first != third != second
+
+
+@pytest.mark.parametrize(
+    ("marker", "option", "ini", "cold"),
+    [
+        (None, None, None, False),
+        (None, None, True, True),
+        (None, None, False, False),
+        (None, True, False, True),
+        (True, None, False, True),
+        (True, None, None, True),
+        # An option can't say false, a marker can.
+        (False, True, True, False),
+        (False, None, True, False),
+    ],
+)
+def test_a_marker_can_switch_cold_caches_off_again(
+    marker: bool | None, option: bool | None, ini: bool | None, cold: bool
+) -> None:
+    run = run_options({"cold_cache": option}, {"cold_cache": ini})
+    parsed = parse_marker({"cold_cache": marker})
+    assert run.case_options(parsed, target=LLVM, prepack=False).cold_cache is cold
 
 
 def test_zero_and_false_are_set() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from snippets import MARKED, PLAIN, WORKER_IDS, WORKERS
-
-pytestmark = pytest.mark.parametrize("workers", WORKERS, ids=WORKER_IDS)
+from snippets import MARKED, PLAIN
 
 MALFORMED = [
     ("--tvm-target={bad", "'{bad' is malformed JSON"),
@@ -21,6 +19,7 @@ MALFORMED = [
     ("--tvm-prepack=maybe", "--tvm-prepack: 'maybe' is not one of off, on, both"),
     ("--tvm-tuning=always", "--tvm-tuning: 'always' is not one of missing, never, refresh"),
     ("--tvm-max-time=never", "--tvm-max-time: 'never' is not a positive duration"),
+    ("--tvm-max-time=0", "--tvm-max-time: '0' is not a positive duration"),
     ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
     ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
     ("--tvm-html=report.html", "--tvm-html: an HTML report is not there yet"),
@@ -52,24 +51,34 @@ def assert_usage_error(result: pytest.RunResult, message: str) -> None:
 
 
 @pytest.mark.parametrize(("option", "message"), MALFORMED, ids=[one[0] for one in MALFORMED])
-def test_malformed(
-    suite: pytest.Pytester, workers: tuple[str, ...], option: str, message: str
-) -> None:
+def test_malformed(suite: pytest.Pytester, option: str, message: str) -> None:
     """Found before anything is collected, also where no test is ours."""
     suite.makepyfile(test_it=PLAIN)
-    assert_usage_error(suite.runpytest_subprocess(option, *workers), message)
+    assert_usage_error(suite.runpytest_subprocess(option), message)
 
 
 @pytest.mark.parametrize(("option", "message"), FOUND_LATER, ids=[one[0] for one in FOUND_LATER])
 def test_found_once_marked_tests_are_collected(
-    suite: pytest.Pytester, workers: tuple[str, ...], option: str, message: str
+    suite: pytest.Pytester, option: str, message: str
 ) -> None:
     suite.makepyfile(test_it=MARKED + PLAIN)
-    result = suite.runpytest_subprocess(option, *workers)
+    result = suite.runpytest_subprocess(option)
     assert_usage_error(result, message)
     result.assert_outcomes()
-    unmarked = suite.runpytest_subprocess(option, "--deselect=test_it.py::test_marked", *workers)
-    unmarked.assert_outcomes(passed=1, deselected=0 if workers else 1)
+    unmarked = suite.runpytest_subprocess(option, "--deselect=test_it.py::test_marked")
+    unmarked.assert_outcomes(passed=1, deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [MALFORMED[0], FOUND_LATER[0], FOUND_LATER[-1]],
+    ids=["malformed", "target", "store"],
+)  # fmt: skip
+def test_under_xdist_it_is_the_same(suite: pytest.Pytester, option: str, message: str) -> None:
+    """What is found later the workers find, and tell the controller."""
+    suite.makepyfile(test_it=MARKED + PLAIN)
+    result = suite.runpytest_subprocess(option, "-n", "2")
+    assert_usage_error(result, message)
+    result.stdout.no_fnmatch_line("* passed*")
 
 
 @pytest.mark.parametrize(
@@ -78,23 +87,20 @@ def test_found_once_marked_tests_are_collected(
         ("tvm_trials", "many", "ini tvm_trials: 'many' is not a whole number"),
         ("tvm_threshold", "3", "ini tvm_threshold: '3' is not a positive percentage"),
         ("tvm_strict", "perhaps", "ini tvm_strict: 'perhaps' is not true or false"),
+        ("tvm_cold_cache", "lukewarm", "ini tvm_cold_cache: 'lukewarm' is not true or false"),
         ("tvm_target", "{", "ini tvm_target: '{' is malformed JSON"),
     ],
 )
-def test_bad_ini(
-    suite: pytest.Pytester, workers: tuple[str, ...], key: str, value: str, message: str
-) -> None:
+def test_bad_ini(suite: pytest.Pytester, key: str, value: str, message: str) -> None:
     suite.makeini(f"[pytest]\n{key} = {value}\n")
     suite.makepyfile(test_it=PLAIN)
-    assert_usage_error(suite.runpytest_subprocess(*workers), message)
+    assert_usage_error(suite.runpytest_subprocess(), message)
 
 
-def test_bad_environment_variable(
-    suite: pytest.Pytester, workers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_environment_variable(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TVM_TEST_TARGETS", "llvm;{")
     suite.makepyfile(test_it=PLAIN)
     assert_usage_error(
-        suite.runpytest_subprocess(*workers),
+        suite.runpytest_subprocess(),
         "environment variable TVM_TEST_TARGETS: '{' is malformed JSON",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from snippets import PLAIN, TINY
@@ -108,32 +109,53 @@ def test_a_report_that_can_not_be_written_is_told_at_once(
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"median_s": "abc"},
-        {"fingerprint": {}},
-        {"artifact": "../../etc"},
+DAMAGES: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "samples": ({"samples_s": ["abc"]}, "*.json: damaged baseline: samples_s"),
+    "fingerprint": ({"fingerprint": {}}, "*.json: damaged baseline: fingerprint"),
+    "untuned": ({"untuned": "../../etc"}, "*.json: damaged baseline: untuned"),
+    "surplus": ({"median_s": 1.0}, "*.json: damaged baseline: *median_s*"),
+    "schema": ({"schema": 1}, "*.json: not a baseline of schema 2"),
+    "target": (
         {"target": '{"kind": "llvm", "mcpu": "znver5"}'},
-        None,
-    ],
-    ids=["median", "fingerprint", "artifact", "target", "folder"],
-)
-def test_a_baseline_beyond_use_is_incomparable(
-    suite: pytest.Pytester, damage: dict[str, object] | None
-) -> None:
-    suite.makepyfile(test_it=ONE)
-    suite.runpytest_subprocess("--tvm-update-new").assert_outcomes(passed=1)
-    (path,) = (suite.path / ".tvmtune" / "baselines").glob("*.json")
-    content = json.loads(path.read_text())
-    if damage is None:
-        path.unlink()
-        path.mkdir()
-    else:
-        path.write_text(json.dumps({**content, **damage}))
+        "the baseline was made for another target, *znver5*",
+    ),
+    "stolen": ({"identity": None}, "*.json belongs to another case: *"),
+    "folder": (None, "*.json: *Is a directory*"),
+}
+
+
+def test_a_baseline_beyond_use_is_incomparable(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_it=TINY
+        + f"""
+@pytest.mark.tvm_tune(trials=0)
+@pytest.mark.parametrize("damage", {list(DAMAGES)})
+def test_tiny(tvm_tune, damage):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+"""
+    )
+    every = len(DAMAGES)
+    suite.runpytest_subprocess("--tvm-update-new").assert_outcomes(passed=every)
+    folder = suite.path / ".tvmtune" / "baselines"
+    identities = {
+        damage: json.loads(next(folder.glob(f"*tiny-{damage}-*.json")).read_text())["identity"]
+        for damage in DAMAGES
+    }
+    for damage, (change, _) in DAMAGES.items():
+        (path,) = folder.glob(f"*tiny-{damage}-*.json")
+        if change is None:
+            path.unlink()
+            path.mkdir()
+            continue
+        if "identity" in change:
+            change = {"identity": identities["samples"]}  # noqa: PLW2901
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     result = suite.runpytest_subprocess()
-    result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*INCOMPARABLE: *accept this run with --tvm-update"])
+    result.assert_outcomes(passed=every, warnings=every)
+    repair = "; bring it back with `tvmtune baselines import FILE`, or accept this run with *update"
+    for _, message in DAMAGES.values():
+        result.stdout.fnmatch_lines([f"*: INCOMPARABLE: {message}{repair}"])
+    suite.runpytest_subprocess("--tvm-update").assert_outcomes(passed=every, errors=1)
 
 
 def test_a_helper_that_takes_only_tensors_in_a_tuple_blocks_nobody(suite: pytest.Pytester) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,44 @@ def test_a_fallback_saves_tuning_and_is_only_read(suite: pytest.Pytester) -> Non
     result = suite.runpytest_subprocess("-k", "1")
     result.stdout.fnmatch_lines(["tuned 1 cases with * trials*"])
     assert contents(shared) == before
+
+
+def test_a_baseline_gives_its_records_back_and_travels_in_one_file(
+    suite: pytest.Pytester,
+) -> None:
+    """What a clone of the repository has, and what a machine has that was sent the file."""
+    suite.makepyfile(test_it=SUITE)
+    only_one = ("-k", "1", "--tvm-strict", "--tvm-json=report.json")
+    suite.runpytest_subprocess("--tvm-update-new", *only_one).assert_outcomes(
+        passed=1, deselected=3
+    )
+    store = suite.path / ".tvmtune"
+    tvmtune = str(Path(sys.executable).with_name("tvmtune"))
+    assert suite.run(tvmtune, "baselines", "export", "baselines.zip").ret == 0
+
+    def passes_without_tuning() -> None:
+        result = suite.runpytest_subprocess(*only_one)
+        result.assert_outcomes(passed=1, deselected=3)
+        (case,) = json.loads((suite.path / "report.json").read_text())["cases"]
+        assert (case["tuned_now"], case["trials_spent"]) == (False, 0)
+        assert sorted(case["tasks_restored"]) == ["fused_matmul_add", "transpose"]
+        assert (case["latency"]["verdict"], case["latency"]["same_code"]) == ("PASS", True)
+
+    for path in store.iterdir():
+        if path.is_dir() and path.name != "baselines":
+            shutil.rmtree(path)
+    passes_without_tuning()
+
+    shutil.rmtree(store)
+    assert suite.run(tvmtune, "baselines", "import", "baselines.zip").ret == 0
+    passes_without_tuning()
+
+    shutil.rmtree(store / "tuning")
+    (records,) = (store / "baselines").glob("*.records.jsonl.gz")
+    records.write_bytes(records.read_bytes()[:-10])
+    result = suite.runpytest_subprocess("-k", "1", "--tvm-tuning=never")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*.records.jsonl.gz: *; the baseline's records are left out"])
 
 
 def test_records_that_call_for_outside_code_are_refused(suite: pytest.Pytester) -> None:

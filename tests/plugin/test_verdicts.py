@@ -7,7 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from snippets import TINY, WORKER_IDS, WORKERS
+from snippets import TINY
+
+from pytest_tvmtune.core.sequential import fewest_epochs, item_alpha
 
 ONE = (
     TINY
@@ -100,14 +102,21 @@ def test_a_baseline_that_can_not_be_run(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it=wide)
     result = run(suite)
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*INCOMPARABLE: the model's interface changed since*"])
+    repair = (
+        "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+    )
+    result.stdout.fnmatch_lines(
+        [f"*INCOMPARABLE: the model's interface changed since the baseline was accepted; {repair}"]
+    )
 
     # The same interface, other code, and the accepted library is gone.
     suite.makepyfile(test_it=relu)
     (suite.path / ".tvmtune" / "artifacts" / old / "model.so").unlink()
     result = run(suite)
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*INCOMPARABLE: the baseline's artifact * is missing; accept*"])
+    result.stdout.fnmatch_lines(
+        [f"*INCOMPARABLE: the baseline's artifact {old[:12]} is missing; {repair}"]
+    )
     run(suite, "--tvm-strict").assert_outcomes(failed=1)
 
 
@@ -132,14 +141,13 @@ def test_chain(tvm_tune):
 )
 
 
-@pytest.mark.parametrize("workers", WORKERS, ids=WORKER_IDS)
-def test_slower_fails_faster_passes(suite: pytest.Pytester, workers: tuple[str, ...]) -> None:
+def test_slower_fails_faster_passes(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it="LENGTH = 2\n" + CHAIN)
-    run(suite, "--tvm-update-new", *workers).assert_outcomes(passed=1)
+    run(suite, "--tvm-update-new").assert_outcomes(passed=1)
     accepted = baselines(suite)[0].read_text()
 
     suite.makepyfile(test_it="LENGTH = 4\n" + CHAIN)
-    result = run(suite, "--junitxml=junit.xml", *workers)
+    result = run(suite, "--junitxml=junit.xml")
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert verdict(suite) == "REGRESSION"
@@ -148,17 +156,17 @@ def test_slower_fails_faster_passes(suite: pytest.Pytester, workers: tuple[str, 
     )
     latency = cases(suite)[0]["latency"]
     assert 1.5 < latency["slowdown_ratio"] < 3  # type: ignore[index]
-    assert latency["epochs"] == 20  # type: ignore[index]
+    assert latency["epochs"] >= fewest_epochs(item_alpha(1))  # type: ignore[index]
     (failure,) = ET.parse(suite.path / "junit.xml").getroot().iter("failure")
     assert "slower" in str(failure.get("message"))
     assert baselines(suite)[0].read_text() == accepted
 
-    result = run(suite, "--tvm-update", *workers)
+    result = run(suite, "--tvm-update")
     result.assert_outcomes(passed=1)
     assert baselines(suite)[0].read_text() != accepted
 
     suite.makepyfile(test_it="LENGTH = 2\n" + CHAIN)
-    run(suite, "--tvm-strict", *workers).assert_outcomes(passed=1)
+    run(suite, "--tvm-strict").assert_outcomes(passed=1)
     assert verdict(suite) == "IMPROVEMENT"
 
 
@@ -166,8 +174,6 @@ def test_a_wide_threshold_lets_it_pass(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it="LENGTH = 2\n" + CHAIN)
     run(suite, "--tvm-update-new").assert_outcomes(passed=1)
     suite.makepyfile(test_it="LENGTH = 3\n" + CHAIN)
-    run(suite, "--tvm-threshold=500%").assert_outcomes(passed=1)
-    assert verdict(suite) == "PASS"
     run(suite, "--tvm-threshold=1s").assert_outcomes(passed=1)
     assert verdict(suite) == "PASS"
     run(suite, "--tvm-threshold=1us").assert_outcomes(failed=1)

@@ -11,8 +11,27 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.results import CaseResult, ErrorResult
+from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult
 from pytest_tvmtune.report.json import SCHEMA_VERSION, write_report
+
+GATED = LatencyResult(
+    verdict="INCONCLUSIVE",
+    message="1.010x slower",
+    median_s=1.01e-3,
+    baseline_median_s=1e-3,
+    slowdown_ratio=1.01,
+    interval=(0.98, 1.04),
+    confidence=0.9804,
+    threshold="3%",
+    epochs=20,
+    pairs=60,
+    spent_s=10.5,
+    noise=0.02,
+    resolvable_ratio=1.05,
+    num_threads=2,
+    accepted_median_s=0.9e-3,
+    accepted_on={"cpu": "a CPU", "tvm": "0.27.0", "at": "2024-01-01T00:00:00Z"},
+)
 
 
 def case(nodeid: str, name: str = "mlp", **values: Any) -> dict[str, Any]:
@@ -41,10 +60,37 @@ def test_the_keys_of_the_schema(tmp_path: Path) -> None:
     # docs/json.md documents them: a key goes away only with a new version of the schema.
     assert set(report["cases"][0]) >= {
         "name", "nodeid", "entry", "target_name", "target", "prepack", "tuning_trials",
-        "trials_spent", "tasks", "tasks_left_out", "tuned_now", "compiled_now", "tuning_s",
-        "compile_s", "transform_s", "transform_extra_bytes", "library_bytes", "artifact",
-        "errors", "latency", "findings", "warnings", "outcome",
+        "trials_spent", "tasks", "tasks_left_out", "tasks_restored", "tuned_now", "compiled_now",
+        "tuning_s", "compile_s", "transform_s", "transform_extra_bytes", "library_bytes",
+        "artifact", "errors", "latency", "findings", "warnings", "outcome",
     }  # fmt: skip
+
+
+def test_the_keys_of_a_latency(tmp_path: Path) -> None:
+    write_report(tmp_path / "out.json", [case("t.py::a", latency=GATED)], {})
+    latency = read(tmp_path / "out.json")["cases"][0]["latency"]
+    assert set(latency) >= {
+        "verdict", "message", "median_s", "baseline_median_s", "slowdown_ratio", "interval",
+        "confidence", "threshold", "epochs", "pairs", "spent_s", "noise", "resolvable_ratio",
+        "num_threads", "accepted_median_s", "accepted_on", "same_code", "accepted",
+    }  # fmt: skip
+    assert (latency["interval"], latency["noise"]) == ([0.98, 1.04], 0.02)
+    assert (latency["resolvable_ratio"], latency["accepted_median_s"]) == (1.05, 0.9e-3)
+    assert latency["accepted_on"]["at"] == "2024-01-01T00:00:00Z"
+
+
+def test_what_a_latency_lacks_is_null(tmp_path: Path) -> None:
+    bare = LatencyResult(verdict="NEW", message="")
+    boundless = LatencyResult(
+        verdict="INCONCLUSIVE", message="", interval=(0.0, math.inf), resolvable_ratio=math.inf
+    )
+    for latency in (bare, boundless):
+        write_report(tmp_path / "out.json", [case("t.py::a", latency=latency)], {})
+        loaded = read(tmp_path / "out.json")["cases"][0]["latency"]
+        names = ("noise", "resolvable_ratio", "accepted_median_s", "slowdown_ratio")
+        assert [loaded[name] for name in names] == [None] * 4
+        assert loaded["interval"] == (None if latency is bare else [0.0, None])
+        assert loaded["accepted_on"] == {}
 
 
 def test_the_time_is_utc(tmp_path: Path) -> None:
@@ -74,10 +120,11 @@ def test_cases_stand_in_order_of_their_ids_however_they_finished(tmp_path: Path)
 
 
 def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
-    written = case("t.py::a", findings=["ü"], library_bytes=5)
+    written = case("t.py::a", findings=["ü"], tasks_restored=["relu"], latency=GATED)
     write_report(tmp_path / "out.json", [written], {})
     back = CaseResult.from_json(read(tmp_path / "out.json")["cases"][0])
     assert back.to_json() == written
+    assert back.latency == GATED
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])

@@ -114,10 +114,37 @@ def test_verdicts() -> None:
     assert verdict(latency=PASSED) == "PASS"
     assert verdict(latency=replace(PASSED, same_code=True)) == "PASS (same code)"
     assert verdict(latency=replace(PASSED, verdict="NEW", accepted=True)) == "NEW, accepted"
+    regression = replace(PASSED, verdict="REGRESSION")
+    assert verdict(latency=replace(regression, accepted=True)) == "REGRESSION, accepted"
+    # What failed is not its latency.
+    assert verdict(outcome="failed", latency=PASSED) == "PASS, test failed"
+    assert verdict(outcome="failed", latency=regression) == "REGRESSION"
+    same = replace(PASSED, same_code=True)
+    assert verdict(outcome="failed", latency=same) == "PASS (same code), test failed"
     assert verdict(findings=["x"], latency=replace(PASSED, verdict="REGRESSION")) == "REGRESSION"
     assert verdict(findings=["x"], errors=[RIGHT, WRONG]) == "WRONG NUMBERS"
     assert verdict(findings=["x"], errors=[WRONG], latency=PASSED) == "WRONG NUMBERS"
     assert verdict(findings=["x"], errors=[RIGHT], latency=PASSED) == "FAILED"
+
+
+def test_the_same_code_has_no_ratio() -> None:
+    """What it took when accepted stands beside it, and is no measurement of now."""
+    same = LatencyResult(
+        verdict="PASS",
+        message="same code as the baseline",
+        median_s=1.5e-3,
+        baseline_median_s=1.25e-3,
+        accepted_median_s=1.25e-3,
+        accepted_on={"cpu": "a CPU", "at": "2024-01-01T00:00:00Z"},
+        same_code=True,
+    )
+    row = cells(case(latency=same))
+    assert (row["now"], row["baseline"], row["ratio"]) == ("1.5 ms", "1.25 ms", "-")
+
+
+def test_what_was_accepted_elsewhere_is_not_what_was_measured_here() -> None:
+    moved = replace(PASSED, accepted_median_s=9e-3, accepted_on={"cpu": "another CPU"})
+    assert cells(case(latency=moved))["baseline"] == "1.25 ms"
 
 
 def test_an_error_without_bound_still_has_a_cell() -> None:
@@ -143,9 +170,72 @@ def test_the_counts() -> None:
     ]
 
 
+MEASURED = replace(
+    PASSED,
+    message="1.200x slower (98.04% CI 1.190 to 1.210), limit 1.030x",
+    epochs=14,
+    pairs=98,
+    spent_s=1.25,
+    noise=0.0123,
+    num_threads=4,
+    accepted_median_s=0.9e-3,
+    accepted_on={"cpu": "a CPU", "tvm": "0.27.0", "at": "2024-01-01T00:00:00Z"},
+)
+
+
+def details(*results: CaseResult) -> list[str]:
+    """Return what a verbose run says more."""
+    plain, verbose = summary_lines(results), summary_lines(results, verbose=True)
+    start = plain.index("") + 1
+    # The table before it and the counts after it stay.
+    more = len(verbose) - len(plain)
+    assert verbose[:start] + verbose[start + more :] == plain
+    return verbose[start : start + more]
+
+
+def test_a_verbose_run_says_how_each_case_was_timed() -> None:
+    lines = details(case("a", latency=MEASURED), case("b"), case("c", latency=MEASURED))
+    assert lines[:3] == [
+        "a[llvm]: 1.200x slower (98.04% CI 1.190 to 1.210), limit 1.030x",
+        "  14 epochs, 98 pairs in 1.2 s, noise 1.2% an epoch, 4 threads",
+        (
+            "  accepted with 900 us at 2024-01-01T00:00:00Z, on a CPU, TVM 0.27.0 "
+            "(no verdict is made of it)"
+        ),
+    ]
+    # Nothing was timed in b.
+    assert [line.partition(":")[0] for line in lines[3:]] == ["c[llvm]", *(
+        line.partition(":")[0] for line in lines[1:3]
+    )]  # fmt: skip
+
+
+def test_a_verbose_run_says_no_more_than_there_is() -> None:
+    new = LatencyResult(verdict="NEW", message="nothing accepted yet", median_s=1e-3)
+    assert details(case("a", latency=new, prepack=True)) == [
+        "a[llvm-prepack]: nothing accepted yet"
+    ]
+    same = replace(MEASURED, epochs=0, pairs=0, noise=None, same_code=True, message="same code")
+    assert [line[:10] for line in details(case("a", latency=same))] == ["a[llvm]: s", "  accepted"]
+    assert details(case("a")) == []
+
+
+def test_what_transforming_the_parameters_cost() -> None:
+    lines = footer(
+        case("a", prepack=True, transform_s=0.25, transform_extra_bytes=1_500_000),
+        case("b", prepack=True, transform_s=0.5, transform_extra_bytes=1_000_000),
+        case("c"),
+    )
+    said = "transformed the parameters of 2 prepacked cases in 750 ms, 2.5 MB more memory"
+    assert lines[2:] == [f"{said} (not part of the latency)"]
+
+
 @pytest.mark.parametrize(
     ("result", "said"),
     [
+        (
+            case(tasks_restored=["a", "b"]),
+            "2 tasks were not in the store: their baselines' records were taken",
+        ),
         (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: ask for more with --tvm-trials"),
         (
             case(latency=replace(PASSED, verdict="NEW")),
@@ -178,7 +268,12 @@ def test_no_case_at_all() -> None:
 
 def test_the_header_says_what_the_run_will_use() -> None:
     lines = header_lines(
-        targets=["llvm -mcpu=a", "llvm"], store=Path("/tmp/store"), tuning="never", trials=[0, 8]
+        targets=["llvm -mcpu=a", "llvm"],
+        store=Path("/tmp/store"),
+        tuning="never",
+        trials=[0, 8],
+        max_times_s=[0.5, 10.0],
+        gated_items=20,
     )
     machine = fingerprint()
     assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
@@ -187,4 +282,17 @@ def test_the_header_says_what_the_run_will_use() -> None:
         "tvmtune: target llvm -mcpu=a",
         "tvmtune: target llvm",
         "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",
+        (
+            "tvmtune: gate: 20 items, false alarms at most 1% for all together, so 14 epochs or "
+            "more each, within 0.5, 10 s (slow models: 28 epochs, whatever they take)"
+        ),
     ]
+
+
+@pytest.mark.parametrize(("items", "fewest", "least"), [(1, 9, 20), (100, 17, 34)])
+def test_the_header_counts_epochs_by_what_is_gated(items: int, fewest: int, least: int) -> None:
+    line = header_lines(
+        targets=[], store=Path("s"), tuning="never", trials=[], max_times_s=[10], gated_items=items
+    )[-1]
+    assert f"gate: {items} item{'s' * (items > 1)}, " in line
+    assert f"so {fewest} epochs or more each, within 10 s (slow models: {least} epochs" in line

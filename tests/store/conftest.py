@@ -1,4 +1,4 @@
-"""A store in tmp_path, and a process without root's rights."""
+"""A store in tmp_path, its key, a case carried to another, and a process without root's rights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,62 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from sample_signed import JSON_KINDS, KINDS, Kind
+from sample_store import put_case
 
+from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.portable import export_baselines
+from pytest_tvmtune.store.signing import KEY_VARIABLE
 
 NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def use_key(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sign with this key from now on; "" is none, as every test begins."""
+
+    def use(key: str) -> None:
+        monkeypatch.setenv(KEY_VARIABLE, key)
+
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    return use
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "store")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of file that is signed."""
+    return KINDS[request.param]
+
+
+@pytest.fixture(params=JSON_KINDS)
+def json_kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Store:
+    """The store that baselines are carried to."""
+    return open_store(tmp_path / "target")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file that they are carried in."""
+    return tmp_path / "baselines.zip"
+
+
+@pytest.fixture
+def case(store: Store, file: Path) -> Baseline:
+    """An accepted case, exported to `file`."""
+    accepted = put_case(store)
+    export_baselines(store, [accepted], file)
+    return accepted
 
 
 @pytest.fixture

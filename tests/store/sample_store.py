@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sample_records import KEY, SHASH
+from sample_records import KEY, SHASH, record, served, workload
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.results import Task
@@ -17,6 +19,11 @@ from pytest_tvmtune.store.layout import Store
 
 DAY_S = 86400.0
 MANIFEST = Manifest(target='{"kind": "llvm"}', tvm="0.27.0", tvm_ffi="0.1.14", entries={})
+IDENTITY = Identity(
+    path="test_mlp.py", cls="", function="test_mlp", params="", name="mlp", entry="main",
+    target_name="llvm", prepack=False,
+)  # fmt: skip
+RECORDS = workload(record(1e-3), served=(served(64),))
 
 
 def days_ago(days: float) -> float:
@@ -53,23 +60,33 @@ def put_plan(
     return age(store.plans / f"{name}.json", days)
 
 
-def put_baseline(store: Store, artifact: str, name: str = "") -> Path:
-    identity = Identity(
-        path="test_mlp.py", cls="", function="test_mlp", params="", name=name, entry="main",
-        target_name="llvm", prepack=False,
-    )  # fmt: skip
-    baseline = Baseline(
+def baseline(artifact: str, untuned: str = "", *, identity: Identity = IDENTITY) -> Baseline:
+    """Return a baseline. untuned: as the artifact where it isn't given."""
+    return Baseline(
         identity=identity,
         artifact=artifact,
+        untuned=untuned or artifact,
         signature={"entry": "main"},
         target='{"kind": "llvm"}',
-        median_s=1e-3,
+        samples_s=(1e-3, 4e-3, 2e-3),
         num_threads=4,
         fingerprint={"cpu": "a CPU", "tvm": "0.27.0", "tvm_ffi": "0.1.14"},
         accepted_at="2024-01-01T00:00:00Z",
     )
-    write_baseline(store, baseline)
+
+
+def put_baseline(store: Store, artifact: str, name: str = "mlp", *, untuned: str = "") -> Path:
+    identity = replace(IDENTITY, name=name)
+    write_baseline(store, baseline(artifact, untuned, identity=identity), [(KEY, RECORDS)])
     return store.baselines / identity.file_name
+
+
+def put_case(store: Store, *, code: bytes = b"tuned", **identity: Any) -> Baseline:
+    """Accept a case with all it needs: two artifacts and its records."""
+    digests = [put_artifact(store, one).name for one in (code, b"untuned")]
+    accepted = baseline(*digests, identity=replace(IDENTITY, **identity))
+    write_baseline(store, accepted, [(KEY, RECORDS)])
+    return accepted
 
 
 def contents(folder: Path) -> dict[str, bytes]:

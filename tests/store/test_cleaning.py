@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from sample_records import HEAD, KEY, RECORD, SHASH, line, path_of, put, record, served, workload
 from sample_store import (
+    IDENTITY,
+    RECORDS,
     age,
     contents,
     days_ago,
     put_artifact,
     put_baseline,
     put_build,
+    put_case,
     put_plan,
 )
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.artifacts import find
+from pytest_tvmtune.store.baselines import read_baseline, read_records
 from pytest_tvmtune.store.cleaning import (
     Removal,
     old_artifacts,
@@ -26,6 +32,7 @@ from pytest_tvmtune.store.cleaning import (
     unneeded_workloads,
 )
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.warm import Warm, read_warm, write_warm
 from pytest_tvmtune.store.workloads import add_to_workload, read_workload
 
 OTHER = "ff" * 8
@@ -94,10 +101,44 @@ def test_then_the_least_recently_used_go_until_the_rest_is_small_enough(store: S
 
 @pytest.mark.parametrize("most", [None, 0])
 def test_what_a_baseline_needs_stays_whatever_its_age(store: Store, most: int | None) -> None:
-    needed, other = (put_artifact(store, code, days=400) for code in (b"needed", b"other"))
+    needed, untuned, other = (
+        put_artifact(store, code, days=400) for code in (b"needed", b"untuned", b"other")
+    )
     put_build(store, "needed", needed.name, days=400)
-    put_baseline(store, needed.name)
+    put_build(store, "untuned", untuned.name, days=400)
+    put_baseline(store, needed.name, untuned=untuned.name)
     assert paths(old(store, most=most)) == [other]
+
+
+@pytest.mark.parametrize("key", ["", "ours"])
+def test_a_case_has_all_it_needs_when_everything_else_has_gone(
+    store: Store, use_key: Callable[[str], None], key: str
+) -> None:
+    use_key(key)
+    cases = [put_case(store, code=code, name=code.decode()) for code in (b"one", b"two")]
+    put_artifact(store, b"other")
+    for path in (store.artifacts, *store.root.rglob("*")):
+        age(path, 400)
+    for removal in old(store, days=0, most=0):
+        removal.carry_out()
+    for removal in unneeded_workloads(store, before_s=time.time(), unreferenced=True,
+                                      keep_minor="0.1"):  # fmt: skip
+        removal.carry_out()
+    assert len(list(store.artifacts.iterdir())) == 3
+    for case in cases:
+        assert read_baseline(store, case.identity) == case
+        assert read_records(store, case.identity) == [(KEY, RECORDS)]
+        for digest in (case.artifact, case.untuned):
+            assert find(store, digest).sha256 == digest
+
+
+def test_what_only_a_replaced_baseline_needed_goes(store: Store) -> None:
+    before = put_case(store, code=b"before")
+    after = put_case(store, code=b"after")
+    assert [path.name for path in paths(old(store, days=0))] == [before.artifact]
+    (store.baselines / IDENTITY.file_name).unlink()
+    gone = {path.name for path in paths(old(store, days=0))}
+    assert gone == {before.artifact, after.artifact, after.untuned}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 99}', b"<<<<<<< HEAD\n"])
@@ -109,6 +150,40 @@ def test_a_baseline_that_can_not_be_read_stops_it(store: Store, content: bytes) 
         old(store)
     assert str(caught.value).startswith(f"{path} is damaged (")
     assert str(caught.value).endswith("restore or remove it first")
+
+
+def test_a_baseline_that_is_nested_too_deeply_stops_it_too(store: Store) -> None:
+    put(store.baselines / "x.json", b"[" * 100_000)
+    with pytest.raises(StoreError, match="is damaged"):
+        old(store)
+
+
+@pytest.mark.parametrize("first", ["", "theirs"])
+def test_a_baseline_that_the_key_did_not_sign_stops_it(
+    store: Store, use_key: Callable[[str], None], first: str
+) -> None:
+    use_key(first)
+    accepted = put_case(store)
+    use_key("ours")
+    with pytest.raises(StoreError) as caught:
+        old(store, days=0, most=0)
+    path = store.baselines / accepted.identity.file_name
+    assert str(caught.value).startswith(f"{path} is damaged (")
+    use_key("")
+    assert old(store, days=0, most=0) == []
+
+
+def test_old_warm_notes_go_and_used_ones_stay(store: Store) -> None:
+    for key in ("old", "used", "new"):
+        write_warm(store, key, [None], Warm(build="ab" * 32))
+        age(store.warm / f"{key}.json", 0 if key == "new" else 31)
+    assert read_warm(store, "used", [None]) is not None
+    (removal,) = old(store)
+    assert removal.path == store.warm / "old.json"
+    assert removal.size_bytes == removal.path.stat().st_size
+    removal.carry_out()
+    assert read_warm(store, "old", [None]) is None
+    assert read_warm(store, "new", [None]) is not None
 
 
 def test_old_plans_go_and_new_ones_stay(store: Store) -> None:
@@ -251,5 +326,23 @@ def test_thinning_leaves_damaged_files_as_they_are(store: Store) -> None:
     put(path_of(store), HEAD + RECORD + more + b"garbage\n")
     put(path_of(store, OTHER), b"lost\n")
     before = contents(store.root)
+    assert thin_records(store, 1, dry_run=False) == 0
+    assert contents(store.root) == before
+
+
+def test_a_thinned_file_is_signed_again(store: Store, use_key: Callable[[str], None]) -> None:
+    use_key("ours")
+    full = workload(record(1.0, "a"), record(2.0, "b"))
+    add_to_workload(store, KEY, full)
+    assert thin_records(store, 1, dry_run=False) == 1
+    assert read_workload(store, KEY, SHASH) == replace(full, records=full.records[:1])
+
+
+def test_thinning_leaves_what_the_key_did_not_sign(
+    store: Store, use_key: Callable[[str], None]
+) -> None:
+    add_to_workload(store, KEY, workload(record(1.0, "a"), record(2.0, "b")))
+    before = contents(store.root)
+    use_key("ours")
     assert thin_records(store, 1, dry_run=False) == 0
     assert contents(store.root) == before

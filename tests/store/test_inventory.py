@@ -20,8 +20,16 @@ from sample_records import (
     served,
     workload,
 )
-from sample_store import contents, put_artifact, put_baseline, put_build, put_plan
+from sample_store import (
+    IDENTITY,
+    contents,
+    put_artifact,
+    put_baseline,
+    put_build,
+    put_plan,
+)
 
+from pytest_tvmtune.store.baselines import records_path
 from pytest_tvmtune.store.inventory import (
     Problem,
     TargetStats,
@@ -157,6 +165,10 @@ def damaged_manifest(store: Store) -> Path:
 
 
 def damaged_baseline(store: Store) -> Path:
+    return put(store.baselines / "x.json", b'{"schema": 2, "identity": {}}')
+
+
+def old_baseline(store: Store) -> Path:
     return put(store.baselines / "x.json", b'{"schema": 1}')
 
 
@@ -166,6 +178,17 @@ def empty_baseline(store: Store) -> Path:
 
 def baseline_without_its_library(store: Store) -> Path:
     return put_baseline(store, "ab" * 32, name="other")
+
+
+def baseline_without_its_untuned_library(store: Store) -> Path:
+    return put_baseline(store, put_artifact(store, b"more").name, "other", untuned="cd" * 32)
+
+
+def baseline_with_damaged_records(store: Store) -> Path:
+    path = store.baselines / IDENTITY.file_name
+    records = records_path(store, path.name)
+    records.write_bytes(records.read_bytes()[:-1])
+    return path
 
 
 @pytest.mark.parametrize(
@@ -179,8 +202,11 @@ def baseline_without_its_library(store: Store) -> Path:
         (lost_library, "is missing", True),
         (damaged_manifest, "its manifest is damaged", True),
         (damaged_baseline, "damaged baseline: ", False),
+        (old_baseline, "not a baseline of schema 2", False),
         (empty_baseline, "Expecting value", False),
         (baseline_without_its_library, f"artifact {'ab' * 6} is missing", False),
+        (baseline_without_its_untuned_library, f"artifact {'cd' * 6} is missing", False),
+        (baseline_with_damaged_records, ".records.jsonl.gz: no gzip file: ", False),
     ],
 )
 def test_each_kind_of_damage_is_one_problem_that_a_repair_sets_aside(
@@ -223,3 +249,76 @@ def test_a_copy_under_a_name_with_dots_is_repaired_too(full: Store) -> None:
     assert problem.path == copy
     repair(full, problem)
     assert list(problems(full)) == []
+
+
+def test_a_damaged_library_that_a_baseline_needs_is_two_problems(full: Store) -> None:
+    library = damaged_library(full)
+    path = put_baseline(full, library.name, "other")
+    what = f"artifact {library.name[:12]} is damaged (its bytes have another SHA-256)"
+    assert list(problems(full)) == [
+        Problem(path=library, what=what),
+        Problem(path=path, what=what, repairable=False),
+    ]
+
+
+UNSIGNED = "unsigned, and TVMTUNE_KEY is set"
+OTHERS = "signed with another key than TVMTUNE_KEY's, or changed since"
+
+
+@pytest.mark.parametrize(("first", "what"), [("", UNSIGNED), ("theirs", OTHERS)])
+def test_with_a_key_what_it_did_not_sign_is_a_problem_but_a_plan(
+    store: Store, use_key: Callable[[str], None], first: str, what: str
+) -> None:
+    use_key(first)
+    add_to_workload(store, KEY, workload(record(1e-3)))
+    folder = put_artifact(store, b"a library")
+    build = put_build(store, "b", folder.name)
+    put_plan(store, "mlp")
+    path = put_baseline(store, folder.name)
+    assert list(problems(store)) == []
+    before = contents(store.root)
+    use_key("ours")
+    manifest = f"artifact {folder.name[:12]}: its manifest is damaged ({what})"
+    found = list(problems(store))
+    assert found == [
+        Problem(path=path_of(store), what=what),
+        Problem(path=build, what=what),
+        Problem(path=folder, what=manifest),
+        Problem(path=path, what=what, repairable=False),
+    ]
+    for problem in found:
+        repair(store, problem)
+    assert set(before.values()) <= set(contents(store.root).values())
+    assert path.exists()
+    use_key(first)
+    assert [one.path for one in problems(store)] == [path]
+
+
+@pytest.mark.parametrize("key", ["", "ours"])
+def test_a_sound_store_has_no_problem_with_and_without_the_key_that_signed_it(
+    store: Store, use_key: Callable[[str], None], key: str
+) -> None:
+    use_key("ours")
+    add_to_workload(store, KEY, workload(record(1e-3)))
+    folder = put_artifact(store, b"a library")
+    put_build(store, "b", folder.name)
+    put_baseline(store, folder.name)
+    use_key(key)
+    assert list(problems(store)) == []
+
+
+def test_a_baseline_under_anothers_name_is_a_problem(full: Store) -> None:
+    path = put(full.baselines / "x.json", (full.baselines / IDENTITY.file_name).read_bytes())
+    assert [one.path for one in problems(full)] == [path]
+
+
+def test_a_baseline_without_its_records_is_a_problem(full: Store) -> None:
+    records_path(full, IDENTITY.file_name).unlink()
+    assert [one.path for one in problems(full)] == [full.baselines / IDENTITY.file_name]
+
+
+def test_what_is_nested_too_deeply_is_a_problem_too(full: Store) -> None:
+    path = put(full.baselines / "x.json", b"[" * 100_000)
+    folder = put_artifact(full, b"another library")
+    put(folder / "manifest.json", b"[" * 100_000)
+    assert [one.path for one in problems(full)] == [folder, path]

@@ -1,0 +1,189 @@
+"""The measuring child: two libraries of known work side by side, until their ratio is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from chains import chain, chain_data
+from libraries import TARGET, ThreeKinds, compiled
+
+from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.core.quantities import parse_threshold
+from pytest_tvmtune.core.sequential import (
+    MIN_EPOCHS,
+    Epoch,
+    decide,
+    fewest_epochs,
+    item_alpha,
+    least_epochs,
+    weigh,
+)
+from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.measure import LOADING_BASELINE, MOST_PAIRS
+from pytest_tvmtune.relax.session import open_session
+from pytest_tvmtune.relax.timing import make_timer
+from pytest_tvmtune.store.artifacts import Manifest
+from pytest_tvmtune.store.locks import exclusive_cores
+
+# Wide, so that no neighbour's load blurs what differs by half.
+THRESHOLD = parse_threshold("20%", "threshold")
+# Nothing is ever within it, or beyond it for sure.
+HAIR = parse_threshold("0.00001%", "threshold")
+X, W = chain_data()
+Measure = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("libraries")
+    modules = {
+        "usual": chain(),
+        "renamed": chain(naming="other"),
+        "longer": chain(150),
+        "shorter": chain(60),
+        "slow": chain(rounds=60),
+    }
+    made = {name: compiled(mod, folder / f"{name}.so") for name, mod in modules.items()}
+    for name, prepack in (("plain", False), ("packed", True)):
+        made[name] = compiled(ThreeKinds, folder / f"{name}.so", prepack=prepack)
+    return made
+
+
+@pytest.fixture
+def measure(sides: dict[str, dict[str, Any]], tmp_path: Path) -> Measure:
+    """Return measure(baseline, now, **changes of the request) -> what the job tells.
+
+    baseline, now: names among the sides, or sides themselves.
+    """
+
+    def measured(baseline: Any, now: Any, *, params: Any = (W,), x: Any = X, **changes: Any) -> Any:
+        request = {
+            "baseline": sides[baseline] if isinstance(baseline, str) else baseline,
+            "now": sides[now] if isinstance(now, str) else now,
+            "entry": "main",
+            "target": TARGET,
+            "max_time_s": 60.0,
+            "alpha": item_alpha(1),
+            "threshold": THRESHOLD,
+            "cold_cache": False,
+            "tell_noise": True,
+            "seed": 1,
+        }
+        # Other tests' compilers would slow it down.
+        with exclusive_cores():
+            told: dict[str, Any] = run_job(
+                "pytest_tvmtune.relax.measure:measure_pair",
+                {**request, **changes},
+                scratch=tmp_path / "tmp",
+                log_path=tmp_path / "gate.log",
+                timeout_s=120,
+                num_threads=1,
+                arrays={"params": list(params), "inputs": [x]},
+            )
+        return told
+
+    return measured
+
+
+def decided(told: dict[str, Any]) -> str:
+    epochs = [Epoch(baseline_s=tuple(old), now_s=tuple(now)) for old, now in told["epochs"]]
+    return decide(weigh(epochs, item_alpha(1)), THRESHOLD, final=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [("renamed", "PASS"), ("longer", "REGRESSION"), ("shorter", "IMPROVEMENT")],
+)
+def test_what_does_more_work_is_slower(
+    sides: dict[str, dict[str, Any]], measure: Measure, now: str, verdict: str
+) -> None:
+    bytes_of = [Path(sides[name]["library"]).read_bytes() for name in ("usual", now)]
+    assert bytes_of[0] != bytes_of[1]
+    told = measure("usual", now)
+    assert decided(told) == verdict
+    # Stopped when it was decided, long before the time was over.
+    assert told["spent_s"] < 60
+    assert fewest_epochs(item_alpha(1)) <= len(told["epochs"])
+    assert all(len(old) == len(now) <= MOST_PAIRS for old, now in told["epochs"])
+    assert told["noise"] == []
+    assert told["num_threads"] == 1
+
+
+def test_a_slow_model_gets_its_epochs_however_short_the_time(measure: Measure) -> None:
+    """Nothing is decided, so the baseline is measured against itself as well."""
+    alpha = 1e-6
+    told = measure("slow", "slow", alpha=alpha, threshold=HAIR, max_time_s=1e-3)
+    assert len(told["epochs"]) == least_epochs(alpha) > 2 * MIN_EPOCHS
+    assert all(1 <= len(now) < MOST_PAIRS for _, now in told["epochs"])
+    assert len(told["noise"]) >= least_epochs(alpha) // 2
+    assert told["spent_s"] >= sum(s for epoch in told["epochs"] for side in epoch for s in side)
+
+
+def test_a_quick_model_is_measured_until_the_time_is_over(measure: Measure) -> None:
+    alpha = 1e-4
+    told = measure("usual", "usual", alpha=alpha, threshold=HAIR, max_time_s=2.0, tell_noise=False)
+    assert len(told["epochs"]) >= least_epochs(alpha)
+    assert told["spent_s"] >= 2
+    assert told["noise"] == []
+
+
+def test_cold_caches(measure: Measure) -> None:
+    told = measure("usual", "longer", cold_cache=True)
+    assert decided(told) == "REGRESSION"
+
+
+def test_packed_against_plain_parameters(measure: Measure) -> None:
+    """What trades places is measured as often each way: an even number of pairs."""
+    rng = np.random.default_rng(3)
+    params = [rng.standard_normal(shape, "float32") for shape in ((8, 8), (8, 5), ())]
+    x = rng.standard_normal((2, 8), "float32")
+    told = measure("plain", "packed", params=params, x=x)
+    assert all(len(old) == len(now) for old, now in told["epochs"])
+    assert all(len(now) % 2 == 0 for _, now in told["epochs"])
+
+
+def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
+    sides: dict[str, dict[str, Any]], measure: Measure, tmp_path: Path
+) -> None:
+    half = tmp_path / "half.so"
+    half.write_bytes(Path(sides["usual"]["library"]).read_bytes()[:1000])
+    broken = {**sides["usual"], "library": str(half)}
+    with pytest.raises(ChildError) as caught:
+        measure(broken, sides["usual"])
+    assert caught.value.stage == LOADING_BASELINE
+    with pytest.raises(ChildError, match="loading this run's artifact") as caught:
+        measure(sides["usual"], broken)
+    assert caught.value.stage != LOADING_BASELINE
+
+
+def test_each_call_finds_the_caches_flushed_and_the_flush_is_not_timed(
+    sides: dict[str, dict[str, Any]],
+) -> None:
+    library = Path(sides["usual"]["library"])
+    point = Manifest.from_json(sides["usual"]["manifest"]).entries["main"]
+    session = open_session(library, "main", point, params=[W], inputs=[X], device=tvm.cpu())
+    events: list[str] = []
+
+    def flush() -> None:
+        events.append("flush")
+        time.sleep(0.05)
+
+    def instrument(_function: Any, name: str, before: bool, *_: Any) -> int:
+        if before and name == "kernel" and events[-1] != "call":
+            events.append("call")
+        return 0
+
+    timer = make_timer(
+        session.vm, "main", (*session.inputs, *session.params), session.device, flush=flush
+    )
+    session.vm.set_instrument(instrument)
+    seconds = timer(3)
+    session.vm.set_instrument(None)
+    assert events == ["flush", "call"] * 3
+    assert 0 < seconds < 0.05

@@ -1,0 +1,50 @@
+"""Cases on a store that outlives a test, and baselines of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modules import OpenCase
+
+from pytest_tvmtune.core.baseline import Baseline, Identity
+from pytest_tvmtune.core.options import SETTINGS, RunOptions
+from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.runner.building import Built, load
+from pytest_tvmtune.runner.case import Case, Workshop, open_case
+from pytest_tvmtune.runner.latency import judge_latency, make_baseline
+from pytest_tvmtune.store.layout import Store
+
+IDENTITY = Identity(
+    path="test_it.py", cls="", function="test_it", params="", name="it", entry="main",
+    target_name="llvm", prepack=False,
+)  # fmt: skip
+
+
+def opener(store: Store, *, gated_items: int = 1) -> OpenCase:
+    """Return what the fixture `open_` is, on this store; settings are as users write them."""
+
+    def opened(
+        mod: Any,
+        *,
+        prepack: bool = False,
+        target: str = "llvm",
+        settings: dict[str, Any] | None = None,
+        **source: Any,
+    ) -> Case:
+        given = {"trials": 0, **(settings or {})}
+        parsed = {one.name: one.parse(given[one.name], "") for one in SETTINGS if one.name in given}
+        run = RunOptions(layers=(parsed,), store_dir=store.root)
+        options = run.case_options({}, target=parse_target(target), prepack=prepack)
+        model = open_model(mod, name="it", seed=options.seed, **source)
+        workshop = Workshop(store=store, gated_items=gated_items)
+        return open_case(model, options, workshop, name="it", nodeid="test_it.py::test_it")
+
+    return opened
+
+
+def accept(case: Case, built: Built) -> Baseline:
+    """Return the baseline that this case becomes, there being none before."""
+    latency, samples = judge_latency(case, built, load(case, built), None)
+    assert latency.verdict == "NEW"
+    return make_baseline(case, IDENTITY, built, samples)
