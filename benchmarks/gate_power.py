@@ -86,15 +86,15 @@ def rows() -> list[Row]:
         *(row("A/A", model, 0, t, 75) for t in ("3%", "1%") for model in SMALL),
         row("A/A", LARGE, 0, "3%", 36),
         row("A/A", LARGE, 0, "1%", 14),
-        *(row("boundary", model, 3, "3%", 50, **boundary) for model in SMALL),
+        *(row("boundary", model, 3, "3%", 40, **boundary) for model in SMALL),
         row("slower", MIDDLE, 5, "3%", 100),
-        *(row("slower", model, 5, "3%", 40) for model in SMALL if model != MIDDLE),
+        *(row("slower", model, 5, "3%", 30) for model in SMALL if model != MIDDLE),
         row("slower", LARGE, 5, "3%", 20),
-        *(row("slower", model, 10, "3%", 30) for model in SMALL),
+        *(row("slower", model, 10, "3%", 20) for model in SMALL),
         row("slower", LARGE, 10, "3%", 10),
-        *(row("faster", model, -10, "3%", 30) for model in SMALL),
+        *(row("faster", model, -10, "3%", 20) for model in SMALL),
         row("faster", LARGE, -10, "3%", 10),
-        *(row("slower", model, 2, "1%", 30) for model in SMALL),
+        *(row("slower", model, 2, "1%", 25) for model in SMALL),
     ]
 
 

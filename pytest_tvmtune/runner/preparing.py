@@ -22,7 +22,7 @@ from pytest_tvmtune.runner.tuning import (
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.records import Workload
-from pytest_tvmtune.store.warm import Warm, read_warm, versions, write_warm
+from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.work_dirs import append_to_work_dir
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _build_and_keep(
     return built, warm
 
 
-def _versions(case: Case, tasks: Sequence[Task]) -> list[list[int] | None]:
+def _versions(case: Case, tasks: Sequence[Task]) -> Versions:
     return versions(case.store, tuning_key(case), [task.shash for task in tasks])
 
 

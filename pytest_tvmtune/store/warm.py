@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pytest_tvmtune.core.results import TaskResult
 from pytest_tvmtune.store.atomic import write_json
@@ -29,21 +30,30 @@ class Warm:
     left_out: tuple[str, ...] = ()
 
 
-def versions(store: Store, key: str, shashes: Iterable[str]) -> list[list[int] | None]:
-    """Return the version of each workload's file, here and in each fallback; None: no file."""
+# Of each workload, of its file here and in each fallback; None: no file.
+Versions = list[list[list[int] | None]]
+
+
+def versions(store: Store, key: str, shashes: Iterable[str]) -> Versions:
+    """Return the versions of these workloads' files."""
     places = [store, *(Store(root=folder) for folder in store.fallbacks)]
-    paths = [workload_path(place, key, shash) for shash in shashes for place in places]
-    found: list[list[int] | None] = []
-    for path in paths:
-        try:
-            found.append(list(file_version(path)))
-        except OSError:
-            found.append(None)
-    return found
+    return [[_version(workload_path(place, key, shash)) for place in places] for shash in shashes]
 
 
-def read_warm(store: Store, key: str, now: list[list[int] | None]) -> Warm | None:
-    """Return what is known of a case whose files have these versions, or None."""
+def _version(path: Path) -> list[int] | None:
+    try:
+        return list(file_version(path))
+    except OSError:
+        return None
+
+
+def read_warm(store: Store, key: str, now: Versions) -> Warm | None:
+    """Return what is known of a case whose files have these versions, or None.
+
+    None also where a workload has no file: a baseline may have its records.
+    """
+    if not all(any(places) for places in now):
+        return None
     path = store.warm / f"{key}.json"
     try:
         loaded = check_json(f"warm {key}", json.loads(path.read_bytes()))
@@ -64,7 +74,7 @@ def read_warm(store: Store, key: str, now: list[list[int] | None]) -> Warm | Non
         return None
 
 
-def write_warm(store: Store, key: str, now: list[list[int] | None], warm: Warm) -> None:
+def write_warm(store: Store, key: str, now: Versions, warm: Warm) -> None:
     """Keep what a case came to. Raises StoreError."""
     values = {"versions": now, **asdict(warm)}
     write_json(store.warm / f"{key}.json", sign_json(f"warm {key}", values))

@@ -33,7 +33,7 @@ DEFAULTS = {
     "trials": 64,
     "seed": 0,
     "threshold": "3%",
-    "max_time_s": None,
+    "max_time_s": 10.0,
     "num_threads": None,
     "cap": None,
     "target": {"kind": "llvm"},

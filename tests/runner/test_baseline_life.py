@@ -148,10 +148,6 @@ def test_nothing_else_is_taken_in(accepted: Accepted, tmp_path: Path) -> None:
     assert len(list(stored_keys(store))) == 2
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="what the store noted of the case when it was empty is recalled first",
-)
 def test_a_baseline_that_arrives_later_is_taken_in_too(accepted: Accepted, tmp_path: Path) -> None:
     """Once more with nothing stored: that it came to an untuned library then is out of date."""
     store = open_store(tmp_path / "store")

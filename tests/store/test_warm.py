@@ -19,7 +19,7 @@ from sample_store import contents
 
 from pytest_tvmtune.core.results import TaskResult
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.warm import Warm, read_warm, versions, write_warm
+from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.workloads import add_to_workload, read_workload, refuse_records
 
 OTHER = "ff" * 8
@@ -32,7 +32,7 @@ WARM = Warm(
     ),
     left_out=("softmax",),
 )  # fmt: skip
-NOW: list[list[int] | None] = [[1, 2, 3], None]
+NOW: Versions = [[[1, 2, 3], None]]
 
 
 def test_round_trip(store: Store) -> None:
@@ -47,11 +47,17 @@ def test_round_trip(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "later", [[], [None, [1, 2, 3]], [[1, 2, 4], None], [[1, 2, 3]], [[1, 2, 3], None, None]]
+    "later",
+    [
+        [],
+        [[None, [1, 2, 3]]],
+        [[[1, 2, 4], None]],
+        [[[1, 2, 3]]],
+        [[[1, 2, 3], None, None]],
+        [[[1, 2, 3], None], [[1, 2, 3], None]],
+    ],
 )
-def test_it_says_nothing_once_a_version_differs(
-    store: Store, later: list[list[int] | None]
-) -> None:
+def test_it_says_nothing_once_a_version_differs(store: Store, later: Versions) -> None:
     write_warm(store, "key", NOW, WARM)
     before = contents(store.root)
     assert read_warm(store, "key", later) is None
@@ -68,7 +74,16 @@ def both(tmp_path: Path) -> Store:
     return own
 
 
-def now(store: Store) -> list[list[int] | None]:
+def test_it_says_nothing_while_a_workload_has_no_file_anywhere(store: Store) -> None:
+    """A baseline may have its records."""
+    nowhere: Versions = [[[1, 2, 3], None], [None, None]]
+    write_warm(store, "key", nowhere, WARM)
+    assert read_warm(store, "key", nowhere) is None
+    write_warm(store, "key", [], WARM)
+    assert read_warm(store, "key", []) == WARM
+
+
+def now(store: Store) -> Versions:
     return versions(store, KEY, [SHASH, OTHER])
 
 
@@ -78,9 +93,12 @@ def theirs_of(store: Store) -> Store:
 
 def test_there_is_a_version_for_each_workload_in_each_place(both: Store) -> None:
     found = now(both)
-    assert [one is not None for one in found] == [True, False, False, True]
-    assert versions(both, KEY, [OTHER, SHASH]) == [*found[2:], *found[:2]]
-    assert versions(both, "other-key", [SHASH, OTHER]) == [None] * 4
+    assert [[one is not None for one in places] for places in found] == [
+        [True, False],
+        [False, True],
+    ]
+    assert versions(both, KEY, [OTHER, SHASH]) == found[::-1]
+    assert versions(both, "other-key", [SHASH, OTHER]) == [[None, None], [None, None]]
     assert versions(both, KEY, []) == []
 
 
