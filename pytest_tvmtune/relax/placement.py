@@ -8,10 +8,12 @@ places within the epoch.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,8 +84,11 @@ def place(contest: Contest, folder: Path, rng: random.Random) -> tuple[Arrangeme
     """
     import tvm
 
-    # What earlier calls left in the pools would else be used again, where it lies.
+    # What earlier calls left in the pools would else be used again, where it lies; and the C
+    # library would keep what they gave back.
     tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
     padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
     inputs = tuple(_copy(tensor) for tensor in contest.inputs)
     params = _fixed_params(contest)

@@ -70,7 +70,6 @@ def test_what_linux_does_not_list_is_lacking(
 
 
 @X86
-@pytest.mark.xfail(raises=AssertionError, reason="a baseline of such a CPU is refused on itself")
 @pytest.mark.parametrize(
     ("mcpu", "shown"),
     [

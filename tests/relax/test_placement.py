@@ -154,10 +154,6 @@ def test_each_epoch_maps_the_libraries_anew_and_leaves_no_file(plain_and_packed:
     assert plain_and_packed["left"] == []
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="glibc keeps what is freed, but for blocks above its mmap threshold",
-)
 def test_memory_does_not_grow_with_the_epochs(tmp_path: Path) -> None:
     params = [RNG.standard_normal((512, 512), "float32") for _ in range(16)]
     side = compiled(products(16, 512), tmp_path / "products.so")
