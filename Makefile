@@ -12,7 +12,7 @@ example: $(VENV)/.models
 ## Lint, types, layers, then all tests with branch coverage.
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
