@@ -175,15 +175,15 @@ def test_a_baseline_that_the_key_did_not_sign_stops_it(
 
 def test_old_warm_notes_go_and_used_ones_stay(store: Store) -> None:
     for key in ("old", "used", "new"):
-        write_warm(store, key, [None], Warm(build="ab" * 32))
+        write_warm(store, key, [[[1, 2, 3]]], Warm(build="ab" * 32))
         age(store.warm / f"{key}.json", 0 if key == "new" else 31)
-    assert read_warm(store, "used", [None]) is not None
+    assert read_warm(store, "used", [[[1, 2, 3]]]) is not None
     (removal,) = old(store)
     assert removal.path == store.warm / "old.json"
     assert removal.size_bytes == removal.path.stat().st_size
     removal.carry_out()
-    assert read_warm(store, "old", [None]) is None
-    assert read_warm(store, "new", [None]) is not None
+    assert read_warm(store, "old", [[[1, 2, 3]]]) is None
+    assert read_warm(store, "new", [[[1, 2, 3]]]) is not None
 
 
 def test_old_plans_go_and_new_ones_stay(store: Store) -> None:
