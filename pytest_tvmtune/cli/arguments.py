@@ -5,13 +5,32 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.layout import Store
 
 _DAY_S = 86400.0
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def add_group(
+    commands: Any, common: argparse.ArgumentParser, name: str, text: str
+) -> Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]:
+    """Add a command that has commands; return add(name, run, text) -> parser for each of those."""
+    group = commands.add_parser(name, help=text)
+    subcommands = group.add_subparsers(dest=name, required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = subcommands.add_parser(name, parents=[common], help=text)
+        parser.set_defaults(run=run)
+        return parser
+
+    return add
 
 
 def existing_store(folder: Path) -> Store:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.cli.arguments import existing_store
+from pytest_tvmtune.cli.arguments import add_group, existing_store
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
@@ -18,14 +18,7 @@ from pytest_tvmtune.store.portable import export_baselines, import_baselines
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its own commands."""
-    parser = commands.add_parser("baselines", help="list, show, export and import baselines")
-    subcommands = parser.add_subparsers(dest="baselines", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = subcommands.add_parser(name, parents=[common], help=text)
-        added.set_defaults(run=run)
-        return added
-
+    add = add_group(commands, common, "baselines", "list, show, export and import baselines")
     names_help = "part of a file's name or of a test's; default: all"
     listed = add("list", _list, "one line for each accepted baseline")
     listed.add_argument("names", metavar="NAME", nargs="*", help=names_help)
@@ -131,7 +124,7 @@ def _test_name(baseline: Baseline) -> str:
 
 def _state(store: Store, baseline: Baseline) -> str:
     try:
-        for digest in (baseline.artifact, baseline.untuned):
+        for digest in baseline.libraries:
             artifacts.find(store, digest)
     except StoreError as error:
         return str(error)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.cli.arguments import days_ago, existing_store
+from pytest_tvmtune.cli.arguments import add_group, days_ago, existing_store
 from pytest_tvmtune.cli.gc import carry_out
 from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
 from pytest_tvmtune.core.errors import StoreError
@@ -23,14 +23,8 @@ from pytest_tvmtune.store.workloads import add_to_workload, read_workload, store
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its own commands."""
-    database = commands.add_parser("db", help="look into tuning records, check, convert, prune")
-    subcommands = database.add_subparsers(dest="db", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = subcommands.add_parser(name, parents=[common], help=text)
-        parser.set_defaults(run=run)
-        return parser
-
+    text = "look into tuning records, check, convert, prune"
+    add = add_group(commands, common, "db", text)
     add("stats", _stats, "count workloads, records and trials, by target")
     show = add("show", _show, "show a model's tasks, or all that is known of a workload")
     show.add_argument("name", metavar="MODEL|WORKLOAD", help="a model, a task, or its hash")

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from pytest_tvmtune.core.digests import is_sha256
+
 SCHEMA = 2
 
 
@@ -68,6 +70,11 @@ class Baseline:
     accepted_at: str
 
     @property
+    def libraries(self) -> tuple[str, str]:
+        """The SHA-256 of every library it needs."""
+        return self.artifact, self.untuned
+
+    @property
     def median_s(self) -> float:
         """Seconds per call when accepted."""
         return median(self.samples_s)
@@ -100,8 +107,8 @@ def _problem(baseline: Baseline) -> str:
     sound = {
         "identity": isinstance(prepack, bool)
         and all(isinstance(value, str) for value in identity.values()),
-        "artifact": _is_sha256(baseline.artifact),
-        "untuned": _is_sha256(baseline.untuned),
+        "artifact": is_sha256(baseline.artifact),
+        "untuned": is_sha256(baseline.untuned),
         "signature": isinstance(baseline.signature, dict),
         "target": isinstance(baseline.target, str) and baseline.target.startswith("{"),
         "samples_s": baseline.samples_s
@@ -112,8 +119,3 @@ def _problem(baseline: Baseline) -> str:
         and {"cpu", "tvm", "tvm_ffi"} <= set(baseline.fingerprint),
     }
     return ", ".join(name for name, fine in sound.items() if not fine)
-
-
-def _is_sha256(value: object) -> bool:
-    # It becomes part of a path.
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None

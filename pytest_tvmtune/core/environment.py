@@ -63,12 +63,16 @@ def minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def allowed_cores() -> list[int]:
+    """Return the numbers of the cores this process may run on, by its affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
     """Return the cores this process may really use: affinity, then the cgroup's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(allowed_cores())
     quota = _cgroup_quota()
     return max(1, min(cores, quota)) if quota else cores
 

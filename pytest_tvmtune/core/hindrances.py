@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from pytest_tvmtune.core.environment import allowed_cores
+
 # Of the cores, kept busy: beyond it a sample is likely to be interrupted.
 _BUSY = 0.75
 _TURBO = (
@@ -21,7 +23,7 @@ def hindrances(root: Path = Path("/")) -> list[str]:
     root: where `proc` and `sys` are.
     """
     found = []
-    cores = _usable()
+    cores = allowed_cores()
     load = re.match(r"\d+\.\d+", _read(root / "proc/loadavg"))
     # It counts the whole machine's processes.
     machine_cores = os.cpu_count() or 1
@@ -38,12 +40,6 @@ def hindrances(root: Path = Path("/")) -> list[str]:
     if twins := sorted(one for one in lists if not one.isdigit() and one):
         found.append(f"one physical core behind each of {'; '.join(twins)}")
     return found
-
-
-def _usable() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _read(path: Path) -> str:

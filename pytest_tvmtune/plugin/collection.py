@@ -109,8 +109,7 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         target = resolve_target(spec)
         device_of(target)
         state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
-    state.trials = sorted({options.trials for options in wanted})
-    state.max_times_s = sorted({options.max_time_s for options in wanted})
+    state.wanted = wanted
     state.workshop = Workshop(
         store=store,
         on_progress=ProgressDisplay(config),
@@ -130,7 +129,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         targets=state.canonical_targets,
         store=state.run.store_dir,
         tuning=state.run.tuning,
-        trials=state.trials,
-        max_times_s=state.max_times_s,
+        trials=sorted({options.trials for options in state.wanted}),
+        max_times_s=sorted({options.max_time_s for options in state.wanted}),
         gated_items=state.workshop.gated_items,
     )

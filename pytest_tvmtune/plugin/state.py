@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class State:
     """One per pytest process.
 
-    workshop, canonical_targets, trials, max_times_s: known once the first marked test was
-    collected. results: every finished case, in the process that reports; json_cases: the same,
-    with what hooks added.
+    workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
+    marked test was collected. results: every finished case, in the process that reports;
+    json_cases: the same, with what hooks added.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
     """
@@ -30,8 +30,7 @@ class State:
     started_s: float
     workshop: Workshop | None = None
     canonical_targets: list[str] = field(default_factory=list)
-    trials: list[int] = field(default_factory=list)
-    max_times_s: list[float] = field(default_factory=list)
+    wanted: list[CaseOptions] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
     usage_error: str | None = None

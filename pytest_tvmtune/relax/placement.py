@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import math
 import random
 import shutil
 import sys
@@ -20,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from pytest_tvmtune.relax.session import size_bytes
 from pytest_tvmtune.relax.timing import Timer, make_timer
 
 Pairs = tuple[tuple[int, int], ...]
@@ -71,7 +69,7 @@ def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pa
     shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
     done = [{pair[side] for pair in shared} for side in (0, 1)]
     sizes = [
-        [None if index in done[side] else _size_bytes(t) for index, t in enumerate(params)]
+        [None if index in done[side] else size_bytes(t) for index, t in enumerate(params)]
         for side, params in enumerate((baseline, now))
     ]
     return shared, _pair_up(*sizes)
@@ -175,15 +173,10 @@ def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
     return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
 
 
-def _size_bytes(tensor: Any) -> int:
-    items = math.prod(int(size) for size in tensor.shape)
-    return items * np.dtype(str(tensor.dtype)).itemsize
-
-
 def _room(tensor: Any) -> Any:
     import tvm
 
-    return tvm.runtime.empty((_size_bytes(tensor),), "uint8", tensor.device)
+    return tvm.runtime.empty((size_bytes(tensor),), "uint8", tensor.device)
 
 
 def _copy(tensor: Any) -> Any:

@@ -130,11 +130,12 @@ def _contiguous(array: Array) -> Array:
 def _extra_bytes(originals: Sequence[Any], ready: Sequence[Any]) -> int:
     """Return the bytes of the transformed parameters that are not the originals themselves."""
     aliases = {(_address(p), tuple(p.shape)) for p in originals}
-    return sum(
-        math.prod(int(d) for d in p.shape) * np.dtype(str(p.dtype)).itemsize
-        for p in ready
-        if (_address(p), tuple(p.shape)) not in aliases
-    )
+    return sum(size_bytes(p) for p in ready if (_address(p), tuple(p.shape)) not in aliases)
+
+
+def size_bytes(tensor: Any) -> int:
+    """Return the bytes that a tensor's values take."""
+    return math.prod(int(d) for d in tensor.shape) * np.dtype(str(tensor.dtype)).itemsize
 
 
 def _address(tensor: Any) -> int:

@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import (
-    RecordsNotAppliedError,
-    StoreError,
-)
+from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.runner.case import Case, module_parts
-from pytest_tvmtune.runner.tuning import (
-    Records,
-    plan,
-)
+from pytest_tvmtune.runner.tuning import Records, plan
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.work_dirs import write_work_dir
 

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
-from pytest_tvmtune.core.environment import fingerprint, installed_version
+from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
 from pytest_tvmtune.core.hindrances import hindrances
 from pytest_tvmtune.core.results import LatencyResult
@@ -118,10 +118,11 @@ def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of what is in an artifact: its record and its ledger."""
     key = tuning_key(case)
     stored = stored_workloads(case, plan(case, prepack=case.options.prepack), key)
-    best = {shash: record for shash, (_, record) in best_records(stored).items()}
-    applied = set(built.build.applied)
+    best = best_records(stored)
+    # Another process may have refused one meanwhile.
+    applied = set(built.build.applied) & set(best)
     return [
-        (key, replace(workload, records=(best[shash],) if shash in applied & set(best) else ()))
+        (key, replace(workload, records=(best[shash][1],) if shash in applied else ()))
         for shash, workload in stored.items()
     ]
 
@@ -170,12 +171,16 @@ def _comparable(case: Case, baseline: Baseline) -> artifacts.Artifact:
 def _is_same_code(
     case: Case, old: artifacts.Artifact, new: artifacts.Artifact, baseline: Baseline
 ) -> bool:
-    versions = installed_version("apache-tvm"), installed_version("apache-tvm-ffi")
     return (
         old.sha256 == new.sha256
         and baseline.num_threads == case.num_threads
-        and versions == (baseline.fingerprint["tvm"], baseline.fingerprint["tvm_ffi"])
+        and _is_of_these_versions(baseline)
     )
+
+
+def _is_of_these_versions(baseline: Baseline) -> bool:
+    accepted, here = baseline.fingerprint, fingerprint()
+    return (accepted["tvm"], accepted["tvm_ffi"]) == (here.tvm, here.tvm_ffi)
 
 
 def measure(
@@ -245,8 +250,8 @@ def _gate(
     message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
     if verdict == "INCONCLUSIVE":
         message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
-    built_by, here = baseline.fingerprint, fingerprint()
-    if (built_by["tvm"], built_by["tvm_ffi"]) != (here.tvm, here.tvm_ffi):
+    if not _is_of_these_versions(baseline):
+        built_by, here = baseline.fingerprint, fingerprint()
         message += (
             f"; baseline built by TVM {built_by['tvm']} (ffi {built_by['tvm_ffi']}), "
             f"this run by {here.tvm} ({here.tvm_ffi})"

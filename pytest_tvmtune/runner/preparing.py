@@ -47,9 +47,10 @@ def tune_and_build(
     if options.work_dir is None and options.tuning != "refresh":
         known = _recall(case, key, tasks)
     if known is None:
-        take_in_work_dir(case, tasks, tuning_key(case))
-        take_in_baseline(case, tasks, tuning_key(case), accepted)
-        tune_missing(case, tasks, tuning_key(case))
+        target = tuning_key(case)
+        take_in_work_dir(case, tasks, target)
+        take_in_baseline(case, tasks, target, accepted)
+        tune_missing(case, tasks, target)
         known = _build_and_keep(case, key, tasks, prepack=options.prepack)
     built, warm = known
     result = case.result
@@ -80,7 +81,7 @@ def reference_outputs(case: Case, built: Built) -> Any:
     reference = build(case, prepack=False, records={})
     if reference.artifact.sha256 == built.artifact.sha256:
         return None
-    return _outputs(case, reference)
+    return load_and_call(case, reference)[1]
 
 
 def counterpart_outputs(case: Case) -> Any:
@@ -92,11 +93,7 @@ def counterpart_outputs(case: Case) -> Any:
     tasks = plan(case, prepack=prepack)
     key = _warm_key(case, prepack=prepack, asked=["as it is"])
     known = _recall(case, key, tasks) or _build_and_keep(case, key, tasks, prepack=prepack)
-    return _outputs(case, known[0])
-
-
-def _outputs(case: Case, built: Built) -> Any:
-    return load_and_call(case, built)[1]
+    return load_and_call(case, known[0])[1]
 
 
 def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:

@@ -83,8 +83,14 @@ def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise StoreError(f"can't write {folder}: {error.strerror or error}") from error
-    write_json(folder / MANIFEST, sign_json(f"manifest {digest}", manifest.to_json()))
+    write_manifest(store, digest, manifest)
     return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
+
+
+def write_manifest(store: Store, digest: str, manifest: Manifest) -> None:
+    """Put a manifest beside the library `digest`. Raises StoreError."""
+    signed = sign_json(f"manifest {digest}", manifest.to_json())
+    write_json(store.artifacts / digest / MANIFEST, signed)
 
 
 def find(store: Store, digest: str) -> Artifact:

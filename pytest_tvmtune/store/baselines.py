@@ -60,13 +60,18 @@ def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload
 
 def records_path(store: Store, name: str) -> Path:
     """Return where the records of the baseline with this file name are."""
-    return store.baselines / f"{name.removesuffix('.json')}{RECORDS_SUFFIX}"
+    return store.baselines / records_name(name)
+
+
+def records_name(name: str) -> str:
+    """Return the name of the file of records beside the baseline with this file name."""
+    return f"{name.removesuffix('.json')}{RECORDS_SUFFIX}"
 
 
 def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of the records that a case's baseline keeps.
 
-    None of a damaged or unsigned workload. Raises BaselineError for a file that can't be read.
+    Raises BaselineError for a file that is damaged or, with a key, not signed by it.
     """
     path = records_path(store, identity.file_name)
     try:

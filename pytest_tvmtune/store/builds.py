@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.store.atomic import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing import check_json, sign_json
 
 _Kept = TypeVar("_Kept")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHASH = re.compile(r"[0-9a-f]{16}")
 _KEY = re.compile(r"[\w.-]*\w")
 
@@ -105,8 +105,7 @@ def build_of(loaded: dict[str, Any]) -> Build:
     try:
         lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
         build = Build(**{**loaded, **lists})
-        # It becomes part of a path.
-        sound = _SHA256.fullmatch(build.library) and isinstance(build.compile_s, (int, float))
+        sound = is_sha256(build.library) and isinstance(build.compile_s, (int, float))
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a build: {error}") from None
     if not sound:

@@ -42,8 +42,7 @@ def _needed_artifacts(store: Store) -> set[str]:
     needed = set()
     for path in sorted(store.baselines.glob("*.json")):
         try:
-            baseline = load_baseline(path.name, path.read_bytes())
-            needed |= {baseline.artifact, baseline.untuned}
+            needed |= set(load_baseline(path.name, path.read_bytes()).libraries)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} is damaged ({error}), so that what it needs is unknown: "

@@ -104,7 +104,7 @@ def problems(store: Store) -> Iterator[Problem]:
             baseline = load_baseline(path.name, path.read_bytes())
             if baseline.identity.file_name != path.name:
                 raise ValueError(f"it belongs to {baseline.identity.file_name}")
-            for digest in (baseline.artifact, baseline.untuned):
+            for digest in baseline.libraries:
                 artifacts.find(store, digest)
             if not records_path(store, path.name).is_file():
                 raise ValueError("its records are missing")

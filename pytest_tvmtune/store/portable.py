@@ -18,9 +18,9 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.atomic import write_bytes
 from pytest_tvmtune.store.baselines import (
-    RECORDS_SUFFIX,
     load_baseline,
     load_records,
+    records_name,
     records_path,
 )
 from pytest_tvmtune.store.layout import Store, open_store
@@ -38,31 +38,22 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
 
     Raises StoreError when an artifact is missing or damaged, or the file can't be written.
     """
-    wanted: dict[str, Path] = {}
     for baseline in baselines:
         name = baseline.identity.file_name
-        for digest in (baseline.artifact, baseline.untuned):
-            try:
-                library = artifacts.find(store, digest).library
-            except StoreError as error:
-                raise StoreError(f"{name}: {error}; accept it again with --tvm-update") from error
-            folder = f"artifacts/{digest}"
-            wanted[f"{folder}/{artifacts.LIBRARY}"] = library
-            wanted[f"{folder}/{artifacts.MANIFEST}"] = library.with_name(artifacts.MANIFEST)
-        records = records_path(store, name)
-        wanted[f"baselines/{name}"] = store.baselines / name
-        wanted[f"baselines/{records.name}"] = records
         try:
-            load_baseline(name, wanted[f"baselines/{name}"].read_bytes())
+            for digest in baseline.libraries:
+                artifacts.find(store, digest)
+            load_baseline(name, (store.baselines / name).read_bytes())
+            records = records_path(store, name)
             load_records(records.name, records.read_bytes())
-        except (OSError, ValueError) as error:
+        except (StoreError, OSError, ValueError) as error:
             raise StoreError(f"{name}: {error}; accept it again with --tvm-update") from error
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
-        for inside in sorted(wanted):
+        for inside in sorted({inside for baseline in baselines for inside in _needed(baseline)}):
             file.writestr(
                 zipfile.ZipInfo(inside, _NO_TIME),
-                wanted[inside].read_bytes(),
+                (store.root / inside).read_bytes(),
                 compress_type=zipfile.ZIP_DEFLATED,
             )
     write_bytes(path, content.getvalue())
@@ -106,9 +97,10 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
 
 
 def _needed(baseline: Baseline) -> list[str]:
-    own = f"baselines/{baseline.identity.file_name}"
-    needed = [own, own.removesuffix(".json") + RECORDS_SUFFIX]
-    for digest in (baseline.artifact, baseline.untuned):
+    """Return the paths, from the store's root, of all files of a baseline."""
+    name = baseline.identity.file_name
+    needed = [f"baselines/{name}", f"baselines/{records_name(name)}"]
+    for digest in baseline.libraries:
         needed += [f"artifacts/{digest}/{part}" for part in (artifacts.LIBRARY, artifacts.MANIFEST)]
     return needed
 
@@ -119,7 +111,7 @@ def _checked(content: dict[str, bytes], name: str) -> Baseline:
     baseline = load_baseline(own_name, content[name])
     if baseline.identity.file_name != own_name:
         raise ValueError(f"{name} belongs to {baseline.identity.file_name}")
-    for digest in (baseline.artifact, baseline.untuned):
+    for digest in baseline.libraries:
         folder = f"artifacts/{digest}"
         library = content.get(f"{folder}/{artifacts.LIBRARY}")
         manifest = content.get(f"{folder}/{artifacts.MANIFEST}")
@@ -128,7 +120,7 @@ def _checked(content: dict[str, bytes], name: str) -> Baseline:
         if hashlib.sha256(library).hexdigest() != digest:
             raise ValueError(f"{name}: artifact {digest[:12]} is damaged")
         artifacts.load_manifest(digest, manifest)
-    records = own_name.removesuffix(".json") + RECORDS_SUFFIX
+    records = records_name(own_name)
     if f"baselines/{records}" not in content:
         raise ValueError(f"{name}: its records are not in it")
     load_records(records, content[f"baselines/{records}"])

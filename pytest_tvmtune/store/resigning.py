@@ -8,10 +8,10 @@ from typing import Any
 
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.artifacts import LIBRARY, MANIFEST, Manifest, sha256_of
+from pytest_tvmtune.store.artifacts import LIBRARY, MANIFEST, Manifest, sha256_of, write_manifest
 from pytest_tvmtune.store.atomic import load_json, write_json, write_text
 from pytest_tvmtune.store.baselines import RECORDS_SUFFIX, load_records, records_path, write_records
-from pytest_tvmtune.store.builds import build_of
+from pytest_tvmtune.store.builds import build_of, write_build
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.lines import dump, parse
 from pytest_tvmtune.store.locks import folder_lock
@@ -29,19 +29,15 @@ def sign_store(store: Store) -> tuple[int, list[str]]:
     done, left_out = 0, []
     for path, sign in _jobs(store):
         try:
-            sign(path)
+            sign(store, path)
             done += 1
         except (StoreError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"{path}: {error}")
     return done, left_out
 
 
-def _jobs(store: Store) -> list[tuple[Path, Callable[[Path], None]]]:
-    def records(path: Path) -> None:
-        known = load_records(path.name, path.read_bytes(), check_signature=False)
-        write_records(store, path.name.removesuffix(RECORDS_SUFFIX) + ".json", known)
-
-    jobs: list[tuple[Path, Callable[[Path], None]]] = []
+def _jobs(store: Store) -> list[tuple[Path, Callable[[Store, Path], None]]]:
+    jobs: list[tuple[Path, Callable[[Store, Path], None]]] = []
     jobs += [
         (workload_path(store, key, shash), _sign_workload) for key, shash in stored_keys(store)
     ]
@@ -50,13 +46,13 @@ def _jobs(store: Store) -> list[tuple[Path, Callable[[Path], None]]]:
     folders = sorted(path for path in store.artifacts.glob("*") if not path.suffix)
     jobs += [(path / MANIFEST, _sign_manifest) for path in folders]
     for path in sorted(store.baselines.glob("*.json")):
-        kept = records_path(store, path.name)
-        jobs += [(kept, records)] * kept.is_file()
+        if (kept := records_path(store, path.name)).is_file():
+            jobs.append((kept, _sign_records))
         jobs.append((path, _sign_baseline))
     return jobs
 
 
-def _sign_workload(path: Path) -> None:
+def _sign_workload(_store: Store, path: Path) -> None:
     key, shash = path.parent.name, path.stem
     with folder_lock(path.parent):
         workload, problem = parse(key, shash, path.read_bytes(), check_signature=False)
@@ -65,22 +61,24 @@ def _sign_workload(path: Path) -> None:
         write_text(path, dump(key, workload))
 
 
-def _sign_build(path: Path) -> None:
-    values = _unsigned(path)
-    build_of(values)
-    write_json(path, sign_json(f"build {path.stem}", values))
+def _sign_build(store: Store, path: Path) -> None:
+    write_build(store, path.stem, build_of(_unsigned(path)))
 
 
-def _sign_manifest(path: Path) -> None:
+def _sign_manifest(store: Store, path: Path) -> None:
     digest = path.parent.name
-    values = _unsigned(path)
-    Manifest.from_json(values)
+    manifest = Manifest.from_json(_unsigned(path))
     if sha256_of(path.with_name(LIBRARY)) != digest:
         raise ValueError("its library is damaged")
-    write_json(path, sign_json(f"manifest {digest}", values))
+    write_manifest(store, digest, manifest)
 
 
-def _sign_baseline(path: Path) -> None:
+def _sign_records(store: Store, path: Path) -> None:
+    known = load_records(path.name, path.read_bytes(), check_signature=False)
+    write_records(store, path.name.removesuffix(RECORDS_SUFFIX) + ".json", known)
+
+
+def _sign_baseline(_store: Store, path: Path) -> None:
     values = _unsigned(path)
     name = Baseline.from_json(values).identity.file_name
     if name != path.name:

@@ -7,15 +7,14 @@ them has changed, it says nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.results import TaskResult
-from pytest_tvmtune.store.atomic import write_json
+from pytest_tvmtune.store.atomic import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing import check_json, sign_json
 from pytest_tvmtune.store.workloads import file_version, workload_path
@@ -56,20 +55,19 @@ def read_warm(store: Store, key: str, now: Versions) -> Warm | None:
         return None
     path = store.warm / f"{key}.json"
     try:
-        loaded = check_json(f"warm {key}", json.loads(path.read_bytes()))
+        loaded = check_json(f"warm {key}", load_json(path.read_bytes()))
         if loaded["versions"] != now:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        # It becomes part of a path.
-        if not re.fullmatch(r"[0-9a-f]{64}", loaded["build"]):
+        if not is_sha256(loaded["build"]):
             return None
         return Warm(
             build=loaded["build"],
             tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
             left_out=tuple(loaded["left_out"]),
         )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         # Damaged or missing: it is made anew from what it was made from.
         return None
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 import pytest
+from made_up import evidence
 
 from pytest_tvmtune.core.quantities import parse_threshold
 from pytest_tvmtune.core.sequential import (
@@ -240,20 +241,6 @@ def test_all_decisions_of_a_session_share_its_alpha(items: int) -> None:
 
 
 # -- Verdicts ---------------------------------------------------------------------------------
-
-
-def evidence(low: float, high: float, *, baseline_s: float = 1.0) -> Evidence:
-    ratio = math.sqrt(low * high) if low > 0 and high < math.inf else 1.0
-    return Evidence(
-        ratio=ratio,
-        low=low,
-        high=high,
-        alpha=0.01,
-        baseline_median_s=baseline_s,
-        now_median_s=baseline_s * ratio,
-        epochs=20,
-        pairs=60,
-    )
 
 
 def decisions(found: Evidence, threshold: str) -> tuple[Decision, Decision]:

@@ -8,12 +8,12 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 
 import pytest
+from made_up import evidence
 
 from pytest_tvmtune.core.quantities import parse_threshold
 from pytest_tvmtune.core.sequential import (
     Decision,
     Epoch,
-    Evidence,
     confidence_bounds,
     decide,
     fewest_epochs,
@@ -24,20 +24,6 @@ ALPHA = 0.05
 THRESHOLD = parse_threshold("3%", "t")
 LIMIT = math.log(1.03)
 Noise = Callable[[random.Random], Iterator[float]]
-
-
-def evidence(low: float, high: float, *, baseline_s: float = 1.0) -> Evidence:
-    ratio = math.sqrt(low * high) if low > 0 and high < math.inf else 1.0
-    return Evidence(
-        ratio=ratio,
-        low=low,
-        high=high,
-        alpha=0.01,
-        baseline_median_s=baseline_s,
-        now_median_s=baseline_s * ratio,
-        epochs=20,
-        pairs=60,
-    )
 
 
 def at_most(share: float, runs: int) -> float:

@@ -21,14 +21,18 @@ IDENTITY = Identity(
 )  # fmt: skip
 
 
-def opener(store: Store, *, gated_items: int = 1) -> OpenCase:
-    """Return what the fixture `open_` is, on this store; settings are as users write them."""
+def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> OpenCase:
+    """Return open_(mod, prepack=..., target=..., settings=..., **source) -> Case on this store.
+
+    settings: as users write them; trials are 0 unless given.
+    """
 
     def opened(
         mod: Any,
         *,
         prepack: bool = False,
         target: str = "llvm",
+        name: str = usual_name,
         settings: dict[str, Any] | None = None,
         **source: Any,
     ) -> Case:
@@ -36,9 +40,10 @@ def opener(store: Store, *, gated_items: int = 1) -> OpenCase:
         parsed = {one.name: one.parse(given[one.name], "") for one in SETTINGS if one.name in given}
         run = RunOptions(layers=(parsed,), store_dir=store.root)
         options = run.case_options({}, target=parse_target(target), prepack=prepack)
-        model = open_model(mod, name="it", seed=options.seed, **source)
+        model = open_model(mod, name=name, seed=options.seed, **source)
+        # A new Workshop each time, as each pytest process has its own.
         workshop = Workshop(store=store, gated_items=gated_items)
-        return open_case(model, options, workshop, name="it", nodeid="test_it.py::test_it")
+        return open_case(model, options, workshop, name=name, nodeid=f"test_it.py::test_{name}")
 
     return opened
 
