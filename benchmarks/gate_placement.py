@@ -70,19 +70,20 @@ def main() -> None:
 def measure_way(request: dict[str, Any]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """Job: take epochs in one of WAYS."""
     from pytest_tvmtune.relax.measure import open_contest, take_epoch, warm_up
-    from pytest_tvmtune.relax.placement import place
+    from pytest_tvmtune.relax.placement import open_copies, place
 
     rng = random.Random(0)
     contest = open_contest(request)
     if request["way"] == "anew, own":
         contest = replace(contest, shared=(), traded=())
+    copies = open_copies(contest, request["folder"])
     gc.disable()
-    number, _ = warm_up(contest, request["folder"], rng)
-    arrangements = place(contest, request["folder"], rng)
+    number, _ = warm_up(contest, copies, rng)
+    arrangements = place(contest, copies, rng)
     taken = []
     for _ in range(request["epochs"]):
         if request["way"] != "stays":
-            arrangements = place(contest, request["folder"], rng)
+            arrangements = place(contest, copies, rng)
         epoch = take_epoch(arrangements, rng, number=number, pairs=PAIRS)
         taken.append((epoch.baseline_s, epoch.now_s))
     return taken

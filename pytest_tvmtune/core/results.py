@@ -82,9 +82,10 @@ class ErrorResult:
 class LatencyResult:
     """What the latency gate found. Ratios are now/baseline; 1.10 is 10 % slower.
 
-    interval: for `slowdown_ratio`, at `confidence`. None where nothing was compared. noise: the
-    standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the baseline
-    against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
+    interval: for `slowdown_ratio`, at `confidence`. None where nothing was compared. placements:
+    how often the code was loaded to another place, less than epochs for large libraries. noise:
+    the standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the
+    baseline against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
     accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
     """
 
@@ -98,6 +99,7 @@ class LatencyResult:
     threshold: str = ""
     epochs: int = 0
     pairs: int = 0
+    placements: int = 0
     spent_s: float = 0.0
     noise: float | None = None
     resolvable_ratio: float | None = None

@@ -3,7 +3,7 @@
 Where code and tensors come to lie makes one library differ from its copy by some percent, for as
 long as they lie there (docs/gate.md). So each epoch loads fresh copies, allocates everything anew,
 and lets both sides share every tensor they can; tensors that one side wants in another layout trade
-places within the epoch.
+places within the epoch. TVM never unmaps a library, so what its copies may take is bounded.
 """
 
 from __future__ import annotations
@@ -15,15 +15,21 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.environment import cgroup_memory_bytes
 from pytest_tvmtune.relax.session import size_bytes
 from pytest_tvmtune.relax.timing import Timer, make_timer
 
 Pairs = tuple[tuple[int, int], ...]
 _MOST_PADDING_BYTES = 1 << 20
+# All copies of both libraries together; of memory and disk that are scarce, this share.
+_MOST_COPIES_BYTES = 1 << 30
+_SCARCE_SHARE = 0.25
+# What a loaded copy takes at most, in sizes of its file: on disk, mapped, constants read, placed.
+_COPY_COST = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +70,65 @@ class Arrangement:
     timers: tuple[Timer, Timer]
 
 
+@dataclass(kw_only=True, eq=False)
+class Copies:
+    """Copies of libraries, loaded from `folder` while they keep within `budget_bytes`.
+
+    Beyond it those that are there serve again, picked at random: the code of a library with large
+    constants moves a few times only.
+    """
+
+    folder: Path
+    device: Any
+    budget_bytes: int
+    loaded: dict[Path, list[Any]] = field(default_factory=dict)
+
+    def pick(self, baseline: Path, now: Path, rng: random.Random) -> tuple[Any, Any]:
+        """Return a VM of each, of two copies where both are one library."""
+        cost_bytes = _COPY_COST * (baseline.stat().st_size + now.stat().st_size)
+        first, second = self.loaded.get(baseline, []), self.loaded.get(now, [])
+        enough = len(first) >= 2 if baseline == now else bool(first and second)
+        if cost_bytes > self.budget_bytes and enough:
+            chosen = (
+                rng.sample(first, 2) if baseline == now else [rng.choice(first), rng.choice(second)]
+            )
+        else:
+            self.budget_bytes -= cost_bytes
+            chosen = [self._load(baseline), self._load(now)]
+        return self._vm(chosen[0]), self._vm(chosen[1])
+
+    def count(self, library: Path) -> int:
+        """Return how many copies of a library were loaded."""
+        return len(self.loaded.get(library, []))
+
+    def _load(self, library: Path) -> Any:
+        import tvm
+
+        # TVM maps one path once and never unmaps it: only a new path moves the code.
+        copy = self.folder / f"placed-{time.perf_counter_ns()}.so"
+        shutil.copyfile(library, copy)
+        try:
+            module = tvm.runtime.load_module(str(copy))
+        finally:
+            copy.unlink()
+        self.loaded.setdefault(library, []).append(module)
+        return module
+
+    def _vm(self, module: Any) -> Any:
+        from tvm import relax
+
+        return relax.VirtualMachine(module, self.device)
+
+
+def open_copies(contest: Contest, folder: Path) -> Copies:
+    """Return no copies yet, and what they may take of memory and of `folder`'s disk."""
+    scarce = [shutil.disk_usage(folder).free]
+    if (left_bytes := cgroup_memory_bytes()) is not None:
+        scarce.append(left_bytes)
+    budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * min(scarce)))
+    return Copies(folder=folder, device=contest.device, budget_bytes=budget_bytes)
+
+
 def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pairs]:
     """Return the index pairs of bit-equal parameters, and those of others that are as large."""
     shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
@@ -75,8 +140,8 @@ def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pa
     return shared, _pair_up(*sizes)
 
 
-def place(contest: Contest, folder: Path, rng: random.Random) -> tuple[Arrangement, ...]:
-    """Load fresh copies of both libraries and place all tensors anew.
+def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrangement, ...]:
+    """Take copies of both libraries and place all tensors anew.
 
     One arrangement, or two where parameters trade places.
     """
@@ -91,8 +156,7 @@ def place(contest: Contest, folder: Path, rng: random.Random) -> tuple[Arrangeme
     inputs = tuple(_copy(tensor) for tensor in contest.inputs)
     params = _fixed_params(contest)
     rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
-    baseline_vm = _load(contest.baseline.library, folder, contest.device)
-    now_vm = _load(contest.now.library, folder, contest.device)
+    vms = copies.pick(contest.baseline.library, contest.now.library, rng)
     arrangements = []
     for swap in (0, 1) if rooms else (0,):
         moves = []
@@ -111,7 +175,7 @@ def place(contest: Contest, folder: Path, rng: random.Random) -> tuple[Arrangeme
                 saved_as=f"arranged_{swap}",
                 flush=contest.flush,
             )
-            for side, vm in enumerate((baseline_vm, now_vm))
+            for side, vm in enumerate(vms)
         ]
         enter = _mover(moves, padding)
         arrangements.append(Arrangement(enter=enter, timers=(timers[0], timers[1])))
@@ -141,19 +205,6 @@ def _mover(moves: Sequence[tuple[Any, Any]], padding: Any) -> Callable[[], None]
             view.copyfrom(source)
 
     return enter
-
-
-def _load(library: Path, folder: Path, device: Any) -> Any:
-    import tvm
-    from tvm import relax
-
-    # TVM maps one path once and never unmaps it: only a new path moves the code.
-    copy = folder / f"placed-{time.perf_counter_ns()}.so"
-    shutil.copyfile(library, copy)
-    try:
-        return relax.VirtualMachine(tvm.runtime.load_module(str(copy)), device)
-    finally:
-        copy.unlink()
 
 
 def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> Pairs:

@@ -16,6 +16,7 @@ from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
 from pytest_tvmtune.core.hindrances import hindrances
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import (
+    MIN_EPOCHS,
     Epoch,
     Evidence,
     decide,
@@ -49,10 +50,14 @@ REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured. noise: the old artifact against itself, where nothing was decided."""
+    """What was measured. noise: the old artifact against itself, where nothing was decided.
+
+    placements: how often the code was placed anew.
+    """
 
     epochs: list[Epoch]
     noise: list[Epoch]
+    placements: int
     spent_s: float
     num_threads: int
 
@@ -224,6 +229,7 @@ def measure(
     return Measured(
         epochs=_epochs_of(told["epochs"]),
         noise=_epochs_of(told["noise"]),
+        placements=told["placements"],
         spent_s=told["spent_s"],
         num_threads=told["num_threads"],
     )
@@ -241,7 +247,7 @@ def _gate(
     except ChildError as error:
         if error.stage != LOADING_BASELINE:
             raise
-        raise BaselineError(f"the baseline's artifact can't be loaded: {error}") from error
+        raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
     epochs, threshold = measured.epochs, case.options.threshold
     evidence = weigh(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
@@ -250,6 +256,11 @@ def _gate(
     message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
     if verdict == "INCONCLUSIVE":
         message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
+    if measured.placements < min(MIN_EPOCHS, evidence.epochs):
+        message += (
+            f"; the library is large, so its code was placed only {measured.placements} times: "
+            "what its place in memory costs is not averaged out"
+        )
     if not _is_of_these_versions(baseline):
         built_by, here = baseline.fingerprint, fingerprint()
         message += (
@@ -267,6 +278,7 @@ def _gate(
         threshold=threshold.text,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
+        placements=measured.placements,
         spent_s=measured.spent_s,
         noise=spread(epochs),
         resolvable_ratio=resolvable if math.isfinite(resolvable) else None,

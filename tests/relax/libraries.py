@@ -99,10 +99,12 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 
     pytest.MonkeyPatch().setattr(placement, "make_timer", watched)
     rng = random.Random(0)
+    copies = placement.open_copies(contest, request["folder"])
+    copies.budget_bytes = request.get("budget_bytes", copies.budget_bytes)
     epochs = []
     for _ in range(request["epochs"]):
         made.clear()
-        arrangements = placement.place(contest, request["folder"], rng)
+        arrangements = placement.place(contest, copies, rng)
         sides = []
         for arrangement, timer, (vm, addresses) in zip(
             [one for one in arrangements for _ in range(2)],
@@ -130,13 +132,14 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 def occupy(request: dict[str, Any]) -> list[int]:
     """Job: take epochs; return the bytes this process has in memory after each."""
     from pytest_tvmtune.relax.measure import open_contest, take_epoch
-    from pytest_tvmtune.relax.placement import place
+    from pytest_tvmtune.relax.placement import open_copies, place
 
     contest = open_contest({**request, "target": TARGET, "cold_cache": False})
     rng = random.Random(0)
+    copies = open_copies(contest, request["folder"])
     occupied = []
     for _ in range(request["epochs"]):
-        take_epoch(place(contest, request["folder"], rng), rng, number=1, pairs=1)
+        take_epoch(place(contest, copies, rng), rng, number=1, pairs=1)
         occupied.append(psutil.Process().memory_info().rss)
     return occupied
 

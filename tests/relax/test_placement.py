@@ -12,7 +12,7 @@ import tvm
 from libraries import ThreeKinds, compiled, products
 
 from pytest_tvmtune.relax.child import run_job
-from pytest_tvmtune.relax.placement import match_params
+from pytest_tvmtune.relax.placement import _COPY_COST, match_params
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(5)
@@ -152,6 +152,24 @@ def test_each_epoch_maps_the_libraries_anew_and_leaves_no_file(plain_and_packed:
     assert mapped[0] < mapped[1] < mapped[2]
     assert len({address for address, _ in mapped[2]}) == 6
     assert plain_and_packed["left"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+def test_beyond_the_budget_the_copies_that_are_there_serve_again(tmp_path: Path) -> None:
+    one, other = (
+        compiled(ThreeKinds, tmp_path / f"{prepack}.so", prepack=prepack)
+        for prepack in (False, True)
+    )
+    twice = 2 * sum(_COPY_COST * Path(side["library"]).stat().st_size for side in (one, other))
+    for now, budget_bytes, copies in ((other, twice, [2, 4, 4, 4]), (one, 0, [2, 2, 2, 2])):
+        told = run(
+            "arrange", tmp_path, [W, V, S], [X], baseline=one, now=now, epochs=4,
+            budget_bytes=budget_bytes,
+        )  # fmt: skip
+        assert [len(epoch["mapped"]) for epoch in told["epochs"]] == copies
+        for epoch in told["epochs"]:
+            for side in epoch["arrangements"][0]:
+                np.testing.assert_allclose(side["results"][0], EXPECTED, rtol=1e-4)
 
 
 def test_memory_does_not_grow_with_the_epochs(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tvm
 from cases import accept, opener
 from chains import chain, chain_data
+from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import BaselineError
@@ -261,8 +263,32 @@ def test_what_is_no_library_is_told_by_the_child(
     latency = usual.judged(replace(accepted, artifact=published.sha256))
     assert latency.verdict == "INCOMPARABLE"
     assert usual.gate_log.exists()
-    assert latency.message.startswith("the baseline's artifact can't be loaded: ")
+    assert latency.message.startswith("the baseline's artifact can't be run: ")
     assert latency.message.endswith(REPAIR)
+
+
+def test_a_baseline_that_crashes_is_the_baselines_fault(
+    usual: Candidate, accepted: Baseline, store: Store, tmp_path: Path
+) -> None:
+    @T.prim_func(private=True, s_tir=True)
+    def aborts(
+        x: T.Buffer((64,), "float32"),
+        w: T.Buffer((64, 64), "float32"),
+        y: T.Buffer((64,), "float32"),
+    ):
+        for i in range(64):
+            with T.sblock("y"):
+                vi = T.axis.remap("S", [i])
+                y[vi] = x[vi] + w[vi, 0] + T.Cast("float32", T.call_extern("int32", "abort"))
+
+    target = tvm.target.Target(usual.case.target_json)
+    library = tmp_path / "aborts.so"
+    tvm.compile(chain(1, kernel=aborts), target).export_library(str(library))
+    crashing = artifacts.publish(store, library, usual.built.artifact.manifest)
+    latency = usual.judged(replace(accepted, artifact=crashing.sha256))
+    assert latency.verdict == "INCOMPARABLE"
+    assert latency.message.startswith("the baseline's artifact can't be run: ")
+    assert "SIGABRT" in latency.message
 
 
 def test_code_for_another_cpu_is_not_loaded_where_it_would_crash(
