@@ -1,6 +1,6 @@
 """kill -9 of every process of the tuner, at random moments, in real runs.
 
-TVMTUNE_KILLS kills of each (default 5; `python benchmarks/faults.py` takes 50). After each: no
+TVMTUNE_KILLS kills of each (default 3; `python benchmarks/faults.py` takes 50). After each: no
 record that was in the store is lost, the store is sound, no process is left, the next run goes on.
 """
 
@@ -32,13 +32,13 @@ from pytest_tvmtune.store.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.workloads import read_workload, stored_keys
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
-KILLS = int(os.environ.get("TVMTUNE_KILLS", "5"))
+KILLS = int(os.environ.get("TVMTUNE_KILLS", "3"))
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
 SUITE = """
 import pytest
 from modules import Square
 
-@pytest.mark.tvm_tune(trials=16)
+@pytest.mark.tvm_tune(trials=8)
 def test_square(tvm_tune):
     run = tvm_tune(Square)
     run.check()
@@ -196,9 +196,9 @@ def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> No
     assert list(problems(store)) == []
 
 
-@pytest.mark.parametrize("limit_bytes", [20_000, 40_000, 1_000_000])
+@pytest.mark.parametrize("limit_bytes", [20_000, 40_000])
 def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_bytes: int) -> None:
-    """No file may grow beyond a limit: libraries, records or neither can be written."""
+    """No file may grow beyond a limit: libraries can't be written, or records neither."""
     (tmp_path / "test_it.py").write_text(SUITE)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     limited = f"ulimit -f {limit_bytes // 1024}; exec {shlex.join(PYTEST)}"
@@ -215,10 +215,9 @@ def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_
         )
 
     done = run(limited)
-    assert done.returncode == (0 if limit_bytes >= 1_000_000 else 1), done.stdout
+    assert done.returncode == 1, done.stdout
     assert "INTERNALERROR" not in done.stdout
-    if done.returncode:
-        assert "square[llvm]: " in done.stdout
+    assert "square[llvm]: " in done.stdout
     assert list(problems(store)) == []
     seen = records(store)
     assert run(shlex.join(PYTEST)).returncode == 0
