@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_tvmtune.core.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results import ElementError, OutputError
 from pytest_tvmtune.core.signature import Array
@@ -15,21 +16,6 @@ from pytest_tvmtune.core.tolerances import ELEMENTWISE, Tolerance, quantile
 # Looked at piece by piece, in the CPU's cache: a large array needs no temporaries of its size.
 _PIECE = 1 << 15
 _SHOWN = 3
-# (bits of the mantissa, smallest exponent of a normal number) of IEEE 754's types and OCP's;
-# numpy.finfo knows only the first three.
-_FLOATS: Mapping[str, tuple[int, int]] = {
-    "float64": (52, -1022),
-    "float32": (23, -126),
-    "float16": (10, -14),
-    "bfloat16": (7, -126),
-    "float8_e3m4": (4, -2),
-    "float8_e4m3": (3, -6),
-    "float8_e4m3fn": (3, -6),
-    "float8_e4m3fnuz": (3, -7),
-    "float8_e4m3b11fnuz": (3, -10),
-    "float8_e5m2": (2, -14),
-    "float8_e5m2fnuz": (2, -15),
-}
 _BY_DTYPE = Tolerance()
 
 
@@ -72,12 +58,12 @@ def compare_arrays(
     if got.shape != want.shape:
         raise ModelError(f"{path} has shape {got.shape}, expected has {want.shape}")
     for array, whose in ((got, path), (want, f"what is expected of {path}")):
-        if not _is_real(array):
+        if not is_real(array.dtype):
             raise ModelError(
                 f"{whose} has dtype {array.dtype}, only real numbers and bools can be compared"
             )
     rtol, atol, statistic = tolerance.settled(got.dtype.name)
-    bits = _FLOATS.get(got.dtype.name)
+    bits = FLOATS.get(got.dtype.name)
     pieces = [
         found
         for start, g, w in _pieces(got, want)
@@ -120,12 +106,6 @@ def compare_arrays(
         worst_ulp=worst(one for piece in pieces for one in piece.by_ulp),
         worst=elements((one for piece in pieces for one in piece.by_excess), _SHOWN),
     )
-
-
-def _is_real(array: Array) -> bool:
-    # The types of ml_dtypes are of kind V, as structured arrays are.
-    kind = array.dtype.kind
-    return kind in "biuf" or (kind == "V" and not issubclass(array.dtype.type, np.void))
 
 
 def _pieces(got: Array, want: Array) -> Iterator[tuple[int, Array, Array]]:

@@ -159,8 +159,8 @@ def test_verbose_has_a_line_for_each_output() -> None:
     lines = summary_lines([result], verbose=True)
     assert [line for line in lines if "against" in line] == [
         (
-            "mlp[llvm]: against numpy: output[2] int64[2]: max abs 1, max rel 0.5, 1 of 2 beyond the "
-            "tolerance"
+            "mlp[llvm]: against numpy: output[2] int64[2]: max abs 1, max rel 0.5, "
+            "1 of 2 beyond the tolerance"
         ),
         (
             "mlp[llvm]: against numpy: output[1] float32[2, 2]: max abs 0.5, max rel 0.5, max ULP "
