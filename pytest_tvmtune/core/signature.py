@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pytest_tvmtune.core.dtypes import FLOATS, dtype_of
 from pytest_tvmtune.core.errors import ModelError
 
 Array = npt.NDArray[Any]
@@ -100,7 +101,7 @@ def check_array(spec: TensorSpec, value: object, what: str) -> Array:
     """
     if isinstance(value, (bool, int, float, list, tuple)):
         try:
-            array = np.asarray(value, dtype=spec.dtype)
+            array = np.asarray(value, dtype=dtype_of(spec.dtype))
         except (TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
         if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
@@ -152,8 +153,8 @@ def made_up(spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0) -
     scale: standard deviation of floats. Integers are 0 or 1, so that they stay valid as
     indices, axes and lengths.
     """
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
+    dtype = dtype_of(spec.dtype)
+    if spec.dtype in FLOATS:
         return np.asarray(rng.standard_normal(spec.shape) * scale, dtype=dtype)
     return np.asarray(rng.integers(0, 2, spec.shape), dtype=dtype)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
+from pytest_tvmtune.core.tolerances import Tolerance
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.building import Built
@@ -21,6 +23,22 @@ if TYPE_CHECKING:
     from pytest_tvmtune.store.records import Workload
 
 UNTUNED = "the untuned, unpacked build"
+Outputs = Mapping[str, Tolerance | Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """How a check was told to compare; unlike a Tolerance it may hold nonsense."""
+
+    rtol: float | None
+    atol: float | None
+    statistic: str | None
+    outputs: Outputs
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What all outputs are to keep. Raises ModelError."""
+        return Tolerance(rtol=self.rtol, atol=self.atol, statistic=self.statistic)
 
 
 class TvmTuneWarning(pytest.PytestWarning):
@@ -93,23 +111,48 @@ class Run:
             return []
 
     def assert_allclose(
-        self, expected: Any = None, *, rtol: float | None = None, atol: float | None = None
+        self,
+        expected: Any = None,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+        statistic: str | None = None,
+        outputs: Outputs = None,
     ) -> None:
         """Compare the outputs with `expected`, or with the untuned, unpacked build.
 
-        expected: an array, or nested tuples of arrays as the model returns them; None: what TVM
-        computes for the same model without tuning and prepack; where that is the very library
-        under test, nothing is compared. Tolerances: these, else the marker's, else by dtype.
+        expected: an array, or nested tuples of arrays as the model returns them; a dict by path
+        (`output[1]`), of those outputs to compare; None: what TVM computes for the same model
+        without tuning and prepack; where that is the very library under test, nothing is compared.
+        rtol, atol, statistic: of all outputs, see `Tolerance`. outputs: a Tolerance, or a dict of
+        its fields, by path; before those. What neither says: the marker's rtol and atol, else by
+        dtype.
         """
         __tracebackhide__ = True
-        self._fail_on(self._accuracy(expected, rtol, atol))
+        self._fail_on(
+            self._accuracy(
+                expected, _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+            )
+        )
 
     def assert_prepack_equivalent(
-        self, *, rtol: float | None = None, atol: float | None = None
+        self,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+        statistic: str | None = None,
+        outputs: Outputs = None,
     ) -> None:
-        """Compare prepacked with not prepacked: same parameters, same inputs; never tunes."""
+        """Compare prepacked with not prepacked: same parameters, same inputs; never tunes.
+
+        Tolerances as in `assert_allclose`.
+        """
         __tracebackhide__ = True
-        self._fail_on(self._prepack_equivalence(rtol, atol))
+        self._fail_on(
+            self._prepack_equivalence(
+                _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+            )
+        )
 
     def assert_no_regression(self) -> None:
         """Compare the latency with the accepted baseline's, both run here and now."""
@@ -117,16 +160,24 @@ class Run:
         self._fail_on(self._latency())
 
     def check(
-        self, expected: Any = None, *, rtol: float | None = None, atol: float | None = None
+        self,
+        expected: Any = None,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+        statistic: str | None = None,
+        outputs: Outputs = None,
     ) -> None:
         """Make every check that applies, then fail once with all findings.
 
         Prepacked against not is compared for prepacked items; `prepack="both"` makes one of each.
+        Arguments as in `assert_allclose`.
         """
         __tracebackhide__ = True
-        findings = self._accuracy(expected, rtol, atol)
+        how = _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        findings = self._accuracy(expected, how)
         if self.result.prepack:
-            findings += self._prepack_equivalence(rtol, atol)
+            findings += self._prepack_equivalence(how)
         findings += self._latency()
         self._fail_on(findings)
 
@@ -146,7 +197,7 @@ class Run:
         write_baseline(self._case.store, *self._pending)
         return True
 
-    def _accuracy(self, expected: Any, rtol: float | None, atol: float | None) -> list[str]:
+    def _accuracy(self, expected: Any, how: _How) -> list[str]:
         from pytest_tvmtune.runner.preparing import reference_outputs
 
         if expected is None:
@@ -160,34 +211,29 @@ class Run:
             # Untuned and unpacked itself: that nothing was compared shows in every report.
             return []
         self._checked = True
-        return self._compare(expected, against, rtol, atol)
+        return self._compare(expected, against, how)
 
-    def _prepack_equivalence(self, rtol: float | None, atol: float | None) -> list[str]:
+    def _prepack_equivalence(self, how: _How) -> list[str]:
         from pytest_tvmtune.runner.preparing import counterpart_outputs
 
         self._checked = True
         against = "not prepacked" if self.result.prepack else "prepacked"
         with self._findings():
             expected = counterpart_outputs(self._case)
-        return self._compare(expected, against, rtol, atol)
+        return self._compare(expected, against, how)
 
-    def _compare(
-        self,
-        expected: Any,
-        against: str,
-        rtol: float | None,
-        atol: float | None,
-    ) -> list[str]:
+    def _compare(self, expected: Any, against: str, how: _How) -> list[str]:
         from pytest_tvmtune.core.accuracy import compare
 
         options = self._case.options
         with self._findings():
+            wider = Tolerance(rtol=options.rtol, atol=options.atol)
             error: ErrorResult = compare(
                 self.outputs,
                 expected,
                 against=against,
-                rtol=options.rtol if rtol is None else rtol,
-                atol=options.atol if atol is None else atol,
+                tolerance=how.tolerance.over(wider),
+                outputs=how.outputs,
             )
         self.result.errors.append(error)
         if error.passed:

@@ -61,17 +61,19 @@ def run_job(
     """
     import numpy as np
 
+    from pytest_tvmtune.core.dtypes import to_plain
+
     scratch.mkdir(parents=True, exist_ok=True)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
     try:
-        array_files: dict[str, list[str]] = {}
+        array_files: dict[str, list[tuple[str, str]]] = {}
         for group, values in (arrays or {}).items():
             array_files[group] = []
             for index, value in enumerate(values):
                 path = folder / f"{group}-{index}.npy"
-                np.save(path, value, allow_pickle=False)
-                array_files[group].append(str(path))
+                np.save(path, to_plain(value), allow_pickle=False)
+                array_files[group].append((str(path), value.dtype.name))
         message = {"function": function, "request": dict(request), "arrays": array_files}
         (folder / "request.pkl").write_bytes(pickle.dumps(message))
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
@@ -216,12 +218,17 @@ def _main(folder: Path, parent: int) -> None:
     name_process("tvmtune-job")
     import numpy as np
 
+    from pytest_tvmtune.core.dtypes import from_plain
+
     message = pickle.loads((folder / "request.pkl").read_bytes())
     module, _, name = message["function"].partition(":")
     request = dict(message["request"])
     request["folder"] = folder
     for group, files in message["arrays"].items():
-        request[group] = [np.load(file, mmap_mode="r", allow_pickle=False) for file in files]
+        request[group] = [
+            from_plain(np.load(file, mmap_mode="r", allow_pickle=False), dtype)
+            for file, dtype in files
+        ]
     answer: dict[str, Any]
     try:
         answer = {"value": getattr(importlib.import_module(module), name)(request)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 
@@ -47,7 +48,7 @@ class Model:
         digest = hashlib.sha256()
         for array in (*self.params, *self.inputs):
             digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.asarray(array, order="C").data)
+            digest.update(np.asarray(to_plain(array), order="C").data)
         return digest.hexdigest()
 
 

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.results import CaseResult, LatencyResult, label_of
+from pytest_tvmtune.core.results import (
+    CaseResult,
+    ErrorResult,
+    LatencyResult,
+    OutputError,
+    label_of,
+)
 from pytest_tvmtune.core.sequential import (
     SESSION_ALPHA,
     fewest_epochs,
@@ -19,6 +25,7 @@ from pytest_tvmtune.report.tables import format_seconds, table_lines
 _HEADINGS = (
     "model", "target", "prepack", "tuned", "max abs error", "now", "baseline", "ratio", "verdict"
 )  # fmt: skip
+_MOST_OUTPUTS = 8
 _RIGHT = frozenset({"tuned", "max abs error", "now", "baseline", "ratio"})
 
 
@@ -53,7 +60,8 @@ def header_lines(
 def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> list[str]:
     """Return the table, one row a case, what fails or is unknown, and the counts.
 
-    verbose: with a line on each case that was timed, and what its baseline took when accepted.
+    verbose: with a line on each output that was compared, and on each case that was timed, with
+    what its baseline took when accepted.
     """
     rows = [_row(result) for result in results]
     table = table_lines(_HEADINGS, rows, right=_RIGHT)
@@ -62,11 +70,12 @@ def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> li
 
 
 def _details(result: CaseResult) -> list[str]:
+    label = label_of(result.name, result.target_name, prepack=result.prepack)
+    lines = [f"{label}: {line}" for error in result.errors for line in _error_lines(error)]
     latency = result.latency
     if latency is None:
-        return []
-    label = label_of(result.name, result.target_name, prepack=result.prepack)
-    lines = [f"{label}: {latency.message}"]
+        return lines
+    lines.append(f"{label}: {latency.message}")
     if latency.epochs:
         lines.append(
             f"  {latency.epochs} epochs, {latency.pairs} pairs in {latency.spent_s:.1f} s, "
@@ -79,6 +88,29 @@ def _details(result: CaseResult) -> list[str]:
             f"{on.get('cpu')}, TVM {on.get('tvm')} (no verdict is made of it)"
         )
     return lines
+
+
+def _error_lines(error: ErrorResult) -> list[str]:
+    """Return a line for each output, those that are furthest off first."""
+    ranked = sorted(
+        error.outputs,
+        key=lambda one: (one.passed, -(one.worst_abs.error if one.worst_abs else 0.0)),
+    )
+    lines = [f"against {error.against}: {_output_line(one)}" for one in ranked[:_MOST_OUTPUTS]]
+    if len(ranked) > _MOST_OUTPUTS:
+        lines.append(f"against {error.against}: {len(ranked) - _MOST_OUTPUTS} more outputs")
+    return lines
+
+
+def _output_line(output: OutputError) -> str:
+    kinds = {"abs": output.worst_abs, "rel": output.worst_rel, "ULP": output.worst_ulp}
+    errors = [f"max {kind} {one.error:.2g}" for kind, one in kinds.items() if one]
+    line = f"{output.path} {output.dtype}{list(output.shape)}: {', '.join(errors) or 'equal'}"
+    if output.mismatches:
+        line += f", {output.mismatches} of {output.size} beyond the tolerance"
+    if output.limit is not None:
+        line += f", {output.statistic} {output.error:.2g}, limit {output.limit:.2g}"
+    return line
 
 
 def _row(result: CaseResult) -> tuple[str, ...]:

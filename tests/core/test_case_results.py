@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
+from pytest_tvmtune.core.results import (
+    CaseResult,
+    ElementError,
+    ErrorResult,
+    LatencyResult,
+    OutputError,
+    TaskResult,
+)
 
 TASKS = [
     TaskResult(
@@ -26,6 +33,28 @@ TASKS = [
     TaskResult(name="relu", shash="f" * 16, weight=1, state="untuned"),
     TaskResult(name="sum", shash="e" * 16, weight=1, state="failed", trials=4),
 ]
+WORST = ElementError(index=(0, 1), got="nan", expected="1.0", error=math.inf)
+OUTPUT = OutputError(
+    path="output[1]",
+    dtype="float32",
+    shape=(2, 3),
+    size=6,
+    passed=False,
+    rtol=1e-4,
+    atol=1e-5,
+    statistic="mean",
+    error=0.5,
+    limit=0.1,
+    mismatches=3,
+    unexpected_nan=1,
+    unexpected_inf=1,
+    missing_nan=1,
+    missing_inf=1,
+    worst_abs=WORST,
+    worst_rel=WORST,
+    worst_ulp=WORST,
+    worst=(WORST, WORST),
+)
 FULL = CaseResult(
     name="mlp[llvm]",
     nodeid="test_mlp.py::test_mlp[llvm]",
@@ -48,7 +77,12 @@ FULL = CaseResult(
     artifact="ab" * 32,
     errors=[
         ErrorResult(
-            against="numpy", passed=False, max_abs_error=math.inf, max_rel_error=0.1, message="bad"
+            against="numpy",
+            passed=False,
+            max_abs_error=math.inf,
+            max_rel_error=0.1,
+            message="bad",
+            outputs=(OUTPUT,),
         ),
         ErrorResult(against="plain", passed=True, max_abs_error=0.0, max_rel_error=0.0),
     ],
@@ -87,9 +121,15 @@ EMPTY = CaseResult(
         (FULL, EMPTY),
         (FULL.latency, LatencyResult(verdict="NEW", message="")),
         (TASKS[0], TaskResult(name="", shash="", weight=1, state="failed")),
+        (
+            OUTPUT,
+            OutputError(
+                path="", dtype="", shape=(), size=0, passed=True, rtol=0, atol=0, statistic=""
+            ),
+        ),
         (FULL.errors[0], ErrorResult(against="", passed=True, max_abs_error=0, max_rel_error=0)),
     ],
-    ids=["case", "latency", "task", "error"],
+    ids=["case", "latency", "task", "output", "error"],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""

@@ -8,24 +8,32 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.accuracy import TOLERANCES, compare
+from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results import ErrorResult
+from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
 
 # A comparison of the worst numbers must not warn either.
 pytestmark = pytest.mark.filterwarnings("error")
 F32 = np.float32
 
 
-def check(actual: Any, expected: Any, **how: Any) -> ErrorResult:
-    return compare(actual, expected, against="reference", **how)
+def check(
+    actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, **how: Any
+) -> ErrorResult:
+    tolerance = Tolerance(rtol=rtol, atol=atol)
+    return compare(actual, expected, against="reference", tolerance=tolerance, **how)
 
 
 def test_equal_outputs() -> None:
     result = check(np.arange(4, dtype=F32), np.arange(4, dtype=F32))
-    assert result == ErrorResult(
-        against="reference", passed=True, max_abs_error=0.0, max_rel_error=0.0
-    )
+    assert result.passed
+    assert (result.max_abs_error, result.max_rel_error, result.message) == (0.0, 0.0, "")
+    (output,) = result.outputs
+    assert (output.path, output.shape, output.size) == ("output", (4,), 4)
+    assert (output.worst_abs, output.worst_rel, output.worst_ulp, output.worst) == (
+        None, None, None, ()
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
@@ -95,9 +103,9 @@ def test_new_nan_and_inf_are_counted_in_the_message() -> None:
     got = np.array([np.nan, np.nan, np.inf, np.nan])
     want = np.array([1.0, 2.0, 3.0, np.nan])
     message = check(got, want).message
-    assert "3 of 4 values differ (75.0%)" in message
-    assert "2 NaN where none was expected" in message
-    assert "1 Inf where none was expected" in message
+    assert "3 of 4 values differ (75.0%, 2 unexpected NaN, 1 unexpected Inf)" in message
+    message = check(want, got).message
+    assert "3 of 4 values differ (75.0%, 2 missing NaN, 1 missing Inf)" in message
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
@@ -144,7 +152,7 @@ def test_nested_outputs_and_the_path_to_the_wrong_one() -> None:
     assert result.message.startswith("output[1][1] float64[1]: 1 of 1 values differ")
     both = check(actual, (one + 1, (two, three + 1))).message
     assert "output[0] " in both
-    assert "; output[1][1] " in both
+    assert "\noutput[1][1] " in both
 
 
 def test_plain_numbers_stand_for_an_array() -> None:
@@ -189,17 +197,75 @@ def test_the_message_says_where_and_by_how_much() -> None:
     got = want.copy()
     got[1, 2] = 3.0
     assert check(got, want).message == (
-        "output float32[2, 3]: 1 of 6 values differ (16.7%), max abs error 2, max rel error 2, "
-        "at [1, 2]: got 3.0, expected 1.0 (rtol=0.0001, atol=1e-05)"
+        "output float32[2, 3]: 1 of 6 values differ (16.7%)\n"
+        "  max abs error 2, max rel error 2, max ULP error 1.68e+07 at [1, 2]: "
+        "got 3.0, expected 1.0\n"
+        "  tolerance: atol=1e-05, rtol=0.0001"
     )
 
 
-def test_the_value_shown_is_one_that_is_wrong() -> None:
+def test_the_message_keeps_several_kinds_of_worst_apart() -> None:
+    want = np.array([1000.0, 1.0, 0.001, 5.0, 5.0], F32)
+    got = np.array([1002.0, 1.5, 0.002, 5.0, 5.1], F32)
+    assert check(got, want).message == (
+        "output float32[5]: 4 of 5 values differ (80.0%)\n"
+        "  max abs error 2 at [0]: got 1002.0, expected 1000.0\n"
+        "  max rel error 1, max ULP error 8.59e+06 at [2]: got 0.002, expected 0.001\n"
+        "  furthest beyond the tolerance: [0] 1002.0 for 1000.0; [1] 1.5 for 1.0; [4] 5.1 for 5.0\n"
+        "  tolerance: atol=1e-05, rtol=0.0001"
+    )
+
+
+def test_a_model_with_many_wrong_outputs_does_not_flood_the_terminal() -> None:
+    got = tuple(np.array([float(i)]) for i in range(1, 9))
+    result = check(got, tuple(-one for one in got))
+    assert result.message.count("values differ") == 5
+    assert result.message.endswith("\nand 3 more outputs; all are in the JSON report")
+    assert len(result.outputs) == 8
+
+
+def test_the_worst_ones_shown_are_wrong() -> None:
     # The first differs more, but within its relative tolerance.
     got, want = np.array([1e6 + 50, 1.5], F32), np.array([1e6, 1.0], F32)
-    message = check(got, want).message
-    assert "1 of 2 values differ" in message
-    assert "at [1]: got 1.5, expected 1.0" in message
+    (output,) = check(got, want).outputs
+    assert output.mismatches == 1
+    assert output.worst_abs is not None
+    assert (output.worst_abs.index, output.worst_abs.error) == ((0,), 50.0)
+    (worst,) = output.worst
+    assert (worst.index, worst.got, worst.expected, worst.error) == ((1,), "1.5", "1.0", 0.5)
+
+
+def test_some_outputs_by_path_or_by_the_sources_name() -> None:
+    got = (np.ones(2), (np.zeros(3), np.array([7])))
+    assert check(got, {"output[1][1]": 7 * np.ones(1, "int64")}).passed
+    result = check(got, {"logits": [1.0, 2.0]}, names=("logits", "b", "c"))
+    assert [one.path for one in result.outputs] == ["output[0]"]
+    assert not result.passed
+    for expected, message in [
+        ({"output[3]": 1}, r"names 'output\[3\]'; the model's outputs are output\[0\], output"),
+        ({}, "an empty dict"),
+        ({"b": np.zeros(3), "output[1][0]": np.zeros(3)}, r"output\[1\]\[0\]' twice"),
+    ]:
+        with pytest.raises(ModelError, match=message):
+            check(got, expected, names=("a", "b", "c") if "b" in expected else ())
+
+
+def test_an_output_may_have_a_tolerance_of_its_own() -> None:
+    got, want = (np.array([1.0, 9.0]), np.array([1.0, 9.0])), (np.array([1.5, 9.0]),) * 2
+    result = check(got, want, rtol=0.5, outputs={"output[1]": {"rtol": 0.1}})
+    assert [one.passed for one in result.outputs] == [True, False]
+    # What it leaves open comes from the call, then from the dtype.
+    assert [(one.rtol, one.atol) for one in result.outputs] == [(0.5, 1e-11), (0.1, 1e-11)]
+    own = Tolerance(atol=1.0, statistic="max")
+    assert check(got, want, rtol=0.0, outputs={"a": own, "b": own}, names=("a", "b")).passed
+    for outputs, message in [
+        ({"output[2]": own}, r"outputs names 'output\[2\]'; the model's outputs are output\[0\]"),
+        ({"output[0]": 0.1}, r"outputs gives 'output\[0\]' 0.1; give a dict of rtol, atol and"),
+        ({"output[0]": {"tol": 0.1}}, "give a dict of rtol, atol and statistic"),
+        ({"output[0]": {"rtol": -1}}, r"outputs gives 'output\[0\]' rtol=-1: give a number of"),
+    ]:
+        with pytest.raises(ModelError, match=message):
+            check(got, want, outputs=outputs)
 
 
 def test_bfloat16_has_its_tolerance() -> None:

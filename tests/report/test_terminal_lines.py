@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
 from pytest_tvmtune.report.tables import format_seconds
@@ -145,6 +147,32 @@ def test_the_same_code_has_no_ratio() -> None:
 def test_what_was_accepted_elsewhere_is_not_what_was_measured_here() -> None:
     moved = replace(PASSED, accepted_median_s=9e-3, accepted_on={"cpu": "another CPU"})
     assert cells(case(latency=moved))["baseline"] == "1.25 ms"
+
+
+def test_verbose_has_a_line_for_each_output() -> None:
+    want = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    got = (want, want + np.float32(0.5), np.array([1, 3]))
+    expected = (want, want, np.array([1, 2]))
+    outputs = {"output[1]": {"atol": 0.1, "rtol": 0.0, "statistic": "mean"}}
+    wrong = compare(got, expected, against="numpy", outputs=outputs)
+    result = case(errors=[wrong])
+    lines = summary_lines([result], verbose=True)
+    assert [line for line in lines if "against" in line] == [
+        (
+            "mlp[llvm]: against numpy: output[2] int64[2]: max abs 1, max rel 0.5, "
+            "1 of 2 beyond the tolerance"
+        ),
+        (
+            "mlp[llvm]: against numpy: output[1] float32[2, 2]: max abs 0.5, max rel 0.5, max ULP "
+            "4.2e+06, 4 of 4 beyond the tolerance, mean 0.5, limit 0.1"
+        ),
+        "mlp[llvm]: against numpy: output[0] float32[2, 2]: equal",
+    ]
+    assert "against" not in "\n".join(summary_lines([result]))
+    many = compare((want,) * 20, (want,) * 20, against="numpy")
+    lines = summary_lines([case(errors=[many])], verbose=True)
+    assert "mlp[llvm]: against numpy: 12 more outputs" in lines
+    assert sum("equal" in line for line in lines) == 8
 
 
 def test_an_error_without_bound_still_has_a_cell() -> None:

@@ -1,0 +1,105 @@
+"""How far an output may be off: tolerances by dtype, and what must keep them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_tvmtune.core.errors import ModelError
+
+# (rtol, atol). Fused and reassociated float32 sums over a few thousand terms stay well within;
+# the narrower a type, the fewer of its own steps are allowed, down to one.
+TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "float64": (1e-9, 1e-11),
+    "float32": (1e-4, 1e-5),
+    "float16": (1e-2, 1e-3),
+    "bfloat16": (2e-2, 2e-2),
+    "float8_e3m4": (0.0625, 0.03125),
+    **dict.fromkeys(
+        ("float8_e4m3", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz"), (0.125, 0.0625)
+    ),
+    **dict.fromkeys(("float8_e5m2", "float8_e5m2fnuz"), (0.25, 0.125)),
+}
+ELEMENTWISE = "elementwise"
+_STATISTICS = f"{ELEMENTWISE}, max, mean, median, quantile:Q with Q from 0 to 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far one output may be off; what is None is left to the next wider setting.
+
+    rtol, atol: finite numbers of at least 0.
+    statistic: what must hold, over all elements of an output:
+    `elementwise`: |actual - expected| <= atol + rtol * |expected| for each of them;
+    `max`, `mean`, `median`, `quantile:0.99`: S(|actual - expected|) <= atol + rtol * S(|expected|),
+    S being that statistic over the elements that are finite (quantiles interpolate linearly).
+    An output that passes elementwise passes each of them. NaN or Inf on one side only fails always.
+    Raises ModelError for anything else.
+    Source: Polygraphy's `CompareFunc.simple(check_error_stat=...)` has the same statistics, but
+    passes when the absolute or the relative error is within; here both tolerances add up, as in
+    `numpy.allclose`.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    statistic: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf:
+                raise ModelError(f"{name}={value!r}: give a number of at least 0")
+        if self.statistic is not None:
+            quantile(self.statistic)
+
+    def over(self, wider: Tolerance) -> Tolerance:
+        """Return this tolerance with what it leaves open taken from `wider`."""
+        return Tolerance(
+            rtol=wider.rtol if self.rtol is None else self.rtol,
+            atol=wider.atol if self.atol is None else self.atol,
+            statistic=self.statistic or wider.statistic,
+        )
+
+    def settled(self, dtype: str) -> tuple[float, float, str]:
+        """Return (rtol, atol, statistic): what is open is settled by dtype; bools are exact."""
+        rtol, atol = TOLERANCES.get(dtype, (0.0, 0.0))
+        if dtype != "bool":
+            rtol = rtol if self.rtol is None else self.rtol
+            atol = atol if self.atol is None else self.atol
+        return rtol, atol, self.statistic or ELEMENTWISE
+
+
+def as_tolerance(value: Any, path: str) -> Tolerance:
+    """Return a Tolerance, also from a dict of its fields. Raises ModelError, naming `path`."""
+    if isinstance(value, Tolerance):
+        return value
+    try:
+        return Tolerance(**value)
+    except TypeError:
+        raise ModelError(
+            f"outputs gives {path!r} {value!r}; give a dict of rtol, atol and statistic, "
+            "or a Tolerance"
+        ) from None
+    except ModelError as error:
+        raise ModelError(f"outputs gives {path!r} {error}") from None
+
+
+def quantile(statistic: str) -> float | None:
+    """Return which quantile a statistic is, None when it is none. Raises ModelError."""
+    if statistic in {ELEMENTWISE, "max", "mean"}:
+        return None
+    if statistic == "median":
+        return 0.5
+    kind, _, text = str(statistic).partition(":")
+    try:
+        value = float(text) if kind == "quantile" else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ModelError(f"statistic={statistic!r} is not one of {_STATISTICS}")
+    return value
