@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import TYPE_CHECKING, Any
 
 from gate_models import CHAINS, UNITS, open_chain
@@ -55,8 +55,8 @@ MAX_TIME_S = 10.0
 BOUNDARY_TIME_S = 2.0
 # The threshold of a row that is to stand exactly on its boundary, until it has been measured.
 LONG_RUN = "long run"
-LONG_RUN_TIME_S = 20.0
-NEVER_DECIDED = 1e-250
+LONG_RUN_PROCESSES = 15
+NEVER_DECIDED = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,16 +157,17 @@ class _Taker:
         return decisions
 
     def _on_boundary(self, row: Row) -> Row:
-        long = replace(row, max_time_s=LONG_RUN_TIME_S)
-        epochs = self._measure(long, NEVER_DECIDED, parse_threshold("3%", "row")).epochs
-        slowdown = math.exp(median(epoch.log_ratio for epoch in epochs)) - 1
-        error = 1.25 * spread(epochs) / math.sqrt(len(epochs))
+        """Return the row with the median of some processes' ratios as its threshold."""
+        ratios = []
+        for _ in range(LONG_RUN_PROCESSES):
+            epochs = self._measure(row, NEVER_DECIDED, parse_threshold("3%", "row")).epochs
+            ratios.append(math.expm1(median(epoch.log_ratio for epoch in epochs)))
         print(
-            f"{row.model}: {slowdown:.3%} slower in the long run ({len(epochs)} epochs, "
-            f"standard error {error:.3%})",
+            f"{row.model}: {median(ratios):.3%} slower in the long run; {len(ratios)} processes of "
+            f"{len(epochs)} epochs each, sd {stdev(ratios):.3%}",
             flush=True,
         )
-        return replace(row, threshold=f"{100 * slowdown:.3f}%")
+        return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
     def _measure(self, row: Row, alpha: float, threshold: Threshold) -> Measured:
         from pytest_tvmtune.runner.latency import measure

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import CompileError, ModelError, last_line
 from pytest_tvmtune.relax.child import WAITING, enter_stage
+from pytest_tvmtune.relax.kernels import describe, write_kernels
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
@@ -50,7 +51,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     """Job: compile `mod_text`, export it to `library`, run `entry` once.
 
     request: mod_text, target, prepack, work_dir (the records to apply, and no others), tasks
-    (name -> hash of each task with a record there), entry, library, params and inputs.
+    (name -> hash and digest of its record there, "" without one), entry, library, kernels (the
+    file for their IR), params and inputs.
     Returns the manifest's JSON, the hashes whose record was applied, and seconds spent.
     Raises CompileError when TVM refuses the module.
     """
@@ -77,19 +79,20 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             executable = tvm.compile(lowered, target)
             enter_stage(folder, "exporting the library")
             executable.export_library(str(request["library"]))
+            write_kernels(lowered, Path(request["kernels"]))
         except Exception as error:
             raise CompileError(f"TVM can't compile it: {last_line(error)}") from error
         compile_s = time.perf_counter() - started
-    applied = sorted(
-        shash for name, shash in request["tasks"].items() if _is_scheduled(lowered, name)
-    )
+    kernels = describe(lowered, request["tasks"])
     manifest = Manifest(
         target=request["target"],
         tvm=installed_version("apache-tvm"),
         tvm_ffi=installed_version("apache-tvm-ffi"),
         entries=_entry_points(lowered),
+        kernels=kernels,
     )
     run_once({**request, "manifest": manifest.to_json()})
+    applied = sorted({kernel.shash for kernel in kernels.values() if kernel.record})
     return {"manifest": manifest.to_json(), "applied": applied, "compile_s": compile_s}
 
 
@@ -116,16 +119,6 @@ def run_once(request: dict[str, Any]) -> None:
         device=device,
     )
     call(session)
-
-
-def _is_scheduled(lowered: IRModule, name: str) -> bool:
-    """Whether the PrimFunc came out of the tuning database: the one reliable hit test.
-
-    SplitLayoutRewritePreproc splits a prepacked function and renames what computes.
-    """
-    functions = {str(var.name_hint): function for var, function in lowered.functions_items()}
-    function = functions.get(name) or functions.get(f"{name}_prepacked")
-    return bool(function and function.attrs and function.attrs.get("tirx.is_scheduled", False))
 
 
 def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:

@@ -210,7 +210,7 @@ def take_epoch(
     way.
     """
     taken: tuple[list[float], list[float]] = ([], [])
-    with _fixed_affinity():
+    with fixed_affinity():
         for arrangement in arrangements:
             arrangement.enter()
             _touch(arrangement.timers, rng)
@@ -227,7 +227,7 @@ def _touch(timers: Sequence[Timer], rng: random.Random) -> None:
 
 
 @contextlib.contextmanager
-def _fixed_affinity() -> Iterator[None]:
+def fixed_affinity() -> Iterator[None]:
     """Keep a single thread on the core where it is now; TVM binds the threads of a pool itself."""
     if num_threads_used() > 1 or not hasattr(os, "sched_setaffinity"):
         yield

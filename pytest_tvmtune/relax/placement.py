@@ -63,10 +63,12 @@ class Contest:
 class Arrangement:
     """One way in which the parameters lie; `enter` puts them there.
 
-    timers: of the baseline and of now.
+    vms, arguments, timers: of the baseline and of now.
     """
 
     enter: Callable[[], None]
+    vms: tuple[Any, Any]
+    arguments: tuple[tuple[Any, ...], tuple[Any, ...]]
     timers: tuple[Timer, Timer]
 
 
@@ -166,19 +168,26 @@ def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrange
                 view = room[side ^ swap]._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
                 params[side][index] = view
                 moves.append((tensor, view))
+        arguments = ((*inputs, *params[0]), (*inputs, *params[1]))
         timers = [
             make_timer(
                 vm,
                 contest.entry,
-                (*inputs, *params[side]),
+                arguments[side],
                 contest.device,
                 saved_as=f"arranged_{swap}",
                 flush=contest.flush,
             )
             for side, vm in enumerate(vms)
         ]
-        enter = _mover(moves, padding)
-        arrangements.append(Arrangement(enter=enter, timers=(timers[0], timers[1])))
+        arrangements.append(
+            Arrangement(
+                enter=_mover(moves, padding),
+                vms=vms,
+                arguments=arguments,
+                timers=(timers[0], timers[1]),
+            )
+        )
     return tuple(arrangements)
 
 

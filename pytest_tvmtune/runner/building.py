@@ -76,6 +76,8 @@ def find_built(case: Case, key: str) -> Built | None:
         artifact = artifacts.find(case.store, known.library)
     except StoreError:
         return None
+    if not artifact.kernels.is_file():
+        return None  # it came with a baseline; compiling it again adds what was left there
     built = Built(artifact=artifact, build=known, key=key)
     _run_new_data_in_child(case, built)
     return built
@@ -93,9 +95,13 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
             "target": case.target_json,
             "prepack": prepack,
             "work_dir": str(folder),
-            "tasks": {name: shash for name, shash in names.items() if shash in records},
+            "tasks": {
+                name: (shash, records[shash][1].digest if shash in records else "")
+                for name, shash in names.items()
+            },
             "entry": case.model.signature.entry,
             "library": str(folder / artifacts.LIBRARY),
+            "kernels": str(folder / artifacts.KERNELS),
         },
         arrays={"params": case.model.params, "inputs": case.model.inputs},
         scratch=case.store.scratch,

@@ -73,19 +73,23 @@ def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
         return session, call(session)
 
 
-def reference_outputs(case: Case, built: Built) -> Any:
-    """Return the outputs of the untuned, unpacked build: what TVM computes by itself.
+def reference_build(case: Case, built: Built) -> Built | None:
+    """Return the untuned, unpacked build: what TVM computes by itself.
 
     None where that is the very library under test: comparing it with itself would show nothing.
     """
     reference = build(case, prepack=False, records={})
-    if reference.artifact.sha256 == built.artifact.sha256:
-        return None
-    return load_and_call(case, reference)[1]
+    return None if reference.artifact.sha256 == built.artifact.sha256 else reference
 
 
-def counterpart_outputs(case: Case) -> Any:
-    """Return the outputs with prepack the other way round, on what is in the store.
+def reference_outputs(case: Case, built: Built) -> Any:
+    """Return the outputs of the reference build, None where there is none."""
+    reference = reference_build(case, built)
+    return None if reference is None else load_and_call(case, reference)[1]
+
+
+def counterpart_build(case: Case) -> Built:
+    """Return the build with prepack the other way round, on what is in the store.
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
     """
@@ -93,7 +97,12 @@ def counterpart_outputs(case: Case) -> Any:
     tasks = plan(case, prepack=prepack)
     key = _warm_key(case, prepack=prepack, asked=["as it is"])
     known = _recall(case, key, tasks) or _build_and_keep(case, key, tasks, prepack=prepack)
-    return load_and_call(case, known[0])[1]
+    return known[0]
+
+
+def counterpart_outputs(case: Case) -> Any:
+    """Return the outputs of the counterpart build."""
+    return load_and_call(case, counterpart_build(case))[1]
 
 
 def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:

@@ -1,15 +1,20 @@
-"""Artifacts: the compiled library and its manifest, in a folder named by the library's SHA-256."""
+"""Artifacts: the compiled library, its manifest and its kernels' IR.
+
+In a folder named by the library's SHA-256. The IR is there for whoever looks for a fault; nothing
+else needs it, and a baseline from elsewhere comes without.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.kernels import Kernel
 from pytest_tvmtune.core.signature import TensorSpec
 from pytest_tvmtune.store.atomic import load_json, write_json
 from pytest_tvmtune.store.layout import Store
@@ -17,6 +22,7 @@ from pytest_tvmtune.store.signing import check_json, sign_json
 
 LIBRARY = "model.so"
 MANIFEST = "manifest.json"
+KERNELS = "kernels.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,7 @@ class Manifest:
     tvm: str
     tvm_ffi: str
     entries: dict[str, EntryPoint]
+    kernels: dict[str, Kernel] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -57,7 +64,8 @@ class Manifest:
             )
             for name, entry in loaded["entries"].items()
         }
-        return Manifest(**{**loaded, "entries": entries})
+        kernels = {name: Kernel.from_json(one) for name, one in loaded["kernels"].items()}
+        return Manifest(**{**loaded, "entries": entries, "kernels": kernels})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +76,38 @@ class Artifact:
     library: Path
     manifest: Manifest
 
+    @property
+    def kernels(self) -> Path:
+        """The IR of its kernels; only where it was compiled here."""
+        return self.library.with_name(KERNELS)
+
 
 def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
-    """Move a freshly exported library into the store; the same bytes are kept once."""
+    """Move a freshly exported library into the store; the same bytes are kept once.
+
+    The IR of its kernels comes along where it stands beside it.
+    """
     digest = sha256_of(library)
     folder = store.artifacts / digest
+    kernels = library.with_name(KERNELS)
+    if kernels.exists():
+        _copy(kernels, folder / KERNELS)
+    _copy(library, folder / LIBRARY)
+    write_manifest(store, digest, manifest)
+    return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
+
+
+def _copy(source: Path, place: Path) -> None:
     # Beside its place first: the scratch folder may be on another file system.
-    beside = folder / f".{library.parent.name}.so"
+    beside = place.with_name(f".{source.parent.name}-{place.name}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(library, beside)
-        beside.replace(folder / LIBRARY)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, beside)
+        beside.replace(place)
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise StoreError(f"can't write {folder}: {error.strerror or error}") from error
-    write_manifest(store, digest, manifest)
-    return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
+        raise StoreError(f"can't write {place.parent}: {error.strerror or error}") from error
 
 
 def write_manifest(store: Store, digest: str, manifest: Manifest) -> None:

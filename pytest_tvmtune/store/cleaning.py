@@ -81,9 +81,11 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
         # The library last: until then its entries find it, or don't.
         gone = [*entries.get(folder, ()), *([folder] if folder.exists() else [])]
         removals += [Removal(path=path, why=why, size_bytes=_size(path)) for path in gone]
-    for path in (*store.plans.glob("*.json"), *store.warm.glob("*.json")):
-        if _mtime_s(path) < before_s:
-            removals.append(Removal(path=path, why="old plan", size_bytes=_size(path)))
+    plans = (*store.plans.glob("*.json"), *store.warm.glob("*.json"))
+    for what, paths in (("plan", plans), ("reproducer", store.reproducers.glob("*"))):
+        for path in paths:
+            if _mtime_s(path) < before_s:
+                removals.append(Removal(path=path, why=f"old {what}", size_bytes=_size(path)))
     return removals
 
 

@@ -30,6 +30,7 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
         "warm/",
         "locks/",
         "logs/",
+        "reproducers/",
         "tmp/",
         "probes.json",
         "runs.sqlite",
@@ -80,6 +81,11 @@ class Store:
     def logs(self) -> Path:
         """What child processes printed."""
         return self.root / "logs"
+
+    @property
+    def reproducers(self) -> Path:
+        """Folders that show a fault with tvm and numpy alone."""
+        return self.root / "reproducers"
 
     def lock(self, name: str) -> Path:
         """Return the lock file of whoever works on what other processes could work on too."""

@@ -1,0 +1,161 @@
+"""Where two builds of one model begin to compute different numbers: plain values for reports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pytest_tvmtune.core.arrays import compare_arrays
+from pytest_tvmtune.core.results import OutputError
+from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.core.tolerances import Tolerance
+
+# kernel: its outputs are wrong though its arguments aren't. transform: a parameter that
+# `<entry>_transform_params` made is wrong. none: every kernel agrees within the tolerance.
+Kind = Literal["kernel", "transform", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgumentStats:
+    """An argument of the kernel, just before it ran. minimum, maximum, mean: of finite values.
+
+    max_abs_error: from the other build's, None where the two have other layouts.
+    """
+
+    index: int
+    dtype: str
+    shape: tuple[int, ...]
+    minimum: float
+    maximum: float
+    mean: float
+    nan: int = 0
+    inf: int = 0
+    max_abs_error: float | None = None
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> ArgumentStats:
+        """Return the statistics that `asdict` made plain."""
+        return ArgumentStats(**{**loaded, "shape": tuple(loaded["shape"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """The first kernel that computes something else than its counterpart in another build.
+
+    against: which build that is; other: the counterpart's name. call: which call of how many
+    `calls` of the entry, from 0. output: how its first wrong output differs. record: digest of its
+    tuning record, "" for an untuned kernel; trace: the schedule, as Python. cause: of a wrong
+    transform, what is wrong with it. reproducer: the folder with all that shows it. For `none` the
+    kernel is the one whose outputs differ most, relative to what they are allowed to.
+    """
+
+    kind: Kind
+    against: str
+    kernel: str = ""
+    other: str = ""
+    call: int = 0
+    calls: int = 0
+    output: OutputError | None = None
+    arguments: tuple[ArgumentStats, ...] = ()
+    record: str = ""
+    trace: str = ""
+    cause: str = ""
+    reproducer: str = ""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a tuning record was applied to the kernel."""
+        return bool(self.record)
+
+    @property
+    def input_error(self) -> float | None:
+        """The largest absolute error of its arguments, where any could be compared."""
+        known = [a.max_abs_error for a in self.arguments if a.max_abs_error is not None]
+        return max(known, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> Divergence:
+        """Return the divergence written by `to_json`."""
+        output = loaded["output"]
+        return Divergence(
+            **{
+                **loaded,
+                "output": None if output is None else OutputError.from_json(output),
+                "arguments": tuple(ArgumentStats.from_json(one) for one in loaded["arguments"]),
+            }
+        )
+
+    def sentence(self) -> str:
+        """Return one line for the terminal."""
+        if self.kind == "none":
+            return f"no kernel diverges from {self.against}: each agrees within the tolerance" + (
+                f", {self.kernel} least" if self.kernel else ""
+            )
+        if self.kind == "transform":
+            return f"parameters wrongly transformed: {self.cause} (first seen in {self.kernel})"
+        assert self.output is not None
+        how = f"tuned, record {self.record[:12]}" if self.tuned else "untuned"
+        return (
+            f"first diverging kernel: {self.kernel} ({how}), call {self.call + 1} of {self.calls}: "
+            f"{self.output.mismatches} of {self.output.size} values of its {self.output.path} "
+            f"{self._how_much()}, {self._inputs()}"
+        )
+
+    def _how_much(self) -> str:
+        assert self.output is not None
+        for count, what in (
+            (self.output.unexpected_nan, "NaN"),
+            (self.output.unexpected_inf, "Inf"),
+        ):
+            if count:
+                return f"differ ({count} {what})"
+        worst = self.output.worst_abs
+        return f"differ by up to {worst.error:.3g}" if worst else "differ"
+
+    def _inputs(self) -> str:
+        error = self.input_error
+        if error is None or math.isnan(error):
+            return "its inputs can't be compared"
+        return f"its inputs by {error:.3g}, within the tolerance" if error else "its inputs equal"
+
+
+def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
+    """Return what a kernel's output `want` has to keep.
+
+    Elements far below the others come from cancellation, where sums taken in another order may
+    differ by any factor: the absolute tolerance is at least rtol times the root mean square.
+    """
+    rtol, atol, _ = tolerance.settled(want.dtype.name)
+    with np.errstate(all="ignore"):
+        flat = np.asarray(want, np.float32 if want.dtype.itemsize < 4 else want.dtype).ravel()
+        mean_square = float(np.vdot(flat, flat)) / max(1, want.size)
+    scale = math.sqrt(mean_square) if 0 <= mean_square < math.inf else 0.0
+    return Tolerance(rtol=rtol, atol=max(atol, rtol * scale))
+
+
+def statistics_of(index: int, got: Array, want: Array | None) -> ArgumentStats:
+    """Return what a report says of an argument. want: the other build's, where it is comparable."""
+    plain = np.asarray(got, np.float64).ravel()
+    finite = plain[np.isfinite(plain)]
+    error = None
+    if want is not None and want.shape == got.shape:
+        worst = compare_arrays(f"argument {index}", got, want).worst_abs
+        error = worst.error if worst else 0.0
+    return ArgumentStats(
+        index=index,
+        dtype=got.dtype.name,
+        shape=tuple(got.shape),
+        minimum=float(finite.min()) if finite.size else math.nan,
+        maximum=float(finite.max()) if finite.size else math.nan,
+        mean=float(finite.mean()) if finite.size else math.nan,
+        nan=int(np.isnan(plain).sum()),
+        inf=int(np.isinf(plain).sum()),
+        max_abs_error=error,
+    )

@@ -1,0 +1,90 @@
+"""Kernels: the PrimFuncs of a compiled module, and which of two modules belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+PREPACKED = "_prepacked"
+WEIGHT_PREPACK = "_weight_prepack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A PrimFunc of a compiled module.
+
+    outputs: which of its arguments it writes. shash: structural hash of the tuning task it came
+    from, "" where it is none's. record: digest of the tuning record applied to it, "" where none
+    was. code: structural hash of what was compiled, whatever its name.
+    """
+
+    outputs: tuple[int, ...]
+    shash: str = ""
+    record: str = ""
+    code: str = ""
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> Kernel:
+        """Return the kernel that `asdict` made plain. Raises KeyError, TypeError."""
+        return Kernel(**{**loaded, "outputs": tuple(loaded["outputs"])})
+
+
+Kernels = Mapping[str, Kernel]
+
+
+def task_name(kernel: str) -> str:
+    """Return what the tuning task of a kernel is called: prepacking renames what it splits."""
+    return kernel.removesuffix(PREPACKED)
+
+
+def family(kernel: str) -> str:
+    """Return what is left of a kernel's name without what only makes it unique."""
+    return re.sub(r"\d", "", task_name(kernel))
+
+
+def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
+    """Return the index pairs of equal items in two sequences, in order, as many as possible.
+
+    Source: Ratcliff/Obershelp matching, `difflib.SequenceMatcher`.
+    """
+    matcher = SequenceMatcher(None, before, now, autojunk=False)
+    return [
+        (block.a + step, block.b + step)
+        for block in matcher.get_matching_blocks()
+        for step in range(block.size)
+    ]
+
+
+def partners(before: Kernels, now: Kernels) -> dict[str, str]:
+    """Return now's kernel -> before's kernel of the same workload.
+
+    By hash of the task, then by what was compiled, then by name.
+    """
+    found: dict[str, str] = {}
+    for key in (_by_task, _by_code, _by_name):
+        left = {key(name, before[name]): name for name in _others(before, found.values())}
+        for name in _others(now, found):
+            value = key(name, now[name])
+            if value and value in left:
+                found[name] = left.pop(value)
+    return found
+
+
+def _by_task(name: str, kernel: Kernel) -> tuple[str, bool] | None:
+    return (kernel.shash, name.endswith(PREPACKED)) if kernel.shash else None
+
+
+def _by_code(_: str, kernel: Kernel) -> str:
+    return kernel.code
+
+
+def _by_name(name: str, _: Kernel) -> str:
+    return name
+
+
+def _others(names: Iterable[str], done: Iterable[str]) -> list[str]:
+    taken = set(done)
+    return [name for name in names if name not in taken]

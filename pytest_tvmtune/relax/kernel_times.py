@@ -1,0 +1,168 @@
+"""Job: what each kernel takes, by the clock, through the VM's instrument."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes
+from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.relax.measure import MIN_SAMPLE_S, fixed_affinity, open_contest
+from pytest_tvmtune.relax.placement import Arrangement, open_copies, place
+from pytest_tvmtune.relax.timing import calls_per_sample
+
+_CALLS = 3
+_LEAST_ROUNDS = 3
+_MOST_ROUNDS = 30
+# Of the null kernels that tell what the instrument costs: few arguments, and many.
+_ARGUMENTS = (2, 8)
+_NULL_CALLS = 20
+
+# (name, arguments, seconds) of a call that the instrument saw.
+_Seen = tuple[str, int, float]
+
+
+def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: time the kernels of `now`, and of `baseline` in turn with it.
+
+    request: as for `measure_pair`, and alone: time `now` only (`baseline` is the same then);
+    budget_s: no round begins after so long. In each round both are placed anew, as in the gate, and
+    called a few times with and without the instrument. A kernel's time is the median, over all
+    rounds, of each of its calls in the entry; what the instrument itself takes, as null kernels
+    tell, is taken off.
+    Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
+    the instrument for one kernel or built-in}.
+    """
+    folder = request["folder"]
+    contest = open_contest(request)
+    enter_stage(folder, "timing the kernels")
+    cost = _instrument_cost()
+    copies = open_copies(contest, folder)
+    rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
+    sides = (1,) if request["alone"] else (0, 1)
+    seen: tuple[list[list[_Seen]], list[list[_Seen]]] = ([], [])
+    plain: tuple[list[float], list[float]] = ([], [])
+    watched: tuple[list[float], list[float]] = ([], [])
+    gc.disable()
+    started = time.perf_counter()
+    for rounds in range(_MOST_ROUNDS):
+        if rounds >= _LEAST_ROUNDS and time.perf_counter() - started > request["budget_s"]:
+            break
+        for arrangement in place(contest, copies, rng):
+            arrangement.enter()
+            with fixed_affinity():
+                for side in rng.sample(sides, len(sides)):
+                    timer = arrangement.timers[side]
+                    number = calls_per_sample(timer(1), MIN_SAMPLE_S)
+                    plain[side].append(timer(number))
+                    for _ in range(_CALLS):
+                        call_s, calls = _watched_call(arrangement, side, contest.entry)
+                        watched[side].append(call_s)
+                        seen[side].append(calls)
+    times = [
+        asdict(
+            SideTimes(
+                kernels=_by_kernel(seen[side], cost),
+                end_to_end_s=median(plain[side]),
+                watched_s=median(watched[side]),
+            )
+        )
+        if side in sides
+        else None
+        for side in (0, 1)
+    ]
+    costs = [cost[0] + cost[1] * arguments for call in seen[1] for _, arguments, _ in call]
+    return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
+
+
+def _watched_call(arrangement: Arrangement, side: int, entry: str) -> tuple[float, list[_Seen]]:
+    return _watch(arrangement.vms[side], entry, arrangement.arguments[side])
+
+
+def _watch(vm: Any, entry: str, arguments: Sequence[Any]) -> tuple[float, list[_Seen]]:
+    """Call the entry once under the instrument; return its seconds, and each call in it."""
+    clock = time.perf_counter
+    calls: list[_Seen] = []
+    began = 0.0
+
+    def instrument(_function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
+        nonlocal began
+        if before:
+            # The last thing before the kernel, as the clock is the first after it.
+            began = clock()
+            return 0
+        ended = clock()
+        calls.append((name, len(given), ended - began))
+        return 0
+
+    vm.set_instrument(instrument)
+    try:
+        started = clock()
+        vm[entry](*arguments)
+        return clock() - started, calls
+    finally:
+        vm.set_instrument(None)
+
+
+def _by_kernel(
+    rounds: Sequence[Sequence[_Seen]], cost: tuple[float, float]
+) -> dict[str, tuple[int, float]]:
+    """Return kernel -> (calls, seconds of them together) from what each round saw."""
+    found: dict[str, tuple[int, float]] = {}
+    for one_call in zip(*rounds, strict=True):
+        name, arguments, _ = one_call[0]
+        if name.startswith("vm.builtin."):
+            name = BUILT_INS
+        taken_s = median(seconds for _, _, seconds in one_call)
+        spent_s = max(0.0, taken_s - cost[0] - cost[1] * arguments)
+        calls, total_s = found.get(name, (0, 0.0))
+        found[name] = (calls + 1, total_s + spent_s)
+    return found
+
+
+def _instrument_cost() -> tuple[float, float]:
+    """Return the instrument's cost within a kernel's time: (seconds, seconds for each argument)."""
+    import tvm
+    from tvm import relax
+
+    tensor = relax.TensorType((1,), "float32")
+    x = relax.Var("x", tensor)
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value: Any = x
+            for count in _ARGUMENTS:
+                null = builder.add_func(_null(count), f"null{count}")
+                for _ in range(_NULL_CALLS):
+                    value = builder.emit(relax.call_tir(null, (value,) * (count - 1), tensor))
+            out = builder.emit_output(value)
+        builder.emit_func_output(out)
+    vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
+    given = [tvm.runtime.tensor(_zero())]
+    calls = [call for _ in range(_NULL_CALLS) for call in _watch(vm, "main", given)[1]]
+    few_s, many_s = (
+        median(seconds for name, _, seconds in calls if name == f"null{count}")
+        for count in _ARGUMENTS
+    )
+    each_s = max(0.0, (many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))
+    return few_s - _ARGUMENTS[0] * each_s, each_s
+
+
+def _zero() -> Any:
+    import numpy as np
+
+    return np.zeros(1, "float32")
+
+
+def _null(count: int) -> Any:
+    """Return a PrimFunc of so many tensors that adds to one number: a copy would be a reshape."""
+    from tvm import te
+
+    given = [te.placeholder((1,), "float32", name=f"x{index}") for index in range(count - 1)]
+    added = te.compute((1,), lambda i: given[0][i] + 1.0, name="y")
+    return te.create_prim_func([*given, added]).without_attr("global_symbol")

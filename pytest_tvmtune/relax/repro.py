@@ -1,0 +1,78 @@
+"""Shows that two kernels of one workload compute different things. Needs tvm and numpy alone.
+
+Beside it: reference.json and now.json, the kernels' IR as they are compiled; data.npz, the
+arguments they got in the model, and what they wrote there; about.json. Exit code 1 when the
+difference shows.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+HERE = Path(__file__).parent
+ABOUT = json.loads((HERE / "about.json").read_text())
+DATA = np.load(HERE / "data.npz")
+
+
+def saved(name: str, dtype: str) -> Any:
+    """Return an array; types that numpy lacks were saved as unsigned integers."""
+    array = DATA[name]
+    return array if str(array.dtype) == dtype else array.view(np.dtype(dtype))
+
+
+def run(side: str) -> tuple[Any, Any]:
+    """Compile a kernel, call it with the saved arguments; return its arguments and outputs."""
+    about = ABOUT[side]
+    library = tvm.compile(tvm.ir.load_json((HERE / f"{side}.json").read_text()), ABOUT["target"])
+    arguments = [
+        tvm.runtime.tensor(saved(one["saved"], one["dtype"]))
+        if one["saved"]
+        else tvm.runtime.tensor(np.zeros(one["shape"], np.dtype(one["dtype"])))
+        for one in about["arguments"]
+    ]
+    given = [argument.numpy().copy() for argument in arguments]
+    library["main"](*arguments)
+    return given, [arguments[index].numpy() for index in about["outputs"]]
+
+
+def difference(one: Any, other: Any) -> tuple[float, tuple[int, ...]]:
+    """Return the largest absolute difference of two arrays, and where it is."""
+    one, other = one.astype("float64"), other.astype("float64")
+    distance = np.abs(one - other)
+    distance[np.isnan(distance)] = np.inf
+    distance[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
+    index = np.unravel_index(np.argmax(distance), distance.shape)
+    return float(distance[index]), tuple(int(i) for i in index)
+
+
+def main() -> bool:
+    """Print how the two differ; return whether they do."""
+    (args_reference, want), (args_now, got) = run("reference"), run("now")
+    for index, (one, other) in enumerate(zip(args_reference, args_now, strict=False)):
+        if one.shape == other.shape and index not in ABOUT["now"]["outputs"]:
+            print(f"argument {index} differs by up to {difference(other, one)[0]:.3g}")
+    wrong = False
+    for number, (one, other) in enumerate(zip(want, got, strict=True)):
+        worst, where = difference(other, one)
+        # A square overflows early; that would hide everything.
+        scale = float(np.sqrt(np.mean(np.square(one.astype("float64")))))
+        atol = max(ABOUT["atol"], ABOUT["rtol"] * scale) if np.isfinite(scale) else ABOUT["atol"]
+        close = np.isclose(
+            other.astype("float64"), one.astype("float64"), ABOUT["rtol"], atol, equal_nan=True
+        )
+        wrong |= not close.all()
+        print(
+            f"output {number} of {ABOUT['now']['kernel']}: {(~close).sum()} of {close.size} values "
+            f"differ from {ABOUT['reference']['kernel']}'s, by up to {worst:.3g} at {where}: "
+            f"{other[where]} for {one[where]}"
+        )
+    print("the fault shows" if wrong else "no fault shows")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Stage: what is behind wrong numbers: the first kernel that diverges from another build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.tolerances import Tolerance
+from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.runner.building import Built
+from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.tuning import plan, stored_workloads
+from pytest_tvmtune.store.artifacts import Artifact
+from pytest_tvmtune.store.layout import slug
+
+JOB = "pytest_tvmtune.relax.divergence:find_divergence"
+
+
+def first_divergence(
+    case: Case, now: Built, reference: Built, *, against: str, tolerance: Tolerance
+) -> Divergence:
+    """Return where a build's kernels begin to compute something else than another build's.
+
+    Both are called once, in a child. A reproducer is left in the store where a kernel is found.
+    Raises ChildError.
+    """
+    prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
+    name = f"{case.label}-{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
+    told: dict[str, Any] = run_job(
+        JOB,
+        {
+            "now": _side(now.artifact),
+            "reference": _side(reference.artifact),
+            "entry": case.model.signature.entry,
+            "target": case.target_json,
+            "rtol": tolerance.rtol,
+            "atol": tolerance.atol,
+            "against": against,
+            "reproducer": str(case.store.reproducers / slug(name, 80)),
+            "records": _records(case, now.artifact, prepack=prepacked),
+        },
+        arrays={"params": case.model.params, "inputs": case.model.inputs},
+        scratch=case.store.scratch,
+        log_path=case.log_path("divergence"),
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+    )
+    return Divergence.from_json(told)
+
+
+def _side(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "library": str(artifact.library),
+        "manifest": artifact.manifest.to_json(),
+        "kernels": str(artifact.kernels),
+    }
+
+
+def _records(case: Case, artifact: Artifact, *, prepack: bool) -> dict[str, Any]:
+    """Return digest -> [workload, record], in MetaSchedule's JSON, of what was applied."""
+    applied = {kernel.record for kernel in artifact.manifest.kernels.values()}
+    stored = stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
+    return {
+        record.digest: ((str(int(workload.shash, 16)), workload.ir), record.data)
+        for workload in stored.values()
+        for record in workload.records
+        if record.digest in applied
+    }

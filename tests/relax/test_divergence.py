@@ -1,0 +1,193 @@
+"""Ground truth for the search of the first diverging kernel: models with one known fault."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from layers import COUNT, TARGET, WEIGHTS, X, build, layers
+from tvm import relax
+
+from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.relax.divergence import find_divergence
+
+Find = Callable[..., Divergence]
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return build(layers(), tmp_path_factory.mktemp("right"), prepack=False)
+
+
+@pytest.fixture
+def find(right: dict[str, str], tmp_path: Path) -> Find:
+    """Return find(build under test, **changes of the request) -> Divergence."""
+
+    def found(now: dict[str, str], **changes: Any) -> Divergence:
+        request = {
+            "folder": tmp_path,
+            "reference": right,
+            "now": now,
+            "entry": "main",
+            "target": TARGET,
+            "params": WEIGHTS,
+            "inputs": [X],
+            "rtol": None,
+            "atol": None,
+            "against": "the right one",
+            "reproducer": str(tmp_path / "reproducer"),
+            "records": {},
+        }
+        told = find_divergence({**request, **changes})
+        assert Divergence.from_json(told).to_json() == told
+        return Divergence.from_json(told)
+
+    return found
+
+
+def reproduced(folder: Path) -> str:
+    """Run a reproducer as somebody who has nothing but tvm and numpy; return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-I", str(folder / "repro.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the fault shows" in done.stdout
+    return done.stdout
+
+
+BOTH = pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
+
+
+@BOTH
+@pytest.mark.parametrize("number", range(COUNT))
+def test_the_wrong_kernel_is_named_first(
+    find: Find, tmp_path: Path, number: int, prepack: bool
+) -> None:
+    kind = ("short", "nan", "one")[number % 3]
+    told = find(build(layers(number, kind), tmp_path / "wrong", prepack=prepack))
+    letter = chr(ord("a") + number)
+    assert (told.kind, told.kernel.rstrip("1"), told.other) == (
+        "kernel",
+        f"layer{letter}",
+        f"layer{letter}",
+    )
+    assert told.input_error is not None
+    assert told.input_error < 1e-5
+    assert not told.tuned
+    assert told.output is not None
+    assert told.output.shape == (3, WEIGHTS[number].shape[0])
+    assert told.output.unexpected_nan == (kind == "nan")
+    if kind != "short":
+        assert told.output.mismatches == 1
+    transposes = 0 if prepack else number + 1
+    assert (told.call, told.calls) == (number + transposes, COUNT if prepack else 2 * COUNT)
+    assert f"first diverging kernel: {told.kernel} (untuned)" in told.sentence()
+    if number in (4, 7):
+        assert f"of {told.kernel}: " in reproduced(Path(told.reproducer))
+
+
+@BOTH
+def test_the_same_numbers_diverge_nowhere(find: Find, tmp_path: Path, prepack: bool) -> None:
+    told = find(build(layers(rounds={3: 2}), tmp_path / "same", prepack=prepack))
+    assert (told.kind, told.kernel[:5], told.reproducer) == ("none", "layer", "")
+    assert "no kernel diverges from the right one" in told.sentence()
+
+
+def test_a_tolerance_of_the_users_own_counts(find: Find, tmp_path: Path) -> None:
+    now = build(layers(4, "one"), tmp_path / "wrong", prepack=False)
+    assert find(now, atol=0.2).kind == "none"
+    assert find(now, atol=0.05).kind == "kernel"
+
+
+def transform(lowered: Any, made: Callable[[relax.BlockBuilder, Any], list[Any]]) -> Any:
+    """Return a lowered module with another transform: made(builder, params) are what it returns."""
+    old = lowered["main_transform_params"]
+    params = relax.Var("params", old.params[0].ty)
+    builder = relax.BlockBuilder()
+    with builder.function("main_transform_params", [params], attrs={"num_input": 0}):
+        with builder.dataflow():
+            out = builder.emit_output(relax.Tuple(made(builder, params)))
+        builder.emit_func_output(out)
+    changed = tvm.IRModule(dict(lowered.functions_items()))
+    changed.update_func(
+        changed.get_global_var("main_transform_params"),
+        builder.finalize()["main_transform_params"],
+    )
+    return relax.transform.LegalizeOps()(changed)
+
+
+def square(count: int = 4, size: int = 16) -> tuple[Any, list[Any], Any]:
+    """Return a module of square weights, whose shapes tell nothing; its params and input."""
+    weights = [RNG.standard_normal((size, size)).astype("float32") for _ in range(count)]
+    x = relax.Var("x", relax.TensorType((2, size), "float32"))
+    names = [relax.Var(f"w{i}", relax.TensorType((size, size), "float32")) for i in range(count)]
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, *names], attrs={"num_input": 1}):
+        with builder.dataflow():
+            value: Any = x
+            for name in names:
+                value = builder.emit(relax.op.matmul(value, relax.op.permute_dims(name)))
+                value = builder.emit(relax.op.nn.relu(value))
+            result = builder.emit_output(value)
+        builder.emit_func_output(result)
+    return builder.finalize(), weights, RNG.standard_normal((2, size)).astype("float32")
+
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            lambda b, p: [b.emit(relax.TupleGetItem(p, i)) for i in range(4)],
+            "was left as it is: it should have been given another layout",
+        ),
+        (
+            lambda b, p: [
+                b.emit(relax.op.permute_dims(b.emit(relax.TupleGetItem(p, i))))
+                for i in (0, 2, 1, 3)
+            ],
+            "belongs elsewhere: what should be there is parameter 2",
+        ),
+        (
+            lambda b, p: [
+                b.emit(
+                    relax.op.multiply(
+                        relax.op.permute_dims(b.emit(relax.TupleGetItem(p, i))),
+                        relax.const(1.0 if i == 0 else 1.5, "float32"),
+                    )
+                )
+                for i in range(4)
+            ],
+            "has wrong values: 25",
+        ),
+    ],
+    ids=["left out", "permuted", "wrong values"],
+)
+def test_a_wrong_transform_is_named(
+    find: Find, tmp_path: Path, made: Callable[..., list[Any]], said: str
+) -> None:
+    mod, params, x = square()
+    reference = build(mod, tmp_path / "square", prepack=False)
+    now = build(
+        mod, tmp_path / "wrong", prepack=True, change=lambda lowered: transform(lowered, made)
+    )
+    told = find(now, reference=reference, params=params, inputs=[x])
+    assert told.kind == "transform"
+    position = 0 if "left" in said else 1
+    assert told.cause.startswith(
+        f"parameter {position} of what main_transform_params returns {said}"
+    )
+    assert told.sentence().startswith("parameters wrongly transformed: parameter")
+    assert "argument 1 differs by up to" in reproduced(Path(told.reproducer))
