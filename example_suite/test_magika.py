@@ -11,7 +11,7 @@ moves by up to a thousandth.
 
 import numpy as np
 import pytest
-from onnx_models import model_file, onnxruntime_outputs
+from onnx_models import model_file
 
 
 @pytest.mark.tvm_tune(trials=96, prepack="both", rtol=0.0, atol=5e-3)
@@ -21,4 +21,4 @@ def test_magika(tvm_tune):
     inputs = {"bytes": content.astype("int32").reshape(1, 2048)}
 
     run = tvm_tune(path, shapes={"bytes": (1, 2048)}, inputs=inputs)
-    run.check(onnxruntime_outputs(path, inputs)[0])
+    run.check("onnxruntime")

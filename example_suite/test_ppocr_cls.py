@@ -6,7 +6,7 @@ absolute tolerance says more than the default for float32.
 
 import numpy as np
 import pytest
-from onnx_models import model_file, onnxruntime_outputs
+from onnx_models import model_file
 
 
 @pytest.mark.tvm_tune(trials=80, prepack="both", rtol=0.0, atol=1e-5)
@@ -17,4 +17,4 @@ def test_ppocr_cls(tvm_tune):
     inputs = {"x": pixels.astype("float32")}
 
     run = tvm_tune(path, shapes={"x": (1, 3, 48, 192)}, inputs=inputs)
-    run.check(onnxruntime_outputs(path, inputs)[0])
+    run.check("onnxruntime")

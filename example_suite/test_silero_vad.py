@@ -6,7 +6,7 @@ returns a probability and the next state. Outputs are compared as a tuple, each 
 
 import numpy as np
 import pytest
-from onnx_models import model_file, onnxruntime_outputs
+from onnx_models import model_file
 
 
 @pytest.mark.tvm_tune(trials=80, prepack="both")
@@ -22,4 +22,4 @@ def test_silero_vad(tvm_tune):
 
     run = tvm_tune(path, shapes={"input": (1, 576), "state": (2, 1, 128)}, inputs=inputs)
     assert len(run.outputs) == 2
-    run.check(tuple(onnxruntime_outputs(path, inputs)))
+    run.check("onnxruntime")

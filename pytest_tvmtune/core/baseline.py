@@ -35,19 +35,35 @@ class Identity:
     @property
     def file_name(self) -> str:
         """A readable slug of at most 80 characters and 12 hex digits of the SHA-256."""
-        parts = [
-            self.path.rpartition("/")[2].removesuffix(".py"),
-            self.cls,
-            self.function,
-            self.params,
-            self.name,
-            self.target_name,
-            "prepack" if self.prepack else "",
-        ]
-        text = "-".join(part for part in parts if part)
-        slug = re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:80]
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-        return f"{slug}-{digest[:12]}.json"
+        prepack = "prepack" if self.prepack else ""
+        return f"{_file_stem(asdict(self), self.target_name, prepack)}.json"
+
+
+def golden_identity(identity: Identity) -> dict[str, str]:
+    """Return what makes golden outputs those of a case: not its target, not its prepack.
+
+    path: only the file's name, since they are kept in a folder beside it.
+    """
+    kept = asdict(identity)
+    del kept["target_name"], kept["prepack"]
+    return {**kept, "path": identity.path.rpartition("/")[2]}
+
+
+def golden_file_name(identity: Identity) -> str:
+    """Return the name of a case's golden outputs, made as a baseline's is."""
+    return f"{_file_stem(golden_identity(identity))}.npz"
+
+
+def _file_stem(identity: dict[str, Any], *more: str) -> str:
+    parts = [
+        identity["path"].rpartition("/")[2].removesuffix(".py"),
+        *(identity[key] for key in ("cls", "function", "params", "name")),
+        *more,
+    ]
+    text = "-".join(part for part in parts if part)
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:80]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return f"{slug}-{digest[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True)

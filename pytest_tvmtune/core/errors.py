@@ -10,6 +10,12 @@ from pathlib import Path
 _LINE_LENGTH = 160
 
 
+def first_line(error: object) -> str:
+    """Return the first line of an error, its type when it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def last_line(error: object) -> str:
     """Return the last line of an error that says something, shortened; its type when none does.
 
@@ -74,6 +80,10 @@ class ChildError(TvmTuneError):
         self.stage = stage
         self.cause = cause
         super().__init__(message if log_path is None else f"{message}\nlog: {log_path}")
+
+
+class GoldenError(TvmTuneError):
+    """Golden outputs can't be read, or are of something else; the message says how to repair it."""
 
 
 class BaselineError(TvmTuneError):

@@ -28,10 +28,11 @@ def paths_of(
 ) -> dict[str, Any]:
     """Return what is given for outputs by path or by the source's own name, by path.
 
-    names: one for each path, or none. what: the argument, for the message.
+    names: one for each path, else they are of no use. what: the argument, for the message.
     Raises ModelError for an unknown or doubled key.
     """
-    known = {**dict(zip(names, paths, strict=False)), **{path: path for path in paths}}
+    known = dict(zip(names, paths, strict=True)) if len(names) == len(paths) else {}
+    known |= {path: path for path in paths}
     found: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
+GoldenState = Literal["new", "matched", "differs", "unusable", "written"]
 TaskState = Literal["tuned", "untuned", "failed"]
 
 
@@ -151,6 +152,18 @@ class ErrorResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GoldenResult:
+    """What became of a case's golden outputs. path: of their file, from the rootdir.
+
+    state: `new` (there are none), `matched`, `differs`, `unusable` (their file is), `written` (by
+    this run).
+    """
+
+    path: str
+    state: GoldenState
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatencyResult:
     """What the latency gate found. Ratios are now/baseline; 1.10 is 10 % slower.
 
@@ -215,6 +228,7 @@ class CaseResult:
     library_bytes: int = 0
     artifact: str = ""
     errors: list[ErrorResult] = field(default_factory=list)
+    golden: GoldenResult | None = None
     latency: LatencyResult | None = None
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -240,6 +254,8 @@ class CaseResult:
         values = dict(loaded)
         values["tasks"] = [TaskResult(**task) for task in values["tasks"]]
         values["errors"] = [ErrorResult.from_json(error) for error in values["errors"]]
+        if values["golden"] is not None:
+            values["golden"] = GoldenResult(**values["golden"])
         if values["latency"] is not None:
             latency = dict(values["latency"])
             if latency["interval"] is not None:

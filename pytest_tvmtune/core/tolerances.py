@@ -23,6 +23,7 @@ TOLERANCES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("float8_e5m2", "float8_e5m2fnuz"), (0.25, 0.125)),
 }
 ELEMENTWISE = "elementwise"
+Outputs = Mapping[str, Any] | None
 _STATISTICS = f"{ELEMENTWISE}, max, mean, median, quantile:Q with Q from 0 to 1"
 
 
@@ -72,6 +73,25 @@ class Tolerance:
             rtol = rtol if self.rtol is None else self.rtol
             atol = atol if self.atol is None else self.atol
         return rtol, atol, self.statistic or ELEMENTWISE
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a check was told to compare, as it was given: it may hold nonsense.
+
+    rtol, atol, statistic: for all outputs. outputs: a Tolerance, or a dict of its fields, for some,
+    by path or name.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    statistic: str | None = None
+    outputs: Outputs = None
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What all outputs are to keep. Raises ModelError."""
+        return Tolerance(rtol=self.rtol, atol=self.atol, statistic=self.statistic)
 
 
 def as_tolerance(value: Any, path: str) -> Tolerance:

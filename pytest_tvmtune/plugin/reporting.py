@@ -62,7 +62,7 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
     except TvmTuneError as error:
         state.passed, state.failed = False, True
         report.outcome = "failed"
-        report.longrepr = f"the baseline could not be recorded: {error}"
+        report.longrepr = f"what this test accepts could not be recorded: {error}"
 
 
 def started_s(config: pytest.Config) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,32 +12,15 @@ import pytest
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
-from pytest_tvmtune.core.tolerances import Tolerance
+from pytest_tvmtune.core.results import CaseResult, LatencyResult, TaskResult
+from pytest_tvmtune.core.tolerances import How, Outputs
+from pytest_tvmtune.plugin.golden import GoldenFile
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.building import Built
     from pytest_tvmtune.runner.case import Case
     from pytest_tvmtune.store.artifacts import Artifact
     from pytest_tvmtune.store.records import Workload
-
-UNTUNED = "the untuned, unpacked build"
-Outputs = Mapping[str, Tolerance | Mapping[str, Any]] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _How:
-    """How a check was told to compare; unlike a Tolerance it may hold nonsense."""
-
-    rtol: float | None
-    atol: float | None
-    statistic: str | None
-    outputs: Outputs
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """What all outputs are to keep. Raises ModelError."""
-        return Tolerance(rtol=self.rtol, atol=self.atol, statistic=self.statistic)
 
 
 class TvmTuneWarning(pytest.PytestWarning):
@@ -48,7 +30,9 @@ class TvmTuneWarning(pytest.PytestWarning):
 class Run:
     """One model, compiled and run once. `assert_*` and `check` fail the test on a finding."""
 
-    def __init__(self, *, case: Case, identity: Identity, run_options: RunOptions) -> None:
+    def __init__(
+        self, *, case: Case, identity: Identity, run_options: RunOptions, golden: GoldenFile
+    ) -> None:
         self._case = case
         self._identity = identity
         self._run_options = run_options
@@ -56,6 +40,7 @@ class Run:
         self._checked = False
         self._pending: tuple[Baseline, list[tuple[str, Workload]]] | None = None
         self._gated = 0
+        self._golden = golden
         self.outputs: Any = None
         self.samples: list[float] = []
 
@@ -93,13 +78,15 @@ class Run:
     def prepare(self) -> None:
         """Tune, build, load, run once: called by `tvm_tune` before the test gets the Run."""
         from pytest_tvmtune.runner.preparing import load_and_call, tune_and_build
+        from pytest_tvmtune.runner.tuning import untuned_sentence
 
         with self._findings():
             self._built = tune_and_build(self._case, self._accepted_records)
             self._session, self.outputs = load_and_call(self._case, self._built)
             self.result.transform_s = self._session.transform_s
             self.result.transform_extra_bytes = self._session.transform_extra_bytes
-        self._tell_incomplete_tuning()
+        if untuned := untuned_sentence(self._case):
+            self._tell(untuned)
 
     def _accepted_records(self) -> list[tuple[str, Workload]]:
         from pytest_tvmtune.store.baselines import read_records
@@ -121,9 +108,14 @@ class Run:
     ) -> None:
         """Compare the outputs with `expected`, or with the untuned, unpacked build.
 
-        expected: an array, or nested tuples of arrays as the model returns them; a dict by path
-        (`output[1]`), of those outputs to compare; None: what TVM computes for the same model
-        without tuning and prepack; where that is the very library under test, nothing is compared.
+        expected: one of
+        - an array, or nested tuples of arrays as the model returns them;
+        - a dict by path (`output[1]`), or by the source's own name, of those outputs to compare;
+        - a callable that returns one of these: it is called with copies of the runtime inputs, as
+          numpy arrays in the entry's order, without the parameters;
+        - "onnxruntime", for ONNX models: the name of a reference that the model brings;
+        - None: what TVM computes for the same model without tuning and prepack; where that is the
+          very library under test, nothing is compared.
         rtol, atol, statistic: of all outputs, see `Tolerance`. outputs: a Tolerance, or a dict of
         its fields, by path; before those. What neither says: the marker's rtol and atol, else by
         dtype.
@@ -131,7 +123,7 @@ class Run:
         __tracebackhide__ = True
         self._fail_on(
             self._accuracy(
-                expected, _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+                expected, How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
             )
         )
 
@@ -150,9 +142,31 @@ class Run:
         __tracebackhide__ = True
         self._fail_on(
             self._prepack_equivalence(
-                _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+                How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
             )
         )
+
+    def assert_matches_golden(
+        self,
+        *,
+        rtol: float | None = None,
+        atol: float | None = None,
+        statistic: str | None = None,
+        outputs: Outputs = None,
+    ) -> None:
+        """Compare the outputs with those kept in `tvmtune_golden/`, beside the test file.
+
+        All targets, and both prepack choices, share one file. It is written by --tvm-update-new
+        where there is none, and by --tvm-update where it differs, once the whole test has passed;
+        look at it and commit it. Without one the test passes, under --tvm-strict it fails.
+        Tolerances as in `assert_allclose`.
+        """
+        __tracebackhide__ = True
+        self._checked = True
+        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        with self._findings():
+            findings = self._golden.check(self.outputs, how)
+        self._fail_on(findings)
 
     def assert_no_regression(self) -> None:
         """Compare the latency with the accepted baseline's, both run here and now."""
@@ -174,7 +188,7 @@ class Run:
         Arguments as in `assert_allclose`.
         """
         __tracebackhide__ = True
-        how = _How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
         findings = self._accuracy(expected, how)
         if self.result.prepack:
             findings += self._prepack_equivalence(how)
@@ -188,57 +202,38 @@ class Run:
         return list(self.result.warnings) if self._run_options.strict else []
 
     def accept(self) -> bool:
-        """Record the baseline this run proposed, if any; called once the whole test has passed."""
+        """Record what this run proposed, if anything; called once the whole test has passed.
+
+        Returns whether that was a baseline.
+        """
         from pytest_tvmtune.store.baselines import write_baseline
 
-        wrong = self.result.findings or not all(error.passed for error in self.result.errors)
-        if self._pending is None or wrong:  # also where the test itself swallowed the finding
+        if self.result.findings or not all(error.passed for error in self.result.errors):
+            return False  # also where the test itself swallowed the finding
+        self._golden.write()
+        if self._pending is None:
             return False
         write_baseline(self._case.store, *self._pending)
         return True
 
-    def _accuracy(self, expected: Any, how: _How) -> list[str]:
-        from pytest_tvmtune.runner.preparing import reference_outputs
+    def _accuracy(self, expected: Any, how: How) -> list[str]:
+        from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
 
-        if expected is None:
-            assert self._built is not None
-            with self._findings():
-                expected = reference_outputs(self._case, self._built)
-            against = UNTUNED
-        else:
-            against = "expected"
-        if expected is None:
+        assert self._built is not None
+        with self._findings():
+            error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
+        if error is None:
             # Untuned and unpacked itself: that nothing was compared shows in every report.
             return []
         self._checked = True
-        return self._compare(expected, against, how)
+        return note_error(self._case, error)
 
-    def _prepack_equivalence(self, how: _How) -> list[str]:
-        from pytest_tvmtune.runner.preparing import counterpart_outputs
+    def _prepack_equivalence(self, how: How) -> list[str]:
+        from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
 
         self._checked = True
-        against = "not prepacked" if self.result.prepack else "prepacked"
         with self._findings():
-            expected = counterpart_outputs(self._case)
-        return self._compare(expected, against, how)
-
-    def _compare(self, expected: Any, against: str, how: _How) -> list[str]:
-        from pytest_tvmtune.core.accuracy import compare
-
-        options = self._case.options
-        with self._findings():
-            wider = Tolerance(rtol=options.rtol, atol=options.atol)
-            error: ErrorResult = compare(
-                self.outputs,
-                expected,
-                against=against,
-                tolerance=how.tolerance.over(wider),
-                outputs=how.outputs,
-            )
-        self.result.errors.append(error)
-        if error.passed:
-            return []
-        return [f"{self._case.label}: wrong numbers against {against}: {error.message}"]
+            return note_error(self._case, compare_prepacked(self._case, self.outputs, how))
 
     def _latency(self) -> list[str]:
         from pytest_tvmtune.runner.latency import judge_latency
@@ -282,22 +277,6 @@ class Run:
             accepted_records(self._case, self._built),
         )
         return True
-
-    def _tell_incomplete_tuning(self) -> None:
-        if not self.result.tuning_trials:
-            return
-        incomplete = [task for task in self.tasks if task.state != "tuned"]
-        if not incomplete:
-            return
-        names = ", ".join(
-            task.name + (f" ({task.reason})" if task.reason else "") for task in incomplete[:6]
-        )
-        more = f" and {len(incomplete) - 6} more" if len(incomplete) > 6 else ""
-        self._tell(
-            f"{len(incomplete)} of {len(self.tasks)} tasks are untuned though "
-            f"{self.result.tuning_trials} trials were asked: {names}{more}"
-            + (f"; log: {self._case.log_path('tune')}" if any(t.reason for t in incomplete) else "")
-        )
 
     def _tell(self, message: str) -> None:
         self.result.warnings.append(f"{self._case.label}: {message}")

@@ -12,6 +12,7 @@ from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import ModelError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
+from pytest_tvmtune.plugin.golden import GoldenFile
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import ItemState
 
@@ -90,7 +91,13 @@ class TvmTune:
         opened = open_model(model, name=name, seed=options.seed, **source)
         case = open_case(opened, options, self.workshop, name=name, nodeid=self.item.nodeid)
         identity = self._identity(name, case.result)
-        return Run(case=case, identity=identity, run_options=self.run_options)
+        golden = GoldenFile(
+            case=case,
+            identity=identity,
+            beside=self.item.path.parent,
+            run_options=self.run_options,
+        )
+        return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
 
     def _failed_to_open(self, name: str, entry: str | None, finding: str) -> CaseResult:
         options = self.item_state.options

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ class Model:
     """An IRModule with one entry function, its parameters and example inputs.
 
     params: every parameter of the entry after its runtime inputs, original order and shapes.
+    output_names: what its source calls its outputs, in order, where it does.
+    references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
+    arrays, in order, and raises ModelError where it can't.
     """
 
     mod: IRModule
@@ -34,6 +37,8 @@ class Model:
     signature: Signature
     params: tuple[Array, ...]
     inputs: tuple[Array, ...]
+    output_names: tuple[str, ...] = ()
+    references: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     @cached_property
     def mod_hash(self) -> str:

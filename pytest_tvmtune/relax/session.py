@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.dtypes import dtype_of
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.store.artifacts import EntryPoint
@@ -135,11 +136,11 @@ def _extra_bytes(originals: Sequence[Any], ready: Sequence[Any]) -> int:
 
 def size_bytes(tensor: Any) -> int:
     """Return the bytes that a tensor's values take."""
-    return math.prod(int(d) for d in tensor.shape) * np.dtype(str(tensor.dtype)).itemsize
+    return math.prod(int(d) for d in tensor.shape) * dtype_of(str(tensor.dtype)).itemsize
 
 
 def _address(tensor: Any) -> int:
-    return int(np.from_dlpack(tensor).ctypes.data)
+    return int(tensor.data_ptr())
 
 
 def _to_numpy(value: Any) -> Any:

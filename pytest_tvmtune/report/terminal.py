@@ -182,6 +182,12 @@ def _footer(results: Sequence[CaseResult]) -> list[str]:
         lines.append(f"{restored} tasks were not in the store: their baselines' records were taken")
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{left_out} tasks got no trial: ask for more with --tvm-trials")
+    goldens = [result.golden for result in results if result.golden is not None]
+    if new_goldens := sum(golden.state == "new" for golden in goldens):
+        lines.append(f"{new_goldens} without golden outputs: write them with --tvm-update-new")
+    written = sorted({golden.path for golden in goldens if golden.state == "written"})
+    if written:
+        lines.append(f"wrote golden outputs, look at them and commit them: {', '.join(written)}")
     new = sum(bool(r.latency and r.latency.verdict == "NEW" and not r.latency.accepted)
               for r in results)  # fmt: skip
     if new:

@@ -207,3 +207,20 @@ def best_records(workloads: dict[str, Workload]) -> Records:
         for shash, workload in workloads.items()
         if (record := workload.best(cpu)) is not None
     }
+
+
+def untuned_sentence(case: Case) -> str:
+    """Return which tasks have no record though trials were asked for, "" where none."""
+    result = case.result
+    incomplete = [task for task in result.tasks if task.state != "tuned"]
+    if not result.tuning_trials or not incomplete:
+        return ""
+    names = ", ".join(
+        task.name + (f" ({task.reason})" if task.reason else "") for task in incomplete[:6]
+    )
+    more = f" and {len(incomplete) - 6} more" if len(incomplete) > 6 else ""
+    log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
+    return (
+        f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
+        f"{result.tuning_trials} trials were asked: {names}{more}{log}"
+    )

@@ -13,6 +13,7 @@ from pytest_tvmtune.core.results import (
     CaseResult,
     ElementError,
     ErrorResult,
+    GoldenResult,
     LatencyResult,
     OutputError,
     TaskResult,
@@ -86,6 +87,7 @@ FULL = CaseResult(
         ),
         ErrorResult(against="plain", passed=True, max_abs_error=0.0, max_rel_error=0.0),
     ],
+    golden=GoldenResult(path="tvmtune_golden/it.npz", state="written"),
     latency=LatencyResult(
         verdict="REGRESSION",
         message="1.2x slower",

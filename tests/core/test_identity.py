@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.baseline import Baseline, Identity
+from pytest_tvmtune.core.baseline import (
+    Baseline,
+    Identity,
+    golden_file_name,
+    golden_identity,
+)
 
 IDENTITY = Identity(
     path="models/test_mlp.py",
@@ -163,3 +168,18 @@ def test_a_damaged_identity(identity: object) -> None:
 def test_a_surplus_field_is_damage_not_data() -> None:
     with pytest.raises(ValueError, match=r"damaged baseline: .*surplus"):
         Baseline.from_json({**BASELINE.to_json(), "surplus": 1})
+
+
+def test_golden_outputs_are_shared_by_targets_and_prepack_and_move_with_their_file() -> None:
+    one = replace(IDENTITY, path="a/test_it.py")
+    name = golden_file_name(one)
+    assert name.endswith(".npz")
+    for other in (
+        replace(one, target_name="host"),
+        replace(one, prepack=not one.prepack),
+        replace(one, path="elsewhere/test_it.py"),
+    ):
+        assert golden_file_name(other) == name
+        assert golden_identity(other) == golden_identity(one)
+    for key in ("path", "cls", "function", "params", "name", "entry"):
+        assert golden_file_name(replace(one, **{key: "other"})) != name

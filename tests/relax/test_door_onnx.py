@@ -298,3 +298,27 @@ def test_what_belongs_to_another_door_is_refused() -> None:
         open_model(linear(), name="m", spec={})
     with pytest.raises(ModelError, match="can't open a dict as a model"):
         open_model({}, name="m")
+
+
+def test_onnxruntime_is_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = linear(batch="n", weights_as_inputs=True)
+    opened = open_model(proto, name="m", shapes={"x": (2, 4)})
+    assert opened.output_names == ("y",)
+    reference = opened.references["onnxruntime"]
+    (want,) = run_in_onnxruntime(proto, {"x": opened.inputs[0]})
+    np.testing.assert_allclose(reference(*opened.inputs), want, rtol=1e-6)
+    with pytest.raises(ModelError, match=r"onnxruntime failed to run it: .*INVALID_ARGUMENT"):
+        reference(floats(2, 5))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match=r'expected="onnxruntime" needs onnxruntime: pip install'):
+        reference(*opened.inputs)
+
+
+def test_several_outputs_of_the_reference_are_a_tuple() -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Exp", ["x"], ["b/c"])]
+    opened = open_model(model(nodes, [("x", FLOAT, [])], ["a", "b/c"]), name="m")
+    got = opened.references["onnxruntime"](*opened.inputs)
+    assert (type(got), [one.shape for one in got]) == (tuple, [(), ()])
+    assert opened.output_names == ("a", "b/c")
+    (x,) = opened.inputs
+    np.testing.assert_allclose(got, (-x, np.exp(x)), rtol=1e-6)

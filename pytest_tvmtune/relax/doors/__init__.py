@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
@@ -41,6 +42,8 @@ def open_model(
     if spec is not None and not isinstance(source, nn.Module):
         raise ModelError("spec=... is for a relax.frontend.nn.Module")
     input_names: tuple[str, ...] | None = None
+    output_names: tuple[str, ...] = ()
+    references: Mapping[str, Callable[..., Any]] = {}
     if is_onnx:
         from pytest_tvmtune.relax.doors.onnx import load_onnx
 
@@ -48,6 +51,7 @@ def open_model(
             raise ModelError("params=...: an ONNX model brings its own parameters")
         imported = load_onnx(source, shapes)
         mod, params, input_names = imported.mod, imported.params, imported.input_names
+        output_names, references = imported.output_names, {"onnxruntime": imported.reference}
     elif isinstance(source, nn.Module):
         from pytest_tvmtune.relax.doors.nn_module import export_nn_module
 
@@ -57,7 +61,7 @@ def open_model(
         mod = source
     else:
         raise ModelError(f"can't open a {type(source).__name__} as a model; accepted: {_ACCEPTED}")
-    return make_model(
+    model = make_model(
         mod,
         name=name,
         entry=entry,
@@ -66,6 +70,7 @@ def open_model(
         input_names=input_names,
         seed=seed,
     )
+    return replace(model, output_names=output_names, references=references)
 
 
 def _is_model_proto(source: Any) -> bool:

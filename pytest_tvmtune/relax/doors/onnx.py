@@ -7,22 +7,22 @@ import io
 import operator
 import os
 import re
-import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.relax.doors import ort
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
-_INSTALL = "pip install 'pytest-tvmtune[onnx]'"
-_SILENT = 4
 _MAX_SIZE = 2**31 - 1
 
 
@@ -30,12 +30,15 @@ _MAX_SIZE = 2**31 - 1
 class OnnxImport:
     """An imported graph. params: in the order of the entry's parameters after its inputs.
 
-    input_names: the file's own names of the runtime inputs; the importer renames some.
+    input_names, output_names: the file's own names of the runtime inputs, of which the importer
+    renames some, and of the outputs. reference: computes the outputs from the inputs, in order.
     """
 
     mod: IRModule
     params: list[Any]
     input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    reference: Callable[..., Any]
 
 
 def load_onnx(
@@ -47,10 +50,44 @@ def load_onnx(
     inputs whose shape isn't static.
     Raises ModelError, naming the file and what to do, for whatever can't be imported.
     """
+    label, proto = _static_proto(source, shapes)
+    if ort.can_run():
+        proto = ort.fold_constants(proto, label)
+        _drop_weights_from_inputs(proto)
+    input_names = tuple(value.name for value in _runtime_inputs(proto))
+    mod, params = _import(proto, label)
+    # A path may be relative, and the test may change the folder before it asks.
+    kept = Path(source).absolute() if isinstance(source, (str, os.PathLike)) else source
+    return OnnxImport(
+        mod=mod,
+        params=params,
+        input_names=input_names,
+        output_names=tuple(value.name for value in proto.graph.output),
+        reference=partial(_run_in_onnxruntime, kept, shapes, input_names),
+    )
+
+
+def _run_in_onnxruntime(
+    source: Any,
+    shapes: Mapping[str, Sequence[int]] | None,
+    input_names: Sequence[str],
+    *inputs: Array,
+) -> Any:
+    """Return what onnxruntime computes for the model, which is opened anew: few tests ask."""
+    if not ort.can_run():
+        raise ModelError(f'expected="onnxruntime" needs onnxruntime: {ort.INSTALL}')
+    label, proto = _static_proto(source, shapes)
+    return ort.compute_outputs(proto, label, dict(zip(input_names, inputs, strict=True)))
+
+
+def _static_proto(
+    source: str | os.PathLike[str] | Any, shapes: Mapping[str, Sequence[int]] | None
+) -> tuple[str, Any]:
+    """Return what messages call the model, and a copy of it with static shapes."""
     try:
         import onnx
     except ImportError:
-        raise ModelError(f"reading ONNX models needs onnx: {_INSTALL}") from None
+        raise ModelError(f"reading ONNX models needs onnx: {ort.INSTALL}") from None
 
     if isinstance(source, (str, os.PathLike)):
         label = str(source)
@@ -69,10 +106,8 @@ def load_onnx(
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )
     _make_static(inputs, dict(shapes or {}), label)
-    proto = _fold_constants(onnx, proto, label)
-    names = tuple(value.name for value in _runtime_inputs(proto))
-    mod, params = _import(proto, label)
-    return OnnxImport(mod=mod, params=params, input_names=names)
+    _drop_weights_from_inputs(proto)
+    return label, proto
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -86,13 +121,13 @@ def _read(onnx: Any, path: Path) -> Any:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(
-            f"{path}: not an ONNX model, or truncated ({_line(error)}); write the file again"
+            f"{path}: not an ONNX model, or truncated ({first_line(error)}); write the file again"
         ) from None
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:  # noqa: BLE001
         raise ModelError(
-            f"{path}: its weights are in other files, which can't be read ({_line(error)}); "
+            f"{path}: its weights are in other files, which can't be read ({first_line(error)}); "
             "keep them beside it"
         ) from None
     return proto
@@ -175,38 +210,6 @@ def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
         dim.dim_value = size
 
 
-def _fold_constants(onnx: Any, proto: Any, label: str) -> Any:
-    """Return the model with constant subgraphs computed, which TVM's importer can't import.
-
-    Without onnxruntime the model goes to the importer as it is.
-    """
-    _drop_weights_from_inputs(proto)
-    try:
-        import onnxruntime
-    except ImportError:
-        return proto
-    options = onnxruntime.SessionOptions()
-    # BASIC folds constants and drops what is redundant, but fuses nothing into its own operators.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = _SILENT
-    # A pool of threads would be started for nothing, and complains where cores are restricted.
-    options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        try:
-            onnxruntime.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
-            raise ModelError(
-                f"{label}: onnxruntime refuses the model: {_line(error)}; "
-                "check it with onnx.checker.check_model, and shapes=... if given"
-            ) from None
-        folded = onnx.load(options.optimized_model_filepath)
-    _drop_weights_from_inputs(folded)
-    return folded
-
-
 def _drop_weights_from_inputs(proto: Any) -> None:
     kept = _runtime_inputs(proto)
     del proto.graph.input[:]
@@ -256,8 +259,12 @@ def _cause(proto: Any, error: Exception) -> str:
         names = {name.strip() for name in (found[1] or found[2]).split(",")}
         nodes = [node for node in _all_nodes(proto.graph) if node.op_type in names]
         return f"unsupported operator {_listing(nodes)}: TVM's ONNX importer has no converter"
-    hint = "" if _can_fold() else f"; constants were not folded, that needs onnxruntime: {_INSTALL}"
-    return f"TVM's ONNX importer failed: {type(error).__name__}: {_line(error)}{hint}"
+    hint = (
+        ""
+        if ort.can_run()
+        else f"; constants were not folded, that needs onnxruntime: {ort.INSTALL}"
+    )
+    return f"TVM's ONNX importer failed: {type(error).__name__}: {first_line(error)}{hint}"
 
 
 def _all_nodes(graph: Any) -> Iterator[Any]:
@@ -275,16 +282,3 @@ def _listing(nodes: Sequence[Any]) -> str:
     return ", ".join(
         f"{name} (node {first[name]!r}, {count} in all)" for name, count in sorted(counts.items())
     )
-
-
-def _can_fold() -> bool:
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]

@@ -1,0 +1,74 @@
+"""The golden outputs of one Run: compared when its test asks, written once that has passed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.baseline import Identity, golden_file_name, golden_identity
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.results import GoldenResult, GoldenState
+from pytest_tvmtune.core.tolerances import How
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.runner.case import Case
+    from pytest_tvmtune.runner.goldens import Proposal
+
+FOLDER = "tvmtune_golden"
+
+
+@dataclass(kw_only=True, eq=False)
+class GoldenFile:
+    """Where they are, and what this run would write there. beside: the folder of the test file."""
+
+    case: Case
+    identity: Identity
+    beside: Path
+    run_options: RunOptions
+    proposal: Proposal | None = None
+
+    def check(self, outputs: Any, how: How) -> list[str]:
+        """Compare, note it in the case's result, and return the findings."""
+        from pytest_tvmtune.runner.comparing import note_error
+        from pytest_tvmtune.runner.goldens import compare_with_golden
+
+        found = compare_with_golden(
+            self.case,
+            self.beside / FOLDER / golden_file_name(self.identity),
+            golden_identity(self.identity),
+            outputs,
+            how,
+            update=self.run_options.update,
+            update_new=self.run_options.update_new,
+        )
+        self.proposal = found.proposal
+        self._note(found.state)
+        if found.proposal is not None:
+            return []
+        if found.problem:
+            return [f"{self.case.label}: {found.problem}"]
+        if found.error is not None:
+            # With --tvm-update only what this very run wrote is not replaced.
+            hint = "these were written by another item of this run"
+            if not self.run_options.update:
+                hint = "accept with --tvm-update"
+            return [f"{finding}\n  {hint}" for finding in note_error(self.case, found.error)]
+        if self.run_options.strict:
+            self.case.result.warnings.append(
+                f"{self.case.label}: no golden outputs yet; write them with --tvm-update-new, "
+                "look at them, and commit them"
+            )
+        return []
+
+    def write(self) -> None:
+        """Write what was proposed, if anything was. Raises GoldenError and StoreError."""
+        from pytest_tvmtune.runner.goldens import write_proposal
+
+        if self.proposal is not None:
+            self._note("written" if write_proposal(self.case, self.proposal) else "matched")
+
+    def _note(self, state: GoldenState) -> None:
+        folder = PurePosixPath(self.identity.path).parent / FOLDER
+        path = str(folder / golden_file_name(self.identity))
+        self.case.result.golden = GoldenResult(path=path, state=state)

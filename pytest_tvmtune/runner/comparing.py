@@ -1,0 +1,78 @@
+"""Stages: outputs compared with what is expected, or with prepack the other way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.results import ErrorResult
+from pytest_tvmtune.core.tolerances import How, Tolerance
+from pytest_tvmtune.runner.building import Built
+from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs
+
+UNTUNED = "the untuned, unpacked build"
+
+
+def compare_with_expected(
+    case: Case, built: Built, outputs: Any, expected: Any, how: How
+) -> ErrorResult | None:
+    """Compare a case's outputs with what its test expects, None where nothing can be compared.
+
+    expected: arrays; a callable, called with the runtime inputs; the name of one of the model's
+    references; None: the untuned, unpacked build.
+    Raises ModelError for a reference that this model doesn't have, and for another structure.
+    """
+    if expected is None:
+        wanted = reference_outputs(case, built)
+        return None if wanted is None else compare_outputs(case, outputs, wanted, UNTUNED, how)
+    if isinstance(expected, str):
+        wanted, against = _referred(case, expected), expected
+    else:
+        wanted, against = _call(expected, case) if callable(expected) else expected, "expected"
+    return compare_outputs(case, outputs, wanted, against, how)
+
+
+def compare_prepacked(case: Case, outputs: Any, how: How) -> ErrorResult:
+    """Compare a case's outputs with those that prepack the other way round gives."""
+    against = "not prepacked" if case.options.prepack else "prepacked"
+    return compare_outputs(case, outputs, counterpart_outputs(case), against, how)
+
+
+def compare_outputs(case: Case, outputs: Any, expected: Any, against: str, how: How) -> ErrorResult:
+    """Compare, with what `how` leaves open taken from the marker. Raises ModelError."""
+    from pytest_tvmtune.core.accuracy import compare
+
+    marked = Tolerance(rtol=case.options.rtol, atol=case.options.atol)
+    return compare(
+        outputs,
+        expected,
+        against=against,
+        tolerance=how.tolerance.over(marked),
+        outputs=how.outputs,
+        names=case.model.output_names,
+    )
+
+
+def note_error(case: Case, error: ErrorResult) -> list[str]:
+    """Keep a comparison in the case's result, and return the findings: none, or what is wrong."""
+    case.result.errors.append(error)
+    if error.passed:
+        return []
+    return [f"{case.label}: wrong numbers against {error.against}: {error.message}"]
+
+
+def _referred(case: Case, name: str) -> Any:
+    references = case.model.references
+    if name not in references:
+        known = ", ".join(f"expected={one!r}" for one in references) or "none"
+        raise ModelError(
+            f"expected={name!r}: this model has no such reference; it has {known}. "
+            "Arrays, or a callable that takes the inputs, can be given for any model"
+        )
+    return _call(references[name], case)
+
+
+def _call(function: Any, case: Case) -> Any:
+    # Copies: a function that works in place must not change what the model is called with.
+    return function(*(array.copy() for array in case.model.inputs))
