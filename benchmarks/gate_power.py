@@ -44,7 +44,7 @@ from pytest_tvmtune.core.sequential import Epoch, decide, item_alpha, spread, we
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.case import Case
-    from pytest_tvmtune.runner.latency import Measured
+    from pytest_tvmtune.runner.measuring import Measured
     from pytest_tvmtune.store.artifacts import Artifact
 
 SMALL = tuple(name for name in CHAINS if "20 ms" not in name)
@@ -170,7 +170,7 @@ class _Taker:
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
     def _measure(self, row: Row, alpha: float, threshold: Threshold) -> Measured:
-        from pytest_tvmtune.runner.latency import measure
+        from pytest_tvmtune.runner.measuring import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")
         _, new = self._chain(row.model, UNITS + row.percent, "renamed")

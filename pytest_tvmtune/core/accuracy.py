@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pytest_tvmtune.core.arrays import compare_arrays
 from pytest_tvmtune.core.leaves import Nested, expected_leaves, flatten, paths_of
-from pytest_tvmtune.core.results import ElementError, ErrorResult, OutputError
+from pytest_tvmtune.core.outputs import ElementError, OutputError
+from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import ELEMENTWISE, Tolerance, as_tolerance
 
 _MOST_OUTPUTS = 5

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_tvmtune.core.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.results import ElementError, OutputError
+from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import ELEMENTWISE, Tolerance, quantile
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_tvmtune.core.kernels import Kernels, partners
@@ -67,15 +67,10 @@ class KernelTable:
         """Seconds of a call beyond kernels and built-ins; negative when they take longer."""
         return self.end_to_end_s - sum(row.now_s for row in self.rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "unexplained_s": self.unexplained_s}
-
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> KernelTable:
-        """Return the table written by `to_json`."""
-        values = {key: value for key, value in loaded.items() if key != "unexplained_s"}
-        return KernelTable(**{**values, "rows": tuple(KernelTime(**r) for r in loaded["rows"])})
+        """Return the table that `asdict` made plain."""
+        return KernelTable(**{**loaded, "rows": tuple(KernelTime(**r) for r in loaded["rows"])})
 
 
 def table_of(

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pytest_tvmtune.core.cause import Cause
+from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.kernel_times import KernelTable
+from pytest_tvmtune.core.outputs import OutputError
+
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
 GoldenState = Literal["new", "matched", "differs", "unusable", "written"]
@@ -69,68 +74,6 @@ class TuningProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ElementError:
-    """One element of an output that is off. got, expected: as text, in the output's own precision.
-
-    error: absolute, relative to the expected, or in ULP, as the field says that holds it.
-    """
-
-    index: tuple[int, ...]
-    got: str
-    expected: str
-    error: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputError:
-    """How one output compares with what was expected of it.
-
-    mismatches: elements of `size` with |got - expected| > atol + rtol * |expected|.
-    statistic: what decided (see core.tolerances); error, limit: its two sides, where the
-    statistic isn't `elementwise` and there are mismatches.
-    unexpected_nan, unexpected_inf: NaN and Inf where the expected value is finite or the other of
-    them; missing_nan, missing_inf: the same with the sides swapped.
-    worst_abs, worst_rel, worst_ulp: the element with the largest error of that kind, None when
-    there is none; relative only where the expected value isn't 0, ULP (units in the last place of
-    the expected value, in the output's type) only for floats.
-    worst: the few mismatches furthest beyond the tolerance, with absolute errors.
-    """
-
-    path: str
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    passed: bool
-    rtol: float
-    atol: float
-    statistic: str
-    error: float | None = None
-    limit: float | None = None
-    mismatches: int = 0
-    unexpected_nan: int = 0
-    unexpected_inf: int = 0
-    missing_nan: int = 0
-    missing_inf: int = 0
-    worst_abs: ElementError | None = None
-    worst_rel: ElementError | None = None
-    worst_ulp: ElementError | None = None
-    worst: tuple[ElementError, ...] = ()
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> OutputError:
-        """Return the comparison that `asdict` made plain."""
-        values = {**loaded, "shape": tuple(loaded["shape"])}
-        for key in ("worst_abs", "worst_rel", "worst_ulp"):
-            values[key] = None if loaded[key] is None else _element(loaded[key])
-        values["worst"] = tuple(_element(one) for one in loaded["worst"])
-        return OutputError(**values)
-
-
-def _element(loaded: dict[str, Any]) -> ElementError:
-    return ElementError(**{**loaded, "index": tuple(loaded["index"])})
-
-
-@dataclass(frozen=True, kw_only=True)
 class ErrorResult:
     """One numeric comparison. The two errors are the largest over all outputs.
 
@@ -172,6 +115,7 @@ class LatencyResult:
     the standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the
     baseline against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
     accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
+    cause: why it became slower or faster, as far as the two artifacts tell.
     """
 
     verdict: str
@@ -193,6 +137,7 @@ class LatencyResult:
     accepted_on: dict[str, Any] = field(default_factory=dict)
     same_code: bool = False
     accepted: bool = False
+    cause: Cause | None = None
 
 
 def label_of(name: str, target_name: str, *, prepack: bool) -> str:
@@ -229,7 +174,9 @@ class CaseResult:
     artifact: str = ""
     errors: list[ErrorResult] = field(default_factory=list)
     golden: GoldenResult | None = None
+    divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
+    kernels: KernelTable | None = None
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     outcome: str = ""
@@ -260,5 +207,10 @@ class CaseResult:
             latency = dict(values["latency"])
             if latency["interval"] is not None:
                 latency["interval"] = tuple(latency["interval"])
+            if latency["cause"] is not None:
+                latency["cause"] = Cause(**latency["cause"])
             values["latency"] = LatencyResult(**latency)
+        values["divergences"] = [Divergence.from_json(one) for one in values["divergences"]]
+        if values["kernels"] is not None:
+            values["kernels"] = KernelTable.from_json(values["kernels"])
         return CaseResult(**values)

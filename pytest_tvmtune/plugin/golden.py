@@ -12,6 +12,7 @@ from pytest_tvmtune.core.results import GoldenResult, GoldenState
 from pytest_tvmtune.core.tolerances import How
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.runner.building import Built
     from pytest_tvmtune.runner.case import Case
     from pytest_tvmtune.runner.goldens import Proposal
 
@@ -28,7 +29,7 @@ class GoldenFile:
     run_options: RunOptions
     proposal: Proposal | None = None
 
-    def check(self, outputs: Any, how: How) -> list[str]:
+    def check(self, built: Built, outputs: Any, how: How) -> list[str]:
         """Compare, note it in the case's result, and return the findings."""
         from pytest_tvmtune.runner.comparing import note_error
         from pytest_tvmtune.runner.goldens import compare_with_golden
@@ -53,7 +54,9 @@ class GoldenFile:
             hint = "these were written by another item of this run"
             if not self.run_options.update:
                 hint = "accept with --tvm-update"
-            return [f"{finding}\n  {hint}" for finding in note_error(self.case, found.error)]
+            return [
+                f"{finding}\n  {hint}" for finding in note_error(self.case, built, found.error, how)
+            ]
         if self.run_options.strict:
             self.case.result.warnings.append(
                 f"{self.case.label}: no golden outputs yet; write them with --tvm-update-new, "

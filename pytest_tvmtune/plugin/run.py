@@ -11,10 +11,12 @@ import pytest
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
+from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, LatencyResult, TaskResult
 from pytest_tvmtune.core.tolerances import How, Outputs
 from pytest_tvmtune.plugin.golden import GoldenFile
+from pytest_tvmtune.report.kernels import slower_kernels_line
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.building import Built
@@ -163,9 +165,10 @@ class Run:
         """
         __tracebackhide__ = True
         self._checked = True
+        assert self._built is not None
         how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
         with self._findings():
-            findings = self._golden.check(self.outputs, how)
+            findings = self._golden.check(self._built, self.outputs, how)
         self._fail_on(findings)
 
     def assert_no_regression(self) -> None:
@@ -194,6 +197,19 @@ class Run:
             findings += self._prepack_equivalence(how)
         findings += self._latency()
         self._fail_on(findings)
+
+    def kernels(self, *, budget_s: float = 2.0) -> KernelTable:
+        """Return what each kernel of the artifact takes, the dearest first.
+
+        budget_s: about how long to measure, in seconds. Kernels run with the instrument, whose own
+        cost is measured and taken off; `unexplained_s` says how far they then are from a call
+        without it.
+        """
+        from pytest_tvmtune.runner.measuring import time_kernels
+
+        with self._findings():
+            self.result.kernels = time_kernels(self._case, self.artifact, budget_s=budget_s)
+        return self.result.kernels
 
     def conclude(self) -> list[str]:
         """Return what fails the test although every check passed; called when the test is over."""
@@ -226,14 +242,16 @@ class Run:
             # Untuned and unpacked itself: that nothing was compared shows in every report.
             return []
         self._checked = True
-        return note_error(self._case, error)
+        return note_error(self._case, self._built, error, how)
 
     def _prepack_equivalence(self, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
 
         self._checked = True
+        assert self._built is not None
         with self._findings():
-            return note_error(self._case, compare_prepacked(self._case, self.outputs, how))
+            error = compare_prepacked(self._case, self.outputs, how)
+        return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
         from pytest_tvmtune.runner.latency import judge_latency
@@ -256,7 +274,7 @@ class Run:
                 return []
         sentence = f"{self._case.label}: {latency.message}"
         if latency.verdict == "REGRESSION":
-            return [f"{sentence}. Accept with --tvm-update"]
+            return [f"{sentence}\n{_why_slower(self.result)}  accept with --tvm-update"]
         if latency.verdict == "NEW":
             if self._run_options.strict:
                 self.result.warnings.append(sentence)
@@ -297,3 +315,12 @@ class Run:
             self.result.findings += findings
             # from None: the report needs no chain of exceptions, the finding says it all.
             raise pytest.fail.Exception("\n".join(findings), pytrace=False) from None
+
+
+def _why_slower(result: CaseResult) -> str:
+    """Return the lines, with their ends, on the cause and on the kernels that cost more."""
+    assert result.latency is not None
+    lines = [f"cause: {result.latency.cause.message}"] if result.latency.cause else []
+    if result.kernels is not None:
+        lines.append(slower_kernels_line(result.kernels))
+    return "".join(f"  {line}\n" for line in lines)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.arrays import compare_arrays
-from pytest_tvmtune.core.divergence import Divergence, kernel_tolerance, statistics_of
+from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance, statistics_of
 from pytest_tvmtune.core.kernels import align, family
-from pytest_tvmtune.core.results import OutputError
+from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.child import enter_stage

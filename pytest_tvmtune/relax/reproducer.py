@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.results import OutputError
+from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.kernels import read_kernel

@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.results import (
-    CaseResult,
-    ErrorResult,
-    LatencyResult,
-    OutputError,
-    label_of,
-)
+from pytest_tvmtune.core.outputs import OutputError
+from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, label_of
 from pytest_tvmtune.core.sequential import (
     SESSION_ALPHA,
     fewest_epochs,
     item_alpha,
     least_epochs,
 )
+from pytest_tvmtune.report.kernels import divergence_lines, kernel_lines
 from pytest_tvmtune.report.tables import format_seconds, table_lines
 
 _HEADINGS = (
@@ -72,10 +68,20 @@ def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> li
 def _details(result: CaseResult) -> list[str]:
     label = label_of(result.name, result.target_name, prepack=result.prepack)
     lines = [f"{label}: {line}" for error in result.errors for line in _error_lines(error)]
+    for found in result.divergences:
+        lines += [f"{label}: {found.sentence()}", *divergence_lines(found)]
     latency = result.latency
-    if latency is None:
-        return lines
-    lines.append(f"{label}: {latency.message}")
+    if latency is not None:
+        lines += _latency_lines(label, latency)
+    if result.kernels is not None:
+        lines += [f"{label}: kernels", *(f"  {line}" for line in kernel_lines(result.kernels))]
+    return lines
+
+
+def _latency_lines(label: str, latency: LatencyResult) -> list[str]:
+    lines = [f"{label}: {latency.message}"]
+    if latency.cause is not None:
+        lines.append(f"  cause: {latency.cause.message}")
     if latency.epochs:
         lines.append(
             f"  {latency.epochs} epochs, {latency.pairs} pairs in {latency.spent_s:.1f} s, "

@@ -9,9 +9,8 @@ from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import How, Tolerance
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.diagnosing import PLAIN, PREPACKED, UNTUNED, diagnose
 from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs
-
-UNTUNED = "the untuned, unpacked build"
 
 
 def compare_with_expected(
@@ -35,7 +34,7 @@ def compare_with_expected(
 
 def compare_prepacked(case: Case, outputs: Any, how: How) -> ErrorResult:
     """Compare a case's outputs with those that prepack the other way round gives."""
-    against = "not prepacked" if case.options.prepack else "prepacked"
+    against = PLAIN if case.options.prepack else PREPACKED
     return compare_outputs(case, outputs, counterpart_outputs(case), against, how)
 
 
@@ -43,23 +42,30 @@ def compare_outputs(case: Case, outputs: Any, expected: Any, against: str, how: 
     """Compare, with what `how` leaves open taken from the marker. Raises ModelError."""
     from pytest_tvmtune.core.accuracy import compare
 
-    marked = Tolerance(rtol=case.options.rtol, atol=case.options.atol)
     return compare(
         outputs,
         expected,
         against=against,
-        tolerance=how.tolerance.over(marked),
+        tolerance=_tolerance(case, how),
         outputs=how.outputs,
         names=case.model.output_names,
     )
 
 
-def note_error(case: Case, error: ErrorResult) -> list[str]:
-    """Keep a comparison in the case's result, and return the findings: none, or what is wrong."""
+def note_error(case: Case, built: Built, error: ErrorResult, how: How) -> list[str]:
+    """Keep a comparison in the case's result, and return the findings: none, or what is wrong.
+
+    What is wrong is followed up to the kernel where it begins.
+    """
     case.result.errors.append(error)
     if error.passed:
         return []
-    return [f"{case.label}: wrong numbers against {error.against}: {error.message}"]
+    said = diagnose(case, built, error, _tolerance(case, how)).replace("\n", "\n  ")
+    return [f"{case.label}: wrong numbers against {error.against}: {error.message}\n  {said}"]
+
+
+def _tolerance(case: Case, how: How) -> Tolerance:
+    return how.tolerance.over(Tolerance(rtol=case.options.rtol, atol=case.options.atol))
 
 
 def _referred(case: Case, name: str) -> Any:

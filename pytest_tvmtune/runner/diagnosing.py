@@ -5,15 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.errors import ChildError, CompileError, StoreError
+from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.reproducer import SCRIPT
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.preparing import counterpart_build, reference_build
 from pytest_tvmtune.runner.tuning import plan, stored_workloads
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 
 JOB = "pytest_tvmtune.relax.divergence:find_divergence"
+UNTUNED = "the untuned, unpacked build"
+PLAIN, PREPACKED = "not prepacked", "prepacked"
+
+
+def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance) -> str:
+    """Return, in a line or two, where wrong numbers begin; keep it in the case's result."""
+    try:
+        if error.against in {PLAIN, PREPACKED}:
+            sides = built, counterpart_build(case)
+            now, other = sides if case.options.prepack else sides[::-1]
+            against = PLAIN
+        else:
+            now, against = built, UNTUNED
+            reference = reference_build(case, built)
+            if reference is None:
+                return (
+                    f"this is {UNTUNED} itself: the fault is in the model, in its import, or in "
+                    "what TVM makes of it before tuning"
+                )
+            other = reference
+        found = first_divergence(case, now, other, against=against, tolerance=tolerance)
+    except (ChildError, CompileError, StoreError) as failure:
+        return f"the first diverging kernel could not be found: {failure}"
+    case.result.divergences.append(found)
+    if found.kind == "none":
+        return f"{found.sentence()}; the fault is older than tuning and prepacking"
+    return f"{found.sentence()}\nreproducer: python {found.reproducer}/{SCRIPT}"
 
 
 def first_divergence(

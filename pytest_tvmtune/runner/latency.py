@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.environment import fingerprint
@@ -17,19 +16,18 @@ from pytest_tvmtune.core.hindrances import hindrances
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import (
     MIN_EPOCHS,
-    Epoch,
     Evidence,
     decide,
     item_alpha,
-    least_epochs,
     resolvable_ratio,
     spread,
     weigh,
 )
-from pytest_tvmtune.relax.child import run_job
 from pytest_tvmtune.relax.measure import LOADING_BASELINE
 from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.explaining import explain_change
+from pytest_tvmtune.runner.measuring import measure
 from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
@@ -38,28 +36,11 @@ from pytest_tvmtune.store.records import Workload, comparable_target
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
 
-GATE_GRACE_S = 300.0
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
 KEPT_SAMPLES = 60
-# Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
-_CALLS_PER_EPOCH = 16
 REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What was measured. noise: the old artifact against itself, where nothing was decided.
-
-    placements: how often the code was placed anew.
-    """
-
-    epochs: list[Epoch]
-    noise: list[Epoch]
-    placements: int
-    spent_s: float
-    num_threads: int
 
 
 def judge_latency(
@@ -91,6 +72,7 @@ def judge_latency(
         else:
             alpha = item_alpha(case.workshop.gated_items, gated_before)
             latency, samples = _gate(case, baseline, accepted, built.artifact, alpha)
+            latency = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
         return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
     accepted_on = {**baseline.fingerprint, "at": baseline.accepted_at}
@@ -188,53 +170,6 @@ def _is_of_these_versions(baseline: Baseline) -> bool:
     return (accepted["tvm"], accepted["tvm_ffi"]) == (here.tvm, here.tvm_ffi)
 
 
-def measure(
-    case: Case,
-    old: artifacts.Artifact,
-    new: artifacts.Artifact,
-    *,
-    alpha: float,
-    expected_s: float,
-    tell_noise: bool = True,
-) -> Measured:
-    """Return both artifacts' paired samples, taken in a child until their ratio is decided.
-
-    alpha: of this one decision. expected_s: what a call takes, roughly. tell_noise: where nothing
-    was decided, the old artifact is measured against itself as well. Raises ChildError.
-    """
-    max_time_s = case.options.max_time_s
-    calls = _CALLS_PER_EPOCH * least_epochs(alpha)
-    with exclusive_cores():
-        told = run_job(
-            "pytest_tvmtune.relax.measure:measure_pair",
-            {
-                "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
-                "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
-                "entry": case.model.signature.entry,
-                "target": case.target_json,
-                "max_time_s": max_time_s,
-                "alpha": alpha,
-                "threshold": case.options.threshold,
-                "cold_cache": case.options.cold_cache,
-                "tell_noise": tell_noise,
-                "seed": secrets.randbits(32),
-            },
-            arrays={"params": case.model.params, "inputs": case.model.inputs},
-            scratch=case.store.scratch,
-            log_path=case.log_path("gate"),
-            # However slow the model is, so many calls are made.
-            timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * expected_s),
-            num_threads=case.num_threads,
-        )
-    return Measured(
-        epochs=_epochs_of(told["epochs"]),
-        noise=_epochs_of(told["noise"]),
-        placements=told["placements"],
-        spent_s=told["spent_s"],
-        num_threads=told["num_threads"],
-    )
-
-
 def _gate(
     case: Case,
     baseline: Baseline,
@@ -285,10 +220,6 @@ def _gate(
         num_threads=measured.num_threads,
     )
     return latency, [s for epoch in epochs for s in epoch.now_s]
-
-
-def _epochs_of(rows: Any) -> list[Epoch]:
-    return [Epoch(baseline_s=tuple(before), now_s=tuple(now)) for before, now in rows]
 
 
 def _ratio_words(evidence: Evidence) -> str:

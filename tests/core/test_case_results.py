@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.cause import Cause
+from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
+from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.results import (
     CaseResult,
-    ElementError,
     ErrorResult,
     GoldenResult,
     LatencyResult,
-    OutputError,
     TaskResult,
 )
 
@@ -56,6 +58,34 @@ OUTPUT = OutputError(
     worst_ulp=WORST,
     worst=(WORST, WORST),
 )
+ARGUMENT = ArgumentStats(
+    index=1,
+    dtype="float32",
+    shape=(2, 3),
+    minimum=-1.0,
+    maximum=2.0,
+    mean=0.5,
+    nan=1,
+    inf=2,
+    max_abs_error=0.1,
+)
+TABLE = KernelTable(
+    rows=(
+        KernelTime(
+            name="fused_matmul",
+            calls=2,
+            now_s=3e-6,
+            share=0.5,
+            tuned=True,
+            baseline_s=2e-6,
+            code_differs=True,
+        ),
+        KernelTime(name="vm.builtin", calls=9, now_s=3e-6, share=0.5),
+    ),
+    end_to_end_s=7e-6,
+    overhead_s=1e-6,
+    baseline_end_to_end_s=6e-6,
+)
 FULL = CaseResult(
     name="mlp[llvm]",
     nodeid="test_mlp.py::test_mlp[llvm]",
@@ -87,6 +117,23 @@ FULL = CaseResult(
         ),
         ErrorResult(against="plain", passed=True, max_abs_error=0.0, max_rel_error=0.0),
     ],
+    divergences=[
+        Divergence(
+            kind="kernel",
+            against="the untuned, unpacked build",
+            kernel="fused_matmul1_prepacked",
+            other="fused_matmul",
+            call=4,
+            calls=10,
+            output=OUTPUT,
+            arguments=(ARGUMENT,),
+            record="ab" * 32,
+            trace="b0 = sch.get_sblock(...)",
+            cause="it was left as it is",
+            reproducer="reproducers/mlp",
+        )
+    ],
+    kernels=TABLE,
     golden=GoldenResult(path="tvmtune_golden/it.npz", state="written"),
     latency=LatencyResult(
         verdict="REGRESSION",
@@ -99,6 +146,7 @@ FULL = CaseResult(
         threshold="3%",
         epochs=20,
         pairs=60,
+        placements=20,
         spent_s=4.5,
         noise=0.004,
         resolvable_ratio=1.015,
@@ -107,6 +155,7 @@ FULL = CaseResult(
         accepted_on={"cpu": "a CPU", "usable_cores": 8, "at": "2024-01-01T00:00:00Z"},
         same_code=True,
         accepted=True,
+        cause=Cause(kind="schedule", message="another record"),
     ),
     findings=["1.2x slower"],
     warnings=["1 task untuned"],
@@ -130,8 +179,14 @@ EMPTY = CaseResult(
             ),
         ),
         (FULL.errors[0], ErrorResult(against="", passed=True, max_abs_error=0, max_rel_error=0)),
+        (
+            ARGUMENT,
+            ArgumentStats(index=0, dtype="", shape=(), minimum=0, maximum=0, mean=0),
+        ),
+        (FULL.divergences[0], Divergence(kind="none", against="")),
+        (TABLE.rows[0], KernelTime(name="", calls=0, now_s=0, share=0)),
     ],
-    ids=["case", "latency", "task", "output", "error"],
+    ids=["case", "latency", "task", "output", "error", "argument", "divergence", "kernel"],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_tvmtune.core.arrays import compare_arrays
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.results import ElementError, OutputError
+from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -1,0 +1,82 @@
+"""Stage: why an artifact is slower or faster than the accepted one, and which kernels are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.cause import Origin, find_cause
+from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import ChildError, CompileError, StoreError
+from pytest_tvmtune.core.results import LatencyResult
+from pytest_tvmtune.core.sequential import item_alpha, weigh
+from pytest_tvmtune.runner.building import Built, build
+from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.measuring import measure, time_kernels
+from pytest_tvmtune.runner.tuning import plan, stored_workloads
+from pytest_tvmtune.store import artifacts
+
+_UNTUNED_S = 2.0
+
+
+def explain_change(
+    case: Case,
+    built: Built,
+    baseline: Baseline,
+    accepted: artifacts.Artifact,
+    latency: LatencyResult,
+) -> LatencyResult:
+    """Return a REGRESSION or IMPROVEMENT with its cause; other verdicts as they are.
+
+    Of a REGRESSION the kernels of both artifacts are timed as well, into the case's result.
+    """
+    if latency.verdict not in {"REGRESSION", "IMPROVEMENT"}:
+        return latency
+    machine = fingerprint()
+    old = Origin(
+        library=accepted.sha256,
+        kernels=accepted.manifest.kernels,
+        versions=(str(baseline.fingerprint["tvm"]), str(baseline.fingerprint["tvm_ffi"])),
+        num_threads=baseline.num_threads,
+    )
+    now = Origin(
+        library=built.artifact.sha256,
+        kernels=built.artifact.manifest.kernels,
+        versions=(machine.tvm, machine.tvm_ffi),
+        num_threads=case.num_threads,
+    )
+    untuned = "" if old.versions == now.versions else _without_tuning(case, baseline)
+    cause = find_cause(old, now, known_records=_known_records(case), untuned=untuned)
+    if latency.verdict == "REGRESSION" and old.library != now.library:
+        try:
+            case.result.kernels = time_kernels(case, built.artifact, accepted)
+        except ChildError as error:
+            case.result.warnings.append(f"{case.label}: its kernels could not be timed: {error}")
+    return replace(latency, cause=cause)
+
+
+def _known_records(case: Case) -> set[str]:
+    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), tuning_key(case))
+    return {record.digest for workload in stored.values() for record in workload.records}
+
+
+def _without_tuning(case: Case, baseline: Baseline) -> str:
+    """Return how today's untuned code compares with the baseline's, as a clause."""
+    try:
+        old = artifacts.find(case.store, baseline.untuned)
+        now = build(case, prepack=case.options.prepack, records={}).artifact
+        if old.sha256 == now.sha256:
+            return "whose untuned code is the same: the search found something else"
+        measured = measure(
+            case,
+            old,
+            now,
+            alpha=item_alpha(1),
+            expected_s=baseline.median_s,
+            max_time_s=_UNTUNED_S,
+            tell_noise=False,
+        )
+    except (StoreError, CompileError, ChildError) as error:
+        return f"untuned code can't be compared ({error})"
+    ratio = weigh(measured.epochs, item_alpha(1)).ratio
+    return f"untuned against untuned {ratio:.3f}x: so much is code generation's"
