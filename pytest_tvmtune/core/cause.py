@@ -9,7 +9,7 @@ from typing import Literal
 
 from pytest_tvmtune.core.kernels import Kernel, Kernels, partners
 
-# environment: the libraries are the same. model: workloads came or went. schedule: other records
+# environment: the libraries are the same. model: workloads or their calls came or went. schedule: other records
 # are applied. tvm: another version compiled it. code: same workloads, records and versions, and
 # yet other code. order: the same kernels, called otherwise.
 Kind = Literal["environment", "model", "schedule", "tvm", "code", "order"]
@@ -81,8 +81,13 @@ def _kernel_changes(
         for name, old in pairs.items()
         if not other_tvm and _workload(before.kernels[old]) != _workload(now.kernels[name])
     ]
-    if added or gone or changed:
-        parts = (("new", added), ("gone", gone), ("changed", changed))
+    recalled = [
+        f"{name} {was} -> {calls} times"
+        for name, old in pairs.items()
+        if (was := before.kernels[old].calls) != (calls := now.kernels[name].calls)
+    ]
+    parts = (("new", added), ("gone", gone), ("changed", changed), ("called", recalled))
+    if any(names for _, names in parts):
         told = ", ".join(f"{what}: {_names(names)}" for what, names in parts if names)
         return "model", [f"model changed ({told})"]
     rescheduled = [

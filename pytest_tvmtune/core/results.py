@@ -207,10 +207,10 @@ class CaseResult:
             latency = dict(values["latency"])
             if latency["interval"] is not None:
                 latency["interval"] = tuple(latency["interval"])
-            if latency["cause"] is not None:
+            if latency.get("cause") is not None:
                 latency["cause"] = Cause(**latency["cause"])
             values["latency"] = LatencyResult(**latency)
-        values["divergences"] = [Divergence.from_json(one) for one in values["divergences"]]
-        if values["kernels"] is not None:
+        values["divergences"] = [Divergence.from_json(one) for one in values.get("divergences", [])]
+        if values.get("kernels") is not None:
             values["kernels"] = KernelTable.from_json(values["kernels"])
         return CaseResult(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ def describe(lowered: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[st
     """
     import tvm_ffi
 
-    outputs = _outputs(lowered)
+    outputs, calls = _calls(lowered)
     kernels = {}
     for name, function in _prim_funcs(lowered).items():
         shash, record = tasks.get(task_name(name), ("", ""))
         bare = function.without_attr("global_symbol")
         kernels[name] = Kernel(
             outputs=outputs.get(name, ()),
+            calls=calls[name],
             shash=shash,
             record=record if is_scheduled(function) else "",
             code=f"{int(tvm_ffi.structural_hash(bare)) & (2**64 - 1):016x}",
@@ -70,11 +72,12 @@ def _prim_funcs(lowered: IRModule) -> dict[str, PrimFunc]:
     }
 
 
-def _outputs(lowered: IRModule) -> dict[str, tuple[int, ...]]:
-    """Return kernel -> the positions of the arguments it writes, from how it is called."""
+def _calls(lowered: IRModule) -> tuple[dict[str, tuple[int, ...]], Counter[str]]:
+    """Return kernel -> the positions of the arguments it writes, and how often each is called."""
     from tvm import relax
 
     found: dict[str, tuple[int, ...]] = {}
+    calls: Counter[str] = Counter()
 
     def visit(expr: Any) -> None:
         if not isinstance(expr, relax.Call) or str(getattr(expr.op, "name", "")) not in _CALLS:
@@ -85,11 +88,11 @@ def _outputs(lowered: IRModule) -> dict[str, tuple[int, ...]]:
         new = iter(range(given, given + count))
         # Of those written in place an index says which argument that is; -1 is a new one.
         inplace = [int(i) for i in getattr(expr.attrs, "inplace_indices", ())] or [-1] * count
-        found[str(expr.args[0].name_hint)] = tuple(
-            next(new) if index < 0 else index for index in inplace
-        )
+        name = str(expr.args[0].name_hint)
+        calls[name] += 1
+        found[name] = tuple(next(new) if index < 0 else index for index in inplace)
 
     for _, function in lowered.functions_items():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function.body, visit)
-    return found
+    return found, calls
