@@ -9,9 +9,9 @@ from typing import Literal
 
 from pytest_tvmtune.core.kernels import Kernel, Kernels, partners
 
-# environment: the libraries are the same. model: workloads or their calls came or went. schedule: other records
-# are applied. tvm: another version compiled it. code: same workloads, records and versions, and
-# yet other code. order: the same kernels, called otherwise.
+# environment: the libraries are the same. model: workloads, or calls of them, came or went.
+# schedule: other records are applied. tvm: another version compiled it. code: same workloads,
+# records and versions, and yet other code. order: the same kernels in another order.
 Kind = Literal["environment", "model", "schedule", "tvm", "code", "order"]
 _MOST_NAMES = 4
 

@@ -16,9 +16,9 @@ WEIGHT_PREPACK = "_weight_prepack"
 class Kernel:
     """A PrimFunc of a compiled module.
 
-    outputs: which of its arguments it writes. calls: how often the module calls it. shash: structural hash of the tuning task it came
-    from, "" where it is none's. record: digest of the tuning record applied to it, "" where none
-    was. code: structural hash of what was compiled, whatever its name.
+    outputs: which of its arguments it writes. calls: how often the module calls it. shash: of the
+    tuning task it came from, "" where it is none's. record: digest of the tuning record applied to
+    it, "" where none was. code: structural hash of what was compiled, whatever its name.
     """
 
     outputs: tuple[int, ...]
