@@ -159,3 +159,21 @@ class Scaled:
             gv = R.multiply(p, s)
             R.output(gv)
         return gv
+
+
+@I.ir_module
+class TwoLayers:
+    """Both layers are one kernel, and their weights, relaid, have one shape."""
+
+    @R.function
+    def main(
+        x: R.Tensor((4, 48), "float32"),
+        v: R.Tensor((48, 48), "float32"),
+        w: R.Tensor((48, 48), "float32"),
+    ) -> R.Tensor((4, 48), "float32"):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            y = R.nn.relu(R.matmul(x, v))
+            z = R.nn.relu(R.matmul(y, w))
+            R.output(z)
+        return z
