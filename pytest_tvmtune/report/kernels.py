@@ -7,6 +7,8 @@ from pytest_tvmtune.core.kernel_times import BUILT_INS, KernelTable, KernelTime
 from pytest_tvmtune.report.tables import format_seconds, table_lines
 
 _MOST_NAMED = 3
+# Of what costs most: anything less is noise beside it.
+_LEAST_SHARE = 0.05
 _MOST_ROWS = 20
 _HEADINGS = ("kernel", "calls", "now", "baseline", "more", "share", "tuned", "code")
 _RIGHT = frozenset({"calls", "now", "baseline", "more", "share"})
@@ -14,7 +16,8 @@ _RIGHT = frozenset({"calls", "now", "baseline", "more", "share"})
 
 def slower_kernels_line(table: KernelTable) -> str:
     """Return one line: what costs more than in the baseline, the most first."""
-    more = [row for row in table.rows if row.cost_s > 0][:_MOST_NAMED]
+    least_s = _LEAST_SHARE * max((row.cost_s for row in table.rows), default=0.0)
+    more = [row for row in table.rows if row.cost_s > max(0.0, least_s)][:_MOST_NAMED]
     if not more:
         return "no kernel costs more: the time is lost between them"
     return "costs more: " + "; ".join(_cost(row) for row in more)

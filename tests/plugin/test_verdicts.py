@@ -152,9 +152,17 @@ def test_slower_fails_faster_passes(suite: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert verdict(suite) == "REGRESSION"
     result.stdout.fnmatch_lines(
-        ["chain[[]llvm[]]: *x slower (* CI * to *), limit 1.030x. Accept with --tvm-update"]
+        [
+            "chain[[]llvm[]]: *x slower (* CI * to *), limit 1.030x",
+            "  cause: model changed (called: matmul 2 -> 4 times, transpose 2 -> 4 times)",
+            "  costs more: matmul (same code) +* (* -> *, *x)*",
+            "  accept with --tvm-update",
+        ]
     )
+    kernels = {row["name"]: row for row in cases(suite)[0]["kernels"]["rows"]}  # type: ignore[index]
+    assert (kernels["matmul"]["calls"], kernels["matmul"]["code_differs"]) == (4, False)
     latency = cases(suite)[0]["latency"]
+    assert latency["cause"]["kind"] == "model"  # type: ignore[index]
     assert 1.5 < latency["slowdown_ratio"] < 3  # type: ignore[index]
     assert latency["epochs"] >= fewest_epochs(item_alpha(1))  # type: ignore[index]
     (failure,) = ET.parse(suite.path / "junit.xml").getroot().iter("failure")
