@@ -44,7 +44,33 @@ def magika() -> Model:
     return _open(path, name="magika", shapes={"bytes": (1, 2048)}, inputs={"bytes": content})
 
 
-MODELS: dict[str, Callable[[], Model]] = {"mlp": mlp, "cnn": cnn, "magika": magika}
+def wide() -> Model:
+    """Made up: four square layers, 100 MB of parameters together."""
+    from tvm import relax
+
+    size = 2560
+    vector = relax.TensorType((1, size), "float32")
+    matrix = relax.TensorType((size, size), "float32")
+    x, *weights = (
+        relax.Var(name, vector if name == "x" else matrix) for name in ("x", "a", "b", "c", "d")
+    )
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, *weights], attrs={"num_input": 1}):
+        with builder.dataflow():
+            value = x
+            for weight in weights:
+                value = builder.emit(relax.op.matmul(value, relax.op.permute_dims(weight)))
+            result = builder.emit_output(value)
+        builder.emit_func_output(result)
+    return _open(builder.finalize(), name="wide")
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "magika": magika,
+    "wide": wide,
+}
 
 
 def open_model(name: str) -> Model:

@@ -91,11 +91,12 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
     from pytest_tvmtune.relax.timing import make_timer
 
     contest = open_contest({**request, "target": TARGET, "cold_cache": False})
-    made: list[tuple[Any, list[int]]] = []
+    made: dict[int, tuple[Any, list[int]]] = {}
 
     def watched(vm: Any, entry: str, arguments: Any, *args: Any, **options: Any) -> Any:
-        made.append((vm, [_address(tensor) for tensor in arguments]))
-        return make_timer(vm, entry, arguments, *args, **options)
+        timer = make_timer(vm, entry, arguments, *args, **options)
+        made[id(timer)] = (vm, [_address(tensor) for tensor in arguments])
+        return timer
 
     pytest.MonkeyPatch().setattr(placement, "make_timer", watched)
     rng = random.Random(0)
@@ -106,14 +107,11 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
         made.clear()
         arrangements = placement.place(contest, copies, rng)
         sides = []
-        for arrangement, timer, (vm, addresses) in zip(
-            [one for one in arrangements for _ in range(2)],
-            [timer for one in arrangements for timer in one.timers],
-            made,
-            strict=True,
-        ):
-            arrangement.enter()
-            sides.append({"arguments": addresses, **_watch(vm, timer)})
+        for arrangement in arrangements:
+            for timer in arrangement.timers:
+                vm, addresses = made[id(timer)]
+                arrangement.enter()
+                sides.append({"arguments": addresses, **_watch(vm, timer)})
         epochs.append(
             {"mapped": _mapped(), "arrangements": list(zip(sides[::2], sides[1::2], strict=True))}
         )
