@@ -32,6 +32,10 @@ def test_tiny(tvm_tune, tvm_target):
     run.assert_allclose()
     run.assert_allclose(EXPECTED + 1e-3, atol=1e-2)
     run.assert_prepack_equivalent()
+    table = run.kernels(budget_s=0.01)
+    assert sum(row.calls for row in table.rows if row.name.startswith("fused_")) == 1
+    assert all(row.now_s >= 0 and row.baseline_s is None for row in table.rows)
+    assert table.end_to_end_s > 0 and run.result.kernels == table
     with pytest.raises(pytest.fail.Exception, match="wrong numbers against expected"):
         run.assert_allclose(EXPECTED + 1e-3)
 
