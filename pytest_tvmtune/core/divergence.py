@@ -41,10 +41,11 @@ class Divergence:
     """The first kernel that computes something else than its counterpart in another build.
 
     against: which build that is; other: the counterpart's name. call: which call of how many
-    `calls` of the entry, from 0. output: how its first wrong output differs. record: digest of its
-    tuning record, "" for an untuned kernel; trace: the schedule, as Python. cause: of a wrong
-    transform, what is wrong with it. reproducer: the folder with all that shows it. For `none` the
-    kernel is the one whose outputs differ most, relative to what they are allowed to.
+    `calls` of the entry, from 0; compared: how many have a counterpart. output: how its first wrong
+    output differs. record: digest of its tuning record, "" for an untuned kernel; trace: the
+    schedule, as Python. cause: of a wrong transform, what is wrong with it. reproducer: the folder
+    with all that shows it. For `none` the kernel is the one whose outputs differ most, relative to
+    what they are allowed to.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Divergence:
     other: str = ""
     call: int = 0
     calls: int = 0
+    compared: int = 0
     output: OutputError | None = None
     arguments: tuple[ArgumentStats, ...] = ()
     record: str = ""

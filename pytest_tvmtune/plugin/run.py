@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.baseline import Baseline, Identity
+from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import CaseResult, LatencyResult, TaskResult
+from pytest_tvmtune.core.results import CaseResult, TaskResult
 from pytest_tvmtune.core.tolerances import How, Outputs
+from pytest_tvmtune.plugin.gate import Gate
 from pytest_tvmtune.plugin.golden import GoldenFile
-from pytest_tvmtune.report.kernels import slower_kernels_line
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.building import Built
@@ -40,8 +40,7 @@ class Run:
         self._run_options = run_options
         self._built: Built | None = None
         self._checked = False
-        self._pending: tuple[Baseline, list[tuple[str, Workload]]] | None = None
-        self._gated = 0
+        self._gate = Gate(case=case, identity=identity, run_options=run_options)
         self._golden = golden
         self.outputs: Any = None
         self.samples: list[float] = []
@@ -222,15 +221,10 @@ class Run:
 
         Returns whether that was a baseline.
         """
-        from pytest_tvmtune.store.baselines import write_baseline
-
         if self.result.findings or not all(error.passed for error in self.result.errors):
             return False  # also where the test itself swallowed the finding
         self._golden.write()
-        if self._pending is None:
-            return False
-        write_baseline(self._case.store, *self._pending)
-        return True
+        return self._gate.write()
 
     def _accuracy(self, expected: Any, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
@@ -254,47 +248,14 @@ class Run:
         return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
-        from pytest_tvmtune.runner.latency import judge_latency
-        from pytest_tvmtune.store.baselines import read_baseline
-
         self._checked = True
         assert self._built is not None
-        baseline: Baseline | BaselineError | None
         with self._findings():
-            try:
-                baseline = read_baseline(self._case.store, self._identity)
-            except BaselineError as error:
-                baseline = error
-            latency, self.samples = judge_latency(
-                self._case, self._built, self._session, baseline, gated_before=self._gated
-            )
-            self._gated += 1
-            self.result.latency = latency
-            if self._propose(latency):
-                return []
-        sentence = f"{self._case.label}: {latency.message}"
-        if latency.verdict == "REGRESSION":
-            return [f"{sentence}\n{_why_slower(self.result)}  accept with --tvm-update"]
-        if latency.verdict == "NEW":
-            if self._run_options.strict:
-                self.result.warnings.append(sentence)
-        elif latency.verdict not in {"PASS", "IMPROVEMENT"}:
-            self._tell(f"{latency.verdict}: {latency.message}")
-        return []
-
-    def _propose(self, latency: LatencyResult) -> bool:
-        """Note the baseline to record if the test passes; whether this run accepts itself."""
-        from pytest_tvmtune.runner.latency import accepted_records, make_baseline
-
-        run = self._run_options
-        if not (run.update or (run.update_new and latency.verdict == "NEW")):
-            return False
-        assert self._built is not None
-        self._pending = (
-            make_baseline(self._case, self._identity, self._built, self.samples),
-            accepted_records(self._case, self._built),
-        )
-        return True
+            found = self._gate.check(self._built, self._session)
+        self.samples = found.samples_s
+        if found.unknown:
+            self._tell(found.unknown)
+        return found.findings
 
     def _tell(self, message: str) -> None:
         self.result.warnings.append(f"{self._case.label}: {message}")
@@ -315,12 +276,3 @@ class Run:
             self.result.findings += findings
             # from None: the report needs no chain of exceptions, the finding says it all.
             raise pytest.fail.Exception("\n".join(findings), pytrace=False) from None
-
-
-def _why_slower(result: CaseResult) -> str:
-    """Return the lines, with their ends, on the cause and on the kernels that cost more."""
-    assert result.latency is not None
-    lines = [f"cause: {result.latency.cause.message}"] if result.latency.cause else []
-    if result.kernels is not None:
-        lines.append(slower_kernels_line(result.kernels))
-    return "".join(f"  {line}\n" for line in lines)

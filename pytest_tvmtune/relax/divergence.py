@@ -51,7 +51,10 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
     pairs = align(*calls)
     found, largest = _first(reference, now, pairs, tolerance)
     told = Divergence(
-        kind="kernel" if found else "none", against=request["against"], calls=len(calls[1])
+        kind="kernel" if found else "none",
+        against=request["against"],
+        calls=len(calls[1]),
+        compared=len(pairs),
     )
     if found is None:
         return replace(told, kernel=largest).to_json()

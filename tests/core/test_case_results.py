@@ -125,6 +125,7 @@ FULL = CaseResult(
             other="fused_matmul",
             call=4,
             calls=10,
+            compared=9,
             output=OUTPUT,
             arguments=(ARGUMENT,),
             record="ab" * 32,

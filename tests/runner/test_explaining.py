@@ -1,0 +1,116 @@
+"""Why an artifact is slower than the accepted one, on real artifacts with real records."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import accept, opener
+from modules import TwoLayers
+
+from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.cause import Cause
+from pytest_tvmtune.core.results import LatencyResult
+from pytest_tvmtune.runner.building import Built, build
+from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.explaining import explain_change
+from pytest_tvmtune.runner.preparing import tune_and_build
+from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.layout import Store, open_store
+
+RNG = np.random.default_rng(2)
+GIVEN = {
+    "params": [RNG.standard_normal((48, 48)).astype("float32") / 6 for _ in range(2)],
+    "inputs": [RNG.standard_normal((4, 48)).astype("float32")],
+}
+SLOWER = LatencyResult(verdict="REGRESSION", message="1.2x slower")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Accepted:
+    """A store with a tuned baseline, and how to open the case again."""
+
+    store: Store
+    open_case: Callable[..., Case]
+    built: Built
+    baseline: Baseline
+
+    def cause(self, case: Case, built: Built, **changes: Any) -> Cause:
+        """Return the cause, having seen that only a REGRESSION has one, and its kernels' times."""
+        baseline = replace(self.baseline, **changes)
+        artifact = artifacts.find(self.store, baseline.artifact)
+        passed = replace(SLOWER, verdict="PASS")
+        assert explain_change(case, built, baseline, artifact, passed) == passed
+        assert case.result.kernels is None
+        latency = explain_change(case, built, baseline, artifact, SLOWER)
+        assert (case.result.kernels is None) == (built.artifact.sha256 == artifact.sha256)
+        assert latency.cause is not None
+        return latency.cause
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
+    store = open_store(tmp_path_factory.mktemp("accepted") / "store")
+
+    def open_case(seed: int) -> Case:
+        return opener(store)(TwoLayers, settings={"trials": 4, "seed": str(seed)}, **GIVEN)
+
+    case = open_case(0)
+    built = tune_and_build(case)
+    return Accepted(store=store, open_case=open_case, built=built, baseline=accept(case, built))
+
+
+def test_the_same_library_has_only_its_surroundings_to_blame(accepted: Accepted) -> None:
+    threads = accepted.baseline.num_threads
+    cause = accepted.cause(accepted.open_case(0), accepted.built, num_threads=threads + 1)
+    assert cause == Cause(
+        kind="environment", message=f"the same code; threads {threads + 1} -> {threads}"
+    )
+
+
+def test_what_was_tuned_and_is_not_comes_first(accepted: Accepted) -> None:
+    case = accepted.open_case(0)
+    cause = accepted.cause(case, build(case, prepack=False, records={}))
+    assert cause.kind == "schedule"
+    assert cause.message.startswith("fused_matmul_relu untuned now, tuned in the baseline; ")
+    assert "lost" not in cause.message
+    assert case.result.kernels is not None
+    rows = {row.name: row for row in case.result.kernels.rows}
+    kernel = rows["fused_matmul_relu"]
+    assert (kernel.calls, kernel.tuned, kernel.code_differs) == (2, False, True)
+    assert kernel.baseline_s
+    assert kernel.now_s > 0
+
+
+def test_another_tvm_is_told_apart_from_its_search(accepted: Accepted) -> None:
+    case = accepted.open_case(0)
+    old = {**accepted.baseline.fingerprint, "tvm": "0.26.0"}
+    untuned = build(case, prepack=False, records={})
+    cause = accepted.cause(case, untuned, fingerprint=old)
+    assert cause.kind == "tvm"
+    assert "TVM 0.26.0 / ffi" in cause.message
+    assert "whose untuned code is the same: the search found something else" in cause.message
+    other = accepted.built.artifact.sha256
+    cause = accepted.cause(accepted.open_case(0), untuned, fingerprint=old, untuned=other)
+    assert "untuned against untuned " in cause.message
+
+
+def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:
+    shutil.rmtree(accepted.store.tuning)
+    shutil.rmtree(accepted.store.warm)
+    for seed in range(1, 6):
+        case = accepted.open_case(seed)
+        built = tune_and_build(case)
+        if built.artifact.sha256 != accepted.built.artifact.sha256:
+            break
+        shutil.rmtree(accepted.store.tuning)
+    cause = accepted.cause(case, built)
+    assert cause.kind == "schedule"
+    assert cause.message == (
+        "schedule changed: another record is applied to fused_matmul_relu; "
+        "the cache had lost the baseline's records and was tuned anew"
+    )
