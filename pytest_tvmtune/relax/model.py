@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def _check_well_formed(mod: IRModule) -> None:
     try:
         relax.analysis.well_formed(mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"the module is not well formed: {lines[0]}; see tvm.relax.analysis.well_formed(mod)"
+            f"the module is not well formed: {first_line(error)}; "
+            "see tvm.relax.analysis.well_formed(mod)"
         ) from None
 
 
