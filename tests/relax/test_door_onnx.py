@@ -326,12 +326,14 @@ def test_weights_outside_of_the_models_folder_are_not_read(tmp_path: Path, locat
 
 
 def test_what_belongs_to_another_door_is_refused() -> None:
-    with pytest.raises(ModelError, match="an ONNX model brings its own parameters"):
+    with pytest.raises(ModelError, match="ONNX models bring their own parameters"):
         open_model(linear(), name="m", params=[floats(4, 3)])
     with pytest.raises(ModelError, match=r"spec=\.\.\. is for a relax"):
         open_model(linear(), name="m", spec={})
     with pytest.raises(ModelError, match="can't open a dict as a model"):
         open_model({}, name="m")
+    with pytest.raises(ModelError, match="there is no door for StableHLO"):
+        open_model("model.mlir", name="m")
 
 
 def test_onnxruntime_is_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,40 +48,30 @@ def is_torch(source: Any) -> bool:
     return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
 
 
-def load_program(path: Path) -> ExportedProgram:
-    """Return what `torch.export.save` wrote. Raises ModelError."""
-    try:
-        import torch
-    except ImportError:
-        raise ModelError(f"{path}: reading it needs torch: {_INSTALL}") from None
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    try:
-        return torch.export.load(str(path))
-    except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
-        raise ModelError(
-            f"{path}: torch.export.load can't read it: {first_line(error)}; "
-            "write it with torch.export.save(program, path)"
-        ) from None
-
-
 def load_torch(source: Any, inputs: Inputs) -> TorchImport:
     """Import a torch model with static shapes; parameters and buffers are parameters of `main`.
 
-    source: an nn.Module, exported in eval mode and left in the mode it was in, or an
-    ExportedProgram. inputs: what it is called with, in order or by name: torch tensors or arrays,
-    in nested containers where the model takes them, and plain values, which become constants.
-    None: the program's own example inputs. Outputs are the tensors that the model returns, those
-    of nested containers in one flat tuple.
+    source: an nn.Module, exported in eval mode and left in the mode it was in, an ExportedProgram,
+    or the path of one that torch.export.save wrote. inputs: what it is called with, in order or by
+    name: torch tensors or arrays, in nested containers where the model takes them, and plain
+    values, which become constants. None: the program's own example inputs. Outputs are the tensors
+    that the model returns, those of nested containers in one flat tuple.
     Raises ModelError, UnsupportedOperatorError.
     """
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise ModelError(f"reading {source} needs torch: {_INSTALL}") from None
     from torch.utils._pytree import tree_leaves
 
     label = f"torch module {type(source).__name__}"
     module = None
+    if isinstance(source, (str, os.PathLike)):
+        label, source = str(source), _read(Path(source))
+    elif isinstance(source, torch.export.ExportedProgram):
+        label = "ExportedProgram"
     if isinstance(source, torch.export.ExportedProgram):
-        label, program = "ExportedProgram", source
+        program = source
         leaves = _leaves(program, inputs)
         if program.range_constraints:
             # The stock pipeline needs static shapes: those of the inputs.
@@ -103,6 +94,21 @@ def load_torch(source: Any, inputs: Inputs) -> TorchImport:
     mod, params = import_program(program, label)
     given = None if leaves is None else _arrays(program, leaves)
     return TorchImport(mod=mod, params=params, inputs=given, reference=_reference(program, module))
+
+
+def _read(path: Path) -> ExportedProgram:
+    """Return what `torch.export.save` wrote."""
+    import torch
+
+    if not path.is_file():
+        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        return torch.export.load(str(path))
+    except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
+        raise ModelError(
+            f"{path}: torch.export.load can't read it: {first_line(error)}; "
+            "write it with torch.export.save(program, path)"
+        ) from None
 
 
 def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
