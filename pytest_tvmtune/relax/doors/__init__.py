@@ -14,12 +14,14 @@ from pytest_tvmtune.relax.model import Model, Params, make_model
 
 _ACCEPTED = (
     "an IRModule, a relax.frontend.nn.Module with spec=..., "
-    "the path of an .onnx, .pt2 or .tflite file, an onnx.ModelProto, a tflite.Model, "
-    "a torch.nn.Module with inputs=..., a torch.export.ExportedProgram"
+    "the path of an .onnx, .pt2, .tflite or .so file, an onnx.ModelProto, a tflite.Model, "
+    "a torch.nn.Module with inputs=..., a torch.export.ExportedProgram, a relax.VMExecutable"
 )
+_LIBRARY = "library"
 _SUFFIXES = {
     ".pt2": "torch",
     ".tflite": "TFLite",
+    ".so": _LIBRARY,
     ".mlir": "StableHLO",
     ".mlirbc": "StableHLO",
     ".stablehlo": "StableHLO",
@@ -29,6 +31,7 @@ _TYPES = (
     ("onnx", "ModelProto", "ONNX"),
     ("tflite", "Model", "TFLite"),
     ("jaxlib", "Module", "StableHLO"),
+    ("tvm", "VMExecutable", _LIBRARY),
 )
 
 
@@ -57,6 +60,10 @@ def open_model(
         raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
     if spec is not None and not isinstance(source, nn.Module):
         raise ModelError("spec=... is for a relax.frontend.nn.Module")
+    if kind == _LIBRARY:
+        from pytest_tvmtune.relax.doors.library import open_library
+
+        return open_library(source, name=name, entry=entry, params=params, inputs=inputs)
     if params is not None and kind:
         raise ModelError(f"params=...: {kind} models bring their own parameters")
     input_names: tuple[str, ...] | None = None

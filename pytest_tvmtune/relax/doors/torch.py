@@ -252,8 +252,11 @@ def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
         )
         # An exported program has its mode built in, and refuses to be asked for another.
         mode = contextlib.nullcontext() if module is None else _eval_mode(module)
-        with torch.no_grad(), mode:
-            result = runs(*args, **kwargs)
+        try:
+            with torch.no_grad(), mode:
+                result = runs(*args, **kwargs)
+        except Exception as error:  # the model's own code, which may raise anything
+            raise ModelError(f"torch can't compute it: {first_line(error)}") from error
         if isinstance(result, torch.Tensor):
             return as_numpy(result)
         return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))
