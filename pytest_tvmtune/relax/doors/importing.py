@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import traceback
@@ -23,8 +24,10 @@ def quiet() -> Iterator[None]:
             yield
         except Exception as error:
             with _silent_stderr():
-                # The traceback holds a BlockBuilder, whose end is told on the terminal.
+                # The traceback holds a BlockBuilder, whose end is told on the terminal; converters
+                # keep it in cycles.
                 traceback.clear_frames(error.__traceback__)
+                gc.collect()
             raise
 
 
