@@ -22,6 +22,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# The tests need torch, any build of the release that pyproject.toml pins. What pip finds by itself
+# on Linux may be the CUDA build, of several GB; for the CPU's give it a folder that holds that wheel:
+# PIP_FIND_LINKS=/folder, or torch's own index of CPU builds: PIP_EXTRA_INDEX_URL=...; pip prefers
+# what is marked `+cpu`.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"

@@ -5,6 +5,7 @@ Every message says what was given, what is accepted and what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 _LINE_LENGTH = 160
@@ -13,7 +14,7 @@ _LINE_LENGTH = 160
 def first_line(error: object) -> str:
     """Return the first line of an error, its type when it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:_LINE_LENGTH] if lines else type(error).__name__
 
 
 def last_line(error: object) -> str:
@@ -48,6 +49,17 @@ class StoreError(TvmTuneError):
 
 class ModelError(TvmTuneError):
     """The model, its parameters or its inputs can't be used as given."""
+
+
+class UnsupportedOperatorError(ModelError):
+    """TVM's importer has no converter for operators of the model.
+
+    operators: how often each of them occurs, by name.
+    """
+
+    def __init__(self, message: str, *, operators: Mapping[str, int]) -> None:
+        self.operators = dict(operators)
+        super().__init__(message)
 
 
 class CompileError(TvmTuneError):

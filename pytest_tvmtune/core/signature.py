@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +136,7 @@ def as_numpy(value: object) -> Array:
     to_numpy = getattr(value, "numpy", None)
     if callable(to_numpy):
         if hasattr(value, "detach"):
-            return np.asarray(value.detach().cpu().numpy())
+            return _of_torch(value)
         return np.asarray(to_numpy())
     if hasattr(value, "__array__"):
         return np.asarray(value)
@@ -145,6 +146,18 @@ def as_numpy(value: object) -> Array:
         except (BufferError, RuntimeError, TypeError) as error:
             raise ModelError(f"{type(value).__name__} can't be read by numpy: {error}") from None
     raise ModelError(f"{type(value).__name__} is not an array: give numpy arrays or tvm tensors")
+
+
+def _of_torch(tensor: Any) -> Array:
+    """Return numpy's view of a torch tensor, on its own memory where that is the CPU's."""
+    tensor = tensor.detach().cpu()
+    try:
+        return np.asarray(tensor.numpy())
+    except TypeError:
+        # torch knows nothing of ml_dtypes: bfloat16 and float8 pass as the integers they lie in.
+        dtype = dtype_of(str(tensor.dtype).removeprefix("torch."))
+        bits = getattr(sys.modules["torch"], f"int{8 * dtype.itemsize}")
+        return np.asarray(tensor.contiguous().view(bits).numpy().view(dtype))
 
 
 def made_up(spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0) -> Array:

@@ -114,7 +114,8 @@ class Run:
         - a dict by path (`output[1]`), or by the source's own name, of those outputs to compare;
         - a callable that returns one of these: it is called with copies of the runtime inputs, as
           numpy arrays in the entry's order, without the parameters;
-        - "onnxruntime", for ONNX models: the name of a reference that the model brings;
+        - the name of a reference that the model brings: "onnxruntime" for ONNX models, "torch" for
+          those from torch;
         - None: what TVM computes for the same model without tuning and prepack; where that is the
           very library under test, nothing is compared.
         rtol, atol, statistic: of all outputs, see `Tolerance`. outputs: a Tolerance, or a dict of

@@ -39,17 +39,21 @@ class TvmTune:
         name: str | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
         spec: Mapping[str, Any] | None = None,
+        pipeline: Any = None,
     ) -> Run:
         """Return the Run of `model` on this item's target.
 
-        model: an IRModule, a `relax.frontend.nn.Module` (with `spec`), the path of an ONNX file,
-        or a ModelProto.
+        model: an IRModule, a `relax.frontend.nn.Module` (with `spec`), a torch module (with
+        `inputs`) or ExportedProgram, an ONNX ModelProto, a tflite.Model, a `relax.VMExecutable`
+        (never tuned), or the path of an .onnx, .pt2, .tflite or .so file.
         params: every parameter after the runtime inputs: a list in order, (name, array) pairs, or
         a dict by name. None: made up from the seed.
-        inputs: arrays by name, or in order. None: made up from the seed.
+        inputs: arrays or torch tensors by name, or in order. None: made up from the seed.
         entry: the Relax function to call; needed where a module has several and none is `main`.
         name: what reports and the baseline call it; needed for a second call in one test.
         shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names.
+        pipeline: a pass, or a function from IRModule to IRModule, to compile with instead of
+        tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
         """
         name = self._name(name)
@@ -58,7 +62,14 @@ class TvmTune:
         )
         try:
             run = self._start(
-                name, model, params=params, inputs=inputs, entry=entry, shapes=shapes, spec=spec
+                name,
+                model,
+                pipeline,
+                params=params,
+                inputs=inputs,
+                entry=entry,
+                shapes=shapes,
+                spec=spec,
             )
         except TvmTuneError as error:
             finding = f"{label}: {error}"
@@ -83,13 +94,22 @@ class TvmTune:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
 
-    def _start(self, name: str, model: Any, **source: Any) -> Run:
+    def _start(self, name: str, model: Any, pipeline: Any, **source: Any) -> Run:
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
 
         options = self.item_state.options
         opened = open_model(model, name=name, seed=options.seed, **source)
-        case = open_case(opened, options, self.workshop, name=name, nodeid=self.item.nodeid)
+        if options.prepack and (opened.is_ready or pipeline is not None):
+            pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
+        case = open_case(
+            opened,
+            options,
+            self.workshop,
+            name=name,
+            nodeid=self.item.nodeid,
+            pipeline=pipeline,
+        )
         identity = self._identity(name, case.result)
         golden = GoldenFile(
             case=case,

@@ -50,9 +50,10 @@ def plan(request: dict[str, Any]) -> list[dict[str, Any]]:
 def build(request: dict[str, Any]) -> dict[str, Any]:
     """Job: compile `mod_text`, export it to `library`, run `entry` once.
 
-    request: mod_text, target, prepack, work_dir (the records to apply, and no others), tasks
-    (name -> hash and digest of its record there, "" without one), entry, library, kernels (the
-    file for their IR), params and inputs.
+    request: mod_text, is_ready (it went through the user's own pipeline instead of the stock one),
+    target, prepack, work_dir (the records to apply, and no others), tasks (name -> hash and digest
+    of its record there, "" without one), entry, library, kernels (the file for their IR), params
+    and inputs.
     Returns the manifest's JSON, the hashes whose record was applied, and seconds spent.
     Raises CompileError when TVM refuses the module.
     """
@@ -74,7 +75,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         try:
             enter_stage(folder, "applying the tuning records")
-            lowered = pipeline(mod)
+            lowered = mod if request["is_ready"] else pipeline(mod)
             enter_stage(folder, "compiling")
             executable = tvm.compile(lowered, target)
             enter_stage(folder, "exporting the library")
@@ -94,6 +95,43 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     run_once({**request, "manifest": manifest.to_json()})
     applied = sorted({kernel.shash for kernel in kernels.values() if kernel.record})
     return {"manifest": manifest.to_json(), "applied": applied, "compile_s": compile_s}
+
+
+def adopt(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: take in `library`, compiled by somebody else, and run `entry` once; return as `build`.
+
+    Raises CompileError when it holds no such entry of a Relax VM.
+    """
+    import tvm
+    from tvm import relax
+
+    from pytest_tvmtune.relax.targets import device_of
+
+    enter_stage(request["folder"], "loading the library")
+    entry, device = request["entry"], device_of(tvm.target.Target(request["target"]))
+    try:
+        vm = relax.VirtualMachine(tvm.runtime.load_module(str(request["library"])), device)
+    except Exception as error:
+        raise CompileError(f"it isn't a library of the Relax VM: {last_line(error)}") from error
+    if not _has_function(vm, entry):
+        raise CompileError(f"the library has no entry {entry!r}; say which: entry=...")
+    transforms = _has_function(vm, f"{entry}_transform_params")
+    manifest = Manifest(
+        target=request["target"],
+        tvm=installed_version("apache-tvm"),
+        tvm_ffi=installed_version("apache-tvm-ffi"),
+        entries={entry: EntryPoint(arguments=None, transforms=transforms)},
+    ).to_json()
+    run_once({**request, "manifest": manifest})
+    return {"manifest": manifest, "applied": [], "compile_s": 0.0}
+
+
+def _has_function(vm: Any, name: str) -> bool:
+    try:
+        vm[name]
+    except (AttributeError, ValueError):
+        return False
+    return True
 
 
 def run_once(request: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 
 if TYPE_CHECKING:
@@ -26,24 +26,39 @@ _PARAM_SCALE = 0.1
 class Model:
     """An IRModule with one entry function, its parameters and example inputs.
 
+    library: the bytes of a library that is compiled already, instead of a module. original: the
+    model before the user's own pipeline made `mod` of it.
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
     references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
     arrays, in order, and raises ModelError where it can't.
     """
 
-    mod: IRModule
+    mod: IRModule | None
     name: str
     signature: Signature
     params: tuple[Array, ...]
     inputs: tuple[Array, ...]
     output_names: tuple[str, ...] = ()
     references: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    library: bytes | None = None
+    original: Model | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the stock pipeline has nothing to do for it any more: it is never tuned."""
+        return self.library is not None or self.original is not None
 
     @cached_property
     def mod_hash(self) -> str:
-        """The module's structural hash: constants included, source positions not."""
+        """The module's structural hash: constants included, source positions not.
+
+        Of a ready library it is the SHA-256.
+        """
         import tvm_ffi
+
+        if self.library is not None:
+            return hashlib.sha256(self.library).hexdigest()
 
         return f"{int(tvm_ffi.structural_hash(self.mod)) & (2**64 - 1):016x}"
 
@@ -75,7 +90,7 @@ def make_model(
     """
     _check_well_formed(mod)
     entry = _pick_entry(mod, entry)
-    given_params = None if params is None else _plain_params(params, entry)
+    given_params = None if params is None else plain_params(params, entry)
     signature = _signature(mod, entry, given_params)
     if input_names is not None:
         named = zip(signature.inputs, input_names, strict=True)
@@ -113,9 +128,9 @@ def _check_well_formed(mod: IRModule) -> None:
     try:
         relax.analysis.well_formed(mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"the module is not well formed: {lines[0]}; see tvm.relax.analysis.well_formed(mod)"
+            f"the module is not well formed: {first_line(error)}; "
+            "see tvm.relax.analysis.well_formed(mod)"
         ) from None
 
 
@@ -181,7 +196,7 @@ def spec_of_type(name: str, ty: Any, entry: str) -> TensorSpec:
     return TensorSpec(name=name, shape=tuple(int(dim) for dim in dims), dtype=str(ty.dtype))
 
 
-def _plain_params(params: Any, entry: str) -> Mapping[str, object] | Sequence[object]:
+def plain_params(params: Any, entry: str) -> Mapping[str, object] | Sequence[object]:
     """Unwrap the forms TVM itself uses: [(name, tensor)], {entry: [tensor]}."""
     if isinstance(params, Mapping):
         if entry in params and isinstance(params[entry], (list, tuple)):

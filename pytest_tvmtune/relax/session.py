@@ -105,6 +105,8 @@ def claim_threads(num_threads: int) -> None:
 def _check_arguments(
     entry: str, point: EntryPoint, inputs: Sequence[Any], params: Sequence[Any]
 ) -> None:
+    if point.arguments is None:
+        return
     got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in (*inputs, *params)]
     want = [(spec.shape, spec.dtype) for spec in point.arguments]
     if got == want:

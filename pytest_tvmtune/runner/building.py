@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from dataclasses import dataclass, replace
@@ -49,7 +50,10 @@ def build(case: Case, *, prepack: bool, records: Records) -> Built:
         return known
     folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
     try:
-        made = _compile(case, folder, prepack=prepack, records=records)
+        if case.model.library is None:
+            made = _compile(case, folder, prepack=prepack, records=records)
+        else:
+            made = _adopt(case, folder, case.model.library)
         artifact = artifacts.publish(
             case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
         )
@@ -76,7 +80,7 @@ def find_built(case: Case, key: str) -> Built | None:
         artifact = artifacts.find(case.store, known.library)
     except StoreError:
         return None
-    if not artifact.kernels.is_file():
+    if case.model.library is None and not artifact.kernels.is_file():
         return None  # it came with a baseline; compiling it again adds what was left there
     built = Built(artifact=artifact, build=known, key=key)
     _run_new_data_in_child(case, built)
@@ -92,6 +96,7 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
         "pytest_tvmtune.relax.build:build",
         {
             "mod_text": module_text(case.model.mod),
+            "is_ready": case.model.is_ready,
             "target": case.target_json,
             "prepack": prepack,
             "work_dir": str(folder),
@@ -120,6 +125,31 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
             f"log: {log_path}",
             shashes=tuple(left_out),
         )
+    return made
+
+
+def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
+    """Put a ready library into `folder`, and run it once in a child; return as `_compile`."""
+    path = folder / artifacts.LIBRARY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(library)
+    made: dict[str, Any] = run_job(
+        "pytest_tvmtune.relax.build:adopt",
+        {
+            "target": case.target_json,
+            "entry": case.model.signature.entry,
+            "library": str(path),
+        },
+        arrays={"params": case.model.params, "inputs": case.model.inputs},
+        scratch=case.store.scratch,
+        log_path=case.log_path("run"),
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+    )
+    # The store may have built the very same library, and know more of it.
+    with contextlib.suppress(StoreError):
+        known = artifacts.find(case.store, case.model.mod_hash).manifest.to_json()
+        made["manifest"] = {**known, "entries": {**made["manifest"]["entries"], **known["entries"]}}
     return made
 
 

@@ -67,12 +67,25 @@ class Case:
 
 
 def open_case(
-    model: Model, options: CaseOptions, workshop: Workshop, *, name: str, nodeid: str
+    model: Model,
+    options: CaseOptions,
+    workshop: Workshop,
+    *,
+    name: str,
+    nodeid: str,
+    pipeline: Any = None,
 ) -> Case:
-    """Return a case that has not begun. Raises OptionError for a target TVM doesn't know."""
+    """Return a case that has not begun.
+
+    pipeline: the user's own passes, instead of tuning and the stock pipeline.
+    Raises OptionError for a target TVM doesn't know, ModelError when the pipeline fails.
+    """
+    from pytest_tvmtune.relax.own_pipeline import put_through
     from pytest_tvmtune.relax.targets import canonical, num_cores, resolve_target
 
     target = resolve_target(options.target)
+    if pipeline is not None:
+        model = put_through(model, pipeline, target)
     target_json = canonical(target)
     return Case(
         model=model,
@@ -88,7 +101,7 @@ def open_case(
             target_name=options.target.name,
             target=target_json,
             prepack=options.prepack,
-            tuning_trials=options.trials,
+            tuning_trials=0 if model.is_ready else options.trials,
         ),
     )
 
@@ -101,7 +114,8 @@ def module_parts(case: Case, *, prepack: bool) -> dict[str, Any]:
         "prepack": prepack,
         "tvm": installed_version("apache-tvm"),
         "tvm_ffi": installed_version("apache-tvm-ffi"),
-        "pipeline": PIPELINE,
+        # What the user's own pipeline did is in the module's hash.
+        "pipeline": "" if case.model.is_ready else PIPELINE,
     }
 
 

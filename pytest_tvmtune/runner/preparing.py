@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import ChildError, CompileError
+from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError
 from pytest_tvmtune.core.results import Task, TaskResult
 from pytest_tvmtune.runner.building import Built, build, find_built, load
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
@@ -77,7 +78,13 @@ def reference_build(case: Case, built: Built) -> Built | None:
     """Return the untuned, unpacked build: what TVM computes by itself.
 
     None where that is the very library under test: comparing it with itself would show nothing.
+    Of a model put through the user's own pipeline it is the model before that; of a ready library
+    there is none.
     """
+    if case.model.library is not None:
+        return None
+    if case.model.original is not None:
+        case = replace(case, model=case.model.original)
     reference = build(case, prepack=False, records={})
     return None if reference.artifact.sha256 == built.artifact.sha256 else reference
 
@@ -92,7 +99,13 @@ def counterpart_build(case: Case) -> Built:
     """Return the build with prepack the other way round, on what is in the store.
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
+    Raises ModelError for what is past the stock pipeline.
     """
+    if case.model.is_ready:
+        raise ModelError(
+            "prepack is a choice of the stock pipeline, which this model doesn't go through: "
+            "there is no counterpart to compare with"
+        )
     prepack = not case.options.prepack
     tasks = plan(case, prepack=prepack)
     key = _warm_key(case, prepack=prepack, asked=["as it is"])

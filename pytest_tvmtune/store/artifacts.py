@@ -30,10 +30,11 @@ class EntryPoint:
     """A compiled entry function as it must be called.
 
     arguments: runtime inputs, then parameters; with `transforms` the latter come from
-    `<entry>_transform_params`, which takes one sequence of all original parameters.
+    `<entry>_transform_params`, which takes one sequence of all original parameters. None where the
+    library came ready and doesn't say.
     """
 
-    arguments: tuple[TensorSpec, ...]
+    arguments: tuple[TensorSpec, ...] | None
     transforms: bool
 
 
@@ -57,7 +58,9 @@ class Manifest:
         entries = {
             name: EntryPoint(
                 transforms=entry["transforms"],
-                arguments=tuple(
+                arguments=None
+                if entry["arguments"] is None
+                else tuple(
                     TensorSpec(name=p["name"], shape=tuple(p["shape"]), dtype=p["dtype"])
                     for p in entry["arguments"]
                 ),

@@ -238,3 +238,28 @@ def test_names_that_only_differ_in_spelling_are_told_apart_when_given_exactly() 
     specs = [TensorSpec(name=name, shape=(), dtype="int32") for name in ("a.b", "a_b")]
     bound = bind_arrays(specs, {"a_b": 2, "a.b": 1}, "input")
     assert [int(array) for array in bound] == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8", "bool"])
+def test_small_types_are_made_up_and_taken(dtype: str) -> None:
+    spec = TensorSpec(name="x", shape=(3, 50), dtype=dtype)
+    array = made_up(spec, np.random.default_rng(0))
+    assert (array.dtype.name, array.shape) == (dtype, (3, 50))
+    assert (np.abs(array.astype("float64")) <= 6).all()
+    # Floats are normally distributed, whole numbers 0 or 1.
+    assert (len(set(array.ravel().tolist())) > 2) == ("float" in dtype)
+    assert one((3, 50), dtype, array) is array
+    assert one((2,), dtype, [1, 0]).tolist() == [1, 0]
+
+
+def test_bfloat16_of_torch_shares_its_memory() -> None:
+    import torch
+
+    tensor = torch.tensor([[1.5, -2.0], [0.0, 3.0]], dtype=torch.bfloat16, requires_grad=True)
+    array = as_numpy(tensor)
+    assert array.dtype.name == "bfloat16"
+    assert array.tolist() == [[1.5, -2.0], [0.0, 3.0]]
+    with torch.no_grad():
+        tensor[0, 0] = 8
+    assert array[0, 0] == 8
+    assert as_numpy(torch.tensor(1.5, dtype=torch.bfloat16)).shape == ()

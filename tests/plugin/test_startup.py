@@ -9,7 +9,7 @@ from snippets import MARKED, PLAIN
 SPY = """
 import sys
 def pytest_unconfigure(config):
-    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "tqdm", "filelock"]
+    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock"]
     print("IMPORTED", *[name for name in heavy if name in sys.modules])
 """
 
@@ -33,7 +33,7 @@ def test_nothing_heavy_is_imported(suite: pytest.Pytester, options: tuple[str, .
 def test_marked_tests_are_collected_without_tvm(suite: pytest.Pytester) -> None:
     suite.makeconftest(SPY)
     suite.makepyfile(MARKED)
-    assert not imported(suite, "--co", "-q") & {"tvm", "tvm_ffi", "numpy"}
+    assert not imported(suite, "--co", "-q") & {"tvm", "tvm_ffi", "numpy", "torch"}
     assert not (suite.path / ".tvmtune").exists()
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
 from pytest_tvmtune.relax.doors import open_model
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -247,6 +247,21 @@ def test_an_unsupported_operator_is_named_with_its_node() -> None:
         open_model(proto, name="m")
 
 
+def test_every_unsupported_operator_is_named_and_counted() -> None:
+    nodes = [
+        helper.make_node("GRU", ["x", "w", "r"], ["g"], name="gate", hidden_size=2),
+        lstm("first"),
+        lstm("second"),
+        helper.make_node("Relu", ["x"], ["z"], name="fine", domain="com.example"),
+    ]
+    proto = model(nodes, [("x", FLOAT, [4, 1, 3])], ["g", "first", "second"], lstm_weights())
+    proto.opset_import.append(helper.make_opsetid("com.example", 1))
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        open_model(proto, name="m")
+    assert caught.value.operators == {"GRU": 1, "LSTM": 2, "com.example.Relu": 1}
+    assert "GRU (node 'gate', 1 in all), LSTM (node 'first', 2 in all)" in str(caught.value)
+
+
 def test_an_unsupported_operator_in_a_branch_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     branches = {
         name: helper.make_graph(
@@ -286,18 +301,39 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
     apart = {"save_as_external_data": True, "location": "linear.bin", "size_threshold": 0}
     onnx.save(linear(), str(path), **apart)
     assert len(open_model(path, name="m").params) == 2
-    (tmp_path / "linear.bin").unlink()
+    weights = tmp_path / "linear.bin"
+    weights.write_bytes(weights.read_bytes()[:8])
     with pytest.raises(ModelError, match=r"its weights are in other files.*keep them beside it"):
+        open_model(path, name="m")
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"weights of 'w' are in 'linear\.bin', which is not"):
+        open_model(path, name="m")
+    with pytest.raises(ModelError, match=r"values of 'w' are in another file.*give the model's p"):
+        open_model(onnx.load(str(path), load_external_data=False), name="m")
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname"])
+def test_weights_outside_of_the_models_folder_are_not_read(tmp_path: Path, location: str) -> None:
+    path = tmp_path / "models" / "linear.onnx"
+    path.parent.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    proto = linear()
+    onnx.external_data_helper.set_external_data(proto.graph.initializer[0], location)
+    proto.graph.initializer[0].ClearField("raw_data")
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match=f"in {location!r}, outside of the model's folder"):
         open_model(path, name="m")
 
 
 def test_what_belongs_to_another_door_is_refused() -> None:
-    with pytest.raises(ModelError, match="an ONNX model brings its own parameters"):
+    with pytest.raises(ModelError, match="ONNX models bring their own parameters"):
         open_model(linear(), name="m", params=[floats(4, 3)])
     with pytest.raises(ModelError, match=r"spec=\.\.\. is for a relax"):
         open_model(linear(), name="m", spec={})
     with pytest.raises(ModelError, match="can't open a dict as a model"):
         open_model({}, name="m")
+    with pytest.raises(ModelError, match="there is no door for StableHLO"):
+        open_model("model.mlir", name="m")
 
 
 def test_onnxruntime_is_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,3 +358,116 @@ def test_several_outputs_of_the_reference_are_a_tuple() -> None:
     assert opened.output_names == ("a", "b/c")
     (x,) = opened.inputs
     np.testing.assert_allclose(got, (-x, np.exp(x)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ir_version": 2}, "IR version 2 is too old, TVM's importer takes 3 or later"),
+        ({"ir_version": 999}, "IR version 999 is newer than the installed onnx .* knows"),
+        ({"opset": 999}, "opset 999 is newer than the installed onnx .* knows"),
+        ({"opset": 0}, "opset 0 is too old, and onnx can't convert it to 7"),
+        ({"opset": None}, "it names no opset"),
+    ],
+)
+def test_versions_that_are_not_known(change: dict[str, Any], message: str) -> None:
+    proto = linear()
+    proto.ir_version = change.get("ir_version", 8)
+    if "opset" in change:
+        del proto.opset_import[:]
+    if change.get("opset") is not None:
+        proto.opset_import.append(helper.make_opsetid("", change["opset"]))
+    with pytest.raises(ModelError, match=message):
+        open_model(proto, name="m")
+
+
+def test_an_opset_before_7_is_converted() -> None:
+    """Its Add broadcasts by an attribute, which TVM's importer overlooks."""
+    node = helper.make_node("Add", ["x", "b"], ["y"], broadcast=1, axis=0)
+    proto = model([node], [("x", FLOAT, [2, 2])], ["y"], {"b": floats(2)}, weights_as_inputs=True)
+    proto.ir_version = 3
+    proto.opset_import[0].version = 6
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, [2, 2]))
+    x = floats(2, 2)
+    opened = open_model(proto, name="m", inputs={"x": x})
+    bias = numpy_helper.to_array(proto.graph.initializer[0])
+    np.testing.assert_allclose(run_in_tvm(opened)[0], x + bias[:, None], rtol=1e-6)
+
+
+def test_functions_of_the_model_are_inlined() -> None:
+    body = helper.make_function(
+        "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])],
+        [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    proto = model(
+        [helper.make_node("Twice", ["x"], ["y"], domain="own")], [("x", FLOAT, [3])], ["y"]
+    )
+    proto.functions.append(body)
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    assert_same(proto, {"x": floats(3)})
+
+
+def test_weights_that_are_constant_nodes_become_parameters() -> None:
+    weight, sizes = numpy_helper.from_array(floats(8, 8), "w"), np.array([1, -1])
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weight),
+        helper.make_node("Constant", [], ["shape"], value=numpy_helper.from_array(sizes, "s")),
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Reshape", ["m", "shape"], ["y"]),
+    ]
+    opened = assert_same(model(nodes, [("x", FLOAT, [2, 8])], ["y"]), {"x": floats(2, 8)})
+    assert [param.shape for param in opened.params] == [(8, 8)]
+
+
+def test_optional_inputs_that_are_left_out() -> None:
+    node = helper.make_node("Clip", ["x", "", "most"], ["y"])
+    assert_same(
+        model([node], [("x", FLOAT, [4])], ["y"], {"most": np.float32(0.5)}), {"x": floats(4)}
+    )
+
+
+def test_outputs_that_nothing_computes() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    proto = model([node], [("x", FLOAT, [3])], ["y", "x", "w"], {"w": floats(2)})
+    assert_same(proto, {"x": floats(3)})
+
+
+def test_a_model_that_tvm_takes_is_not_folded() -> None:
+    """Then its constant subgraph is what the user's own import has too."""
+    nodes = [
+        helper.make_node("Mul", ["w", "w"], ["w2"]),
+        helper.make_node("Add", ["x", "w2"], ["y"]),
+    ]
+    proto = model(nodes, [("x", FLOAT, [3])], ["y"], {"w": floats(3)})
+    opened = assert_same(proto, {"x": floats(3)})
+    assert "multiply" in opened.mod.script()
+
+
+def test_inputs_and_weights_that_are_no_numbers() -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    with pytest.raises(ModelError, match="input 'x' holds strings"):
+        open_model(model([node], [("x", TensorProto.STRING, [3])], ["y"]), name="m")
+    proto = linear()
+    proto.graph.sparse_initializer.add()
+    with pytest.raises(ModelError, match="it has sparse weights"):
+        open_model(proto, name="m")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint8", "bool"])
+def test_small_types(dtype: str) -> None:
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    operator = "Xor" if dtype == "bool" else "Add"
+    proto = model(
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        [("x", element, [2, 3])],
+        [],
+        {"w": np.ones((2, 3), dtype)},
+    )
+    proto.graph.output.append(helper.make_tensor_value_info("y", element, [2, 3]))
+    opened = open_model(proto, name="m")
+    assert [one.dtype for one in (*opened.inputs, *opened.params)] == [np.dtype(dtype)] * 2
+    x = opened.inputs[0]
+    expected = ~x if dtype == "bool" else x + np.ones((2, 3), dtype)
+    (got,) = run_in_tvm(opened)
+    assert got.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(got, expected)

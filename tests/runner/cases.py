@@ -34,6 +34,7 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
         target: str = "llvm",
         name: str = usual_name,
         settings: dict[str, Any] | None = None,
+        pipeline: Any = None,
         **source: Any,
     ) -> Case:
         given = {"trials": 0, **(settings or {})}
@@ -43,7 +44,8 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
         model = open_model(mod, name=name, seed=options.seed, **source)
         # A new Workshop each time, as each pytest process has its own.
         workshop = Workshop(store=store, gated_items=gated_items)
-        return open_case(model, options, workshop, name=name, nodeid=f"test_it.py::test_{name}")
+        nodeid = f"test_it.py::test_{name}"
+        return open_case(model, options, workshop, name=name, nodeid=nodeid, pipeline=pipeline)
 
     return opened
 

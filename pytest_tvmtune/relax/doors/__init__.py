@@ -5,14 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax.doors.torch import is_torch, load_torch
 from pytest_tvmtune.relax.model import Model, Params, make_model
 
 _ACCEPTED = (
     "an IRModule, a relax.frontend.nn.Module with spec=..., "
-    "the path of an .onnx file or an onnx.ModelProto"
+    "the path of an .onnx, .pt2, .tflite or .so file, an onnx.ModelProto, a tflite.Model, "
+    "a torch.nn.Module with inputs=..., a torch.export.ExportedProgram, a relax.VMExecutable"
+)
+_LIBRARY = "library"
+_SUFFIXES = {
+    ".pt2": "torch",
+    ".tflite": "TFLite",
+    ".so": _LIBRARY,
+    ".mlir": "StableHLO",
+    ".mlirbc": "StableHLO",
+    ".stablehlo": "StableHLO",
+}
+# Package and name: importing a framework only to compare a type would cost users of the others.
+_TYPES = (
+    ("onnx", "ModelProto", "ONNX"),
+    ("tflite", "Model", "TFLite"),
+    ("jaxlib", "Module", "StableHLO"),
+    ("tvm", "VMExecutable", _LIBRARY),
 )
 
 
@@ -36,22 +55,34 @@ def open_model(
     from tvm.ir import IRModule
     from tvm.relax.frontend import nn
 
-    is_onnx = isinstance(source, (str, os.PathLike)) or _is_model_proto(source)
-    if shapes is not None and not is_onnx:
+    kind = _kind(source)
+    if shapes is not None and kind != "ONNX":
         raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
     if spec is not None and not isinstance(source, nn.Module):
         raise ModelError("spec=... is for a relax.frontend.nn.Module")
+    if kind == _LIBRARY:
+        from pytest_tvmtune.relax.doors.library import open_library
+
+        return open_library(source, name=name, entry=entry, params=params, inputs=inputs)
+    if params is not None and kind:
+        raise ModelError(f"params=...: {kind} models bring their own parameters")
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] = ()
     references: Mapping[str, Callable[..., Any]] = {}
-    if is_onnx:
+    if kind == "ONNX":
         from pytest_tvmtune.relax.doors.onnx import load_onnx
 
-        if params is not None:
-            raise ModelError("params=...: an ONNX model brings its own parameters")
         imported = load_onnx(source, shapes)
         mod, params, input_names = imported.mod, imported.params, imported.input_names
         output_names, references = imported.output_names, {"onnxruntime": imported.reference}
+    elif kind == "torch":
+        program = load_torch(source, inputs)
+        mod, params, inputs = program.mod, program.params, program.inputs
+        references = {"torch": program.reference}
+    elif kind == "TFLite":
+        from pytest_tvmtune.relax.doors.tflite import load_tflite
+
+        mod = load_tflite(source)
     elif isinstance(source, nn.Module):
         from pytest_tvmtune.relax.doors.nn_module import export_nn_module
 
@@ -73,6 +104,22 @@ def open_model(
     return replace(model, output_names=output_names, references=references)
 
 
-def _is_model_proto(source: Any) -> bool:
-    # Asked by name: importing onnx only to compare a type would cost every user of an IRModule.
-    return type(source).__name__ == "ModelProto" and type(source).__module__.startswith("onnx")
+def _kind(source: Any) -> str:
+    """Return the framework that a source comes from, "" for TVM's own; imports none of them.
+
+    Raises ModelError for StableHLO.
+    """
+    if is_torch(source):
+        return "torch"
+    if isinstance(source, (str, os.PathLike)):
+        kind = _SUFFIXES.get(Path(source).suffix, "ONNX")
+    else:
+        package, name = type(source).__module__, type(source).__name__
+        kinds = (kind for start, its, kind in _TYPES if package.startswith(start) and its == name)
+        kind = next(kinds, "")
+    if kind == "StableHLO":
+        raise ModelError(
+            "there is no door for StableHLO, whose importer needs all of JAX; give the IRModule "
+            "of tvm.relax.frontend.stablehlo.from_stablehlo"
+        )
+    return kind

@@ -1,0 +1,62 @@
+"""What the doors that go through one of TVM's importers share: quiet, and plain errors."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import UnsupportedOperatorError
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what importers warn of (every input they rename) and print (what they fail on)."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:
+            with _silent_stderr():
+                # The traceback holds a BlockBuilder, whose end is told on the terminal; converters
+                # keep it in cycles.
+                traceback.clear_frames(error.__traceback__)
+                gc.collect()
+            raise
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes to file descriptor 2; Python's sys.stderr can't catch that."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def unsupported(
+    label: str, importer: str, nodes: Sequence[tuple[str, str]]
+) -> UnsupportedOperatorError:
+    """Return the error that names all operators without a converter.
+
+    nodes: (operator, name of the node) of each of them in the model, in its order.
+    """
+    counts = Counter(operator for operator, _ in nodes)
+    first = {operator: node or "unnamed" for operator, node in reversed(nodes)}
+    listing = ", ".join(
+        f"{name} (node {first[name]!r}, {count} in all)" for name, count in sorted(counts.items())
+    )
+    return UnsupportedOperatorError(
+        f"{label}: unsupported operator {listing}: TVM's {importer} importer has no converter",
+        operators=counts,
+    )
