@@ -31,6 +31,8 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
             against = PLAIN
         else:
             now, against = built, UNTUNED
+            if case.model.library is not None:
+                return "a ready library has no other build whose kernels it could be compared with"
             reference = reference_build(case, built)
             if reference is None:
                 return (

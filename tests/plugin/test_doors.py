@@ -30,7 +30,8 @@ X = torch.randn(2, 8)
 """
 
 
-def test_torch_and_own_passes(suite: pytest.Pytester) -> None:
+def test_torch_and_own_passes(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH")
     suite.makepyfile(test_it=SUITE, tvm_suite=MODELS)
     result = suite.runpytest_subprocess("--tvm-prepack=both", "-rs")
     result.assert_outcomes(passed=3, skipped=1, warnings=0)

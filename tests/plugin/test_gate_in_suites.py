@@ -7,6 +7,7 @@ once the environment variable CHANGED is set.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_verdicts_with_and_without_workers_and_whose_baselines_change(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One story, since each step needs what the one before accepted."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runner"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runner"), prepend=os.pathsep)
     suite.makepyfile(test_it=SUITE)
 
     result, _ = run(suite, "--tvm-update", "-n", "2", "-k", "not added")

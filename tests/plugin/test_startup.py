@@ -14,6 +14,11 @@ def pytest_unconfigure(config):
 """
 
 
+@pytest.fixture(autouse=True)
+def _torch_as_users_have_it(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH")
+
+
 def imported(suite: pytest.Pytester, *options: str) -> set[str]:
     """Return what a run imports that it doesn't without the plugin (coverage brings sqlite3)."""
     result = suite.runpytest_subprocess(*options)

@@ -34,6 +34,10 @@ from pytest_tvmtune.store.workloads import read_workload, stored_keys
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
 KILLS = int(os.environ.get("TVMTUNE_KILLS", "3"))
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
+# The modules beside this file; and torch left out, which `import tvm` would import.
+IMPORTABLE = os.pathsep.join(
+    map(str, (Path(__file__).parent, Path(__file__).parents[1] / "plugin" / "without_torch"))
+)
 SUITE = """
 import pytest
 from modules import Square
@@ -162,7 +166,7 @@ def known_of(case: Case, tasks: list[Task], key: str) -> list[Workload]:
 def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
     store = Store(root=tmp_path / ".tvmtune")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
     chance = random.Random(3)
     for _ in range(KILLS):
         run = subprocess.Popen(
@@ -200,7 +204,7 @@ def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> No
 def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_bytes: int) -> None:
     """No file may grow beyond a limit: libraries can't be written, or records neither."""
     (tmp_path / "test_it.py").write_text(SUITE)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
     limited = f"ulimit -f {limit_bytes // 1024}; exec {shlex.join(PYTEST)}"
     store = Store(root=tmp_path / ".tvmtune")
 
@@ -226,7 +230,7 @@ def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_
 
 def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
     runs = [
         subprocess.Popen(
             PYTEST,
