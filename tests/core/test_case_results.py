@@ -77,6 +77,7 @@ TABLE = KernelTable(
             now_s=3e-6,
             share=0.5,
             tuned=True,
+            baseline_calls=1,
             baseline_s=2e-6,
             code_differs=True,
         ),
