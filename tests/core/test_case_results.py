@@ -68,6 +68,7 @@ ARGUMENT = ArgumentStats(
     nan=1,
     inf=2,
     max_abs_error=0.1,
+    agrees=False,
 )
 TABLE = KernelTable(
     rows=(
