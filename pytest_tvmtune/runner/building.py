@@ -76,8 +76,8 @@ def find_built(case: Case, key: str) -> Built | None:
         artifact = artifacts.find(case.store, known.library)
     except StoreError:
         return None
-    if not artifact.kernels.is_file():
-        return None  # it came with a baseline; compiling it again adds what was left there
+    if not artifacts.has_kernels(artifact):
+        return None  # it came with a baseline, or is damaged; compiling it again adds them
     built = Built(artifact=artifact, build=known, key=key)
     _run_new_data_in_child(case, built)
     return built
