@@ -55,8 +55,9 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
     """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
 
     before_s: what was last used before then, in seconds since 1970; reproducers: what was written.
-    max_bytes: then the least recently used, until all artifacts take no more. What a baseline needs stays. Raises
-    StoreError for a baseline that can't be read: what that one needs is unknown.
+    max_bytes: then the least recently used, until all artifacts take no more. What a baseline
+    needs stays. Raises StoreError for a baseline that can't be read: what that one needs is
+    unknown.
     """
     needed = _needed_artifacts(store)
     used_s = {folder: _mtime_s(folder) for folder in store.artifacts.glob("*")}
