@@ -187,7 +187,9 @@ def test_other_code_of_the_same_records() -> None:
 
 
 def test_what_is_called_more_or_less_often_is_a_change_of_the_model() -> None:
-    before = replace(BEFORE, kernels={name: replace(BEFORE.kernels[name], calls=2) for name in "ab"})
+    before = replace(
+        BEFORE, kernels={name: replace(BEFORE.kernels[name], calls=2) for name in "ab"}
+    )
     now = {"a": replace(A, calls=3), "b": replace(kernel("b", "other"), calls=1)}
     assert cause(now, before=before) == Cause(
         kind="model",
