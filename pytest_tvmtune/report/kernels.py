@@ -74,12 +74,12 @@ def _argument(one: ArgumentStats) -> str:
 def _cost(row: KernelTime) -> str:
     before_s = row.baseline_s or 0.0
     what = [f"{format_seconds(before_s)} -> {format_seconds(row.now_s)}"]
-    if before_s:
-        what.append(f"{row.now_s / before_s:.2f}x")
     if not row.baseline_calls:
         what.append("new")
     elif row.calls != row.baseline_calls:
         what.append(f"{row.baseline_calls} -> {row.calls} calls")
+    if before_s:
+        what.append(f"{row.now_s / before_s:.2f}x")
     same = " (same code)" if row.code_differs is False and row.name != BUILT_INS else ""
     return f"{row.name}{same} +{format_seconds(row.cost_s)} ({', '.join(what)})"
 

@@ -39,7 +39,7 @@ def table(*rows: KernelTime, before_s: float | None = 80e-6) -> KernelTable:
         (row("a", 3e-6, 0.0, baseline_calls=0), "a +3 us (0 us -> 3 us, new)"),
         # So short that the instrument's cost was all of it.
         (row("a", 3e-6, 0.0), "a +3 us (0 us -> 3 us)"),
-        (row("a", 4e-6, 2e-6, calls=2), "a +2 us (2 us -> 4 us, 2.00x, 1 -> 2 calls)"),
+        (row("a", 4e-6, 2e-6, calls=2), "a +2 us (2 us -> 4 us, 1 -> 2 calls, 2.00x)"),
     ],
 )
 def test_a_kernel_that_costs_more(one: KernelTime, said: str) -> None:
