@@ -1,4 +1,4 @@
-"""`tvmtune gc`: remove artifacts and builds that were not used for long."""
+"""`tvmtune gc`: remove artifacts, builds and reproducers that were not used for long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "gc",
         parents=[common],
-        help="remove old artifacts and builds, never one that a baseline needs",
+        help="remove old artifacts, builds and reproducers, never what a baseline needs",
     )
     parser.add_argument(
         "--older-than",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from pytest_tvmtune.core.environment import minor
 from pytest_tvmtune.core.kernels import Kernel, Kernels, partners
 
-# environment: the libraries are the same. model: workloads, or calls of them, came or went.
-# schedule: other records are applied. tvm: another version compiled it. code: same workloads,
-# records and versions, and yet other code. order: the same kernels in another order.
-Kind = Literal["environment", "model", "schedule", "tvm", "code", "order"]
+# environment: the libraries are the same. tvm: another version compiled it. model: workloads, or
+# calls of them, came or went. schedule: other records are applied. code: same workloads, records
+# and versions, and yet other code. order: the same kernels in another order. Of several the first.
+Kind = Literal["environment", "tvm", "model", "schedule", "code", "order"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+# Of now's kernel, by name: the baseline's, and its own.
+Pairs = Mapping[str, tuple[Kernel, Kernel]]
+_ORDER = "every kernel is the same; their order, their names or a constant differs"
 _MOST_NAMES = 4
 
 
@@ -48,74 +52,78 @@ def find_cause(
     if before.library == now.library:
         known = ", ".join(filter(None, (threads, versions))) or "nothing else that is known changed"
         return Cause(kind="environment", message=f"the same code; {known}")
-    pairs = partners(before.kernels, now.kernels)
-    kind, said = _kernel_changes(before, now, pairs, known_records, other_tvm=bool(versions))
-    if versions:
-        kind = "tvm"
-        said.insert(0, f"{versions}{f', {untuned}' if untuned else ''}")
-    untuned_now = [
-        name
-        for name, old in pairs.items()
-        if before.kernels[old].record and not now.kernels[name].record
-    ]
-    if untuned_now:
-        said.insert(0, f"{_names(untuned_now)} untuned now, tuned in the baseline")
-    if threads:
-        said.append(threads)
-    return Cause(kind=kind, message="; ".join(said))
-
-
-def _kernel_changes(
-    before: Origin,
-    now: Origin,
-    pairs: dict[str, str],
-    known_records: Collection[str],
-    *,
-    other_tvm: bool,
-) -> tuple[Kind, list[str]]:
-    added = [name for name in now.kernels if name not in pairs]
-    gone = [name for name in before.kernels if name not in pairs.values()]
+    names = partners(before.kernels, now.kernels)
+    pairs = {name: (before.kernels[old], now.kernels[name]) for name, old in names.items()}
+    # Equal code computes the same at the same speed, whatever it came from.
+    recoded = {name: pair for name, pair in pairs.items() if pair[0].code != pair[1].code}
     # Hashes change with TVM's minor version, so there a name stands for a workload.
+    hashes_hold = minor(before.versions[0]) == minor(now.versions[0])
     changed = [
-        name
-        for name, old in pairs.items()
-        if not other_tvm and _workload(before.kernels[old]) != _workload(now.kernels[name])
+        n for n, (old, new) in recoded.items() if hashes_hold and _workload_differs(old, new)
     ]
+    dropped = [n for n, (old, new) in recoded.items() if old.record and not new.record]
+    same_workload = {name: pair for name, pair in recoded.items() if name not in changed}
+    found: list[tuple[Kind, str]] = [
+        ("schedule", f"{_names(dropped)} untuned now, tuned in the baseline" if dropped else ""),
+        ("tvm", ", ".join(filter(None, (versions, untuned))) if versions else ""),
+        ("model", _model_change(before, now, names, changed)),
+        ("schedule", _schedule_change(before, same_workload, known_records)),
+        ("code", _code_change(same_workload)),
+    ]
+    found = [(kind, words) for kind, words in found if words] or [("order", _ORDER)]
+    kind = min((kind for kind, _ in found), key=_KINDS.index)
+    said = [*(words for _, words in found), threads]
+    return Cause(kind=kind, message="; ".join(filter(None, said)))
+
+
+def _model_change(
+    before: Origin, now: Origin, names: Mapping[str, str], changed: Sequence[str]
+) -> str:
     recalled = [
         f"{name} {was} -> {calls} times"
-        for name, old in pairs.items()
+        for name, old in names.items()
         if (was := before.kernels[old].calls) != (calls := now.kernels[name].calls)
     ]
-    parts = (("new", added), ("gone", gone), ("changed", changed), ("called", recalled))
-    if any(names for _, names in parts):
-        told = ", ".join(f"{what}: {_names(names)}" for what, names in parts if names)
-        return "model", [f"model changed ({told})"]
-    rescheduled = [
-        name
-        for name, old in pairs.items()
-        if before.kernels[old].record != now.kernels[name].record
-    ]
-    if rescheduled:
-        said = f"schedule changed: another record is applied to {_names(rescheduled)}"
-        lost = [
-            name
-            for name in rescheduled
-            if (record := before.kernels[pairs[name]].record) and record not in known_records
-        ]
-        if lost:
-            said += "; the cache had lost the baseline's records and was tuned anew"
-        return "schedule", [said]
-    recoded = [
-        name for name, old in pairs.items() if before.kernels[old].code != now.kernels[name].code
-    ]
-    if recoded:
-        return "code", [f"the same records, but other code for {_names(recoded)}"]
-    return "order", ["every kernel is the same; only how they are called, or named, differs"]
+    parts = (
+        ("new", [name for name in now.kernels if name not in names]),
+        ("gone", [name for name in before.kernels if name not in names.values()]),
+        ("changed", changed),
+        ("called", recalled),
+    )
+    told = ", ".join(f"{what}: {_names(some)}" for what, some in parts if some)
+    return f"model changed ({told})" if told else ""
 
 
-def _workload(kernel: Kernel) -> str:
+def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str]) -> str:
+    other = [
+        n for n, (old, new) in pairs.items() if old.record and new.record not in {"", old.record}
+    ]
+    first = [n for n, (old, new) in pairs.items() if new.record and not old.record]
+    parts = []
+    if other:
+        parts.append(f"another record is applied to {_names(other)}")
+    if first:
+        parts.append(f"{_names(first)} tuned now, untuned in the baseline")
+    if not parts:
+        return ""
+    said = f"schedule changed: {', '.join(parts)}"
+    lost = [name for name in other if pairs[name][0].record not in known_records]
+    if not lost:
+        return said
+    applied = {kernel.record for kernel in before.kernels.values() if kernel.record}
+    if applied.isdisjoint(known_records):
+        return f"{said}; the cache had lost the baseline's records and was tuned anew"
+    return f"{said}; the store no longer has the baseline's of {_names(lost)}"
+
+
+def _code_change(pairs: Pairs) -> str:
+    names = [name for name, (old, new) in pairs.items() if old.record == new.record]
+    return f"the same records, but other code for {_names(names)}" if names else ""
+
+
+def _workload_differs(old: Kernel, new: Kernel) -> bool:
     # What is no tuning task has no schedule either: its code is its workload.
-    return kernel.shash or kernel.code
+    return old.shash != new.shash or not new.shash
 
 
 def _change(what: str, before: object, now: object) -> str:
@@ -123,7 +131,5 @@ def _change(what: str, before: object, now: object) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    counted = Counter(names)
-    shown = ", ".join(list(counted)[:_MOST_NAMES])
-    more = len(counted) - _MOST_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

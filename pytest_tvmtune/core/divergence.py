@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -17,7 +16,8 @@ Kind = Literal["kernel", "transform", "none"]
 class ArgumentStats:
     """An argument of the kernel, just before it ran. minimum, maximum, mean: of finite values.
 
-    max_abs_error: from the other build's, None where the two have other layouts.
+    max_abs_error: from the other build's; agrees: whether within the tolerance; None where the two
+    have other layouts.
     """
 
     index: int
@@ -29,6 +29,7 @@ class ArgumentStats:
     nan: int = 0
     inf: int = 0
     max_abs_error: float | None = None
+    agrees: bool | None = None
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> ArgumentStats:
@@ -41,11 +42,11 @@ class Divergence:
     """The first kernel that computes something else than its counterpart in another build.
 
     against: which build that is; other: the counterpart's name. call: which call of how many
-    `calls` of the entry, from 0; compared: how many have a counterpart. output: how its first wrong
-    output differs. record: digest of its tuning record, "" for an untuned kernel; trace: the
-    schedule, as Python. cause: of a wrong transform, what is wrong with it. reproducer: the folder
-    with all that shows it. For `none` the kernel is the one whose outputs differ most, relative to
-    what they are allowed to.
+    `calls` of the entry, from 0; compared: how many of those have a counterpart. output: how its
+    first wrong output differs. record: digest of its tuning record, "" for an untuned kernel;
+    trace: the schedule, as Python. cause: of a wrong transform, what is wrong with it. reproducer:
+    the folder with all that shows it. For `none` the kernel is the one whose outputs differ most,
+    relative to what they are allowed to.
     """
 
     kind: Kind
@@ -92,9 +93,7 @@ class Divergence:
     def sentence(self) -> str:
         """Return one line for the terminal."""
         if self.kind == "none":
-            return f"no kernel diverges from {self.against}: each agrees within the tolerance" + (
-                f", {self.kernel} least" if self.kernel else ""
-            )
+            return self._nothing()
         if self.kind == "transform":
             return f"parameters wrongly transformed: {self.cause} (first seen in {self.kernel})"
         assert self.output is not None
@@ -102,22 +101,41 @@ class Divergence:
         return (
             f"first diverging kernel: {self.kernel} ({how}), call {self.call + 1} of {self.calls}: "
             f"{self.output.mismatches} of {self.output.size} values of its {self.output.path} "
-            f"{self._how_much()}, {self._inputs()}"
+            f"differ{_how_much(self.output)}, {self._inputs()}"
         )
 
-    def _how_much(self) -> str:
-        assert self.output is not None
-        for count, what in (
-            (self.output.unexpected_nan, "NaN"),
-            (self.output.unexpected_inf, "Inf"),
-        ):
-            if count:
-                return f"differ ({count} {what})"
-        worst = self.output.worst_abs
-        return f"differ by up to {worst.error:.3g}" if worst else "differ"
+    def _nothing(self) -> str:
+        if not self.compared:
+            return f"no kernel could be compared with {self.against}: the calls of the two differ"
+        each = (
+            "each agrees"
+            if self.compared == self.calls
+            else f"{self.compared} of {self.calls} calls could be compared, and agree"
+        )
+        closest = f", {self.kernel} least" if self.kernel else ""
+        return f"no kernel diverges from {self.against}: {each} within the tolerance{closest}"
 
     def _inputs(self) -> str:
         error = self.input_error
-        if error is None or math.isnan(error):
+        if error is None:
             return "its inputs can't be compared"
-        return f"its inputs by {error:.3g}, within the tolerance" if error else "its inputs equal"
+        if not error:
+            return "its inputs equal"
+        if any(one.agrees is False for one in self.arguments):
+            return (
+                f"its inputs already by {error:.3g}: the fault may be in what comes before and "
+                "has no counterpart"
+            )
+        return f"its inputs by {error:.3g}, within the tolerance"
+
+
+def _how_much(output: OutputError) -> str:
+    counts = {
+        "NaN": output.unexpected_nan,
+        "Inf": output.unexpected_inf,
+        "missing NaN": output.missing_nan,
+        "missing Inf": output.missing_inf,
+    }
+    if strange := [f"{count} {what}" for what, count in counts.items() if count]:
+        return f" ({', '.join(strange)})"
+    return f" by up to {output.worst_abs.error:.3g}" if output.worst_abs else ""

@@ -11,6 +11,9 @@ from pytest_tvmtune.core.divergence import ArgumentStats
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
 
+# What is larger, as masks of attention are, says nothing of how large a sum's terms are.
+_LARGEST = 1e18
+
 
 def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
     """Return what a kernel's output `want` has to keep.
@@ -19,29 +22,50 @@ def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
     differ by any factor: the absolute tolerance is at least rtol times the root mean square.
     """
     rtol, atol, _ = tolerance.settled(want.dtype.name)
-    with np.errstate(all="ignore"):
-        flat = np.asarray(want, np.float32 if want.dtype.itemsize < 4 else want.dtype).ravel()
-        mean_square = float(np.vdot(flat, flat)) / max(1, want.size)
-    scale = math.sqrt(mean_square) if 0 <= mean_square < math.inf else 0.0
+    scale = _root_mean_square(want) if rtol else 0.0
     return Tolerance(rtol=rtol, atol=max(atol, rtol * scale))
 
 
-def statistics_of(index: int, got: Array, want: Array | None) -> ArgumentStats:
+def statistics_of(
+    index: int, got: Array, want: Array | None, tolerance: Tolerance
+) -> ArgumentStats:
     """Return what a report says of an argument. want: the other build's, where it is comparable."""
-    plain = np.asarray(got, np.float64).ravel()
-    finite = plain[np.isfinite(plain)]
-    error = None
+    values = _plain(got)
+    is_finite = np.isfinite(values)
+    # Weights are large: no copy of those that are sound.
+    finite = values if is_finite.all() else values[is_finite]
+    error = agrees = None
     if want is not None and want.shape == got.shape:
-        worst = compare_arrays(f"argument {index}", got, want).worst_abs
-        error = worst.error if worst else 0.0
+        compared = compare_arrays(f"argument {index}", got, want, kernel_tolerance(want, tolerance))
+        error = compared.worst_abs.error if compared.worst_abs else 0.0
+        agrees = compared.passed
     return ArgumentStats(
         index=index,
         dtype=got.dtype.name,
         shape=tuple(got.shape),
         minimum=float(finite.min()) if finite.size else math.nan,
         maximum=float(finite.max()) if finite.size else math.nan,
-        mean=float(finite.mean()) if finite.size else math.nan,
-        nan=int(np.isnan(plain).sum()),
-        inf=int(np.isinf(plain).sum()),
+        mean=float(finite.mean(dtype=np.float64)) if finite.size else math.nan,
+        nan=int(np.isnan(values).sum()),
+        inf=int(np.isinf(values).sum()),
         max_abs_error=error,
+        agrees=agrees,
     )
+
+
+def _root_mean_square(array: Array) -> float:
+    """Return that of the elements up to `_LARGEST`, without NaN; 0.0 where there are none."""
+    values = _plain(array)
+    with np.errstate(all="ignore"):
+        square_sum = float(np.vdot(values, values))
+        if not square_sum < _LARGEST**2:
+            values = values[np.abs(values) < _LARGEST].astype(np.float64)
+            square_sum = float(np.vdot(values, values))
+    return math.sqrt(square_sum / max(1, values.size))
+
+
+def _plain(array: Array) -> Array:
+    """Return the elements in a type that numpy computes with, without a copy where they are."""
+    if array.dtype.itemsize < 4:
+        return np.asarray(array, np.float32).reshape(-1)
+    return np.asarray(array, np.float64 if array.dtype.kind in "iu" else array.dtype).reshape(-1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_tvmtune.core.kernels import Kernels, partners
@@ -30,8 +30,9 @@ class KernelTime:
     """A kernel's share of one call of the entry. Seconds per call of the entry, all calls together.
 
     calls: of the kernel; 0 where only the baseline has it. share: of all kernels' time, built-ins
-    included. baseline_s: what it took there, 0.0 where it is new, None without a baseline.
-    code_differs: whether the baseline's was compiled from something else, None without a baseline.
+    included. tuned: whether a tuning record was applied. baseline_calls, baseline_s: how often it
+    was called there, and what it took; 0 where it is new, None without a baseline. code_differs:
+    whether the baseline's was compiled from something else, None without a baseline.
     """
 
     name: str
@@ -39,6 +40,7 @@ class KernelTime:
     now_s: float
     share: float
     tuned: bool = False
+    baseline_calls: int | None = None
     baseline_s: float | None = None
     code_differs: bool | None = None
 
@@ -53,8 +55,7 @@ class KernelTable:
     """The kernels of an artifact, the dearest first; beside a baseline, by what they cost more.
 
     end_to_end_s: a call without the instrument. overhead_s: what the instrument costs for each
-    kernel or built-in; so much was taken off. unexplained_s: the part of end_to_end_s that no row
-    accounts for.
+    kernel or built-in, on average; so much was taken off.
     """
 
     rows: tuple[KernelTime, ...]
@@ -63,9 +64,14 @@ class KernelTable:
     baseline_end_to_end_s: float | None = None
 
     @property
+    def together_s(self) -> float:
+        """What kernels and built-ins take of a call."""
+        return sum(row.now_s for row in self.rows)
+
+    @property
     def unexplained_s(self) -> float:
         """Seconds of a call beyond kernels and built-ins; negative when they take longer."""
-        return self.end_to_end_s - sum(row.now_s for row in self.rows)
+        return self.end_to_end_s - self.together_s
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> KernelTable:
@@ -79,43 +85,53 @@ def table_of(
     """Return the table of an artifact with these `kernels`, beside a baseline with `old` ones."""
     total_s = sum(seconds for _, seconds in now.kernels.values()) or 1.0
     pairs = partners(old, kernels)
+    # What isn't compiled here, built-ins and external functions, has one name on both sides.
+    others = {name: pairs.get(name, "") if name in kernels else name for name in now.kernels}
     rows = []
     for name, (calls, seconds) in now.kernels.items():
-        other = name if name == BUILT_INS else pairs.get(name)
-        same_code = name == BUILT_INS or (other and old[other].code == kernels[name].code)
-        rows.append(
-            KernelTime(
-                name=name,
-                calls=calls,
-                now_s=seconds,
-                share=seconds / total_s,
-                tuned=name in kernels and bool(kernels[name].record),
-                baseline_s=_seconds(before, other),
-                code_differs=None if before is None else not same_code,
-            )
+        row = KernelTime(
+            name=name,
+            calls=calls,
+            now_s=seconds,
+            share=seconds / total_s,
+            tuned=name in kernels and bool(kernels[name].record),
         )
-    if before is not None:
-        taken = {BUILT_INS, *(pairs[name] for name in now.kernels if name in pairs)}
-        for name in before.kernels.keys() - taken:
-            rows.append(
-                KernelTime(
-                    name=name,
-                    calls=0,
-                    now_s=0.0,
-                    share=0.0,
-                    baseline_s=_seconds(before, name),
-                    code_differs=True,
-                )
+        if before is not None:
+            baseline_calls, baseline_s = before.kernels.get(others[name], (0, 0.0))
+            row = replace(
+                row,
+                baseline_calls=baseline_calls,
+                baseline_s=baseline_s,
+                code_differs=_code(others[name], old) != _code(name, kernels),
             )
+        rows.append(row)
     return KernelTable(
-        rows=tuple(sorted(rows, key=lambda row: (-row.cost_s, row.name))),
+        rows=tuple(sorted([*rows, *_gone(before, old, others)], key=lambda r: (-r.cost_s, r.name))),
         end_to_end_s=now.end_to_end_s,
         overhead_s=overhead_s,
         baseline_end_to_end_s=before.end_to_end_s if before else None,
     )
 
 
-def _seconds(side: SideTimes | None, name: str | None) -> float | None:
-    if side is None:
-        return None
-    return side.kernels[name][1] if name and name in side.kernels else 0.0
+def _gone(
+    before: SideTimes | None, old: Kernels, others: Mapping[str, str]
+) -> Iterator[KernelTime]:
+    """Yield the rows of what only the baseline calls."""
+    if before is None:
+        return
+    for name in before.kernels.keys() - set(others.values()):
+        calls, seconds = before.kernels[name]
+        yield KernelTime(
+            name=name,
+            calls=0,
+            now_s=0.0,
+            share=0.0,
+            tuned=name in old and bool(old[name].record),
+            baseline_calls=calls,
+            baseline_s=seconds,
+            code_differs=True,
+        )
+
+
+def _code(name: str, kernels: Kernels) -> str:
+    return kernels[name].code if name in kernels else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -43,7 +43,7 @@ def task_name(kernel: str) -> str:
 
 def family(kernel: str) -> str:
     """Return what is left of a kernel's name without what only makes it unique."""
-    return re.sub(r"\d", "", task_name(kernel))
+    return task_name(re.sub(r"\d", "", kernel))
 
 
 def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
@@ -60,18 +60,20 @@ def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
 
 
 def partners(before: Kernels, now: Kernels) -> dict[str, str]:
-    """Return now's kernel -> before's kernel of the same workload.
+    """Return now's kernel -> before's kernel of the same workload, in now's order.
 
-    By hash of the task, then by what was compiled, then by name.
+    By hash of the task, then by what was compiled, then by name. Of several that are alike, those
+    of one name belong together, the rest in order.
     """
     found: dict[str, str] = {}
     for key in (_by_task, _by_code, _by_name):
-        left = {key(name, before[name]): name for name in _others(before, found.values())}
-        for name in _others(now, found):
-            value = key(name, now[name])
-            if value and value in left:
-                found[name] = left.pop(value)
-    return found
+        old = _grouped(key, before, found.values())
+        for value, names in _grouped(key, now, found).items():
+            others = old.get(value, [])
+            same = {name: name for name in names if name in others}
+            rest = ([name for name in group if name not in same] for group in (names, others))
+            found |= same | dict(zip(*rest, strict=False))
+    return {name: found[name] for name in now if name in found}
 
 
 def _by_task(name: str, kernel: Kernel) -> tuple[str, bool] | None:
@@ -86,6 +88,13 @@ def _by_name(name: str, _: Kernel) -> str:
     return name
 
 
-def _others(names: Iterable[str], done: Iterable[str]) -> list[str]:
+def _grouped(
+    key: Callable[[str, Kernel], object], kernels: Kernels, done: Iterable[str]
+) -> dict[object, list[str]]:
+    """Return key -> the kernels that have it, without those that are done or have none."""
     taken = set(done)
-    return [name for name in names if name not in taken]
+    groups: dict[object, list[str]] = {}
+    for name, kernel in kernels.items():
+        if name not in taken and (value := key(name, kernel)):
+            groups.setdefault(value, []).append(name)
+    return groups

@@ -72,7 +72,7 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
         call=found.pair[1],
         output=found.output,
         arguments=tuple(
-            statistics_of(index, value, _counterpart(index, want, got))
+            statistics_of(index, value, _counterpart(index, want, got), tolerance)
             for index, value in enumerate(got.arguments)
             if index not in kernel.outputs
         ),

@@ -80,8 +80,8 @@ def find_built(case: Case, key: str) -> Built | None:
         artifact = artifacts.find(case.store, known.library)
     except StoreError:
         return None
-    if case.model.library is None and not artifact.kernels.is_file():
-        return None  # it came with a baseline; compiling it again adds what was left there
+    if case.model.library is None and not artifacts.has_kernels(artifact):
+        return None  # it came with a baseline, or is damaged; compiling it again adds them
     built = Built(artifact=artifact, build=known, key=key)
     _run_new_data_in_child(case, built)
     return built

@@ -45,8 +45,17 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
         return f"the first diverging kernel could not be found: {failure}"
     case.result.divergences.append(found)
     if found.kind == "none":
-        return f"{found.sentence()}; the fault is older than tuning and prepacking"
+        return f"{found.sentence()}{_elsewhere(found, error)}"
     return f"{found.sentence()}\nreproducer: python {found.reproducer}/{SCRIPT}"
+
+
+def _elsewhere(found: Divergence, error: ErrorResult) -> str:
+    """Say where a fault is that no kernel shows, as far as that is known."""
+    if found.compared < found.calls:
+        return ""
+    if error.against in {PLAIN, PREPACKED, UNTUNED}:
+        return "; small differences add up"
+    return "; the fault is older than tuning and prepacking"
 
 
 def first_divergence(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,18 @@ class EntryPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is known of a library without loading it."""
+    """What is known of a library without loading it.
+
+    kernels_sha256: of the file with its kernels' IR, which becomes native code when a fault is
+    looked for: signed with the manifest, as the library is. "" where there was none.
+    """
 
     target: str
     tvm: str
     tvm_ffi: str
     entries: dict[str, EntryPoint]
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    kernels_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -95,9 +100,16 @@ def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
     kernels = library.with_name(KERNELS)
     if kernels.exists():
         _copy(kernels, folder / KERNELS)
+        manifest = replace(manifest, kernels_sha256=sha256_of(kernels))
     _copy(library, folder / LIBRARY)
     write_manifest(store, digest, manifest)
     return Artifact(sha256=digest, library=folder / LIBRARY, manifest=manifest)
+
+
+def has_kernels(artifact: Artifact) -> bool:
+    """Whether the IR of its kernels is there, and is what the manifest says. Raises OSError."""
+    path = artifact.kernels
+    return path.is_file() and sha256_of(path) == artifact.manifest.kernels_sha256
 
 
 def _copy(source: Path, place: Path) -> None:

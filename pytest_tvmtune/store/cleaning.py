@@ -1,4 +1,4 @@
-"""What may go from a store: old artifacts and builds, and tuning records nobody needs."""
+"""What may go from a store: what is old, and tuning records nobody needs."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def _needed_artifacts(store: Store) -> set[str]:
 
 
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
-    """Return the artifacts, builds and plans to remove, least recently used first.
+    """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
 
-    before_s: what was last used before then, in seconds since 1970. max_bytes: then the least
-    recently used, until all artifacts take no more. What a baseline needs stays. Raises
-    StoreError for a baseline that can't be read: what that one needs is unknown.
+    before_s: what was last used before then, in seconds since 1970; reproducers: what was written.
+    max_bytes: then the least recently used, until all artifacts take no more. What a baseline
+    needs stays. Raises StoreError for a baseline that can't be read: what that one needs is
+    unknown.
     """
     needed = _needed_artifacts(store)
     used_s = {folder: _mtime_s(folder) for folder in store.artifacts.glob("*")}

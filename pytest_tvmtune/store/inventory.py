@@ -94,11 +94,7 @@ def problems(store: Store) -> Iterator[Problem]:
                 load(path)
             except (OSError, ValueError) as error:
                 yield Problem(path=path, what=str(error))
-    for folder in sorted(path for path in store.artifacts.glob("*") if not _is_aside(path)):
-        try:
-            artifacts.find(store, folder.name)
-        except StoreError as error:
-            yield Problem(path=folder, what=str(error))
+    yield from _artifact_problems(store)
     for path in sorted(store.baselines.glob("*.json")):
         try:
             baseline = load_baseline(path.name, path.read_bytes())
@@ -111,6 +107,17 @@ def problems(store: Store) -> Iterator[Problem]:
             read_records(store, baseline.identity)
         except (OSError, ValueError, StoreError, BaselineError) as error:
             yield Problem(path=path, what=str(error), repairable=False)
+
+
+def _artifact_problems(store: Store) -> Iterator[Problem]:
+    for folder in sorted(path for path in store.artifacts.glob("*") if not _is_aside(path)):
+        try:
+            artifact = artifacts.find(store, folder.name)
+        except StoreError as error:
+            yield Problem(path=folder, what=str(error))
+            continue
+        if artifact.kernels.is_file() and not artifacts.has_kernels(artifact):
+            yield Problem(path=artifact.kernels, what="its manifest tells of other bytes")
 
 
 def repair(store: Store, problem: Problem) -> None:

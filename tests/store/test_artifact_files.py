@@ -6,22 +6,27 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.kernels import Kernel
 from pytest_tvmtune.core.signature import TensorSpec
 from pytest_tvmtune.store.artifacts import (
+    KERNELS,
     LIBRARY,
     MANIFEST,
     Artifact,
     EntryPoint,
     Manifest,
     find,
+    has_kernels,
     publish,
     sha256_of,
+    write_manifest,
 )
 from pytest_tvmtune.store.layout import Store
 
@@ -38,13 +43,17 @@ KNOWN = Manifest(
     tvm="0.27.0",
     tvm_ffi="0.1.14",
     entries={"main": MAIN, "other": EntryPoint(arguments=(), transforms=False)},
+    kernels={"relu": Kernel(outputs=(1, 2), shash="ab", record="cd", code="ef")},
 )
+IR = b"the IR of its kernels"
 
 
-def built(folder: Path, code: bytes = CODE) -> Path:
+def built(folder: Path, code: bytes = CODE, ir: bytes | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "lib.so"
     library.write_bytes(code)
+    if ir is not None:
+        (folder / KERNELS).write_bytes(ir)
     return library
 
 
@@ -159,3 +168,65 @@ def test_the_hash_of_more_than_one_chunk(tmp_path: Path) -> None:
     content = b"abc" * 1_000_000
     (tmp_path / "big").write_bytes(content)
     assert sha256_of(tmp_path / "big") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def with_kernels(store: Store, tmp_path: Path) -> Artifact:
+    return publish(store, built(tmp_path / "scratch", ir=IR), KNOWN)
+
+
+def test_the_ir_of_its_kernels_is_published_beside_a_library(
+    store: Store, with_kernels: Artifact
+) -> None:
+    assert with_kernels.kernels == with_kernels.library.with_name(KERNELS)
+    assert with_kernels.kernels.read_bytes() == IR
+    assert with_kernels.manifest == replace(KNOWN, kernels_sha256=hashlib.sha256(IR).hexdigest())
+    assert find(store, with_kernels.sha256) == with_kernels
+    assert has_kernels(with_kernels)
+    folder = with_kernels.library.parent
+    assert sorted(path.name for path in folder.iterdir()) == [KERNELS, MANIFEST, LIBRARY]
+
+
+def test_a_library_is_found_without_its_kernels(store: Store, with_kernels: Artifact) -> None:
+    with_kernels.kernels.unlink()
+    assert find(store, with_kernels.sha256) == with_kernels
+    assert not has_kernels(with_kernels)
+
+
+def test_a_library_that_was_published_without_kernels(store: Store, artifact: Artifact) -> None:
+    assert (artifact.manifest.kernels_sha256, has_kernels(artifact)) == ("", False)
+    # What somebody put there isn't what was compiled.
+    artifact.kernels.write_bytes(IR)
+    assert not has_kernels(find(store, artifact.sha256))
+
+
+@pytest.mark.parametrize("content", [b"", IR + b"x", b"x" + IR[1:]])
+def test_changed_kernels_are_found_and_a_publish_heals_them(
+    store: Store, with_kernels: Artifact, tmp_path: Path, content: bytes
+) -> None:
+    with_kernels.kernels.write_bytes(content)
+    assert find(store, with_kernels.sha256) == with_kernels
+    assert not has_kernels(with_kernels)
+    assert publish(store, built(tmp_path / "again", ir=IR), KNOWN) == with_kernels
+    assert has_kernels(with_kernels)
+
+
+def test_a_publish_brings_the_kernels_that_a_baseline_came_without(
+    store: Store, artifact: Artifact, tmp_path: Path
+) -> None:
+    again = publish(store, built(tmp_path / "again", ir=IR), KNOWN)
+    assert again.sha256 == artifact.sha256
+    assert has_kernels(find(store, artifact.sha256))
+
+
+def test_with_a_key_nobody_else_can_tell_what_the_kernels_are(
+    store: Store, tmp_path: Path, use_key: Callable[[str], None]
+) -> None:
+    use_key("ours")
+    digest = publish(store, built(tmp_path / "scratch", ir=IR), KNOWN).sha256
+    assert has_kernels(find(store, digest))
+    use_key("theirs")
+    write_manifest(store, digest, replace(KNOWN, kernels_sha256="ab" * 32))
+    use_key("ours")
+    with pytest.raises(StoreError, match="its manifest is damaged"):
+        find(store, digest)

@@ -23,7 +23,7 @@ from sample_store import (
 )
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.artifacts import find
+from pytest_tvmtune.store.artifacts import KERNELS, find
 from pytest_tvmtune.store.baselines import read_baseline, read_records
 from pytest_tvmtune.store.cleaning import (
     Removal,
@@ -192,6 +192,29 @@ def test_old_plans_go_and_new_ones_stay(store: Store) -> None:
     (removal,) = old(store)
     assert (removal.path, removal.why) == (gone, "old plan")
     assert removal.size_bytes == gone.stat().st_size
+
+
+def test_old_reproducers_go_and_new_ones_stay(store: Store) -> None:
+    for name, days in (("old", 31), ("new", 29)):
+        put(store.reproducers / name / "data.npz", b"x" * 100)
+        put(store.reproducers / name / "repro.py", b"y" * 20)
+        age(store.reproducers / name, days)
+    (removal,) = old(store, most=0)
+    assert (removal.path, removal.why) == (store.reproducers / "old", "old reproducer")
+    assert removal.size_bytes == 120
+    removal.carry_out()
+    assert [path.name for path in store.reproducers.iterdir()] == ["new"]
+
+
+def test_the_kernels_of_an_artifact_count_and_go_with_it(store: Store) -> None:
+    folder = put_artifact(store, b"code")
+    before = size_of(folder)
+    put(folder / KERNELS, b"x" * 100)
+    age(folder, 40)
+    (removal,) = old(store)
+    assert (removal.path, removal.size_bytes) == (folder, before + 100)
+    removal.carry_out()
+    assert not folder.exists()
 
 
 def test_a_damaged_build_stops_nothing_and_a_build_without_library_goes_in_time(

@@ -29,6 +29,7 @@ from sample_store import (
     put_plan,
 )
 
+from pytest_tvmtune.store.artifacts import KERNELS
 from pytest_tvmtune.store.baselines import records_path
 from pytest_tvmtune.store.inventory import (
     Problem,
@@ -164,6 +165,10 @@ def damaged_manifest(store: Store) -> Path:
     return folder
 
 
+def foreign_kernels(store: Store) -> Path:
+    return put(put_artifact(store, b"another library") / KERNELS, b"other kernels")
+
+
 def damaged_baseline(store: Store) -> Path:
     return put(store.baselines / "x.json", b'{"schema": 2, "identity": {}}')
 
@@ -201,6 +206,7 @@ def baseline_with_damaged_records(store: Store) -> Path:
         (damaged_library, "is damaged (its bytes have another SHA-256)", True),
         (lost_library, "is missing", True),
         (damaged_manifest, "its manifest is damaged", True),
+        (foreign_kernels, "its manifest tells of other bytes", True),
         (damaged_baseline, "damaged baseline: ", False),
         (old_baseline, "not a baseline of schema 2", False),
         (empty_baseline, "Expecting value", False),

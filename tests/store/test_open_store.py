@@ -24,8 +24,8 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
     subprocess.run(["git", "init", "-q", str(store.root)], check=True)
     made_anew = ["artifacts/ab/model.so", "builds/k.json", "plans/k.json", "warm/k.json",
-                 "logs/x.log", "tmp/x", "probes.json", "runs.sqlite", "locks/k-0123.lock",
-                 "tuning/k/folder.lock", "tuning/k/x.jsonl.damaged",
+                 "logs/x.log", "reproducers/mlp/repro.py", "tmp/x", "probes.json", "runs.sqlite",
+                 "locks/k-0123.lock", "tuning/k/folder.lock", "tuning/k/x.jsonl.damaged",
                  "tuning/k/x.jsonl.2.damaged"]  # fmt: skip
     committed = ["baselines/x.json", "baselines/x.records.jsonl.gz", "tuning/k/0123.jsonl"]
     done = subprocess.run(
@@ -41,7 +41,8 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
 def test_every_part_stands_in_the_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     parts = [store.tuning, store.plans, store.warm, store.builds, store.artifacts, store.baselines,
-             store.logs, store.scratch, store.probes, store.lock("x").parent]  # fmt: skip
+             store.logs, store.reproducers, store.scratch, store.probes,
+             store.lock("x").parent]  # fmt: skip
     assert len(set(parts)) == len(parts)
     assert {part.parent for part in parts} == {store.root}
 

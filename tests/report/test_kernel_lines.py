@@ -1,0 +1,143 @@
+"""Kernels in the terminal, from plain values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.kernel_times import BUILT_INS, KernelTable, KernelTime
+from pytest_tvmtune.report.kernels import divergence_lines, kernel_lines, slower_kernels_line
+
+
+def row(name: str, now_s: float, before_s: float | None = None, **values: Any) -> KernelTime:
+    compared = {} if before_s is None else {
+        "baseline_calls": 1, "baseline_s": before_s, "code_differs": True
+    }  # fmt: skip
+    return KernelTime(
+        **{"name": name, "calls": 1, "now_s": now_s, "share": 0.5} | compared | values
+    )
+
+
+def table(*rows: KernelTime, before_s: float | None = 80e-6) -> KernelTable:
+    return KernelTable(
+        rows=rows, end_to_end_s=100e-6, overhead_s=0.4e-6, baseline_end_to_end_s=before_s
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (row("a", 3e-6, 2e-6), "a +1 us (2 us -> 3 us, 1.50x)"),
+        (row("a", 3e-6, 2e-6, code_differs=False), "a (same code) +1 us (2 us -> 3 us, 1.50x)"),
+        (
+            row(BUILT_INS, 3e-6, 2e-6, code_differs=False),
+            f"{BUILT_INS} +1 us (2 us -> 3 us, 1.50x)",
+        ),
+        (row("a", 3e-6, 0.0, baseline_calls=0), "a +3 us (0 us -> 3 us, new)"),
+        # So short that the instrument's cost was all of it.
+        (row("a", 3e-6, 0.0), "a +3 us (0 us -> 3 us)"),
+        (row("a", 4e-6, 2e-6, calls=2), "a +2 us (2 us -> 4 us, 1 -> 2 calls, 2.00x)"),
+    ],
+)
+def test_a_kernel_that_costs_more(one: KernelTime, said: str) -> None:
+    assert slower_kernels_line(table(one)) == f"costs more: {said}"
+
+
+def test_three_are_named_and_no_trifles() -> None:
+    dear = [row(name, 10e-6 - n * 1e-6, 1e-6) for n, name in enumerate("abcd")]
+    line = slower_kernels_line(table(*dear))
+    assert [part.split()[0] for part in line.removeprefix("costs more: ").split("; ")] == [
+        "a", "b", "c"
+    ]  # fmt: skip
+    line = slower_kernels_line(table(row("a", 11e-6, 1e-6), row("b", 1.4e-6, 1e-6)))
+    assert "; " not in line
+
+
+@pytest.mark.parametrize("rows", [[], [row("a", 1e-6, 1e-6), row("b", 1e-6, 2e-6)]])
+def test_when_no_kernel_costs_more(rows: list[KernelTime]) -> None:
+    assert slower_kernels_line(table(*rows)) == (
+        "no kernel costs more: the time is lost between them"
+    )
+
+
+def test_the_table_of_one_artifact() -> None:
+    lines = kernel_lines(
+        table(
+            row("fused_matmul", 60e-6, calls=2, tuned=True),
+            row(BUILT_INS, 30e-6, share=0.25),
+            before_s=None,
+        )
+    )
+    assert lines == [
+        "kernel        calls    now  share  tuned",
+        "fused_matmul      2  60 us  50.0%  yes",
+        "vm.builtin        1  30 us  25.0%  -",
+        "together 90 us of 100 us end to end; the instrument's 0.4 us for each was taken off",
+    ]
+
+
+def test_the_table_beside_a_baseline() -> None:
+    lines = kernel_lines(
+        table(
+            row("a", 60e-6, 20e-6, calls=2, tuned=True),
+            row("b", 30e-6, 30e-6, code_differs=False),
+            row(BUILT_INS, 5e-6, 6e-6, code_differs=False),
+            row("gone", 0.0, 9e-6, calls=0),
+        )
+    )
+    assert lines == [
+        "kernel       calls    now  share  tuned  baseline    more  code",
+        "a           1 -> 2  60 us  50.0%  yes       20 us  +40 us  differs",
+        "b                1  30 us  50.0%  no        30 us   +0 us  same",
+        "vm.builtin       1   5 us  50.0%  -          6 us   -1 us  -",
+        "gone        1 -> 0   0 us  50.0%  no         9 us   -9 us  differs",
+        (
+            "together 95 us of 100 us end to end (baseline 80 us); the instrument's 0.4 us for "
+            "each was taken off"
+        ),
+    ]
+
+
+def test_a_long_table_is_cut() -> None:
+    lines = kernel_lines(table(*(row(f"k{n}", 1e-6) for n in range(23)), before_s=None))
+    assert len(lines) == 1 + 20 + 2
+    assert lines[-2] == "and 3 more; all are in the JSON report"
+    assert not any("more;" in line for line in kernel_lines(table(row("a", 1e-6))))
+
+
+def argument(**values: Any) -> ArgumentStats:
+    return ArgumentStats(
+        **{"index": 1, "dtype": "float32", "shape": (2, 3), "minimum": -1.0, "maximum": 2.5}
+        | {"mean": 0.25} | values
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (argument(), "argument 1 float32[2, 3]: -1 to 2.5, mean 0.25"),
+        (argument(nan=2), "argument 1 float32[2, 3]: -1 to 2.5, mean 0.25, 2 NaN"),
+        (
+            argument(nan=1, inf=2, max_abs_error=0.0),
+            "argument 1 float32[2, 3]: -1 to 2.5, mean 0.25, 1 NaN, 2 Inf; max abs error 0",
+        ),
+        (
+            argument(shape=(0,), minimum=math.nan, maximum=math.nan, mean=math.nan),
+            "argument 1 float32[0]: no finite value",
+        ),
+    ],
+)
+def test_an_argument_of_a_diverging_kernel(one: ArgumentStats, said: str) -> None:
+    found = Divergence(kind="kernel", against="it", arguments=(one,))
+    assert divergence_lines(found) == [f"  {said}"]
+
+
+def test_schedule_and_reproducer_of_a_diverging_kernel() -> None:
+    assert divergence_lines(Divergence(kind="none", against="it")) == []
+    found = Divergence(kind="kernel", against="it", trace="b0 = x\nb1 = y", reproducer="r/k")
+    assert divergence_lines(found) == [
+        "  its schedule:", "    b0 = x", "    b1 = y", "  reproducer: r/k"
+    ]  # fmt: skip
