@@ -52,6 +52,11 @@ def find_cause(
     if before.library == now.library:
         known = ", ".join(filter(None, (threads, versions))) or "nothing else that is known changed"
         return Cause(kind="environment", message=f"the same code; {known}")
+    if not (before.kernels and now.kernels):
+        said = filter(
+            None, ("another library", versions, "what it is made of isn't known", threads)
+        )
+        return Cause(kind="code", message="; ".join(said))
     names = partners(before.kernels, now.kernels)
     pairs = {name: (before.kernels[old], now.kernels[name]) for name, old in names.items()}
     # Equal code computes the same at the same speed, whatever it came from.

@@ -203,3 +203,11 @@ def test_the_same_kernels_in_another_order() -> None:
         kind="order",
         message="every kernel is the same; their order, their names or a constant differs",
     )
+
+
+def test_a_ready_library_is_not_looked_into() -> None:
+    found = cause({}, num_threads=4)
+    assert found.kind == "code"
+    assert found.message == "another library; what it is made of isn't known; threads 2 -> 4"
+    unknown = replace(BEFORE, kernels={})
+    assert cause(before=unknown, kernels=BEFORE.kernels).kind == "code"
