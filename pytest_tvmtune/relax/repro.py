@@ -41,6 +41,8 @@ def run(side: str) -> tuple[Any, Any]:
 
 def difference(one: Any, other: Any) -> tuple[float, tuple[int, ...]]:
     """Return the largest absolute difference of two arrays, and where it is."""
+    if not one.size:
+        return 0.0, ()
     one, other = one.astype("float64"), other.astype("float64")
     distance = np.abs(one - other)
     distance[np.isnan(distance)] = np.inf

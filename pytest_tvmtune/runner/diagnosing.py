@@ -67,7 +67,7 @@ def first_divergence(
     Raises ChildError.
     """
     prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
-    name = f"{case.label}-{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
+    build = f"{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
     told: dict[str, Any] = run_job(
         JOB,
         {
@@ -78,7 +78,7 @@ def first_divergence(
             "rtol": tolerance.rtol,
             "atol": tolerance.atol,
             "against": against,
-            "reproducer": str(case.store.reproducers / slug(name, 80)),
+            "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}"),
             "records": _records(case, now.artifact, prepack=prepacked),
         },
         arrays={"params": case.model.params, "inputs": case.model.inputs},
