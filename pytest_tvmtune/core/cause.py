@@ -75,8 +75,8 @@ def find_cause(
     ]
     found = [(kind, words) for kind, words in found if words] or [("order", _ORDER)]
     kind = min((kind for kind, _ in found), key=_KINDS.index)
-    said = [*(words for _, words in found), threads]
-    return Cause(kind=kind, message="; ".join(filter(None, said)))
+    parts = [*(words for _, words in found), threads]
+    return Cause(kind=kind, message="; ".join(filter(None, parts)))
 
 
 def _model_change(
