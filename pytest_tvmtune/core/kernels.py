@@ -16,21 +16,29 @@ WEIGHT_PREPACK = "_weight_prepack"
 class Kernel:
     """A PrimFunc of a compiled module.
 
-    outputs: which of its arguments it writes. calls: how often the module calls it. shash: of the
-    tuning task it came from, "" where it is none's. record: digest of the tuning record applied to
-    it, "" where none was. code: structural hash of what was compiled, whatever its name.
+    outputs: which of its arguments it writes; in_place: which of those it reads as well. calls: how
+    often the module calls it. shash: of the tuning task it came from, "" where it is none's.
+    record: digest of the tuning record applied to it, "" where none was. code: structural hash of
+    what was compiled, whatever its name.
     """
 
     outputs: tuple[int, ...]
+    in_place: tuple[int, ...] = ()
     calls: int = 0
     shash: str = ""
     record: str = ""
     code: str = ""
 
+    @property
+    def only_written(self) -> frozenset[int]:
+        """The arguments that hold leftovers until it has run."""
+        return frozenset(self.outputs).difference(self.in_place)
+
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Kernel:
         """Return the kernel that `asdict` made plain. Raises KeyError, TypeError."""
-        return Kernel(**{**loaded, "outputs": tuple(loaded["outputs"])})
+        positions = {name: tuple(loaded.get(name, ())) for name in ("outputs", "in_place")}
+        return Kernel(**{**loaded, **positions})
 
 
 Kernels = Mapping[str, Kernel]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import CompileError, ModelError, last_line
 from pytest_tvmtune.relax.child import WAITING, enter_stage
-from pytest_tvmtune.relax.kernels import describe, write_kernels
+from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
@@ -77,14 +77,14 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             enter_stage(folder, "applying the tuning records")
             lowered = mod if request["is_ready"] else pipeline(mod)
             enter_stage(folder, "compiling")
-            executable = tvm.compile(lowered, target)
+            executable, compiled = compile_module(lowered, target)
             enter_stage(folder, "exporting the library")
             executable.export_library(str(request["library"]))
-            write_kernels(lowered, Path(request["kernels"]))
+            write_kernels(compiled, Path(request["kernels"]))
         except Exception as error:
             raise CompileError(f"TVM can't compile it: {last_line(error)}") from error
         compile_s = time.perf_counter() - started
-    kernels = describe(lowered, request["tasks"])
+    kernels = describe(compiled, request["tasks"])
     manifest = Manifest(
         target=request["target"],
         tvm=installed_version("apache-tvm"),

@@ -15,22 +15,48 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 _CALLS = ("relax.call_tir", "relax.call_tir_inplace")
+_Positions = tuple[int, ...]
 
 
-def describe(lowered: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:
-    """Return the kernels of a module that the pipeline has lowered.
+def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule]:
+    """Return what `tvm.compile` makes of a module, and the module whose kernels it compiles.
+
+    Its default pipeline lowers, dispatches and fuses what is left: nothing after the stock tuning
+    pipeline but unused reshapes, everything after a user's own that does less.
+    """
+    import tvm
+
+    before: list[IRModule] = [lowered]
+
+    @tvm.instrument.pass_instrument
+    class Before:
+        """Notes the last module in which kernels are called by `call_tir`."""
+
+        def run_before_pass(self, mod: IRModule, info: Any) -> None:
+            if str(info.name) == "CallTIRRewrite":
+                before.append(mod)
+
+    with tvm.transform.PassContext(instruments=[Before()]):
+        executable = tvm.compile(lowered, target)
+    return executable, before[-1]
+
+
+def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:
+    """Return the kernels of a module, as `compile_module` returns it.
 
     tasks: name -> (structural hash, digest of the record that was there to apply, or "").
     """
     import tvm_ffi
 
-    outputs, calls = _calls(lowered)
+    written, calls = _calls(compiled)
     kernels = {}
-    for name, function in _prim_funcs(lowered).items():
+    for name, function in _prim_funcs(compiled).items():
         shash, record = tasks.get(task_name(name), ("", ""))
+        outputs, in_place = written.get(name, ((), ()))
         bare = function.without_attr("global_symbol")
         kernels[name] = Kernel(
-            outputs=outputs.get(name, ()),
+            outputs=outputs,
+            in_place=in_place,
             calls=calls[name],
             shash=shash,
             record=record if is_scheduled(function) else "",
@@ -44,11 +70,11 @@ def is_scheduled(function: Any) -> bool:
     return bool(function.attrs and function.attrs.get("tirx.is_scheduled", False))
 
 
-def write_kernels(lowered: IRModule, path: Path) -> None:
+def write_kernels(compiled: IRModule, path: Path) -> None:
     """Write the IR of all kernels, as they are compiled, to a compressed file."""
     import tvm
 
-    text = str(tvm.ir.save_json(tvm.IRModule(_prim_funcs(lowered))))
+    text = str(tvm.ir.save_json(tvm.IRModule(_prim_funcs(compiled))))
     # No time and no name in it: the same kernels make the same file.
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
@@ -62,21 +88,21 @@ def read_kernel(path: Path, name: str) -> PrimFunc:
     return found[name]
 
 
-def _prim_funcs(lowered: IRModule) -> dict[str, PrimFunc]:
+def _prim_funcs(mod: IRModule) -> dict[str, PrimFunc]:
     from tvm.tirx import PrimFunc
 
     return {
         str(var.name_hint): function
-        for var, function in lowered.functions_items()
+        for var, function in mod.functions_items()
         if isinstance(function, PrimFunc)
     }
 
 
-def _calls(lowered: IRModule) -> tuple[dict[str, tuple[int, ...]], Counter[str]]:
-    """Return kernel -> the positions of the arguments it writes, and how often each is called."""
+def _calls(compiled: IRModule) -> tuple[dict[str, tuple[_Positions, _Positions]], Counter[str]]:
+    """Return kernel -> the arguments it writes and those of them in place; and its calls."""
     from tvm import relax
 
-    found: dict[str, tuple[int, ...]] = {}
+    found: dict[str, tuple[_Positions, _Positions]] = {}
     calls: Counter[str] = Counter()
 
     def visit(expr: Any) -> None:
@@ -90,9 +116,12 @@ def _calls(lowered: IRModule) -> tuple[dict[str, tuple[int, ...]], Counter[str]]
         inplace = [int(i) for i in getattr(expr.attrs, "inplace_indices", ())] or [-1] * count
         name = str(expr.args[0].name_hint)
         calls[name] += 1
-        found[name] = tuple(next(new) if index < 0 else index for index in inplace)
+        found[name] = (
+            tuple(next(new) if index < 0 else index for index in inplace),
+            tuple(index for index in inplace if index >= 0),
+        )
 
-    for _, function in lowered.functions_items():
+    for _, function in compiled.functions_items():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function.body, visit)
     return found, calls

@@ -96,7 +96,7 @@ def build(
     from tvm import relax
 
     from pytest_tvmtune.relax.build import _entry_points
-    from pytest_tvmtune.relax.kernels import describe, write_kernels
+    from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
     from pytest_tvmtune.store.artifacts import KERNELS, Manifest
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,14 +107,15 @@ def build(
         )
         lowered = change(pipeline(mod))
     library = folder / "model.so"
-    tvm.compile(lowered, target).export_library(str(library))
-    write_kernels(lowered, folder / KERNELS)
+    executable, compiled = compile_module(lowered, target)
+    executable.export_library(str(library))
+    write_kernels(compiled, folder / KERNELS)
     manifest = Manifest(
         target=TARGET,
         tvm="",
         tvm_ffi="",
         entries=_entry_points(lowered),
-        kernels=describe(lowered, {}),
+        kernels=describe(compiled, {}),
     )
     return {
         "library": str(library),

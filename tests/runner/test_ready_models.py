@@ -70,6 +70,15 @@ def test_own_passes_are_run_compiled_and_compared_with_the_model_before(open_: O
         counterpart_outputs(case)
 
 
+def test_kernels_are_those_that_are_compiled_whoever_lowers_them(open_: OpenCase) -> None:
+    stock = tune_and_build(open_(Square, **DATA)).artifact.manifest.kernels
+    own = tune_and_build(open_(Square, pipeline=lambda mod: mod, **DATA)).artifact.manifest.kernels
+    assert {name: (kernel.outputs, kernel.calls) for name, kernel in own.items()} == {
+        name: (kernel.outputs, kernel.calls) for name, kernel in stock.items()
+    }
+    assert sorted(own) == ["matmul", "transpose"]
+
+
 def fails(mod: Any) -> Any:
     raise ValueError("no such pass")
 
