@@ -45,8 +45,8 @@ class Divergence:
     `calls` of the entry, from 0; compared: how many of those have a counterpart. output: how its
     first wrong output differs. record: digest of its tuning record, "" for an untuned kernel;
     trace: the schedule, as Python. cause: of a wrong transform, what is wrong with it. reproducer:
-    the folder with all that shows it. For `none` the kernel is the one whose outputs differ most,
-    relative to what they are allowed to.
+    the folder with all that shows it; no_reproducer: why there is none. For `none` the kernel is
+    the one whose outputs differ most, relative to what they are allowed to.
     """
 
     kind: Kind
@@ -62,6 +62,7 @@ class Divergence:
     trace: str = ""
     cause: str = ""
     reproducer: str = ""
+    no_reproducer: str = ""
 
     @property
     def tuned(self) -> bool:

@@ -61,9 +61,9 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
     sides = _capture(reference, now, found.pair)
     want, got = sides
     kernel = now.kernels[got.kernel]
-    cause = wrong_transform(now, want, got, Path(request["now"]["kernels"]), request["target"])
-    write_reproducer(request, sides, found.output, tolerance)
-    return replace(
+    kernels = Path(request["now"]["kernels"])
+    cause = wrong_transform(now, sides, kernels, request["target"], tolerance)
+    named = replace(
         told,
         kind="transform" if cause else "kernel",
         cause=cause,
@@ -74,12 +74,17 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
         arguments=tuple(
             statistics_of(index, value, _counterpart(index, want, got), tolerance)
             for index, value in enumerate(got.arguments)
-            if index not in kernel.outputs
+            if index not in kernel.only_written
         ),
         record=kernel.record,
         trace=_trace(*request["records"].get(kernel.record, ())),
-        reproducer=request["reproducer"],
-    ).to_json()
+    )
+    try:
+        write_reproducer(request, sides, tolerance)
+    except (OSError, KeyError) as error:
+        # A full disk, or kernels' IR that is gone: what was found stands without.
+        return replace(named, no_reproducer=f"{type(error).__name__}: {error}").to_json()
+    return replace(named, reproducer=request["reproducer"]).to_json()
 
 
 def _open(request: dict[str, Any], side: str) -> Watched:
@@ -164,14 +169,15 @@ def _capture(reference: Watched, now: Watched, pair: tuple[int, int]) -> tuple[C
                 pointers.append([int(argument.data_ptr()) for argument in visit.arguments])
             return True
         for side, (watched, visit) in enumerate(((reference, one), (now, other))):
-            outputs = watched.kernels[visit.name].outputs
+            kernel = watched.kernels[visit.name]
             taken.append(
                 Captured(
                     kernel=visit.name,
                     arguments=before[side],
                     pointers=pointers[side],
-                    outputs=outputs,
-                    written=[visit.arguments[index].numpy() for index in outputs],
+                    outputs=kernel.outputs,
+                    only_written=kernel.only_written,
+                    written=[visit.arguments[index].numpy() for index in kernel.outputs],
                 )
             )
         return False

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_tvmtune.core.environment import cgroup_memory_bytes
-from pytest_tvmtune.relax.session import size_bytes
+from pytest_tvmtune.relax.session import copy_of, size_bytes
 from pytest_tvmtune.relax.timing import Timer, make_timer
 
 Made = TypeVar("Made")
@@ -157,7 +157,7 @@ def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrange
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
     padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
-    inputs = tuple(_copy(tensor) for tensor in contest.inputs)
+    inputs = tuple(copy_of(tensor) for tensor in contest.inputs)
     params = _fixed_params(contest)
     rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
     vms = copies.pick(contest.baseline.library, contest.now.library, rng)
@@ -221,11 +221,11 @@ def _fixed_params(contest: Contest) -> tuple[list[Any], list[Any]]:
     """
     baseline, now = list(contest.baseline.params), list(contest.now.params)
     for i, j in contest.shared:
-        baseline[i] = now[j] = _copy(baseline[i])
+        baseline[i] = now[j] = copy_of(baseline[i])
     done = [*contest.shared, *contest.traded]
     for side, params in enumerate((baseline, now)):
         for index in set(range(len(params))) - {pair[side] for pair in done}:
-            params[index] = _copy(params[index])
+            params[index] = copy_of(params[index])
     return baseline, now
 
 
@@ -260,11 +260,3 @@ def _room(tensor: Any) -> Any:
     import tvm
 
     return tvm.runtime.empty((size_bytes(tensor),), "uint8", tensor.device)
-
-
-def _copy(tensor: Any) -> Any:
-    import tvm
-
-    fresh = tvm.runtime.empty(tensor.shape, tensor.dtype, tensor.device)
-    fresh.copyfrom(tensor)
-    return fresh

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.outputs import OutputError
+from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.kernels import read_kernel
@@ -23,31 +23,32 @@ SCRIPT = "repro.py"
 class Captured:
     """A kernel's call.
 
-    arguments: all of them, before it ran, at `pointers`. outputs: which of them it writes; written:
-    what it wrote.
+    arguments: all of them, before it ran, at `pointers`. outputs: which of them it writes,
+    only_written: without reading them; written: what it wrote.
     """
 
     kernel: str
     arguments: list[Array]
     pointers: list[int]
     outputs: tuple[int, ...]
+    only_written: frozenset[int]
     written: list[Array]
 
 
 def write_reproducer(
-    request: dict[str, Any],
-    sides: tuple[Captured, Captured],
-    output: OutputError,
-    tolerance: Tolerance,
+    request: dict[str, Any], sides: tuple[Captured, Captured], tolerance: Tolerance
 ) -> None:
-    """Write the folder `request["reproducer"]`, in place of one that is there."""
+    """Write the folder `request["reproducer"]`, in place of one that is there. Raises OSError."""
     import tvm
 
-    folder = Path(request["reproducer"])
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    rtol, atol, _ = tolerance.settled(output.dtype)
-    about: dict[str, Any] = {"target": json.loads(request["target"]), "rtol": rtol, "atol": atol}
+    # Whole, or not at all: another process may have the same failure.
+    folder = Path(request["folder"]) / "written-reproducer"
+    folder.mkdir()
+    allowed = [kernel_tolerance(value, tolerance) for value in sides[0].written]
+    about: dict[str, Any] = {
+        "target": json.loads(request["target"]),
+        "tolerances": [(one.rtol, one.atol) for one in allowed],
+    }
     data: dict[str, Any] = {}
     for side, taken in zip(("reference", "now"), sides, strict=True):
         function = read_kernel(Path(request[side]["kernels"]), taken.kernel)
@@ -57,7 +58,7 @@ def write_reproducer(
         arguments = []
         for index, value in enumerate(taken.arguments):
             # What is only written holds leftovers until then.
-            name = "" if _only_written(index, taken, function) else f"{side}_{index}"
+            name = "" if index in taken.only_written else f"{side}_{index}"
             if name:
                 data[name] = to_plain(value)
             arguments.append({"saved": name, "shape": value.shape, "dtype": value.dtype.name})
@@ -67,9 +68,7 @@ def write_reproducer(
     (folder / "about.json").write_text(json.dumps(about, indent=1))
     np.savez_compressed(folder / "data.npz", **data)
     shutil.copyfile(Path(__file__).with_name(SCRIPT), folder / SCRIPT)
-
-
-def _only_written(index: int, taken: Captured, function: Any) -> bool:
-    # Outputs in destination passing stand last; what is written in place stands among the inputs.
-    first = len(function.params) - len(taken.outputs)
-    return index in taken.outputs and index >= first
+    place = Path(request["reproducer"])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    folder.rename(place)

@@ -141,6 +141,15 @@ def size_bytes(tensor: Any) -> int:
     return math.prod(int(d) for d in tensor.shape) * dtype_of(str(tensor.dtype)).itemsize
 
 
+def copy_of(tensor: Any) -> Any:
+    """Return a copy of a tensor on its own device."""
+    import tvm
+
+    fresh = tvm.runtime.empty(tensor.shape, tensor.dtype, tensor.device)
+    fresh.copyfrom(tensor)
+    return fresh
+
+
 def _address(tensor: Any) -> int:
     return int(tensor.data_ptr())
 

@@ -4,90 +4,108 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pytest_tvmtune.core.arrays import compare_arrays
-from pytest_tvmtune.core.kernels import WEIGHT_PREPACK, task_name
+from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance
+from pytest_tvmtune.core.kernels import PREPACKED, WEIGHT_PREPACK, task_name
 from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.kernels import read_kernel
 from pytest_tvmtune.relax.reproducer import Captured
 from pytest_tvmtune.relax.watching import Watched
 
 
-def wrong_transform(now: Watched, want: Captured, got: Captured, kernels: Path, target: str) -> str:
+def wrong_transform(
+    now: Watched, sides: tuple[Captured, Captured], kernels: Path, target: str, tolerance: Tolerance
+) -> str:
     """Return what is wrong with the first parameter that isn't what it should be, "" when all are.
 
-    now: the build, with its transformed parameters. want, got: the call of a kernel in a build
-    that transforms nothing, and in this one. kernels: this build's IR, target: JSON.
+    now: the build, with its transformed parameters. sides: the call of a kernel in a build that
+    transforms nothing, and in this one. kernels: this build's IR, target: JSON.
     """
+    want, got = sides
     if len(want.arguments) != len(got.arguments):
         return ""
     pointers = [int(param.data_ptr()) for param in now.session.params]
-    expected = _expected(want, got, kernels, target)
-    for index, value in expected.items():
-        if got.pointers[index] not in pointers or _same(got.arguments[index], value):
+    for index, value in _expected(want, got, kernels, target).items():
+        if got.pointers[index] not in pointers or _same(got.arguments[index], value, tolerance):
             continue
         position = pointers.index(got.pointers[index])
         entry = f"{now.session.entry}_transform_params"
-        return f"parameter {position} of what {entry} returns {_what(now, position, value)}"
+        what = _what(now, position, value, tolerance)
+        return f"parameter {position} of what {entry} returns {what}"
     return ""
 
 
 def _expected(want: Captured, got: Captured, kernels: Path, target: str) -> dict[int, Array]:
     """Return what the kernel's arguments should be, by position; of those that can be told.
 
-    What keeps its shape is the other build's; a new layout is made of that by the build's own
-    layout kernel.
+    Where a layout kernel goes with it, what that takes is what it makes of the other build's; the
+    rest is the other build's.
     """
-    expected = {
+    same = {
         index: value
         for index, value in enumerate(want.arguments)
-        if index not in want.outputs and value.shape == got.arguments[index].shape
+        if index not in want.only_written and value.shape == got.arguments[index].shape
     }
-    relaid = [
-        index
-        for index, value in enumerate(want.arguments)
-        if index not in want.outputs and index not in expected
-    ]
-    if relaid:
-        made = _relay(task_name(got.kernel), [want.arguments[i] for i in relaid], kernels, target)
-        expected |= dict(zip(relaid, made, strict=False))
-    return expected
+    if not got.kernel.endswith(PREPACKED):
+        return same
+    try:
+        layout = read_kernel(kernels, f"{task_name(got.kernel)}{WEIGHT_PREPACK}")
+        names = [str(param.name) for param in read_kernel(kernels, got.kernel).params]
+    except (OSError, KeyError):
+        return {}
+    relaid = _relay(layout, names, want.arguments, target)
+    # A new layout may have the old shape: without knowing which are relaid none can be judged.
+    return same | relaid if relaid else {}
 
 
-def _relay(name: str, weights: Sequence[Array], kernels: Path, target: str) -> list[Array]:
-    """Run the layout kernel of a prepacked one on weights in their old layouts."""
+def _relay(
+    layout: Any, names: Sequence[str], weights: Sequence[Array], target: str
+) -> dict[int, Array]:
+    """Run a layout kernel on weights in their old layouts; return them by position in `weights`.
+
+    names: of the arguments of the kernel that takes the new ones. The layout kernel takes old
+    weights, then as many new ones, which have the same names; in an order of its own. Nothing
+    where the names don't tell which is which.
+    """
     import tvm
 
-    try:
-        function = read_kernel(kernels, f"{name}{WEIGHT_PREPACK}")
-    except (OSError, KeyError):
-        return []
-    params = list(function.params)
-    shapes = [tuple(int(size) for size in param.shape) for param in params]
-    if shapes[: len(weights)] != [weight.shape for weight in weights]:
-        return []
-    mod = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-    library = tvm.compile(mod, tvm.target.Target(target))
+    count = len(layout.params) // 2
+    new = [str(param.name) for param in layout.params[count:]]
+    if any(names.count(name) != 1 or new.count(name) != 1 for name in new):
+        return {}
+    positions = [names.index(name) for name in new]
+    shapes = [tuple(int(size) for size in param.shape) for param in layout.params]
+    if shapes[:count] != [weights[position].shape for position in positions]:
+        return {}
+    mod = tvm.IRModule({"main": layout.with_attr("global_symbol", "main")})
     outputs = [
         tvm.runtime.empty(shape, str(param.dtype))
-        for shape, param in zip(shapes[len(weights) :], params[len(weights) :], strict=True)
+        for shape, param in zip(shapes[count:], layout.params[count:], strict=True)
     ]
-    library["main"](*(tvm.runtime.tensor(weight) for weight in weights), *outputs)
-    return [output.numpy() for output in outputs]
+    tvm.compile(mod, tvm.target.Target(target))["main"](
+        *(tvm.runtime.tensor(weights[position]) for position in positions), *outputs
+    )
+    return {position: output.numpy() for position, output in zip(positions, outputs, strict=True)}
 
 
-def _same(value: Array, expected: Array) -> bool:
-    return value.shape == expected.shape and compare_arrays("", value, expected).passed
+def _same(value: Array, expected: Array, tolerance: Tolerance) -> bool:
+    if value.shape != expected.shape:
+        return False
+    return compare_arrays("", value, expected, kernel_tolerance(expected, tolerance)).passed
 
 
-def _what(now: Watched, position: int, expected: Array) -> str:
+def _what(now: Watched, position: int, expected: Array, tolerance: Tolerance) -> str:
     """Say what stands where `expected` should."""
-    params = [param.numpy() for param in now.session.params]
-    for other, param in enumerate(params):
-        if other != position and _same(param, expected):
+    for other, param in enumerate(now.session.params):
+        if other != position and _same(param.numpy(), expected, tolerance):
             return f"belongs elsewhere: what should be there is parameter {other}"
-    stands = params[position]
-    for original in now.originals:
-        if _same(stands, original):
-            return "was left as it is: it should have been given another layout"
-    return f"has wrong values: {compare_arrays('it', stands, expected).mismatches} of {stands.size}"
+    stands = now.session.params[position].numpy()
+    if any(_same(stands, original, tolerance) for original in now.originals):
+        return "was left as it is: it should have been transformed"
+    if stands.shape != expected.shape:
+        return f"has shape {list(stands.shape)} instead of {list(expected.shape)}"
+    wrong = compare_arrays("it", stands, expected, kernel_tolerance(expected, tolerance))
+    return f"has wrong values: {wrong.mismatches} of {stands.size}"

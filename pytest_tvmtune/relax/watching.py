@@ -7,20 +7,19 @@ so whoever looks at a tensor does so while its kernel is being called.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.kernels import Kernels
 from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.relax.session import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_tvmtune.relax.session import Session
-
-_MEET_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +44,7 @@ class Watched:
 def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
     """Call the entry once; `visit` is told of each kernel before and after it ran.
 
-    Returns what the entry returned.
+    Its inputs are copied: a kernel may write to one in place. Returns what the entry returned.
     """
     session, count = watched.session, -1
 
@@ -57,7 +56,7 @@ def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
         return 0
 
     with _instrumented(session.vm, instrument):
-        return session.vm[session.entry](*session.inputs, *session.params)
+        return session.vm[session.entry](*map(copy_of, session.inputs), *session.params)
 
 
 @contextmanager
@@ -78,13 +77,10 @@ def watch_both(
 
     visit: is told of each pair, before and after it ran, while both stand still, so that all their
     tensors are there; once it returns False they run on without it. What it raises is raised here.
+    Raises RuntimeError when the two don't come to all of the pairs.
     """
-    meeting = _Meeting(visit)
-    maps = [{pair[side]: number for number, pair in enumerate(pairs)} for side in (0, 1)]
-    threads = [
-        threading.Thread(target=meeting.attend, args=(side, sides[side], maps[side]))
-        for side in (0, 1)
-    ]
+    meeting = _Meeting(pairs, visit)
+    threads = [threading.Thread(target=meeting.attend, args=(side, sides[side])) for side in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,37 +90,60 @@ def watch_both(
 
 
 class _Meeting:
-    """Where two threads wait for one another."""
+    """Where two threads wait for one another, before and after each of their pairs of calls."""
 
-    def __init__(self, visit: Callable[[Visit, Visit], bool]) -> None:
+    def __init__(
+        self, pairs: Sequence[tuple[int, int]], visit: Callable[[Visit, Visit], bool]
+    ) -> None:
+        self._left = iter([(pair, before) for pair in pairs for before in (True, False)])
+        self._expected = next(self._left, None)
+        self._calls = [{pair[side] for pair in pairs} for side in (0, 1)]
         self._visit = visit
-        self._barrier = threading.Barrier(2, action=self._meet, timeout=_MEET_TIMEOUT_S)
+        self._changed = threading.Condition()
         self._here: list[Visit | None] = [None, None]
-        self._over = False
         self.errors: list[BaseException] = []
 
-    def attend(self, side: int, watched: Watched, numbers: Mapping[int, int]) -> None:
-        """Call one side's entry, and come to the meetings of the calls in `numbers`."""
+    def attend(self, side: int, watched: Watched) -> None:
+        """Call one side's entry, and come to the meetings of its calls."""
 
         def come(visit: Visit) -> None:
-            if visit.index in numbers and not self._over:
-                self._here[side] = visit
-                self._barrier.wait()
+            if visit.index in self._calls[side]:
+                self._come(side, visit)
 
         try:
             watch(watched, come)
         except BaseException as error:  # noqa: BLE001  raised again by whoever waits for the thread
             self.errors.append(error)
-            self._over = True
+        with self._changed:
+            if self._expected is not None and not self.errors:
+                self.errors.append(RuntimeError(f"no call {self._expected[0][side]} this time"))
             # The other must not wait for one that never comes.
-            self._barrier.abort()
+            self._expected = None
+            self._changed.notify_all()
+
+    def _come(self, side: int, visit: Visit) -> None:
+        with self._changed:
+            if self._expected is None:
+                return
+            self._here[side] = visit
+            if None in self._here:
+                self._changed.wait_for(
+                    lambda: self._expected is None or self._here[side] is not visit
+                )
+                return
+            self._meet()
+            self._here = [None, None]
+            self._changed.notify_all()
 
     def _meet(self) -> None:
         one, other = self._here
         assert one is not None
         assert other is not None
         try:
-            self._over = not self._visit(one, other)
-        except BaseException as error:  # noqa: BLE001  a barrier would swallow it
+            if self._expected != ((one.index, other.index), one.before):
+                raise RuntimeError(f"calls {one.index} and {other.index} are no pair")
+            goes_on = self._visit(one, other)
+        except BaseException as error:  # noqa: BLE001  the thread that came last isn't the one to raise it
             self.errors.append(error)
-            self._over = True
+            goes_on = False
+        self._expected = next(self._left, None) if goes_on else None

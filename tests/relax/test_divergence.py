@@ -151,7 +151,7 @@ RNG = np.random.default_rng(3)
     [
         (
             lambda b, p: [b.emit(relax.TupleGetItem(p, i)) for i in range(4)],
-            "was left as it is: it should have been given another layout",
+            "was left as it is: it should have been transformed",
         ),
         (
             lambda b, p: [
