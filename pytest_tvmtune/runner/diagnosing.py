@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from pytest_tvmtune.core.divergence import Divergence
-from pytest_tvmtune.core.errors import ChildError, CompileError, StoreError
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.child import run_job
@@ -41,17 +42,20 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
                 )
             other = reference
         found = first_divergence(case, now, other, against=against, tolerance=tolerance)
-    except (ChildError, CompileError, StoreError) as failure:
+    except (TvmTuneError, OSError) as failure:
+        # Whatever it is, the finding stands. OSError: no room for what the child is given.
         return f"the first diverging kernel could not be found: {failure}"
     case.result.divergences.append(found)
     if found.kind == "none":
         return f"{found.sentence()}{_elsewhere(found, error)}"
-    return f"{found.sentence()}\nreproducer: python {found.reproducer}/{SCRIPT}"
+    if found.no_reproducer:
+        return f"{found.sentence()}\nno reproducer: {found.no_reproducer}"
+    return f"{found.sentence()}\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
 
 
 def _elsewhere(found: Divergence, error: ErrorResult) -> str:
     """Say where a fault is that no kernel shows, as far as that is known."""
-    if found.compared < found.calls:
+    if not found.compared or found.compared < found.calls:
         return ""
     if error.against in {PLAIN, PREPACKED, UNTUNED}:
         return "; small differences add up"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_tvmtune.core.baseline import Baseline
-from pytest_tvmtune.core.cause import Origin, find_cause
+from pytest_tvmtune.core.cause import Cause, Origin, find_cause
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import ChildError, CompileError, StoreError
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import item_alpha, weigh
 from pytest_tvmtune.runner.building import Built, build
@@ -28,10 +28,22 @@ def explain_change(
 ) -> LatencyResult:
     """Return a REGRESSION or IMPROVEMENT with its cause; other verdicts as they are.
 
-    Of a REGRESSION the kernels of both artifacts are timed as well, into the case's result.
+    Of a REGRESSION the kernels of both artifacts are timed as well, into the case's result. What
+    can't be found out is a warning: the verdict stands.
     """
     if latency.verdict not in {"REGRESSION", "IMPROVEMENT"}:
         return latency
+    try:
+        latency = replace(latency, cause=_cause(case, built, baseline, accepted))
+        if latency.verdict == "REGRESSION" and accepted.sha256 != built.artifact.sha256:
+            case.result.kernels = time_kernels(case, built.artifact, accepted)
+    except (TvmTuneError, OSError) as error:
+        what = "its kernels could not be timed" if latency.cause else "its cause can't be told"
+        case.result.warnings.append(f"{case.label}: {what}: {error}")
+    return latency
+
+
+def _cause(case: Case, built: Built, baseline: Baseline, accepted: artifacts.Artifact) -> Cause:
     machine = fingerprint()
     old = Origin(
         library=accepted.sha256,
@@ -46,13 +58,7 @@ def explain_change(
         num_threads=case.num_threads,
     )
     untuned = "" if old.versions == now.versions else _without_tuning(case, baseline)
-    cause = find_cause(old, now, known_records=_known_records(case), untuned=untuned)
-    if latency.verdict == "REGRESSION" and old.library != now.library:
-        try:
-            case.result.kernels = time_kernels(case, built.artifact, accepted)
-        except ChildError as error:
-            case.result.warnings.append(f"{case.label}: its kernels could not be timed: {error}")
-    return replace(latency, cause=cause)
+    return find_cause(old, now, known_records=_known_records(case), untuned=untuned)
 
 
 def _known_records(case: Case) -> set[str]:
@@ -76,7 +82,7 @@ def _without_tuning(case: Case, baseline: Baseline) -> str:
             max_time_s=_UNTUNED_S,
             tell_noise=False,
         )
-    except (StoreError, CompileError, ChildError) as error:
+    except (TvmTuneError, OSError) as error:
         return f"untuned code can't be compared ({error})"
     ratio = weigh(measured.epochs, item_alpha(1)).ratio
     return f"untuned against untuned {ratio:.3f}x: so much is code generation's"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +17,12 @@ from modules import TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import How, Tolerance
 from pytest_tvmtune.relax.build import _entry_points
-from pytest_tvmtune.relax.kernels import describe, write_kernels
+from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
+from pytest_tvmtune.runner import diagnosing
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.comparing import note_error
@@ -56,13 +60,14 @@ class Tuned:
             total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=True
         )
         lowered = change(pipeline(self.case.model.mod))
-        tvm.compile(lowered, target).export_library(str(folder / artifacts.LIBRARY))
-        write_kernels(lowered, folder / artifacts.KERNELS)
+        executable, compiled = compile_module(lowered, target)
+        executable.export_library(str(folder / artifacts.LIBRARY))
+        write_kernels(compiled, folder / artifacts.KERNELS)
         names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}
         manifest = replace(
             self.built.artifact.manifest,
             entries=_entry_points(lowered),
-            kernels=describe(lowered, names),
+            kernels=describe(compiled, names),
         )
         artifact = artifacts.publish(self.store, folder / artifacts.LIBRARY, manifest)
         return replace(self.built, artifact=artifact)
@@ -115,6 +120,27 @@ def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
     assert f"first diverging kernel: {told.kernel} (tuned, record {told.record[:12]})" in finding
     assert f"reproducer: python {told.reproducer}/repro.py" in finding
     assert Path(told.reproducer).parent == tuned.store.reproducers
+    script = Path(told.reproducer) / "repro.py"
+    done = subprocess.run([sys.executable, "-I", script], capture_output=True, check=False)
+    assert (done.returncode, b"the fault shows" in done.stdout) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("failure", [ModelError("odd type"), OSError("disk full")])
+def test_a_search_that_fails_leaves_the_finding(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(diagnosing, "run_job", fail)
+    error = ErrorResult(
+        against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0, message="by far"
+    )
+    (finding,) = note_error(tuned.case, tuned.built, error, How())
+    assert finding == (
+        f"{tuned.case.label}: wrong numbers against expected: by far\n"
+        f"  the first diverging kernel could not be found: {failure}"
+    )
 
 
 @mutator

@@ -14,7 +14,9 @@ from modules import TwoLayers
 
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.cause import Cause
+from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.results import LatencyResult
+from pytest_tvmtune.runner import explaining
 from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.explaining import explain_change
@@ -84,6 +86,26 @@ def test_what_was_tuned_and_is_not_comes_first(accepted: Accepted) -> None:
     assert (kernel.calls, kernel.tuned, kernel.code_differs) == (2, False, True)
     assert kernel.baseline_s
     assert kernel.now_s > 0
+
+
+def test_what_can_not_be_told_leaves_the_verdict(
+    accepted: Accepted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise StoreError("disk full")
+
+    case = accepted.open_case(0)
+    artifact = artifacts.find(accepted.store, accepted.baseline.artifact)
+    untuned = build(case, prepack=False, records={})
+    monkeypatch.setattr(explaining, "time_kernels", fail)
+    latency = explain_change(case, untuned, accepted.baseline, artifact, SLOWER)
+    assert latency.cause is not None
+    monkeypatch.setattr(explaining, "find_cause", fail)
+    assert explain_change(case, untuned, accepted.baseline, artifact, SLOWER) == SLOWER
+    assert case.result.warnings == [
+        "it[llvm]: its kernels could not be timed: disk full",
+        "it[llvm]: its cause can't be told: disk full",
+    ]
 
 
 def test_another_tvm_is_told_apart_from_its_search(accepted: Accepted) -> None:
