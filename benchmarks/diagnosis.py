@@ -6,6 +6,10 @@ For each model, untuned, plain and prepacked: what a call takes, the sum of its 
 built-ins' times with the instrument's cost taken off, and what is left over; then the peak memory
 of a child that looks for the first diverging kernel, against one that runs the model once.
 `wide` is made up: 100 MB of parameters. RUNS (default 3): medians are taken over so many.
+
+Then ground truth: of ten kernels one does half as much work again. How much longer a call takes, by
+the gate's interleaved pairs (median and range), and by the work's ratio, beside what the table of
+kernels says of that kernel in each run. The gate's is of all that changed, placement included.
 """
 
 from __future__ import annotations
@@ -18,10 +22,17 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from gate_models import open_stages
 from models import MODELS, open_model
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.relax.model import Model
     from pytest_tvmtune.runner.case import Case
+
+# (size, rounds) of ten kernels, about 1, 10 and 100 us each; which of them is slowed.
+STAGES = ((64, 2), (128, 5), (192, 20))
+SLOWED = (0, 5, 9)
+GATE_S = 3.0
 
 
 def main() -> None:
@@ -31,9 +42,13 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'model':18} {'end to end':>11} {'sum':>9} {'left over':>9} {'instrument':>10}  memory")
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.models.split(","):
+        for name in filter(None, options.models.split(",")):
             for prepack in (False, True):
                 print(_line(Path(folder), name, options.runs, prepack=prepack), flush=True)
+        print("\none kernel of ten 1.5 times slower: us more, and what each table says")
+        for size, rounds in STAGES:
+            for slowed in SLOWED:
+                print(_truth(Path(folder), size, rounds, slowed, options.runs), flush=True)
 
 
 def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
@@ -59,16 +74,57 @@ def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
     )
 
 
+def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
+    from pytest_tvmtune.core.sequential import item_alpha, weigh
+    from pytest_tvmtune.runner.building import build
+    from pytest_tvmtune.runner.measuring import measure, time_kernels
+
+    # No two alike, which would be one kernel: even numbers, and an odd one half as large again.
+    usual = [2 * (rounds + number) for number in range(10)]
+    slower = [count * 3 // 2 | 1 if n == slowed else count for n, count in enumerate(usual)]
+    cases = [
+        _case(folder, open_stages(size, one), "stages", prepack=False) for one in (usual, slower)
+    ]
+    old, now = (build(case, prepack=False, records={}).artifact for case in cases)
+    alpha = item_alpha(1)
+    by_gate, rows = [], []
+    for _ in range(runs):
+        measured = measure(
+            cases[1], old, now, alpha=alpha, expected_s=0.001, max_time_s=GATE_S, tell_noise=False
+        )
+        gate = weigh(measured.epochs, alpha)
+        by_gate.append((gate.ratio - 1) * gate.baseline_median_s)
+        rows.append(time_kernels(cases[1], now, old).rows[0])
+    named = sum(row.name == f"stage{chr(ord('a') + slowed)}" for row in rows)
+    took_s = median(row.baseline_s or 0.0 for row in rows)
+    truths_s = median(by_gate), took_s * (slower[slowed] / usual[slowed] - 1)
+    told = (
+        f"{row.cost_s * 1e6:.2f} ({', '.join(f'{row.cost_s / one - 1:+.0%}' for one in truths_s)})"
+        for row in rows
+    )
+    return (
+        f"{took_s * 1e6:6.1f} us: by gate {truths_s[0] * 1e6:6.2f} ({min(by_gate) * 1e6:.2f} to "
+        f"{max(by_gate) * 1e6:.2f}), by work {truths_s[1] * 1e6:6.2f}; "
+        f"named {named} of {runs}: {', '.join(told)}"
+    )
+
+
 def _open(folder: Path, name: str, *, prepack: bool) -> Case:
+    return _case(folder, open_model(name), name, prepack=prepack)
+
+
+def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
     from pytest_tvmtune.core.options import RunOptions
+    from pytest_tvmtune.core.quantities import parse_threshold
     from pytest_tvmtune.core.targets import parse_target
     from pytest_tvmtune.runner.case import Workshop, open_case
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")
-    run = RunOptions(layers=({"trials": 0},), store_dir=store.root)
+    # A limit that no pairs decide about: they are taken for as long as they may.
+    layer = {"trials": 0, "threshold": parse_threshold("0.001%", "threshold")}
+    run = RunOptions(layers=(layer,), store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm"), prepack=prepack)
-    model = open_model(name)
     return open_case(model, options, Workshop(store=store), name=name, nodeid=name)
 
 

@@ -6,6 +6,7 @@ kernels and with them the library's bytes, but no instruction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,30 @@ def open_chain(name: str, *, units: int, naming: str) -> Model:
     x = rng.standard_normal(chain.size).astype("float32")
     mod = _module(chain, units, naming)
     return doors.open_model(mod, name=naming, seed=0, params=weights, inputs=[x])
+
+
+def open_stages(size: int, rounds: Sequence[int]) -> Model:
+    """Return a chain of kernels of their own, each of which goes over one matrix so many rounds."""
+    from tvm import relax
+    from tvm.relax import TensorType
+
+    from pytest_tvmtune.relax import doors
+
+    vector, matrix = TensorType((size,), "float32"), TensorType((size, size), "float32")
+    x, w = relax.Var("x", vector), relax.Var("w", matrix)
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, w], attrs={"num_input": 1}):
+        value = x
+        for number, count in enumerate(rounds):
+            kernel = builder.add_func(_kernel(size, count), f"stage{chr(ord('a') + number)}")
+            value = builder.emit(relax.call_tir(kernel, (value, w), vector))
+        builder.emit_func_output(value)
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((size, size)).astype("float32") / (size * max(rounds))
+    inputs = [rng.standard_normal(size).astype("float32")]
+    return doors.open_model(
+        builder.finalize(), name="stages", seed=0, params=[weight], inputs=inputs
+    )
 
 
 def _module(chain: Chain, units: int, naming: str) -> Any:
