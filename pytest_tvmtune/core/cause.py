@@ -53,8 +53,8 @@ def find_cause(
         known = ", ".join(filter(None, (threads, versions))) or "nothing else that is known changed"
         return Cause(kind="environment", message=f"the same code; {known}")
     if not (before.kernels and now.kernels):
-        parts = ("another library", versions, "what it is made of isn't known", threads)
-        return Cause(kind="code", message="; ".join(filter(None, parts)))
+        unknown = ("another library", versions, "what it is made of isn't known", threads)
+        return Cause(kind="code", message="; ".join(filter(None, unknown)))
     names = partners(before.kernels, now.kernels)
     pairs = {name: (before.kernels[old], now.kernels[name]) for name, old in names.items()}
     # Equal code computes the same at the same speed, whatever it came from.
