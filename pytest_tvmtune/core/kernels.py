@@ -37,8 +37,9 @@ class Kernel:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Kernel:
         """Return the kernel that `asdict` made plain. Raises KeyError, TypeError."""
-        positions = {name: tuple(loaded.get(name, ())) for name in ("outputs", "in_place")}
-        return Kernel(**{**loaded, **positions})
+        # Manifests from before there was `in_place` come without.
+        in_place = tuple(loaded.get("in_place", ()))
+        return Kernel(**{**loaded, "outputs": tuple(loaded["outputs"]), "in_place": in_place})
 
 
 Kernels = Mapping[str, Kernel]

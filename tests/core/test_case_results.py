@@ -134,6 +134,7 @@ FULL = CaseResult(
             trace="b0 = sch.get_sblock(...)",
             cause="it was left as it is",
             reproducer="reproducers/mlp",
+            no_reproducer="disk full",
         )
     ],
     kernels=TABLE,

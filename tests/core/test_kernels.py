@@ -15,7 +15,7 @@ def kernel(shash: str = "", code: str = "") -> Kernel:
 
 
 def test_a_kernel_survives_json_text() -> None:
-    full = Kernel(outputs=(0, 3), shash="ab", record="cd", code="ef")
+    full = Kernel(outputs=(0, 3), in_place=(0,), shash="ab", record="cd", code="ef")
     assert Kernel.from_json(json.loads(json.dumps(asdict(full)))) == full
 
 

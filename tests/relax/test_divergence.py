@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tvm
 from layers import COUNT, TARGET, WEIGHTS, X, build, layers
+from reproducing import reproduced
 from tvm import relax
 
 from pytest_tvmtune.core.divergence import Divergence
@@ -49,20 +48,6 @@ def find(right: dict[str, str], tmp_path: Path) -> Find:
         return Divergence.from_json(told)
 
     return found
-
-
-def reproduced(folder: Path) -> str:
-    """Run a reproducer as somebody who has nothing but tvm and numpy; return what it says."""
-    done = subprocess.run(
-        [sys.executable, "-I", str(folder / "repro.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "the fault shows" in done.stdout
-    return done.stdout
 
 
 BOTH = pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layers import TARGET, build
-from test_divergence import reproduced
+from reproducing import reproduced
 from tvm import relax, te, tirx
 from tvm.script import tirx as T  # noqa: N812
 
