@@ -44,6 +44,31 @@ def magika() -> Model:
     return _open(path, name="magika", shapes={"bytes": (1, 2048)}, inputs={"bytes": content})
 
 
+def ppocr_cls() -> Model:
+    """PP-OCR's classifier: 70 tasks."""
+    from onnx_models import model_file
+
+    path = model_file("rapidocr-onnxruntime", "ch_ppocr_mobile_v2.0_cls_infer.onnx")
+    return _open(path, name="ppocr_cls", shapes={"x": (1, 3, 48, 192)})
+
+
+def silero_vad() -> Model:
+    """Silero, which finds speech: 68 tasks."""
+    from onnx_models import model_file
+
+    path = model_file("silero-vad", "silero_vad_op18_ifless.onnx")
+    return _open(
+        path,
+        name="silero_vad",
+        shapes={"input": (1, 576), "state": (2, 1, 128)},
+        inputs={
+            "input": np.full((1, 576), 0.1, "float32"),
+            "state": np.full((2, 1, 128), 0.1, "float32"),
+            "sr": np.array(16000, "int64"),
+        },
+    )
+
+
 def wide() -> Model:
     """Made up: four square layers, 100 MB of parameters together."""
     from tvm import relax
@@ -69,6 +94,8 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mlp": mlp,
     "cnn": cnn,
     "magika": magika,
+    "ppocr_cls": ppocr_cls,
+    "silero_vad": silero_vad,
     "wide": wide,
 }
 
