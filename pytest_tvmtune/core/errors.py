@@ -51,6 +51,10 @@ class ModelError(TvmTuneError):
     """The model, its parameters or its inputs can't be used as given."""
 
 
+class ShapesError(ModelError):
+    """A model's shapes aren't static, or those given for it don't fit."""
+
+
 class UnsupportedOperatorError(ModelError):
     """TVM's importer has no converter for operators of the model.
 

@@ -6,12 +6,13 @@ Marker beats option beats ini beats default; unset is None. The target is the on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.model_files import parse_patterns
 from pytest_tvmtune.core.quantities import (
     Threshold,
     parse_count,
@@ -241,6 +242,16 @@ SETTINGS: tuple[Setting, ...] = (
         "are looked up after the local ones; repeatable",
     ),
     Setting(
+        name="collect",
+        parse=parse_patterns,
+        default=None,
+        metavar="PATTERN",
+        in_marker=False,
+        repeatable=True,
+        help="ONNX files that are tests by themselves, such as '*.onnx', or 'off'; repeatable "
+        "(default: those below folders named on the command line that hold no Python file)",
+    ),
+    Setting(
         name="strict",
         parse=_parse_bool,
         default=False,
@@ -260,9 +271,12 @@ BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 Layer = Mapping[str, Any]
 
 
-def parse_marker(arguments: Mapping[str, object]) -> dict[str, Any]:
+def parse_marker(
+    arguments: Mapping[str, object], *, what: str = "argument", more: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the parsed arguments of a `tvm_tune` marker; None counts as unset.
 
+    what: the word for one in messages. more: what is accepted beside them, where they stand.
     Raises OptionError that names the argument.
     """
     accepted = [setting.name for setting in SETTINGS if setting.in_marker]
@@ -271,11 +285,10 @@ def parse_marker(arguments: Mapping[str, object]) -> dict[str, Any]:
         if name not in accepted:
             import difflib
 
-            close = difflib.get_close_matches(name, accepted, n=1)
+            known = [*accepted, *more]
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise OptionError(
-                f"unknown argument {name!r}, accepted are {', '.join(accepted)}{hint}"
-            )
+            raise OptionError(f"unknown {what} {name!r}, accepted are {', '.join(known)}{hint}")
         if value is not None:
             parsed[name] = BY_NAME[name].parse(value, name)
     return parsed

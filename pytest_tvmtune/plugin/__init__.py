@@ -19,6 +19,7 @@ from pytest_tvmtune.plugin.fixtures import (
     tvm_target,
     tvm_tune,
 )
+from pytest_tvmtune.plugin.model_files import pytest_collect_file
 from pytest_tvmtune.plugin.reporting import (
     pytest_pyfunc_call,
     pytest_runtest_makereport,
@@ -30,6 +31,7 @@ __all__ = [
     "_tvmtune_case",
     "pytest_addhooks",
     "pytest_addoption",
+    "pytest_collect_file",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",

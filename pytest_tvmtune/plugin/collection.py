@@ -1,4 +1,4 @@
-"""From a marked test function to one item for each target and prepack choice."""
+"""Collection: marked test functions become items; what all items of a run need is checked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
-from pytest_tvmtune.core.options import CaseOptions, RunOptions, parse_marker
-from pytest_tvmtune.core.targets import select_targets
+from pytest_tvmtune.core.options import CaseOptions, parse_marker
+from pytest_tvmtune.plugin.choices import Choice, item_choices
+from pytest_tvmtune.plugin.model_files import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR
 from pytest_tvmtune.plugin.state import STATE, State, is_worker
 
@@ -32,12 +33,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         arguments = _marker_arguments(marks)
         if "work_dir" in arguments:
             arguments["work_dir"] = metafunc.config.rootpath / arguments["work_dir"]
-        cases = _cases(metafunc.config.stash[STATE].run, arguments)
+        choices = item_choices(metafunc.config.stash[STATE].run, arguments)
     except OptionError as error:
         raise pytest.Collector.CollectError(
             f"{metafunc.definition.nodeid}: marker {MARKER}: {error}"
         ) from None
-    metafunc.parametrize(CASE_FIXTURE, cases, indirect=True)
+    metafunc.parametrize(CASE_FIXTURE, [_param(choice) for choice in choices], indirect=True)
 
 
 def _marker_arguments(marks: list[pytest.Mark]) -> dict[str, Any]:
@@ -49,23 +50,9 @@ def _marker_arguments(marks: list[pytest.Mark]) -> dict[str, Any]:
     return parse_marker(merged)
 
 
-def _cases(run: RunOptions, arguments: dict[str, Any]) -> list[Any]:
-    pinned = arguments.get("target")
-    targets = select_targets(pinned, run.asked_targets, RunOptions.first_set("target", ()))
-    if not targets:
-        asked = ", ".join(spec.given for spec in run.asked_targets or ())
-        mine = ", ".join(spec.given for spec in pinned or ())
-        reason = f"this test is for {mine}, the run does {asked}"
-        return [pytest.param(None, id="left-out", marks=pytest.mark.skip(reason=reason))]
-    prepack = RunOptions.first_set("prepack", (arguments, *run.layers))
-    choices = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]
-    cases = []
-    for target in targets:
-        for packed in choices:
-            options = run.case_options(arguments, target=target, prepack=packed)
-            name = f"{target.name}-prepack" if packed else target.name
-            cases.append(pytest.param(options, id=name))
-    return cases
+def _param(choice: Choice) -> Any:
+    marks = [pytest.mark.skip(reason=choice.left_out)] if choice.options is None else []
+    return pytest.param(choice.options, id=choice.id, marks=marks)
 
 
 @pytest.hookimpl(trylast=True)
@@ -87,6 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def case_options_of(item: pytest.Item) -> CaseOptions | None:
     """Return what an item is told to do, None when it isn't one of ours."""
+    if isinstance(item, ModelItem):
+        return item.options
     callspec = getattr(item, "callspec", None)
     value = callspec.params.get(CASE_FIXTURE) if callspec else None
     return value if isinstance(value, CaseOptions) else None
@@ -118,11 +107,11 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     )
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say what the marked tests will run with, now that there are any."""
     state = config.stash[STATE]
     if state.workshop is None:
-        return []
+        return [] if items else left_alone_lines(config)
     from pytest_tvmtune.report.terminal import header_lines
 
     return header_lines(

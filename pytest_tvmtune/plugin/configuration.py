@@ -11,6 +11,7 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import SETTINGS, RunOptions, Setting
 from pytest_tvmtune.plugin import hookspec
+from pytest_tvmtune.plugin.model_files import model_folders
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
 
@@ -67,7 +68,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and resolve the options; a bad one is a UsageError."""
     config.addinivalue_line("markers", _MARKER_HELP)
     try:
-        config.stash[STATE] = State(run=_resolve(config), started_s=started_s(config))
+        config.stash[STATE] = State(
+            run=_resolve(config),
+            started_s=started_s(config),
+            model_folders=model_folders(config),
+        )
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")

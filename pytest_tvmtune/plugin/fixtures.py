@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState
+from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState, Origin
 
 if TYPE_CHECKING:
     from pytest_tvmtune.plugin.tune import TvmTune
@@ -24,8 +24,23 @@ def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
             pytrace=False,
         )
     assert isinstance(options, CaseOptions)
-    request.node.stash[ITEM_STATE] = ItemState(options=options, case_id=request.node.callspec.id)
+    request.node.stash[ITEM_STATE] = ItemState(
+        options=options, origin=_origin(request.node, options)
+    )
     return options
+
+
+def _origin(item: pytest.Function, options: CaseOptions) -> Origin:
+    own = f"{options.target.name}-prepack" if options.prepack else options.target.name
+    return Origin(
+        nodeid=item.nodeid,
+        path=item.path,
+        rootdir=item.config.rootpath,
+        name=item.originalname.removeprefix("test_"),
+        cls="" if item.cls is None else item.cls.__qualname__,
+        function=item.originalname,
+        params=item.callspec.id.removesuffix(own).removesuffix("-"),
+    )
 
 
 @pytest.fixture
@@ -47,13 +62,6 @@ def tvm_device(tvm_target: Any) -> Any:
 @pytest.fixture
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
     """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
-    from pytest_tvmtune.plugin.tune import TvmTune
+    from pytest_tvmtune.plugin.tune import tvm_tune_of
 
-    state = request.config.stash[STATE]
-    assert state.workshop is not None, "marked tests are checked when they are collected"
-    return TvmTune(
-        item=request.node,
-        item_state=request.node.stash[ITEM_STATE],
-        run_options=state.run,
-        workshop=state.workshop,
-    )
+    return tvm_tune_of(request.config, request.node.stash[ITEM_STATE])

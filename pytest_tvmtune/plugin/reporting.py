@@ -14,6 +14,8 @@ from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
+# Told by the controller: a worker is given its paths as if they had been typed.
+MODEL_FOLDERS = "tvmtune_model_folders"
 _CASES = "tvmtune_cases"
 _STARTED = "tvmtune_started_s"
 
@@ -24,10 +26,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     outcome = yield
     state = pyfuncitem.stash.get(ITEM_STATE, None)
     if state is not None:
-        findings = [finding for run in state.runs for finding in run.conclude()]
-        if findings:
-            pytest.fail("\n".join(findings), pytrace=False)
+        conclude(state)
     return outcome
+
+
+def conclude(state: ItemState) -> None:
+    """Fail a test that has come to its end, where what it did not do or know fails it."""
+    findings = [finding for run in state.runs for finding in run.conclude()]
+    if findings:
+        pytest.fail("\n".join(findings), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,8 +98,10 @@ class CaseCollector:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker when the session began."""
-        node.workerinput[_STARTED] = self._config.stash[STATE].started_s
+        """Tell an xdist worker when the session began, and where ONNX files are tests."""
+        state = self._config.stash[STATE]
+        node.workerinput[_STARTED] = state.started_s
+        node.workerinput[MODEL_FOLDERS] = [str(folder) for folder in state.model_folders]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

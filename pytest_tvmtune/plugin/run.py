@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +88,7 @@ class Run:
             self.result.transform_s = self._session.transform_s
             self.result.transform_extra_bytes = self._session.transform_extra_bytes
         if untuned := untuned_sentence(self._case):
-            self._tell(untuned)
+            self.warn(untuned)
 
     def _accepted_records(self) -> list[tuple[str, Workload]]:
         from pytest_tvmtune.store.baselines import read_records
@@ -95,7 +96,7 @@ class Run:
         try:
             return read_records(self._case.store, self._identity)
         except BaselineError as error:
-            self._tell(f"{error}; the baseline's records are left out")
+            self.warn(f"{error}; the baseline's records are left out")
             return []
 
     def assert_allclose(
@@ -192,11 +193,24 @@ class Run:
         """
         __tracebackhide__ = True
         how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        findings = self._accuracy(expected, how)
-        if self.result.prepack:
-            findings += self._prepack_equivalence(how)
-        findings += self._latency()
-        self._fail_on(findings)
+        self._fail_on(self._accuracy(expected, how) + self._beside_accuracy(how))
+
+    def check_data_sets(self, folders: Sequence[Path]) -> None:
+        """Make every check that applies, the numbers once for each folder of ONNX test data.
+
+        folders: with input_0.pb, ..., output_0.pb, ... in the order of the model's own; the run
+        has the inputs of the first. Latency is that with the first one's inputs.
+        """
+        __tracebackhide__ = True
+        from pytest_tvmtune.runner.data_sets import compare_data_sets
+
+        assert self._built is not None
+        self._checked = True
+        with self._findings():
+            findings = compare_data_sets(
+                self._case, self._built, self._session, self.outputs, folders
+            )
+        self._fail_on(findings + self._beside_accuracy(How()))
 
     def kernels(self, *, budget_s: float = 2.0) -> KernelTable:
         """Return what each kernel of the artifact takes, the dearest first.
@@ -211,10 +225,16 @@ class Run:
             self.result.kernels = time_kernels(self._case, self.artifact, budget_s=budget_s)
         return self.result.kernels
 
+    def warn(self, message: str) -> None:
+        """Warn of what is unknown or incomplete; under --tvm-strict it fails the test."""
+        self.result.warnings.append(f"{self._case.label}: {message}")
+        if not self._run_options.strict:
+            warnings.warn(TvmTuneWarning(f"{self._case.label}: {message}"), stacklevel=2)
+
     def conclude(self) -> list[str]:
         """Return what fails the test although every check passed; called when the test is over."""
         if not self._checked:
-            self._tell("nothing was checked: call run.check(), or an assert_* method of the run")
+            self.warn("nothing was checked: call run.check(), or an assert_* method of the run")
         return list(self.result.warnings) if self._run_options.strict else []
 
     def accept(self) -> bool:
@@ -239,6 +259,10 @@ class Run:
         self._checked = True
         return note_error(self._case, self._built, error, how)
 
+    def _beside_accuracy(self, how: How) -> list[str]:
+        findings = self._prepack_equivalence(how) if self.result.prepack else []
+        return findings + self._latency()
+
     def _prepack_equivalence(self, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
 
@@ -255,13 +279,8 @@ class Run:
             found = self._gate.check(self._built, self._session)
         self.samples = found.samples_s
         if found.unknown:
-            self._tell(found.unknown)
+            self.warn(found.unknown)
         return found.findings
-
-    def _tell(self, message: str) -> None:
-        self.result.warnings.append(f"{self._case.label}: {message}")
-        if not self._run_options.strict:
-            warnings.warn(TvmTuneWarning(f"{self._case.label}: {message}"), stacklevel=2)
 
     @contextmanager
     def _findings(self) -> Iterator[None]:

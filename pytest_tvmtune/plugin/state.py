@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,16 +25,40 @@ class State:
     json_cases: the same, with what hooks added.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
+    model_folders: below which ONNX files are tests by default; has_python: whether those that were
+    looked at hold Python files, for which they are not; left_alone: the ONNX files that no rule
+    made tests.
     """
 
     run: RunOptions
     started_s: float
+    model_folders: tuple[Path, ...] = ()
+    has_python: dict[Path, bool] = field(default_factory=dict)
+    left_alone: list[Path] = field(default_factory=list)
     workshop: Workshop | None = None
     canonical_targets: list[str] = field(default_factory=list)
     wanted: list[CaseOptions] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
     usage_error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Which item a case is of: where the case's default name and its baseline's identity come from.
+
+    params: the user's own parametrization ids. settings: where a model file's shapes and inputs
+    are to be given, "" for a test function.
+    """
+
+    nodeid: str
+    path: Path
+    rootdir: Path
+    name: str
+    cls: str = ""
+    function: str = ""
+    params: str = ""
+    settings: str = ""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +69,7 @@ class ItemState:
     """
 
     options: CaseOptions
-    case_id: str
+    origin: Origin
     runs: list[Run] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     passed: bool = True

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
-from pytest_tvmtune.core.errors import ModelError, TvmTuneError
+from pytest_tvmtune.core.errors import ModelError, ShapesError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.golden import GoldenFile
 from pytest_tvmtune.plugin.run import Run
-from pytest_tvmtune.plugin.state import ItemState
+from pytest_tvmtune.plugin.state import STATE, ItemState
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.case import Workshop
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 class TvmTune:
     """Tune what is missing, compile, load and run a model, as its test's marker says."""
 
-    item: pytest.Function
     item_state: ItemState
     run_options: RunOptions
     workshop: Workshop
@@ -34,7 +34,7 @@ class TvmTune:
         model: Any,
         *,
         params: Mapping[str, object] | Sequence[object] | None = None,
-        inputs: Mapping[str, object] | Sequence[object] | None = None,
+        inputs: Mapping[str, object] | Sequence[object] | Path | None = None,
         entry: str | None = None,
         name: str | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
@@ -48,10 +48,12 @@ class TvmTune:
         (never tuned), or the path of an .onnx, .pt2, .tflite or .so file.
         params: every parameter after the runtime inputs: a list in order, (name, array) pairs, or
         a dict by name. None: made up from the seed.
-        inputs: arrays or torch tensors by name, or in order. None: made up from the seed.
+        inputs: arrays, torch tensors, or paths of .npy, .npz or .pb files, by name or in order; or
+        the path of a folder of ONNX test data (input_0.pb, ...). None: made up from the seed.
         entry: the Relax function to call; needed where a module has several and none is `main`.
         name: what reports and the baseline call it; needed for a second call in one test.
-        shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names.
+        shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names; else those
+        of the inputs that are given.
         pipeline: a pass, or a function from IRModule to IRModule, to compile with instead of
         tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
@@ -73,6 +75,8 @@ class TvmTune:
             )
         except TvmTuneError as error:
             finding = f"{label}: {error}"
+            if isinstance(error, ShapesError) and self.item_state.origin.settings:
+                finding += f"\n  for a model file, in {self.item_state.origin.settings}"
             self.item_state.results.append(self._failed_to_open(name, entry, finding))
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
@@ -89,7 +93,7 @@ class TvmTune:
                     'tvm_tune(..., name="decoder")',
                     pytrace=False,
                 )
-            return self.item.originalname.removeprefix("test_")
+            return self.item_state.origin.name
         if name in taken:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
@@ -107,14 +111,14 @@ class TvmTune:
             options,
             self.workshop,
             name=name,
-            nodeid=self.item.nodeid,
+            nodeid=self.item_state.origin.nodeid,
             pipeline=pipeline,
         )
         identity = self._identity(name, case.result)
         golden = GoldenFile(
             case=case,
             identity=identity,
-            beside=self.item.path.parent,
+            beside=self.item_state.origin.path.parent,
             run_options=self.run_options,
         )
         return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
@@ -123,7 +127,7 @@ class TvmTune:
         options = self.item_state.options
         return CaseResult(
             name=name,
-            nodeid=self.item.nodeid,
+            nodeid=self.item_state.origin.nodeid,
             entry=entry or "",
             target_name=options.target.name,
             target=options.target.given,
@@ -133,18 +137,23 @@ class TvmTune:
         )
 
     def _identity(self, name: str, result: CaseResult) -> Identity:
-        own = f"{result.target_name}-prepack" if result.prepack else result.target_name
-        path = self.item.path
-        if not path.is_relative_to(self.item.config.rootpath):
-            raise ModelError(f"{path} is not under the rootdir {self.item.config.rootpath}")
-        cls = self.item.cls
+        origin = self.item_state.origin
+        if not origin.path.is_relative_to(origin.rootdir):
+            raise ModelError(f"{origin.path} is not under the rootdir {origin.rootdir}")
         return Identity(
-            path=path.relative_to(self.item.config.rootpath).as_posix(),
-            cls="" if cls is None else cls.__qualname__,
-            function=self.item.originalname,
-            params=self.item_state.case_id.removesuffix(own).removesuffix("-"),
+            path=origin.path.relative_to(origin.rootdir).as_posix(),
+            cls=origin.cls,
+            function=origin.function,
+            params=origin.params,
             name=name,
             entry=result.entry,
             target_name=result.target_name,
             prepack=result.prepack,
         )
+
+
+def tvm_tune_of(config: pytest.Config, item_state: ItemState) -> TvmTune:
+    """Return what runs the models of one item."""
+    state = config.stash[STATE]
+    assert state.workshop is not None, "marked tests are checked when they are collected"
+    return TvmTune(item_state=item_state, run_options=state.run, workshop=state.workshop)

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,10 @@ def open_session(
     from tvm import relax
 
     vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
-    originals = [tvm.runtime.tensor(_contiguous(p), device) for p in params]
-    placed = [tvm.runtime.tensor(_contiguous(i), device) for i in inputs]
+    originals = _placed(params, device)
+    placed = _placed(inputs, device)
     transform_s = extra_bytes = None
-    ready = tuple(originals)
+    ready = originals
     if point.transforms:
         started = time.perf_counter()
         ready = transform_params(vm, entry, originals)
@@ -71,11 +71,16 @@ def open_session(
         vm=vm,
         entry=entry,
         device=device,
-        inputs=tuple(placed),
+        inputs=placed,
         params=ready,
         transform_s=transform_s,
         transform_extra_bytes=extra_bytes,
     )
+
+
+def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
+    """Return a session that calls the same with other inputs, of the same shapes and dtypes."""
+    return replace(session, inputs=_placed(inputs, session.device))
 
 
 def transform_params(
@@ -123,6 +128,12 @@ def _check_arguments(
         f"{what} {len(params)} parameter(s) after {start} input(s); the compiled {entry} takes "
         f"{want[index]} as argument {index}, not {got[index]}"
     )
+
+
+def _placed(arrays: Sequence[Array], device: Device) -> tuple[Tensor, ...]:
+    import tvm
+
+    return tuple(tvm.runtime.tensor(_contiguous(array), device) for array in arrays)
 
 
 def _contiguous(array: Array) -> Array:

@@ -82,9 +82,7 @@ def find_built(case: Case, key: str) -> Built | None:
         return None
     if case.model.library is None and not artifacts.has_kernels(artifact):
         return None  # it came with a baseline, or is damaged; compiling it again adds them
-    built = Built(artifact=artifact, build=known, key=key)
-    _run_new_data_in_child(case, built)
-    return built
+    return run_new_data_in_child(case, Built(artifact=artifact, build=known, key=key))
 
 
 def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
@@ -153,11 +151,11 @@ def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
     return made
 
 
-def _run_new_data_in_child(case: Case, built: Built) -> None:
-    """Run a stored artifact in a child first, unless it has run so before."""
+def run_new_data_in_child(case: Case, built: Built) -> Built:
+    """Run a stored artifact in a child first, unless it has run so before; return what now has."""
     digest = _first_run(case)
     if digest in built.build.ran_with:
-        return
+        return built
     run_job(
         "pytest_tvmtune.relax.build:run_once",
         {
@@ -173,7 +171,9 @@ def _run_new_data_in_child(case: Case, built: Built) -> None:
         num_threads=case.num_threads,
     )
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
-    builds.write_build(case.store, built.key, replace(built.build, ran_with=ran_with))
+    done = replace(built.build, ran_with=ran_with)
+    builds.write_build(case.store, built.key, done)
+    return replace(built, build=done)
 
 
 def _first_run(case: Case) -> str:

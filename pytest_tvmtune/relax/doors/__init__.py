@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax.doors.data_files import Inputs, read_inputs
 from pytest_tvmtune.relax.doors.torch import is_torch, load_torch
 from pytest_tvmtune.relax.model import Model, Params, make_model
 
@@ -40,7 +41,7 @@ def open_model(
     *,
     name: str,
     params: Params = None,
-    inputs: Mapping[str, object] | Sequence[object] | None = None,
+    inputs: Inputs = None,
     entry: str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     spec: Mapping[str, Any] | None = None,
@@ -48,6 +49,7 @@ def open_model(
 ) -> Model:
     """Return the Model of any accepted source.
 
+    inputs: as `read_inputs` takes them.
     shapes: static shapes of an ONNX model's dynamic inputs, by the file's own names.
     spec: what `nn.Module.export_tvm` takes.
     Raises ModelError, naming what was given and what is accepted.
@@ -55,6 +57,7 @@ def open_model(
     from tvm.ir import IRModule
     from tvm.relax.frontend import nn
 
+    inputs = read_inputs(inputs)
     kind = _kind(source)
     if shapes is not None and kind != "ONNX":
         raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
@@ -72,7 +75,7 @@ def open_model(
     if kind == "ONNX":
         from pytest_tvmtune.relax.doors.onnx import load_onnx
 
-        imported = load_onnx(source, shapes)
+        imported = load_onnx(source, shapes, inputs)
         mod, params, input_names = imported.mod, imported.params, imported.input_names
         output_names, references = imported.output_names, {"onnxruntime": imported.reference}
     elif kind == "torch":

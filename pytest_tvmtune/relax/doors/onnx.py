@@ -9,7 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError, first_line
+from pytest_tvmtune.core.errors import (
+    ModelError,
+    ShapesError,
+    UnsupportedOperatorError,
+    first_line,
+)
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors import ort
 from pytest_tvmtune.relax.doors.importing import quiet, unsupported
@@ -23,7 +28,7 @@ from pytest_tvmtune.relax.doors.onnx_files import (
     runtime_inputs,
     with_known_versions,
 )
-from pytest_tvmtune.relax.doors.onnx_shapes import make_static
+from pytest_tvmtune.relax.doors.onnx_shapes import make_static, shapes_of_given
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -49,17 +54,20 @@ class OnnxImport:
 
 
 def load_onnx(
-    source: str | os.PathLike[str] | Any, shapes: Mapping[str, Sequence[int]] | None
+    source: str | os.PathLike[str] | Any,
+    shapes: Mapping[str, Sequence[int]] | None,
+    given: Mapping[str, object] | Sequence[object] | None = None,
 ) -> OnnxImport:
     """Import an ONNX model with static shapes, its weights as parameters of `main`.
 
     source: a path, or a ModelProto (left unchanged). shapes: by the file's own input names, for
-    inputs whose shape isn't static. Constant subgraphs are folded, by onnxruntime, only where
+    inputs whose shape isn't static. given: the inputs, whose shapes those without one in `shapes`
+    get. Constant subgraphs are folded, by onnxruntime, only where
     TVM's importer doesn't take the model as it is, or makes dynamic shapes of it.
     Raises ModelError, naming the file and what to do, for whatever can't be imported, and
     UnsupportedOperatorError.
     """
-    label, proto = _static_proto(source, shapes)
+    label, proto, shapes = _static_proto(source, shapes, given)
     proto = prepared(proto, label)
     input_names = tuple(value.name for value in runtime_inputs(proto))
     mod, params = _import_or_fold(proto, label)
@@ -83,15 +91,17 @@ def _run_in_onnxruntime(
     """Return what onnxruntime computes for the model, which is opened anew: few tests ask."""
     if not ort.can_run():
         raise ModelError(f'expected="onnxruntime" needs onnxruntime: {ort.INSTALL}')
-    label, proto = _static_proto(source, shapes)
+    label, proto, _ = _static_proto(source, shapes)
     drop_weights_from_inputs(proto)
     return ort.compute_outputs(proto, label, dict(zip(input_names, inputs, strict=True)))
 
 
 def _static_proto(
-    source: str | os.PathLike[str] | Any, shapes: Mapping[str, Sequence[int]] | None
-) -> tuple[str, Any]:
-    """Return what messages call the model, and a copy of it with static shapes."""
+    source: str | os.PathLike[str] | Any,
+    shapes: Mapping[str, Sequence[int]] | None,
+    given: Mapping[str, object] | Sequence[object] | None = None,
+) -> tuple[str, Any, dict[str, Sequence[int]]]:
+    """Return what messages call the model, a copy of it with static shapes, and which it got."""
     try:
         import onnx
     except ImportError:
@@ -109,12 +119,13 @@ def _static_proto(
     proto = with_known_versions(onnx, proto, label)
     inputs = runtime_inputs(proto)
     if shapes is not None and not isinstance(shapes, Mapping):
-        raise ModelError(
+        raise ShapesError(
             f"{label}: shapes is a {type(shapes).__name__}, give a dict by input name: "
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )
-    make_static(inputs, dict(shapes or {}), label)
-    return label, proto
+    chosen = {**shapes_of_given(inputs, given, label), **(shapes or {})}
+    make_static(inputs, chosen, label)
+    return label, proto, chosen
 
 
 def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:

@@ -1,0 +1,46 @@
+"""Model files that are tests by themselves: which are meant, what each is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import OptionError
+
+SUFFIX = ".onnx"
+SIDECAR_SUFFIX = ".tvmtune.toml"
+OFF = "off"
+# The ONNX convention: a folder for each model, with a file of this name in it.
+_NAME_OF_ALL = "model"
+
+
+def parse_patterns(value: object, where: str) -> tuple[str, ...]:
+    """Return the patterns of files to collect, none for `off`. Raises OptionError."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if values == [OFF]:
+        return ()
+    patterns: dict[str, None] = {}
+    for one in values:
+        if not isinstance(one, str) or not one.endswith(SUFFIX):
+            raise OptionError(
+                f"{where}: {one!r} is no pattern of ONNX files, the only ones that are collected; "
+                f"give one that ends with {SUFFIX}, such as '*{SUFFIX}' or 'models/*{SUFFIX}', "
+                f"or {OFF!r}"
+            )
+        patterns[one] = None
+    return tuple(patterns)
+
+
+def matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file is meant: the end of its path matches one of the patterns."""
+    return any(path.match(pattern) for pattern in patterns)
+
+
+def case_name(path: Path) -> str:
+    """Return what a model file's case is called: its own name, or its folder's for `model.onnx`."""
+    return path.stem if path.stem != _NAME_OF_ALL else path.parent.name or path.stem
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where a model file's options stand, if it has any."""
+    return path.with_name(path.stem + SIDECAR_SUFFIX)
