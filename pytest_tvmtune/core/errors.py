@@ -51,8 +51,8 @@ class ModelError(TvmTuneError):
     """The model, its parameters or its inputs can't be used as given."""
 
 
-class ShapesError(ModelError):
-    """A model's shapes aren't static, or those given for it don't fit."""
+class GivenError(ModelError):
+    """Shapes, inputs or parameters that were given with a model don't fit it, or are missing."""
 
 
 class UnsupportedOperatorError(ModelError):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_tvmtune.core.dtypes import FLOATS, dtype_of
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import GivenError, ModelError
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +63,7 @@ def bind_arrays(
 
     given: arrays by name (names are compared as Relax writes them), or in order.
     what: "input" or "parameter", for the messages.
-    Raises ModelError for a missing, surplus or unknown one, a wrong shape or dtype.
+    Raises GivenError for a missing, surplus or unknown one, a wrong shape or dtype.
     """
     if isinstance(given, Mapping):
         values = _by_name(specs, given, what)
@@ -71,7 +71,7 @@ def bind_arrays(
         values = list(given)
         if len(values) != len(specs):
             problem = "missing" if len(values) < len(specs) else "surplus"
-            raise ModelError(
+            raise GivenError(
                 f"{problem} {what}: {len(values)} given, {len(specs)} wanted ({_listing(specs)})"
             )
     return [check_array(spec, value, what) for spec, value in zip(specs, values, strict=True)]
@@ -84,13 +84,13 @@ def _by_name(specs: Sequence[TensorSpec], given: Mapping[str, object], what: str
     for name, value in given.items():
         key = str(name) if str(name) in exact else loose.get(normalise_name(str(name)))
         if key is None:
-            raise ModelError(f"unknown {what} {name!r}; the model takes {_listing(specs)}")
+            raise GivenError(f"unknown {what} {name!r}; the model takes {_listing(specs)}")
         if key in found:
-            raise ModelError(f"{what} {name!r} is given twice, under two spellings")
+            raise GivenError(f"{what} {name!r} is given twice, under two spellings")
         found[key] = value
     missing = [str(spec) for spec in specs if spec.name not in found]
     if missing:
-        raise ModelError(f"missing {what}: {', '.join(missing)}")
+        raise GivenError(f"missing {what}: {', '.join(missing)}")
     return [found[spec.name] for spec in specs]
 
 
@@ -98,26 +98,26 @@ def check_array(spec: TensorSpec, value: object, what: str) -> Array:
     """Return `value` as an array after comparing shape and dtype with `spec`.
 
     Python numbers and lists take the wanted dtype; arrays must have it already, since a silent
-    cast would hide the mistake. Raises ModelError.
+    cast would hide the mistake. Raises GivenError.
     """
     if isinstance(value, (bool, int, float, list, tuple)):
         try:
             array = np.asarray(value, dtype=dtype_of(spec.dtype))
         except (TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
+            raise GivenError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
         if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
-            raise ModelError(f"{what} {spec}: can't be made from {value!r}: it holds other values")
+            raise GivenError(f"{what} {spec}: can't be made from {value!r}: it holds other values")
     else:
         array = as_numpy(value)
     if array.shape != spec.shape:
         hint = ""
         if array.shape == spec.shape[::-1] and array.ndim > 1:
             hint = "; it looks transposed: give it in the layout the model declares"
-        raise ModelError(
+        raise GivenError(
             f"{what} {spec.name!r} has shape {array.shape}, the model takes {spec.shape}{hint}"
         )
     if array.dtype.name != spec.dtype:
-        raise ModelError(
+        raise GivenError(
             f"{what} {spec.name!r} has dtype {array.dtype.name}, the model takes {spec.dtype}; "
             f"convert it: array.astype({spec.dtype!r})"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.model_files import SUFFIX, case_name, matches, sidecar_path
+from pytest_tvmtune.core.model_files import SIDECAR_SUFFIX, SUFFIX, case_name, matches, sidecar_path
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.sidecar import DATA_SETS, ONNXRUNTIME, UNTUNED, Sidecar, parse_sidecar
 from pytest_tvmtune.plugin.choices import Choice, item_choices
@@ -110,8 +110,14 @@ class ModelFile(pytest.File):
             sidecar = _read_sidecar(path)
             _check_files(sidecar, self.path)
             for choice in item_choices(self.config.stash[STATE].run, sidecar.options):
+                called = f"{name}[{choice.id}]"
+                # pytest 9 takes a name for one without brackets, unless it is told the whole id.
                 item = ModelItem.from_parent(
-                    self, name=f"{name}[{choice.id}]", choice=choice, sidecar=sidecar
+                    self,
+                    name=called,
+                    nodeid=f"{self.nodeid}::{called}",
+                    choice=choice,
+                    sidecar=sidecar,
                 )
                 for mark in _marks(sidecar, choice):
                     item.add_marker(mark)
@@ -132,6 +138,9 @@ def _read_sidecar(path: Path) -> Sidecar:
 
 
 def _check_files(sidecar: Sidecar, model: Path) -> None:
+    misnamed = model.with_name(model.name + SIDECAR_SUFFIX)
+    if misnamed.exists():
+        raise OptionError(f"{misnamed.name} is not read; rename it to {sidecar_path(model).name}")
     for name, value in (sidecar.inputs or {}).items():
         if isinstance(value, Path) and not value.is_file():
             raise OptionError(f"inputs.{name}: no such file: {value}")
@@ -176,7 +185,7 @@ class ModelItem(pytest.Item):
                 path=self.path,
                 rootdir=self.config.rootpath,
                 name=case_name(self.path),
-                settings=f"{sidecar}, under [shapes]",
+                sidecar=sidecar,
             ),
         )
         self.stash[ITEM_STATE] = state
@@ -200,9 +209,9 @@ class ModelItem(pytest.Item):
             )
         conclude(state)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Return what pytest heads a failure with."""
-        return self.path, None, self.name
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return what pytest heads a failure with; it insists on a line where a test is skipped."""
+        return self.path, 0, self.name
 
 
 def data_sets(folder: Path) -> list[Path]:

@@ -47,8 +47,8 @@ class State:
 class Origin:
     """Which item a case is of: where the case's default name and its baseline's identity come from.
 
-    params: the user's own parametrization ids. settings: where a model file's shapes and inputs
-    are to be given, "" for a test function.
+    params: the user's own parametrization ids. sidecar: where a model file's options stand, "" for
+    a test function.
     """
 
     nodeid: str
@@ -58,7 +58,7 @@ class Origin:
     cls: str = ""
     function: str = ""
     params: str = ""
-    settings: str = ""
+    sidecar: str = ""
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
-from pytest_tvmtune.core.errors import ModelError, ShapesError, TvmTuneError
+from pytest_tvmtune.core.errors import GivenError, ModelError, TvmTuneError
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.golden import GoldenFile
@@ -75,8 +75,11 @@ class TvmTune:
             )
         except TvmTuneError as error:
             finding = f"{label}: {error}"
-            if isinstance(error, ShapesError) and self.item_state.origin.settings:
-                finding += f"\n  for a model file, in {self.item_state.origin.settings}"
+            if isinstance(error, GivenError) and self.item_state.origin.sidecar:
+                finding += (
+                    "\n  shapes and inputs of a model file: [shapes] and [inputs] in "
+                    f"{self.item_state.origin.sidecar}"
+                )
             self.item_state.results.append(self._failed_to_open(name, entry, finding))
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ChildError, ModelError
 from pytest_tvmtune.core.signature import bind_arrays
 from pytest_tvmtune.core.tolerances import How
 from pytest_tvmtune.relax.doors.data_files import read_tensors
@@ -26,8 +26,7 @@ def compare_data_sets(
     """Compare a case with each of its data sets, note it in its result, return the findings.
 
     outputs: for the first one's inputs, which the case was opened with.
-    Raises ModelError, naming the data set, for what can't be read or doesn't fit the model, and
-    ChildError where the model crashes with other inputs.
+    What can't be read or doesn't fit the model, and a crash with other inputs, are findings, too.
     """
     findings = []
     for folder in folders:
@@ -35,16 +34,20 @@ def compare_data_sets(
             if folder != folders[0]:
                 case, built = _with_inputs(case, built, folder)
                 outputs = _call(case, session)
-            wanted = read_tensors(folder, "output")
-            if not wanted:
-                raise ModelError("there is no output_0.pb")
-            # As a model returns them: an array, or a tuple of several.
-            expected = wanted[0] if len(wanted) == 1 else tuple(wanted)
-            error = compare_outputs(case, outputs, expected, folder.name, How())
-        except ModelError as problem:
-            raise ModelError(f"{folder.name}: {problem}") from None
-        findings += note_error(case, built, error, How())
+            error = compare_outputs(case, outputs, _expected(folder), folder.name, How())
+        except (ModelError, ChildError) as problem:
+            findings.append(f"{case.label}: {folder.name}: {problem}")
+        else:
+            findings += note_error(case, built, error, How())
     return findings
+
+
+def _expected(folder: Path) -> Any:
+    """Return a data set's outputs as a model returns them: an array, or a tuple of several."""
+    outputs = read_tensors(folder, "output")
+    if not outputs:
+        raise ModelError("there is no output_0.pb")
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def _with_inputs(case: Case, built: Built, folder: Path) -> tuple[Case, Built]:

@@ -35,10 +35,13 @@ def test_nothing_heavy_is_imported(suite: pytest.Pytester, options: tuple[str, .
     assert not (suite.path / ".tvmtune").exists()
 
 
-def test_marked_tests_are_collected_without_tvm(suite: pytest.Pytester) -> None:
+def test_marked_tests_and_models_are_collected_without_tvm(suite: pytest.Pytester) -> None:
     suite.makeconftest(SPY)
     suite.makepyfile(MARKED)
-    assert not imported(suite, "--co", "-q") & {"tvm", "tvm_ffi", "numpy", "torch"}
+    (suite.path / "mlp.onnx").write_text("nobody reads this")
+    (suite.path / "mlp.tvmtune.toml").write_text("trials = 0\n[shapes]\nx = [1, 2]\n")
+    options = ("--co", "-q", "--tvm-collect=*.onnx")
+    assert not imported(suite, *options) & {"tvm", "tvm_ffi", "numpy", "onnx", "torch"}
     assert not (suite.path / ".tvmtune").exists()
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.relax.doors import open_model
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -104,6 +104,25 @@ def test_dynamic_dimensions_need_shapes_and_get_them() -> None:
     assert_same(proto, {"x": floats(5, 4)}, shapes={"x": (5, 4)})
     # The caller's own object is left as it was.
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "n"
+
+
+def test_dynamic_dimensions_are_those_of_the_inputs(tmp_path: Path) -> None:
+    proto = linear(batch="n")
+    assert_same(proto, {"x": floats(5, 4)})
+    np.save(tmp_path / "x.npy", floats(3, 4))
+    for inputs in ([floats(3, 4)], {"x": [[0, 0, 0, 0]] * 3}, {"x": tmp_path / "x.npy"}):
+        opened = open_model(proto, name="m", inputs=inputs)
+        assert opened.inputs[0].shape == (3, 4)
+        assert opened.references["onnxruntime"](*opened.inputs).shape == (3, 3)
+    # What is said goes before; what doesn't fit is told as the input's fault.
+    with pytest.raises(ModelError, match=r"input 'x' has shape \(3, 4\), the model takes \(5, 4\)"):
+        open_model(proto, name="m", inputs=[floats(3, 4)], shapes={"x": (5, 4)})
+    for shape in [(3, 5), (4,)]:
+        with pytest.raises(GivenError, match=r"input 'x' has shape .* the model takes \(n, 4\)"):
+            open_model(proto, name="m", inputs=[floats(*shape)])
+    for inputs in ([], {"z": floats(3, 4)}):
+        with pytest.raises(GivenError, match="input 'x' has the dynamic shape"):
+            open_model(proto, name="m", inputs=inputs)
 
 
 @pytest.mark.parametrize(

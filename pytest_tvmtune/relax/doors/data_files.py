@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors.ort import INSTALL
 
+# What numpy and zipfile raise for files that are gone, cut off or damaged.
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 Inputs = Mapping[str, object] | Sequence[object] | Path | None
 
 
@@ -55,7 +59,7 @@ def _read_array(path: Path, name: str) -> Array:
         if path.suffix == ".pb":
             return _read_tensor(path)
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise ModelError(f"{path}: can't be read: {first_line(error)}") from None
     if isinstance(loaded, np.ndarray):
         return loaded
@@ -70,7 +74,7 @@ def _member(path: Path, loaded: Any, name: str) -> Array:
         raise ModelError(f"{path}: it has no array {name!r}; it has {', '.join(names) or 'none'}")
     try:
         return np.asarray(loaded[chosen])
-    except (OSError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise ModelError(f"{path}: {chosen!r} can't be read: {first_line(error)}") from None
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import (
+    GivenError,
     ModelError,
-    ShapesError,
     UnsupportedOperatorError,
     first_line,
 )
@@ -119,7 +119,7 @@ def _static_proto(
     proto = with_known_versions(onnx, proto, label)
     inputs = runtime_inputs(proto)
     if shapes is not None and not isinstance(shapes, Mapping):
-        raise ShapesError(
+        raise GivenError(
             f"{label}: shapes is a {type(shapes).__name__}, give a dict by input name: "
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )

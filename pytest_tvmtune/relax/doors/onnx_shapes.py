@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import ModelError, ShapesError
+from pytest_tvmtune.core.errors import GivenError, ModelError
 from pytest_tvmtune.core.signature import normalise_name
 
 _MAX_SIZE = 2**31 - 1
@@ -20,7 +20,7 @@ def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: 
     """Write the given shapes into the graph's inputs; afterwards every dimension is a number."""
     names = [value.name for value in inputs]
     if unknown := [name for name in shapes if name not in names]:
-        raise ShapesError(
+        raise GivenError(
             f"{label}: shapes names {unknown[0]!r}, the model's inputs are {', '.join(names)}"
         )
     for value in inputs:
@@ -40,13 +40,13 @@ def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: 
             _set_dims(tensor, value.name, _sizes(wanted, value.name, label), label)
         dims = _dims(tensor)
         if not tensor.HasField("shape"):
-            raise ShapesError(
+            raise GivenError(
                 f"{label}: input {value.name!r} has no rank; give a static shape: "
                 f"shapes={{{value.name!r}: (1, ...)}}"
             )
         if any(isinstance(dim, str) for dim in dims):
             example = tuple(1 if isinstance(dim, str) else dim for dim in dims)
-            raise ShapesError(
+            raise GivenError(
                 f"{label}: input {value.name!r} has the dynamic shape "
                 f"({', '.join(map(str, dims))}); give a static one: "
                 f"shapes={{{value.name!r}: {example}}}"
@@ -61,7 +61,7 @@ def _sizes(wanted: Any, name: str, label: str) -> list[int]:
     except TypeError:
         usable = False
     if not usable:
-        raise ShapesError(
+        raise GivenError(
             f"{label}: shapes gives {name!r} {wanted!r}, give a tuple of positive whole numbers: "
             f"shapes={{{name!r}: (1, ...)}}"
         )
@@ -74,7 +74,7 @@ def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
     shape = tensor.shape
     shape.SetInParent()
     if has_rank and len(shape.dim) != len(wanted):
-        raise ShapesError(
+        raise GivenError(
             f"{label}: shapes gives {name!r} rank {len(wanted)}, the model has {len(shape.dim)}"
         )
     for index, size in enumerate(wanted):
@@ -82,7 +82,7 @@ def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
             shape.dim.add()
         dim = shape.dim[index]
         if dim.dim_value > 0 and dim.dim_value != size:
-            raise ShapesError(
+            raise GivenError(
                 f"{label}: shapes gives {name!r} the size {size} in dimension {index}, "
                 f"the model has {dim.dim_value} there"
             )
@@ -95,7 +95,7 @@ def shapes_of_given(
 ) -> dict[str, Sequence[int]]:
     """Return the shapes of those arrays that are given for inputs whose shape isn't static.
 
-    Raises ShapesError where such a shape contradicts the model's.
+    Raises GivenError where such a shape contradicts the model's.
     """
     if given is None:
         return {}
@@ -112,7 +112,7 @@ def shapes_of_given(
             continue
         shape = np.shape(cast("Any", array))
         if has_rank and not _fits(shape, dims):
-            raise ShapesError(
+            raise GivenError(
                 f"{label}: input {value.name!r} has shape {shape}, "
                 f"the model takes ({', '.join(map(str, dims))})"
             )
