@@ -50,7 +50,8 @@ def model_folders(config: pytest.Config) -> tuple[Path, ...]:
     They are those named on the command line; where nothing is, and no testpaths, the current one.
     """
     if is_worker(config):
-        return tuple(map(Path, config.workerinput[MODEL_FOLDERS]))  # type: ignore[attr-defined]
+        told: list[str] = getattr(config, "workerinput", {}).get(MODEL_FOLDERS, [])
+        return tuple(map(Path, told))
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         return ()
     # Not resolve(): pytest, too, leaves symbolic links as they are.
