@@ -1,4 +1,4 @@
-"""What the doors that go through one of TVM's importers share: quiet, and plain errors."""
+"""What the doors to files and to TVM's importers share: quiet, and plain errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import UnsupportedOperatorError
+from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
+
+
+def check_file(path: Path) -> None:
+    """Raise ModelError, naming it, where a model's path is no file."""
+    if not path.is_file():
+        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError, last_line
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, as_numpy
+from pytest_tvmtune.relax.doors.importing import check_file
 from pytest_tvmtune.relax.model import Model, Params, plain_params
 
 _ENTRY = "main"
@@ -49,8 +50,7 @@ def open_library(
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    check_file(path)
     return path.read_bytes()
 
 

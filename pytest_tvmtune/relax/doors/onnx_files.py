@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.relax.doors.importing import check_file
 
 _OLDEST_IR_VERSION = 3
 # Until then operators broadcast by attributes of their own, which TVM's importer overlooks.
@@ -20,8 +21,7 @@ _WEIGHT_SIZE = 32
 
 def read_model(onnx: Any, path: Path) -> Any:
     """Return a file's ModelProto with its external data. Raises ModelError, naming the file."""
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    check_file(path)
     if path.stat().st_size == 0:
         raise ModelError(f"{path}: the file is empty, not an ONNX model")
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import ModelError, first_line
-from pytest_tvmtune.relax.doors.importing import quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import check_file, quiet, unsupported
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -50,8 +50,7 @@ def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
 
 
 def _read(tflite: Any, path: Path) -> Any:
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    check_file(path)
     content = path.read_bytes()
     if content[4:8] != _IDENTIFIER:
         raise ModelError(f"{path}: not a TFLite model, its identifier is {content[4:8]!r}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
-from pytest_tvmtune.relax.doors.importing import quiet
+from pytest_tvmtune.relax.doors.importing import check_file, quiet
 from pytest_tvmtune.relax.doors.torch_import import import_program, is_tensor
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def _read(path: Path) -> ExportedProgram:
     """Return what `torch.export.save` wrote."""
     import torch
 
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    check_file(path)
     try:
         return torch.export.load(str(path))
     except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
