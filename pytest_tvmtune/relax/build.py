@@ -139,24 +139,10 @@ def run_once(request: dict[str, Any]) -> None:
 
     Data can crash a library that ran well with other data, through an index out of bounds, say.
     """
-    import tvm
-
-    from pytest_tvmtune.relax.session import call, open_session
-    from pytest_tvmtune.relax.targets import device_of
+    from pytest_tvmtune.relax.session import call, open_requested
 
     enter_stage(request["folder"], FIRST_RUN)
-    entry = request["entry"]
-    manifest = Manifest.from_json(request["manifest"])
-    device = device_of(tvm.target.Target(request["target"]))
-    session = open_session(
-        Path(request["library"]),
-        entry,
-        manifest.entries[entry],
-        params=request["params"],
-        inputs=request["inputs"],
-        device=device,
-    )
-    call(session)
+    call(open_requested(request, request))
 
 
 def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:

@@ -19,7 +19,7 @@ from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.reproducer import Captured, write_reproducer
-from pytest_tvmtune.relax.session import open_session
+from pytest_tvmtune.relax.session import open_requested
 from pytest_tvmtune.relax.transforms import wrong_transform
 from pytest_tvmtune.relax.watching import Visit, Watched, watch, watch_both
 from pytest_tvmtune.store.artifacts import Manifest
@@ -88,20 +88,11 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(request: dict[str, Any], side: str) -> Watched:
-    import tvm
-
-    from pytest_tvmtune.relax.targets import device_of
-
-    manifest = Manifest.from_json(request[side]["manifest"])
-    session = open_session(
-        Path(request[side]["library"]),
-        request["entry"],
-        manifest.entries[request["entry"]],
-        params=request["params"],
-        inputs=request["inputs"],
-        device=device_of(tvm.target.Target(request["target"])),
+    return Watched(
+        session=open_requested(request, request[side]),
+        kernels=Manifest.from_json(request[side]["manifest"]).kernels,
+        originals=request["params"],
     )
-    return Watched(session=session, kernels=manifest.kernels, originals=request["params"])
 
 
 def _calls(watched: Watched) -> list[Any]:

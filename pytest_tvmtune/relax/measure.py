@@ -26,9 +26,8 @@ from pytest_tvmtune.relax.placement import (
     open_copies,
     place,
 )
-from pytest_tvmtune.relax.session import Session, call, open_session
+from pytest_tvmtune.relax.session import call, open_requested
 from pytest_tvmtune.relax.timing import Timer, calls_per_sample, num_threads_used
-from pytest_tvmtune.store.artifacts import Manifest
 
 LOADING_BASELINE = "loading the baseline's artifact"
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
@@ -116,21 +115,19 @@ def open_contest(request: dict[str, Any]) -> Contest:
 
     The baseline is called once, here: what crashes in it is the baseline's, not the run's.
     """
-    import tvm
-
-    from pytest_tvmtune.relax.targets import device_of
-
-    device = device_of(tvm.target.Target(request["target"]))
     enter_stage(request["folder"], LOADING_BASELINE)
-    accepted = _open(request, "baseline", device)
+    accepted = open_requested(request, request["baseline"])
     call(accepted)
     enter_stage(request["folder"], "loading this run's artifact")
     baseline = Side(library=Path(request["baseline"]["library"]), params=accepted.params)
-    now = Side(library=Path(request["now"]["library"]), params=_open(request, "now", device).params)
+    now = Side(
+        library=Path(request["now"]["library"]),
+        params=open_requested(request, request["now"]).params,
+    )
     shared, traded = match_params(baseline.params, now.params)
     return Contest(
         entry=request["entry"],
-        device=device,
+        device=accepted.device,
         baseline=baseline,
         now=now,
         inputs=accepted.inputs,
@@ -144,17 +141,6 @@ def against_itself(contest: Contest) -> Contest:
     """Return the contest of a baseline with its own copy."""
     everything = tuple((index, index) for index in range(len(contest.baseline.params)))
     return replace(contest, now=contest.baseline, shared=everything, traded=())
-
-
-def _open(request: dict[str, Any], side: str, device: Any) -> Session:
-    return open_session(
-        Path(request[side]["library"]),
-        request["entry"],
-        Manifest.from_json(request[side]["manifest"]).entries[request["entry"]],
-        params=request["params"],
-        inputs=request["inputs"],
-        device=device,
-    )
 
 
 def _epochs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from pytest_tvmtune.core.dtypes import dtype_of
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.signature import Array
-from pytest_tvmtune.store.artifacts import EntryPoint
+from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
 if TYPE_CHECKING:
     from tvm.runtime import Device, Tensor
@@ -81,6 +81,26 @@ def open_session(
 def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
     """Return a session that calls the same with other inputs, of the same shapes and dtypes."""
     return replace(session, inputs=_placed(inputs, session.device))
+
+
+def open_requested(request: Mapping[str, Any], side: Mapping[str, Any]) -> Session:
+    """Return the session that the request of a job describes. Raises CompileError.
+
+    request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
+    """
+    import tvm
+
+    from pytest_tvmtune.relax.targets import device_of
+
+    entry = request["entry"]
+    return open_session(
+        Path(side["library"]),
+        entry,
+        Manifest.from_json(side["manifest"]).entries[entry],
+        params=request["params"],
+        inputs=request["inputs"],
+        device=device_of(tvm.target.Target(request["target"])),
+    )
 
 
 def transform_params(
