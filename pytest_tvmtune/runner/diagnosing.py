@@ -9,7 +9,7 @@ from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import Tolerance
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.reproducer import SCRIPT
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case, tuning_key

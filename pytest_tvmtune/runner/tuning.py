@@ -11,7 +11,7 @@ from pytest_tvmtune.core.budget import MAX_ROUND
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.relax.build import module_text
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import claim
