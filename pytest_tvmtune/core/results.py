@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.outputs import OutputError
 
@@ -178,6 +179,7 @@ class CaseResult:
     latency: LatencyResult | None = None
     kernels: KernelTable | None = None
     findings: list[str] = field(default_factory=list)
+    failure: Failure | None = None
     warnings: list[str] = field(default_factory=list)
     outcome: str = ""
 
@@ -190,6 +192,10 @@ class CaseResult:
     def reference_error(self) -> ErrorResult | None:
         """The first comparison against a reference, for one-line reports."""
         return self.errors[0] if self.errors else None
+
+    def note_failure(self, failure: Failure) -> None:
+        """Keep what failed the case, unless something did before."""
+        self.failure = self.failure or failure
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the fields are documented in docs/json.md."""
@@ -211,6 +217,8 @@ class CaseResult:
                 latency["cause"] = Cause(**latency["cause"])
             values["latency"] = LatencyResult(**latency)
         values["divergences"] = [Divergence.from_json(one) for one in values.get("divergences", [])]
+        if values.get("failure") is not None:
+            values["failure"] = Failure.from_json(values["failure"])
         if values.get("kernels") is not None:
             values["kernels"] = KernelTable.from_json(values["kernels"])
         return CaseResult(**values)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import GivenError, ModelError
+from pytest_tvmtune.core.errors import GivenError, UnsupportedTypeError
 from pytest_tvmtune.core.signature import normalise_name
 
 _MAX_SIZE = 2**31 - 1
@@ -26,12 +26,12 @@ def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: 
     for value in inputs:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
-            raise ModelError(
+            raise UnsupportedTypeError(
                 f"{label}: input {value.name!r} is a {kind}, only tensors can be given"
             )
         tensor = value.type.tensor_type
         if tensor.elem_type in _NO_NUMBERS:
-            raise ModelError(
+            raise UnsupportedTypeError(
                 f"{label}: input {value.name!r} holds {_NO_NUMBERS[tensor.elem_type]}, "
                 "only numbers can be given"
             )
