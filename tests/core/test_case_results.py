@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
 from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.results import (
@@ -70,6 +71,9 @@ ARGUMENT = ArgumentStats(
     max_abs_error=0.1,
     agrees=False,
 )
+CRASH = Failure(
+    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV"
+)  # no real one has all of it
 TABLE = KernelTable(
     rows=(
         KernelTime(
@@ -162,6 +166,7 @@ FULL = CaseResult(
         cause=Cause(kind="schedule", message="another record"),
     ),
     findings=["1.2x slower"],
+    failure=CRASH,
     warnings=["1 task untuned"],
     outcome="failed",
 )
@@ -189,8 +194,9 @@ EMPTY = CaseResult(
         ),
         (FULL.divergences[0], Divergence(kind="none", against="")),
         (TABLE.rows[0], KernelTime(name="", calls=0, now_s=0, share=0)),
+        (CRASH, Failure(kind="error")),
     ],
-    ids=["case", "latency", "task", "output", "error", "argument", "divergence", "kernel"],
+    ids=["case", "latency", "task", "output", "error", "argument", "divergence", "kernel", "crash"],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""

@@ -125,6 +125,8 @@ def test_dynamic_dimensions_are_those_of_the_inputs(tmp_path: Path) -> None:
     for shape in [(3, 5), (4,)]:
         with pytest.raises(GivenError, match=r"input 'x' has shape .* the model takes \(n, 4\)"):
             open_model(proto, name="m", inputs=[floats(*shape)])
+    with pytest.raises(ImporterError, match=r"input 'x' has shape \(0, 4\), .* isn't empty"):
+        open_model(proto, name="m", inputs=[floats(0, 4)])
     for inputs in ([], {"z": floats(3, 4)}):
         with pytest.raises(GivenError, match="input 'x' has the dynamic shape"):
             open_model(proto, name="m", inputs=inputs)
