@@ -204,6 +204,11 @@ def stored_workloads(case: Case, tasks: Sequence[Task], key: str) -> dict[str, W
     return {shash: workload for shash, workload in found.items() if workload is not None}
 
 
+def workloads_of(case: Case, *, prepack: bool) -> dict[str, Workload]:
+    """Return what the store knows of all tasks of a case, by workload hash. Raises ChildError."""
+    return stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
+
+
 def best_records(workloads: dict[str, Workload]) -> Records:
     """Return the record to apply to each workload, where there is a valid one."""
     cpu = fingerprint().cpu
