@@ -9,6 +9,7 @@ from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.outputs import OutputError
+from pytest_tvmtune.core.plain import known_fields
 
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
@@ -91,7 +92,7 @@ class ErrorResult:
     def from_json(loaded: dict[str, Any]) -> ErrorResult:
         """Return the comparison that `asdict` made plain."""
         outputs = tuple(OutputError.from_json(one) for one in loaded["outputs"])
-        return ErrorResult(**{**loaded, "outputs": outputs})
+        return ErrorResult(**{**known_fields(ErrorResult, loaded), "outputs": outputs})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,16 @@ class LatencyResult:
     same_code: bool = False
     accepted: bool = False
     cause: Cause | None = None
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> LatencyResult:
+        """Return the verdict that `asdict` made plain."""
+        values = known_fields(LatencyResult, loaded)
+        if values.get("interval") is not None:
+            values["interval"] = tuple(values["interval"])
+        if values.get("cause") is not None:
+            values["cause"] = Cause(**known_fields(Cause, values["cause"]))
+        return LatencyResult(**values)
 
 
 def label_of(name: str, target_name: str, *, prepack: bool) -> str:
@@ -197,19 +208,14 @@ class CaseResult:
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> CaseResult:
-        """Return the result written by `to_json`."""
-        values = dict(loaded)
-        values["tasks"] = [TaskResult(**task) for task in values["tasks"]]
+        """Return the result written by `to_json`, also as the JSON report holds it."""
+        values = known_fields(CaseResult, loaded)
+        values["tasks"] = [TaskResult(**known_fields(TaskResult, task)) for task in values["tasks"]]
         values["errors"] = [ErrorResult.from_json(error) for error in values["errors"]]
         if values["golden"] is not None:
-            values["golden"] = GoldenResult(**values["golden"])
+            values["golden"] = GoldenResult(**known_fields(GoldenResult, values["golden"]))
         if values["latency"] is not None:
-            latency = dict(values["latency"])
-            if latency["interval"] is not None:
-                latency["interval"] = tuple(latency["interval"])
-            if latency.get("cause") is not None:
-                latency["cause"] = Cause(**latency["cause"])
-            values["latency"] = LatencyResult(**latency)
+            values["latency"] = LatencyResult.from_json(values["latency"])
         values["divergences"] = [Divergence.from_json(one) for one in values.get("divergences", [])]
         if values.get("kernels") is not None:
             values["kernels"] = KernelTable.from_json(values["kernels"])
