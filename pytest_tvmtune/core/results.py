@@ -10,6 +10,7 @@ from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.plain import known_fields
+from pytest_tvmtune.core.tuning_curve import TuningPoint
 
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
@@ -116,7 +117,9 @@ class LatencyResult:
     the standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the
     baseline against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
     accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
-    cause: why it became slower or faster, as far as the two artifacts tell.
+    cause: why it became slower or faster, as far as the two artifacts tell. limit_ratio: the ratio
+    that the threshold means; epoch_ratios: of each epoch, what the interval was made of; samples_s,
+    baseline_samples_s: seconds of a call, in order, those of a pair at one place.
     """
 
     verdict: str
@@ -139,13 +142,18 @@ class LatencyResult:
     same_code: bool = False
     accepted: bool = False
     cause: Cause | None = None
+    limit_ratio: float | None = None
+    epoch_ratios: tuple[float, ...] = ()
+    samples_s: tuple[float, ...] = ()
+    baseline_samples_s: tuple[float, ...] = ()
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> LatencyResult:
         """Return the verdict that `asdict` made plain."""
         values = known_fields(LatencyResult, loaded)
-        if values.get("interval") is not None:
-            values["interval"] = tuple(values["interval"])
+        for name in ("interval", "epoch_ratios", "samples_s", "baseline_samples_s"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
         if values.get("cause") is not None:
             values["cause"] = Cause(**known_fields(Cause, values["cause"]))
         return LatencyResult(**values)
@@ -161,7 +169,8 @@ class CaseResult:
     """Everything a report says about one call of `tvm_tune` in one test.
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
-    everywhere; `None` where nothing was measured.
+    everywhere; `None` where nothing was measured. tuning_curve: of this run's own tuning. logs:
+    stage -> path of what its child processes printed.
     """
 
     name: str
@@ -178,6 +187,7 @@ class CaseResult:
     tuned_now: bool = False
     compiled_now: bool = False
     tuning_s: float = 0.0
+    tuning_curve: list[TuningPoint] = field(default_factory=list)
     compile_s: float = 0.0
     transform_s: float | None = None
     transform_extra_bytes: int | None = None
@@ -188,6 +198,7 @@ class CaseResult:
     divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
     kernels: KernelTable | None = None
+    logs: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     outcome: str = ""
@@ -211,6 +222,8 @@ class CaseResult:
         """Return the result written by `to_json`, also as the JSON report holds it."""
         values = known_fields(CaseResult, loaded)
         values["tasks"] = [TaskResult(**known_fields(TaskResult, task)) for task in values["tasks"]]
+        curve = values.get("tuning_curve", [])
+        values["tuning_curve"] = [TuningPoint(**known_fields(TuningPoint, one)) for one in curve]
         values["errors"] = [ErrorResult.from_json(error) for error in values["errors"]]
         if values["golden"] is not None:
             values["golden"] = GoldenResult(**known_fields(GoldenResult, values["golden"]))
