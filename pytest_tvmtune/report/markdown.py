@@ -45,7 +45,7 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
         rows = "\n".join((*_HEAD, *map(_row, quiet)))
         blocks.append(_details(f"{_cases(len(quiet))} passed", rows))
     blocks.append(_machine(report["machine"]))
-    if most_bytes is None:
+    if most_bytes is None or _size(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"
     return _fitting(blocks, loud, most_bytes)
 
@@ -56,8 +56,6 @@ def _fitting(blocks: Sequence[str], loud: Sequence[CaseResult], most_bytes: int)
     kept = list(blocks)
     while len(kept) > 1 and _size([*kept, note]) > most_bytes:
         kept.pop()
-    if len(kept) == len(blocks):
-        return "\n\n".join(kept) + "\n"
     if len(kept) == 1 and loud:
         rows: list[str] = []
         left = most_bytes - _size([*kept, *_HEAD, note])
