@@ -266,7 +266,17 @@ SETTINGS: tuple[Setting, ...] = (
         in_marker=False,
         help="write the results as JSON",
     ),
+    Setting(
+        name="html",
+        parse=_parse_path,
+        default=None,
+        metavar="PATH",
+        in_marker=False,
+        help="write the results as one self-contained HTML page",
+    ),
 )
+# The settings that are paths of reports.
+REPORTS = ("json", "html")
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 Layer = Mapping[str, Any]
 

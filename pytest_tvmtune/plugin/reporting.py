@@ -1,4 +1,4 @@
-"""From finished tests to reports: end-of-test rules, baselines, summary, JSON."""
+"""From finished tests to reports: end-of-test rules, baselines, summary, files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
+from pytest_tvmtune.core.options import REPORTS
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, State, is_worker
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
@@ -113,25 +114,35 @@ class CaseCollector:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the JSON report, and make a worker's UsageError the run's."""
+    """Write the reports, and make a worker's UsageError the run's."""
     config = session.config
     state = config.stash.get(STATE, None)
     if state is None or is_worker(config):
         return
     if state.usage_error:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    if state.run.json is not None and not config.option.collectonly:
-        from pytest_tvmtune.core.environment import fingerprint
-        from pytest_tvmtune.report.json import write_report
+    if not config.option.collectonly:
+        _write_reports(session, state)
 
-        machine_info = fingerprint().to_json()
-        config.hook.pytest_tvmtune_machine_info(config=config, machine_info=machine_info)
-        try:
-            write_report(state.run.json, state.json_cases, machine_info)
-        except TvmTuneError as error:
-            # Told in the summary: an exception here would keep other reports from being written.
-            state.usage_error = f"--tvm-json: {error}"
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+def _write_reports(session: pytest.Session, state: State) -> None:
+    wanted = {name: getattr(state.run, name) for name in REPORTS}
+    paths = {name: path for name, path in wanted.items() if path is not None}
+    if not paths:
+        return
+    from pytest_tvmtune.core.environment import fingerprint
+    from pytest_tvmtune.report.files import write_reports
+    from pytest_tvmtune.report.json import make_report
+
+    machine_info = fingerprint().to_json()
+    session.config.hook.pytest_tvmtune_machine_info(
+        config=session.config, machine_info=machine_info
+    )
+    problems = write_reports(make_report(state.json_cases, machine_info), paths)
+    if problems:
+        # Told in the summary: an exception here would keep other plugins' reports from being made.
+        state.usage_error = "\n".join(problems)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
