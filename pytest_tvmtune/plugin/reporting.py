@@ -114,7 +114,7 @@ class CaseCollector:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the reports, and make a worker's UsageError the run's."""
+    """Write reports and history, and make a worker's UsageError the run's."""
     config = session.config
     state = config.stash.get(STATE, None)
     if state is None or is_worker(config):
@@ -128,7 +128,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _write_reports(session: pytest.Session, state: State) -> None:
     wanted = {name: getattr(state.run, name) for name in REPORTS}
     paths = {name: path for name, path in wanted.items() if path is not None}
-    if not paths:
+    if not (paths or state.json_cases):
         return
     from pytest_tvmtune.core.environment import fingerprint
     from pytest_tvmtune.report.files import write_reports
@@ -138,11 +138,27 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     session.config.hook.pytest_tvmtune_machine_info(
         config=session.config, machine_info=machine_info
     )
-    problems = write_reports(make_report(state.json_cases, machine_info), paths)
+    report = make_report(state.json_cases, machine_info)
+    if state.json_cases:
+        state.kept = _keep(session.config, state, report)
+    problems = write_reports(report, paths)
     if problems:
         # Told in the summary: an exception here would keep other plugins' reports from being made.
         state.usage_error = "\n".join(problems)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
+    """Keep a run in the store's history; return what to tell of it."""
+    from pytest_tvmtune.store.history import add_run, revision_of
+    from pytest_tvmtune.store.layout import open_store
+
+    try:
+        store = open_store(state.run.store_dir)
+        run, remark = add_run(store, report, revision_of(config.rootpath))
+    except TvmTuneError as error:
+        return f"this run is not in the history: {error}"
+    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -157,3 +173,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("tvmtune")
         for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)
+        terminalreporter.write_line(state.kept)

@@ -23,6 +23,7 @@ class State:
     workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
     marked test was collected. results: every finished case, in the process that reports;
     json_cases: the same, with what hooks added.
+    kept: what became of this run in the store's history.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
     model_folders: below which ONNX files are tests by default; has_python: whether those that were
@@ -40,6 +41,7 @@ class State:
     wanted: list[CaseOptions] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
+    kept: str = ""
     usage_error: str | None = None
 
 
