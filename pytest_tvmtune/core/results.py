@@ -142,7 +142,12 @@ class LatencyResult:
 
 def label_of(name: str, target_name: str, *, prepack: bool) -> str:
     """Return the name of a case in messages and tables."""
-    return f"{name}[{target_name}{'-prepack' if prepack else ''}]"
+    return f"{name}[{choice_of(target_name, prepack=prepack)}]"
+
+
+def choice_of(target_name: str, *, prepack: bool) -> str:
+    """Return the name of a target with a prepack choice, as in the ids of tests."""
+    return f"{target_name}-prepack" if prepack else target_name
 
 
 @dataclass(kw_only=True)

@@ -11,9 +11,9 @@ from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import item_alpha, weigh
 from pytest_tvmtune.runner.building import Built, build
-from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.measuring import measure, time_kernels
-from pytest_tvmtune.runner.tuning import plan, stored_workloads
+from pytest_tvmtune.runner.tuning import workloads_of
 from pytest_tvmtune.store import artifacts
 
 _UNTUNED_S = 2.0
@@ -62,7 +62,7 @@ def _cause(case: Case, built: Built, baseline: Baseline, accepted: artifacts.Art
 
 
 def _known_records(case: Case) -> set[str]:
-    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), tuning_key(case))
+    stored = workloads_of(case, prepack=case.options.prepack)
     return {record.digest for workload in stored.values() for record in workload.records}
 
 
