@@ -110,5 +110,9 @@ class GoldenError(TvmTuneError):
     """Golden outputs can't be read, or are of something else; the message says how to repair it."""
 
 
+class ReportError(TvmTuneError):
+    """What was given is no report of pytest-tvmtune, or one of a later version."""
+
+
 class BaselineError(TvmTuneError):
     """A baseline or its artifact can't be used; `reason` is one line without the remedy."""

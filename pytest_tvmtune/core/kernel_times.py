@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_tvmtune.core.kernels import Kernels, partners
+from pytest_tvmtune.core.plain import known_fields
 
 # What the Relax VM calls beside kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
@@ -17,12 +18,11 @@ class SideTimes:
     """What was measured of one artifact; seconds per call of the entry.
 
     kernels: name -> (calls, their seconds together), the instrument's own cost taken off; also
-    `BUILT_INS`. end_to_end_s: without the instrument. watched_s: with it.
+    `BUILT_INS`. end_to_end_s: without the instrument.
     """
 
     kernels: Mapping[str, tuple[int, float]]
     end_to_end_s: float
-    watched_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ class KernelTable:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> KernelTable:
         """Return the table that `asdict` made plain."""
-        return KernelTable(**{**loaded, "rows": tuple(KernelTime(**r) for r in loaded["rows"])})
+        rows = tuple(KernelTime(**known_fields(KernelTime, row)) for row in loaded["rows"])
+        return KernelTable(**{**known_fields(KernelTable, loaded), "rows": rows})
 
 
 def table_of(

@@ -190,6 +190,7 @@ def _affinity() -> list[int]:
 
 def _serve(requests: socket.socket) -> NoReturn:
     """Fork a process for each request; end when nobody can ask any more."""
+    die_with_parent()  # while it imports, it wouldn't hear that nobody can
     name_process("tvmtune-server")
     leave_out_torch()
     for module in _PRELOADED:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.relax.child import PROGRESS, WAITING, LineTail, stage_of
 from pytest_tvmtune.relax.job_server import Process, start_job
 
@@ -49,32 +49,47 @@ def run_job(
     on_progress: is given what the job passes to `tell_progress`. fresh: not forked from the
     server, for what depends on where things lie in memory.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
-    function itself raised.
+    function itself raised; StoreError when there is no room for the request.
     """
-    import numpy as np
-
-    from pytest_tvmtune.core.dtypes import to_plain
-
-    scratch.mkdir(parents=True, exist_ok=True)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+    folder: Path | None = None
     try:
-        array_files: dict[str, list[tuple[str, str]]] = {}
-        for group, values in (arrays or {}).items():
-            array_files[group] = []
-            for index, value in enumerate(values):
-                path = folder / f"{group}-{index}.npy"
-                np.save(path, to_plain(value), allow_pickle=False)
-                array_files[group].append((str(path), value.dtype.name))
-        message = {"function": function, "request": dict(request), "arrays": array_files}
-        (folder / "request.pkl").write_bytes(pickle.dumps(message))
+        scratch.mkdir(parents=True, exist_ok=True)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+        _write_request(folder, function, request, arrays or {})
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
         with log_path.open("wb" if full else "ab") as log:
             process = start_job(folder, log, _environment(num_threads), fresh=fresh)
+    except OSError as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
+    try:
         code = _wait(process, folder, timeout_s, log_path, on_progress)
         return _result(folder, code, function, log_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_request(
+    folder: Path,
+    function: str,
+    request: Mapping[str, Any],
+    arrays: Mapping[str, Sequence[Any]],
+) -> None:
+    import numpy as np
+
+    from pytest_tvmtune.core.dtypes import to_plain
+
+    array_files: dict[str, list[tuple[str, str]]] = {}
+    for group, values in arrays.items():
+        array_files[group] = []
+        for index, value in enumerate(values):
+            path = folder / f"{group}-{index}.npy"
+            np.save(path, to_plain(value), allow_pickle=False)
+            array_files[group].append((str(path), value.dtype.name))
+    message = {"function": function, "request": dict(request), "arrays": array_files}
+    (folder / "request.pkl").write_bytes(pickle.dumps(message))
 
 
 def _environment(num_threads: int) -> dict[str, str]:

@@ -28,7 +28,7 @@ from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.explaining import explain_change
 from pytest_tvmtune.runner.measuring import measure
-from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
+from pytest_tvmtune.runner.tuning import best_records, workloads_of
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
 from pytest_tvmtune.store.records import Workload, comparable_target
@@ -104,7 +104,7 @@ def make_baseline(
 def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of what is in an artifact: its record and its ledger."""
     key = tuning_key(case)
-    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), key)
+    stored = workloads_of(case, prepack=case.options.prepack)
     best = best_records(stored)
     # Another process may have refused one meanwhile.
     applied = set(built.build.applied) & set(best)
@@ -130,6 +130,7 @@ def _without_comparison(
         median_s=median(samples),
         threshold=case.options.threshold.text,
         num_threads=num_threads_used(),
+        samples_s=tuple(samples),
     )
     return latency, samples
 
@@ -211,6 +212,7 @@ def _gate(
         interval=(evidence.low, evidence.high) if math.isfinite(evidence.high) else None,
         confidence=1 - 2 * alpha,
         threshold=threshold.text,
+        limit_ratio=limit,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
         placements=measured.placements,
@@ -218,8 +220,11 @@ def _gate(
         noise=spread(epochs),
         resolvable_ratio=resolvable if math.isfinite(resolvable) else None,
         num_threads=measured.num_threads,
+        epoch_ratios=tuple(math.exp(epoch.log_ratio) for epoch in epochs),
+        samples_s=tuple(s for epoch in epochs for s in epoch.now_s),
+        baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
     )
-    return latency, [s for epoch in epochs for s in epoch.now_s]
+    return latency, list(latency.samples_s)
 
 
 def _ratio_words(evidence: Evidence) -> str:

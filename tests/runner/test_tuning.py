@@ -32,6 +32,11 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     assert 2 <= first.result.trials_spent <= 8
     assert [task.state for task in first.result.tasks] == ["tuned", "tuned"]
     assert all(task.best_s and task.best_s < 1 for task in first.result.tasks)
+    curve = first.result.tuning_curve
+    assert {point.task for point in curve} == {task.name for task in first.result.tasks}
+    assert all(1 <= point.trial <= first.result.trials_spent for point in curve)
+    assert curve[-1].together_s
+    assert Path(first.result.logs["tune"]).is_file()
     assert not any(task.measured_on_other_cpu for task in first.result.tasks)
     assert set(built.build.applied) == {task.shash for task in first.result.tasks}
     assert compare(call(load(first, built)), x @ w.T, against="numpy").passed
@@ -41,6 +46,7 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     assert tune_and_build(same).artifact.sha256 == built.artifact.sha256
     assert not same.result.tuned_now
     assert same.result.trials_spent == 0
+    assert same.result.tuning_curve == []
     assert not same.result.compiled_now
 
     fewer = open_(Square, settings={"trials": 4}, **given)
