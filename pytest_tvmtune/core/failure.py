@@ -15,6 +15,7 @@ from pytest_tvmtune.core.errors import (
     UnsupportedOperatorError,
     UnsupportedTypeError,
 )
+from pytest_tvmtune.core.plain import known_fields
 
 # docs/json.md says what each of them means.
 Kind = Literal[
@@ -59,7 +60,7 @@ class Failure:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Failure:
         """Return the failure that `asdict` made plain."""
-        return Failure(**loaded)
+        return Failure(**known_fields(Failure, loaded))
 
 
 def failure_of(error: TvmTuneError) -> Failure:

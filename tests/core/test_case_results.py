@@ -205,7 +205,18 @@ EMPTY = CaseResult(
         (FULL.tuning_curve[0], TuningPoint(trial=0, task="", best_s=0)),
         (CRASH, Failure(kind="error")),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=[
+        "case",
+        "latency",
+        "task",
+        "output",
+        "error",
+        "argument",
+        "divergence",
+        "kernel",
+        "curve",
+        "crash",
+    ],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""
