@@ -22,7 +22,6 @@ _MARKER_HELP = (
 )
 # Part of the interface already, so that a suite can name them; they refuse to be used.
 _NOT_YET = {
-    "markdown": ("PATH", "a Markdown report"),
     "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
 }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.options import REPORTS
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, State, is_worker
 
@@ -57,9 +59,17 @@ def pytest_runtest_makereport(
             passed_or_skipped = "passed" if state.passed else "skipped"
             result.outcome = "failed" if state.failed else passed_or_skipped
         setattr(report, _CASES, [result.to_json() for result in state.results])
+        _add_properties(report, state)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
     return report
+
+
+def _add_properties(report: pytest.TestReport, state: ItemState) -> None:
+    """Put what JUnit files and other reporters show beside a test where they look for it."""
+    from pytest_tvmtune.report.junit import junit_properties
+
+    report.user_properties = [*report.user_properties, *junit_properties(state.results)]
 
 
 def _accept(state: ItemState, report: pytest.TestReport) -> None:
@@ -128,10 +138,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _write_reports(session: pytest.Session, state: State) -> None:
     wanted = {name: getattr(state.run, name) for name in REPORTS}
     paths = {name: path for name, path in wanted.items() if path is not None}
-    if not (paths or state.json_cases):
+    summary = _step_summary(state)
+    if not paths and summary is None and not state.json_cases:
         return
     from pytest_tvmtune.core.environment import fingerprint
-    from pytest_tvmtune.report.files import write_reports
+    from pytest_tvmtune.report.files import append_step_summary, write_reports
     from pytest_tvmtune.report.json import make_report
 
     machine_info = fingerprint().to_json()
@@ -140,25 +151,40 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     )
     report = make_report(state.json_cases, machine_info)
     if state.json_cases:
-        state.kept = _keep(session.config, state, report)
+        _keep(session.config, state, report)
     problems = write_reports(report, paths)
+    if summary is not None:
+        try:
+            append_step_summary(report, summary)
+        except StoreError as error:
+            # Nobody asked for it on the command line: no reason to fail a job.
+            state.notes.append(f"no step summary: {error}; turn it off with --tvm-step-summary=off")
     if problems:
         # Told in the summary: an exception here would keep other plugins' reports from being made.
         state.usage_error = "\n".join(problems)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
-def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
-    """Keep a run in the store's history; return what to tell of it."""
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> None:
+    """Keep the run in the store's history. That it can't be is no reason to fail it."""
     from pytest_tvmtune.store.history import add_run, revision_of
     from pytest_tvmtune.store.layout import open_store
 
     try:
         store = open_store(state.run.store_dir)
-        run, remark = add_run(store, report, revision_of(config.rootpath))
+        state.kept_run, remark = add_run(store, report, revision_of(config.rootpath))
     except TvmTuneError as error:
-        return f"this run is not in the history: {error}"
-    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
+        remark = f"this run is not in the history: {error}"
+    if remark:
+        state.notes.append(remark)
+
+
+def _step_summary(state: State) -> Path | None:
+    """Return the file of GitHub's job summary, where this is a job that shows one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path or os.environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    return Path(path) if state.results and state.run.step_summary == "on" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -173,4 +199,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("tvmtune")
         for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)
-        terminalreporter.write_line(state.kept)
+    if state.kept_run:
+        terminalreporter.write_line(f"kept as run {state.kept_run} (tvmtune history)")
+    for note in state.notes:
+        terminalreporter.write_line(note, yellow=True)

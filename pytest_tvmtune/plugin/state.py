@@ -23,8 +23,9 @@ class State:
     workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
     marked test was collected. results: every finished case, in the process that reports;
     json_cases: the same, with what hooks added.
-    kept: what became of this run in the store's history.
+    kept_run: this run's number in the store's history.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
+    notes: what the summary tells beside, and fails nothing.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
     model_folders: below which ONNX files are tests by default; has_python: whether those that were
     looked at hold Python files, for which they are not; left_alone: the ONNX files that no rule
@@ -41,8 +42,9 @@ class State:
     wanted: list[CaseOptions] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
-    kept: str = ""
+    kept_run: int | None = None
     usage_error: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import write_text
 
 Report = Mapping[str, Any]
+# Of a step's summary, all that is written to it together: beyond it GitHub shows none of it.
+_MOST_SUMMARY_BYTES = 1 << 20
 
 
 def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
@@ -28,6 +30,22 @@ def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
     return problems
 
 
+def append_step_summary(report: Report, path: Path) -> None:
+    """Add the Markdown report to a GitHub Actions summary, as much as still fits.
+
+    Raises StoreError.
+    """
+    from pytest_tvmtune.report.markdown import markdown_report
+
+    try:
+        written = path.stat().st_size if path.exists() else 0
+        text = markdown_report(report, most_bytes=_MOST_SUMMARY_BYTES - written - 1)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}" if text else "")
+    except OSError as error:
+        raise StoreError(f"can't write {path}: {error.strerror or error}") from error
+
+
 def _json(report: Report, _path: Path) -> str:
     return json.dumps(report, indent=1, sort_keys=True) + "\n"
 
@@ -38,7 +56,14 @@ def _html(report: Report, path: Path) -> str:
     return html_report(report, links_from=path.parent)
 
 
+def _markdown(report: Report, _path: Path) -> str:
+    from pytest_tvmtune.report.markdown import markdown_report
+
+    return markdown_report(report)
+
+
 _RENDERERS: Mapping[str, Callable[[Report, Path], str]] = {
     "json": _json,
     "html": _html,
+    "markdown": _markdown,
 }

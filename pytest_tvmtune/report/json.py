@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 from pytest_tvmtune.core.errors import ReportError
@@ -52,3 +54,10 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
         return [CaseResult.from_json(case) for case in report["cases"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"a damaged report: {type(error).__name__}: {error}") from error
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the report; it is shipped beside this module."""
+    text = files("pytest_tvmtune.report").joinpath("report.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
