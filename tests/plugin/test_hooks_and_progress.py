@@ -14,6 +14,9 @@ import termios
 import pytest
 from snippets import TINY
 
+from pytest_tvmtune.store.history import read_report
+from pytest_tvmtune.store.layout import Store
+
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
 def test_hooks_see_and_change_what_is_reported(
@@ -36,12 +39,18 @@ def test_tiny(tvm_tune):
     tvm_tune(Tiny(), **GIVEN).check()
 """
     )
+    store = Store(root=suite.path / ".tvmtune")
+    store.root.mkdir()
+    store.runs.write_text("no history")
     done = suite.runpytest_subprocess("-s", "--tvm-json=report.json", *workers)
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*SEEN tiny False*"])
+    # What is reported is kept, too, after what could not be read was put aside.
+    done.stdout.fnmatch_lines(["kept as run 1 (tvmtune history)", "runs.sqlite is damaged (*"])
     report = json.loads((suite.path / "report.json").read_text())
     assert report["machine"]["rack"] == 7
     assert [case["team"] for case in report["cases"]] == ["vision"]
+    assert read_report(store, 1) == report
 
 
 def test_tuning_tells_how_far_it_is_unless_asked_to_be_quiet(suite: pytest.Pytester) -> None:
