@@ -139,7 +139,7 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     wanted = {name: getattr(state.run, name) for name in REPORTS}
     paths = {name: path for name, path in wanted.items() if path is not None}
     summary = _step_summary(state)
-    if not paths and summary is None and not state.json_cases:
+    if not (paths or summary or state.json_cases):
         return
     from pytest_tvmtune.core.environment import fingerprint
     from pytest_tvmtune.report.files import append_step_summary, write_reports
@@ -151,32 +151,18 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     )
     report = make_report(state.json_cases, machine_info)
     if state.json_cases:
-        _keep(session.config, state, report)
-    problems = write_reports(report, paths)
+        state.notes.append(_keep(session.config, state, report))
     if summary is not None:
         try:
             append_step_summary(report, summary)
         except StoreError as error:
             # Nobody asked for it on the command line: no reason to fail a job.
             state.notes.append(f"no step summary: {error}; turn it off with --tvm-step-summary=off")
+    problems = write_reports(report, paths)
     if problems:
         # Told in the summary: an exception here would keep other plugins' reports from being made.
         state.usage_error = "\n".join(problems)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-
-def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> None:
-    """Keep the run in the store's history. That it can't be is no reason to fail it."""
-    from pytest_tvmtune.store.history import add_run, revision_of
-    from pytest_tvmtune.store.layout import open_store
-
-    try:
-        store = open_store(state.run.store_dir)
-        state.kept_run, remark = add_run(store, report, revision_of(config.rootpath))
-    except TvmTuneError as error:
-        remark = f"this run is not in the history: {error}"
-    if remark:
-        state.notes.append(remark)
 
 
 def _step_summary(state: State) -> Path | None:
@@ -185,6 +171,19 @@ def _step_summary(state: State) -> Path | None:
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return None
     return Path(path) if state.results and state.run.step_summary == "on" else None
+
+
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
+    """Keep a run in the store's history; return what to tell of it."""
+    from pytest_tvmtune.store.history import add_run, revision_of
+    from pytest_tvmtune.store.layout import open_store
+
+    try:
+        store = open_store(state.run.store_dir)
+        run, remark = add_run(store, report, revision_of(config.rootpath))
+    except TvmTuneError as error:
+        return f"this run is not in the history: {error}"
+    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -199,7 +198,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("tvmtune")
         for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)
-    if state.kept_run:
-        terminalreporter.write_line(f"kept as run {state.kept_run} (tvmtune history)")
     for note in state.notes:
-        terminalreporter.write_line(note, yellow=True)
+        terminalreporter.write_line(note)

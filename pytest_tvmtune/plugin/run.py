@@ -12,6 +12,7 @@ import pytest
 
 from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
+from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, TaskResult
@@ -238,7 +239,10 @@ class Run:
         """Return what fails the test although every check passed; called when the test is over."""
         if not self._checked:
             self.warn("nothing was checked: call run.check(), or an assert_* method of the run")
-        return list(self.result.warnings) if self._run_options.strict else []
+        if not self._run_options.strict or not self.result.warnings:
+            return []
+        self.result.note_failure(Failure(kind="unknown"))
+        return list(self.result.warnings)
 
     def accept(self) -> bool:
         """Record what this run proposed, if anything; called once the whole test has passed.
@@ -288,6 +292,7 @@ class Run:
         try:
             yield
         except TvmTuneError as error:
+            self.result.note_failure(failure_of(error))
             self._fail_on([f"{self._case.label}: {error}"])
 
     def _fail_on(self, findings: list[str]) -> None:

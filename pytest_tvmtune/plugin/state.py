@@ -23,7 +23,6 @@ class State:
     workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
     marked test was collected. results: every finished case, in the process that reports;
     json_cases: the same, with what hooks added.
-    kept_run: this run's number in the store's history.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     notes: what the summary tells beside, and fails nothing.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
@@ -42,7 +41,6 @@ class State:
     wanted: list[CaseOptions] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
-    kept_run: int | None = None
     usage_error: str | None = None
     notes: list[str] = field(default_factory=list)
 

@@ -20,7 +20,7 @@ from pytest_tvmtune.core.environment import (
     minor,
 )
 from pytest_tvmtune.core.errors import ChildError, EnvironmentProblemError
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.store.atomic import write_json
 from pytest_tvmtune.store.layout import Store
 

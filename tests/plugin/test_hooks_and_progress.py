@@ -46,7 +46,7 @@ def test_tiny(tvm_tune):
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*SEEN tiny False*"])
     # What is reported is kept, too, after what could not be read was put aside.
-    done.stdout.fnmatch_lines(["kept as run 1 (tvmtune history)", "runs.sqlite is damaged (*"])
+    done.stdout.fnmatch_lines(["runs.sqlite is damaged (*", "kept as run 1 (tvmtune history)"])
     report = json.loads((suite.path / "report.json").read_text())
     assert report["machine"]["rack"] == 7
     assert [case["team"] for case in report["cases"]] == ["vision"]
