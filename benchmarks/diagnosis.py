@@ -145,7 +145,7 @@ def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> No
 
 
 def _run_once(case: Case) -> None:
-    from pytest_tvmtune.relax.child import run_job
+    from pytest_tvmtune.relax.jobs import run_job
     from pytest_tvmtune.runner.preparing import tune_and_build
 
     artifact = tune_and_build(case).artifact

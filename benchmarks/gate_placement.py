@@ -31,7 +31,7 @@ WAYS = ("stays", "anew, shared", "anew, own")
 
 
 def main() -> None:
-    from pytest_tvmtune.relax.child import run_job
+    from pytest_tvmtune.relax.jobs import run_job
 
     epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     # The child imports this file.

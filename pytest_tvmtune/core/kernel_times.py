@@ -18,12 +18,11 @@ class SideTimes:
     """What was measured of one artifact; seconds per call of the entry.
 
     kernels: name -> (calls, their seconds together), the instrument's own cost taken off; also
-    `BUILT_INS`. end_to_end_s: without the instrument. watched_s: with it.
+    `BUILT_INS`. end_to_end_s: without the instrument.
     """
 
     kernels: Mapping[str, tuple[int, float]]
     end_to_end_s: float
-    watched_s: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.plain import known_fields
@@ -161,7 +162,12 @@ class LatencyResult:
 
 def label_of(name: str, target_name: str, *, prepack: bool) -> str:
     """Return the name of a case in messages and tables."""
-    return f"{name}[{target_name}{'-prepack' if prepack else ''}]"
+    return f"{name}[{choice_of(target_name, prepack=prepack)}]"
+
+
+def choice_of(target_name: str, *, prepack: bool) -> str:
+    """Return the name of a target with a prepack choice, as in the ids of tests."""
+    return f"{target_name}-prepack" if prepack else target_name
 
 
 @dataclass(kw_only=True)
@@ -200,6 +206,7 @@ class CaseResult:
     kernels: KernelTable | None = None
     logs: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    failure: Failure | None = None
     warnings: list[str] = field(default_factory=list)
     outcome: str = ""
 
@@ -212,6 +219,10 @@ class CaseResult:
     def reference_error(self) -> ErrorResult | None:
         """The first comparison against a reference, for one-line reports."""
         return self.errors[0] if self.errors else None
+
+    def note_failure(self, failure: Failure) -> None:
+        """Keep what failed the case, unless something did before."""
+        self.failure = self.failure or failure
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the fields are documented in docs/json.md."""
@@ -230,6 +241,8 @@ class CaseResult:
         if values["latency"] is not None:
             values["latency"] = LatencyResult.from_json(values["latency"])
         values["divergences"] = [Divergence.from_json(one) for one in values.get("divergences", [])]
+        if values.get("failure") is not None:
+            values["failure"] = Failure.from_json(values["failure"])
         if values.get("kernels") is not None:
             values["kernels"] = KernelTable.from_json(values["kernels"])
         return CaseResult(**values)

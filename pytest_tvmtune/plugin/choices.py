@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_tvmtune.core.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.results import choice_of
 from pytest_tvmtune.core.targets import select_targets
 
 
@@ -35,7 +36,7 @@ def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[Choice]:
     packed = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]
     return [
         Choice(
-            id=f"{target.name}-prepack" if prepack else target.name,
+            id=choice_of(target.name, prepack=prepack),
             options=run.case_options(arguments, target=target, prepack=prepack),
         )
         for target in targets

@@ -12,6 +12,7 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import BY_NAME, REPORTS, SETTINGS, RunOptions, Setting
 from pytest_tvmtune.plugin import hookspec
+from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
@@ -75,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
+    config.pluginmanager.register(Benchmarks(config), "tvmtune-benchmarks")
 
 
 def _add_option(group: Any, setting: Setting) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.core.results import choice_of
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState, Origin
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
 
 
 def _origin(item: pytest.Function, options: CaseOptions) -> Origin:
-    own = f"{options.target.name}-prepack" if options.prepack else options.target.name
+    own = choice_of(options.target.name, prepack=options.prepack)
     return Origin(
         nodeid=item.nodeid,
         path=item.path,

@@ -124,7 +124,7 @@ class CaseCollector:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the reports, and make a worker's UsageError the run's."""
+    """Write reports and history, and make a worker's UsageError the run's."""
     config = session.config
     state = config.stash.get(STATE, None)
     if state is None or is_worker(config):
@@ -139,7 +139,7 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     wanted = {name: getattr(state.run, name) for name in REPORTS}
     paths = {name: path for name, path in wanted.items() if path is not None}
     summary = _step_summary(state)
-    if not paths and summary is None:
+    if not (paths or summary or state.json_cases):
         return
     from pytest_tvmtune.core.environment import fingerprint
     from pytest_tvmtune.report.files import append_step_summary, write_reports
@@ -150,13 +150,15 @@ def _write_reports(session: pytest.Session, state: State) -> None:
         config=session.config, machine_info=machine_info
     )
     report = make_report(state.json_cases, machine_info)
-    problems = write_reports(report, paths)
+    if state.json_cases:
+        state.notes.append(_keep(session.config, state, report))
     if summary is not None:
         try:
             append_step_summary(report, summary)
         except StoreError as error:
             # Nobody asked for it on the command line: no reason to fail a job.
             state.notes.append(f"no step summary: {error}; turn it off with --tvm-step-summary=off")
+    problems = write_reports(report, paths)
     if problems:
         # Told in the summary: an exception here would keep other plugins' reports from being made.
         state.usage_error = "\n".join(problems)
@@ -169,6 +171,19 @@ def _step_summary(state: State) -> Path | None:
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return None
     return Path(path) if state.results and state.run.step_summary == "on" else None
+
+
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
+    """Keep a run in the store's history; return what to tell of it."""
+    from pytest_tvmtune.store.history import add_run, revision_of
+    from pytest_tvmtune.store.layout import open_store
+
+    try:
+        store = open_store(state.run.store_dir)
+        run, remark = add_run(store, report, revision_of(config.rootpath))
+    except TvmTuneError as error:
+        return f"this run is not in the history: {error}"
+    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -184,4 +199,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)
     for note in state.notes:
-        terminalreporter.write_line(note, yellow=True)
+        terminalreporter.write_line(note)

@@ -13,8 +13,9 @@ from typing import Any
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes
 from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.measure import MIN_SAMPLE_S, fixed_affinity, open_contest
-from pytest_tvmtune.relax.placement import Arrangement, open_copies, place
+from pytest_tvmtune.relax.placement import open_copies, place
 from pytest_tvmtune.relax.timing import calls_per_sample
+from pytest_tvmtune.relax.watching import instrumented
 
 _CALLS = 3
 _LEAST_ROUNDS = 3
@@ -47,7 +48,6 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     sides = (1,) if request["alone"] else (0, 1)
     seen: tuple[list[list[_Seen]], list[list[_Seen]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
-    watched: tuple[list[float], list[float]] = ([], [])
     gc.disable()
     started = time.perf_counter()
     for rounds in range(_MOST_ROUNDS):
@@ -63,15 +63,13 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
                     number = 1 if contest.flush else calls_per_sample(one_call_s, MIN_SAMPLE_S)
                     plain[side].append(timer(number))
                     for _ in range(_CALLS):
-                        call_s, calls = _watched_call(arrangement, side, contest.entry)
-                        watched[side].append(call_s)
-                        seen[side].append(calls)
+                        vm, arguments = arrangement.vms[side], arrangement.arguments[side]
+                        seen[side].append(_watch(vm, contest.entry, arguments))
     times = [
         asdict(
             SideTimes(
                 kernels=_by_kernel(seen[side], cost),
                 end_to_end_s=median(plain[side]),
-                watched_s=median(watched[side]),
             )
         )
         if side in sides
@@ -82,12 +80,8 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
 
 
-def _watched_call(arrangement: Arrangement, side: int, entry: str) -> tuple[float, list[_Seen]]:
-    return _watch(arrangement.vms[side], entry, arrangement.arguments[side])
-
-
-def _watch(vm: Any, entry: str, arguments: Sequence[Any]) -> tuple[float, list[_Seen]]:
-    """Call the entry once under the instrument; return its seconds, and each call in it."""
+def _watch(vm: Any, entry: str, arguments: Sequence[Any]) -> list[_Seen]:
+    """Call the entry once under the instrument; return each call in it."""
     clock = time.perf_counter
     calls: list[_Seen] = []
     began, begun = 0.0, ""
@@ -105,13 +99,9 @@ def _watch(vm: Any, entry: str, arguments: Sequence[Any]) -> tuple[float, list[_
             calls.append((name, len(given), ended - began))
         return 0
 
-    vm.set_instrument(instrument)
-    try:
-        started = clock()
+    with instrumented(vm, instrument):
         vm[entry](*arguments)
-        return clock() - started, calls
-    finally:
-        vm.set_instrument(None)
+    return calls
 
 
 def _by_kernel(
@@ -149,7 +139,7 @@ def _instrument_cost() -> tuple[float, float]:
         builder.emit_func_output(out)
     vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
     given = [tvm.runtime.tensor(_zero())]
-    calls = [call for _ in range(_NULL_CALLS) for call in _watch(vm, "main", given)[1]]
+    calls = [call for _ in range(_NULL_CALLS) for call in _watch(vm, "main", given)]
     few_s, many_s = (
         median(seconds for name, _, seconds in calls if name == f"null{count}")
         for count in _ARGUMENTS

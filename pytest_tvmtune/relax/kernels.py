@@ -65,6 +65,13 @@ def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[s
     return kernels
 
 
+def by_itself(function: Any) -> Any:
+    """Return a module with one PrimFunc, `main`, to be compiled alone."""
+    import tvm
+
+    return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+
+
 def is_scheduled(function: Any) -> bool:
     """Whether a PrimFunc came out of the tuning database: the one reliable hit test."""
     return bool(function.attrs and function.attrs.get("tirx.is_scheduled", False))

@@ -14,7 +14,7 @@ from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
-from pytest_tvmtune.relax.kernels import read_kernel
+from pytest_tvmtune.relax.kernels import by_itself, read_kernel
 
 SCRIPT = "repro.py"
 
@@ -52,7 +52,7 @@ def write_reproducer(
     data: dict[str, Any] = {}
     for side, taken in zip(("reference", "now"), sides, strict=True):
         function = read_kernel(Path(request[side]["kernels"]), taken.kernel)
-        mod = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+        mod = by_itself(function)
         (folder / f"{side}.json").write_text(str(tvm.ir.save_json(mod)))
         (folder / f"{side}.txt").write_text(function.script())
         arguments = []

@@ -119,7 +119,14 @@ def transform_params(
 
 def call(session: Session) -> Any:
     """Run the entry once; return its outputs as numpy arrays, in tuples where it has several."""
-    return _to_numpy(session.vm[session.entry](*session.inputs, *session.params))
+    return _to_numpy(call_on_device(session))
+
+
+def call_on_device(session: Session) -> Any:
+    """Run the entry once, to its end; return its outputs as they are: tensors on the device."""
+    outputs = session.vm[session.entry](*session.inputs, *session.params)
+    session.device.sync()
+    return outputs
 
 
 def claim_threads(num_threads: int) -> None:

@@ -11,7 +11,7 @@ from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance
 from pytest_tvmtune.core.kernels import PREPACKED, WEIGHT_PREPACK, task_name
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
-from pytest_tvmtune.relax.kernels import read_kernel
+from pytest_tvmtune.relax.kernels import by_itself, read_kernel
 from pytest_tvmtune.relax.reproducer import Captured
 from pytest_tvmtune.relax.watching import Watched
 
@@ -80,7 +80,7 @@ def _relay(
     shapes = [tuple(int(size) for size in param.shape) for param in layout.params]
     if shapes[:count] != [weights[position].shape for position in positions]:
         return {}
-    mod = tvm.IRModule({"main": layout.with_attr("global_symbol", "main")})
+    mod = by_itself(layout)
     outputs = [
         tvm.runtime.empty(shape, str(param.dtype))
         for shape, param in zip(shapes[count:], layout.params[count:], strict=True)

@@ -55,12 +55,13 @@ def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
             visit(Visit(index=count, name=name, before=before, arguments=arguments))
         return 0
 
-    with _instrumented(session.vm, instrument):
+    with instrumented(session.vm, instrument):
         return session.vm[session.entry](*map(copy_of, session.inputs), *session.params)
 
 
 @contextmanager
-def _instrumented(vm: Any, instrument: Callable[..., int]) -> Iterator[None]:
+def instrumented(vm: Any, instrument: Callable[..., int]) -> Iterator[None]:
+    """Have a VirtualMachine call the instrument, before and after each of its calls."""
     vm.set_instrument(instrument)
     try:
         yield

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
 from pytest_tvmtune.relax.build import module_text
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts
 from pytest_tvmtune.runner.tuning import Records, plan
 from pytest_tvmtune.store import artifacts, builds

@@ -9,12 +9,12 @@ from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import Tolerance
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.reproducer import SCRIPT
 from pytest_tvmtune.runner.building import Built
-from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.preparing import counterpart_build, reference_build
-from pytest_tvmtune.runner.tuning import plan, stored_workloads
+from pytest_tvmtune.runner.tuning import workloads_of
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 
@@ -42,8 +42,8 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
                 )
             other = reference
         found = first_divergence(case, now, other, against=against, tolerance=tolerance)
-    except (TvmTuneError, OSError) as failure:
-        # Whatever it is, the finding stands. OSError: no room for what the child is given.
+    except TvmTuneError as failure:
+        # Whatever it is, the finding stands.
         return f"the first diverging kernel could not be found: {failure}"
     case.result.divergences.append(found)
     if found.kind == "none":
@@ -71,6 +71,7 @@ def first_divergence(
     Raises ChildError.
     """
     prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
+    number = len(case.result.divergences) + 1  # each finding of a test keeps its own
     build = f"{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
     told: dict[str, Any] = run_job(
         JOB,
@@ -82,7 +83,7 @@ def first_divergence(
             "rtol": tolerance.rtol,
             "atol": tolerance.atol,
             "against": against,
-            "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}"),
+            "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}-{number}"),
             "records": _records(case, now.artifact, prepack=prepacked),
         },
         arrays={"params": case.model.params, "inputs": case.model.inputs},
@@ -105,7 +106,7 @@ def _side(artifact: Artifact) -> dict[str, Any]:
 def _records(case: Case, artifact: Artifact, *, prepack: bool) -> dict[str, Any]:
     """Return digest -> [workload, record], in MetaSchedule's JSON, of what was applied."""
     applied = {kernel.record for kernel in artifact.manifest.kernels.values()}
-    stored = stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
+    stored = workloads_of(case, prepack=prepack)
     return {
         record.digest: ((str(int(workload.shash, 16)), workload.ir), record.data)
         for workload in stored.values()

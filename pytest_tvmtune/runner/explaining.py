@@ -11,9 +11,9 @@ from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import item_alpha, weigh
 from pytest_tvmtune.runner.building import Built, build
-from pytest_tvmtune.runner.case import Case, tuning_key
+from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.measuring import measure, time_kernels
-from pytest_tvmtune.runner.tuning import plan, stored_workloads
+from pytest_tvmtune.runner.tuning import workloads_of
 from pytest_tvmtune.store import artifacts
 
 _UNTUNED_S = 2.0
@@ -37,7 +37,7 @@ def explain_change(
         latency = replace(latency, cause=_cause(case, built, baseline, accepted))
         if latency.verdict == "REGRESSION" and accepted.sha256 != built.artifact.sha256:
             case.result.kernels = time_kernels(case, built.artifact, accepted)
-    except (TvmTuneError, OSError) as error:
+    except TvmTuneError as error:
         what = "its kernels could not be timed" if latency.cause else "its cause can't be told"
         case.result.warnings.append(f"{case.label}: {what}: {error}")
     return latency
@@ -62,7 +62,7 @@ def _cause(case: Case, built: Built, baseline: Baseline, accepted: artifacts.Art
 
 
 def _known_records(case: Case) -> set[str]:
-    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), tuning_key(case))
+    stored = workloads_of(case, prepack=case.options.prepack)
     return {record.digest for workload in stored.values() for record in workload.records}
 
 
@@ -82,7 +82,7 @@ def _without_tuning(case: Case, baseline: Baseline) -> str:
             max_time_s=_UNTUNED_S,
             tell_noise=False,
         )
-    except (TvmTuneError, OSError) as error:
+    except TvmTuneError as error:
         return f"untuned code can't be compared ({error})"
     ratio = weigh(measured.epochs, item_alpha(1)).ratio
     return f"untuned against untuned {ratio:.3f}x: so much is code generation's"

@@ -28,7 +28,7 @@ from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.explaining import explain_change
 from pytest_tvmtune.runner.measuring import measure
-from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
+from pytest_tvmtune.runner.tuning import best_records, workloads_of
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
 from pytest_tvmtune.store.records import Workload, comparable_target
@@ -104,7 +104,7 @@ def make_baseline(
 def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of what is in an artifact: its record and its ledger."""
     key = tuning_key(case)
-    stored = stored_workloads(case, plan(case, prepack=case.options.prepack), key)
+    stored = workloads_of(case, prepack=case.options.prepack)
     best = best_records(stored)
     # Another process may have refused one meanwhile.
     applied = set(built.build.applied) & set(best)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_tvmtune.core.kernel_times import KernelTable, SideTimes, table_of
 from pytest_tvmtune.core.sequential import Epoch, least_epochs
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
@@ -67,6 +67,7 @@ def measure(
             # However slow the model is, so many calls are made.
             timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * expected_s),
             num_threads=case.num_threads,
+            fresh=True,
         )
     return Measured(
         epochs=_epochs_of(told["epochs"]),
@@ -93,6 +94,7 @@ def time_kernels(
             log_path=case.log_path("kernels"),
             timeout_s=GATE_GRACE_S + case.options.timeout_s,
             num_threads=case.num_threads,
+            fresh=True,
         )
     before, after = told["sides"]
     return table_of(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import ChildError, CompileError, RecordsNotAppliedError
 from pytest_tvmtune.relax.build import FIRST_RUN
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.tuning import Records
 from pytest_tvmtune.store.records import Record, Workload

@@ -13,7 +13,7 @@ from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.core.tuning_curve import extend_curve
 from pytest_tvmtune.relax.build import module_text
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import claim
@@ -212,6 +212,11 @@ def stored_workloads(case: Case, tasks: Sequence[Task], key: str) -> dict[str, W
     """Return what the store knows of these tasks, by workload hash."""
     found = {task.shash: read_workload(case.store, key, task.shash) for task in tasks}
     return {shash: workload for shash, workload in found.items() if workload is not None}
+
+
+def workloads_of(case: Case, *, prepack: bool) -> dict[str, Workload]:
+    """Return what the store knows of all tasks of a case, by workload hash. Raises ChildError."""
+    return stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
 
 
 def best_records(workloads: dict[str, Workload]) -> Records:

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
 from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.plain import finite
@@ -72,6 +73,9 @@ ARGUMENT = ArgumentStats(
     max_abs_error=0.1,
     agrees=False,
 )
+CRASH = Failure(
+    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV"
+)  # no real one has all of it
 TABLE = KernelTable(
     rows=(
         KernelTime(
@@ -170,6 +174,7 @@ FULL = CaseResult(
     ),
     logs={"tune": "logs/mlp-tune.log"},
     findings=["1.2x slower"],
+    failure=CRASH,
     warnings=["1 task untuned"],
     outcome="failed",
 )
@@ -198,8 +203,20 @@ EMPTY = CaseResult(
         (FULL.divergences[0], Divergence(kind="none", against="")),
         (TABLE.rows[0], KernelTime(name="", calls=0, now_s=0, share=0)),
         (FULL.tuning_curve[0], TuningPoint(trial=0, task="", best_s=0)),
+        (CRASH, Failure(kind="error")),
     ],
-    ids=["case", "latency", "task", "output", "error", "argument", "divergence", "kernel", "curve"],
+    ids=[
+        "case",
+        "latency",
+        "task",
+        "output",
+        "error",
+        "argument",
+        "divergence",
+        "kernel",
+        "curve",
+        "crash",
+    ],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""

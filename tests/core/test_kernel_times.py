@@ -22,9 +22,7 @@ def kernel(shash: str, code: str, record: str = "") -> Kernel:
 
 
 KERNELS = {"a": kernel("1", "x", "r"), "b": kernel("2", "y"), "unused": kernel("3", "z")}
-NOW = SideTimes(
-    kernels={BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)}, end_to_end_s=10.0, watched_s=12.0
-)
+NOW = SideTimes(kernels={BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)}, end_to_end_s=10.0)
 
 
 def table(
@@ -42,7 +40,7 @@ def rows(found: KernelTable) -> dict[str, KernelTime]:
 
 
 def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
-    return SideTimes(kernels=kernels, end_to_end_s=end_to_end_s, watched_s=9.0)
+    return SideTimes(kernels=kernels, end_to_end_s=end_to_end_s)
 
 
 def test_without_a_baseline_the_dearest_comes_first() -> None:

@@ -24,7 +24,7 @@ from pytest_tvmtune.core.sequential import (
     least_epochs,
     weigh,
 )
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.measure import LOADING_BASELINE, MOST_PAIRS
 from pytest_tvmtune.relax.session import open_session
 from pytest_tvmtune.relax.timing import make_timer

@@ -11,7 +11,7 @@ import pytest
 import tvm
 from libraries import ThreeKinds, compiled, products
 
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.placement import _COPY_COST, match_params
 
 HERE = Path(__file__).parent

@@ -39,11 +39,11 @@ def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them() -> Non
         inner = builder.get().get_global_var("inner")
         builder.emit_func_output(builder.emit(relax.Call(inner, [x])))
     vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
-    call_s, calls = _watch(vm, "main", [tvm.runtime.tensor(np.zeros(1, "float32"))])
+    calls = _watch(vm, "main", [tvm.runtime.tensor(np.zeros(1, "float32"))])
     names = [name for name, _, _ in calls]
     assert names.count("kernel") == 3
     assert "inner" not in names
-    assert 0 < sum(seconds for _, _, seconds in calls) < call_s
+    assert all(seconds > 0 for _, _, seconds in calls)
 
 
 @pytest.mark.usefixtures("with_garbage")

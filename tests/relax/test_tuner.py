@@ -24,7 +24,7 @@ from tvm.script import tirx as T  # noqa: N812
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.build import module_text
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.tuner.tune import tune as tune_job
 from pytest_tvmtune.store.layout import Store, open_store

@@ -14,6 +14,7 @@ from sample_report import sample_report
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
 from pytest_tvmtune.core.outputs import ElementError, OutputError
 from pytest_tvmtune.core.results import (
@@ -30,6 +31,7 @@ DESCRIBED = {
     "case": CaseResult,
     "task": TaskResult,
     "tuning_point": TuningPoint,
+    "failure": Failure,
     "golden": GoldenResult,
     "comparison": ErrorResult,
     "output": OutputError,

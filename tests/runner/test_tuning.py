@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from modules import NotMain, OpenCase, Square
+from modules import NotMain, OpenCase, Square, SquareAndLayer
 
 from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.environment import fingerprint
@@ -72,6 +72,27 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
         if known
         for record in known.records
     )
+
+
+def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) -> None:
+    first = open_(Square, settings={"trials": 4})
+    tune_and_build(first)
+    known = {task.shash for task in first.result.tasks}
+    files = {path: path.read_bytes() for path in first.store.tuning.rglob("*.jsonl")}
+    assert len(files) == len(known) == 2
+
+    grown = open_(SquareAndLayer, settings={"trials": 4})
+    tune_and_build(grown)
+    added = {task.shash for task in grown.result.tasks} - known
+    assert len(added) == 2
+    assert [task.state for task in grown.result.tasks] == ["tuned"] * 4
+    # Half of the tasks, half of the trials, and the others' files are as they were.
+    assert grown.result.trials_spent == 2
+    assert {path: path.read_bytes() for path in files} == files
+    written = {path.stem for path in first.store.tuning.rglob("*.jsonl")} - {
+        path.stem for path in files
+    }
+    assert written == added
 
 
 def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> None:

@@ -5,13 +5,14 @@ Named in `set_forkserver_preload`; the target's kind comes through the environme
 
 import os
 
-from pytest_tvmtune.relax.child import leave_out_torch
+from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch
 from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 
 KIND_VARIABLE = "PYTEST_TVMTUNE_KIND"
 
 # Only the forkserver has it set: elsewhere importing this module must cost nothing.
 if kind := os.environ.get(KIND_VARIABLE):
+    die_with_parent()  # while it imports, it wouldn't hear of the tuner's death
     leave_out_torch()
     import_intrinsics(kind)
     import psutil  # noqa: F401

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_tvmtune.core.errors import ChildError, ModelError
-from pytest_tvmtune.relax.child import run_job
+from pytest_tvmtune.core.errors import ChildError, ModelError, StoreError
+from pytest_tvmtune.relax.jobs import run_job
 
 HERE = Path(__file__).parent
 
@@ -56,6 +51,12 @@ def test_request_arrays_and_threads_arrive(job: Any, tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_request_that_cannot_be_written_is_told(job: Any, tmp_path: Path) -> None:
+    (tmp_path / "tmp").write_text("no folder")
+    with pytest.raises(StoreError, match=f"can't start a job in {tmp_path / 'tmp'}: File exists"):
+        job("echo")
+
+
 def test_a_crash_names_stage_signal_and_log(job: Any, tmp_path: Path) -> None:
     with pytest.raises(ChildError, match=r"walking off the end: crashed with SIGSEGV") as caught:
         job("segfault")
@@ -84,30 +85,3 @@ def test_other_errors_are_told_with_the_log(job: Any, tmp_path: Path) -> None:
 def test_an_early_exit_is_no_answer(job: Any) -> None:
     with pytest.raises(ChildError, match="ended with exit code 3: so long"):
         job("leave")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pids"
-    script = textwrap.dedent(
-        f"""
-        from pathlib import Path
-        from pytest_tvmtune.relax.child import run_job
-        run_job("jobs:hang_with_a_grandchild", {{"pid_file": {str(pid_file)!r}}},
-                scratch=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}),
-                timeout_s=300, num_threads=1)
-        """
-    )
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
-    for _ in range(600):
-        if pid_file.is_file() and pid_file.read_text():
-            break
-        time.sleep(0.05)
-    child, grandchild = map(int, pid_file.read_text().split())
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    try:
-        assert gone(child)
-    finally:
-        os.kill(grandchild, signal.SIGKILL)

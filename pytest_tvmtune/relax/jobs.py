@@ -1,0 +1,162 @@
+"""Jobs: functions of ours called in a process of their own, so that what crashes is one failed job.
+
+A folder carries a pickled request and .npy files in, a pickled result out, and the name of the
+stage under way; `relax/child.py` is the other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import ChildError, StoreError
+from pytest_tvmtune.relax.child import PROGRESS, WAITING, LineTail, stage_of
+from pytest_tvmtune.relax.job_server import Process, start_job
+
+_POLL_S = 0.25
+_TAIL_LINES = 6
+# A log that grew beyond it begins anew: MetaSchedule writes some MB a run.
+_MOST_LOG_BYTES = 50_000_000
+
+
+def run_job(
+    function: str,
+    request: Mapping[str, Any],
+    *,
+    scratch: Path,
+    log_path: Path,
+    timeout_s: float,
+    num_threads: int,
+    arrays: Mapping[str, Sequence[Any]] | None = None,
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
+    fresh: bool = False,
+) -> Any:
+    """Run `module:function(request)` in a process of its own and return its result.
+
+    request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
+    `arrays` as a list of memory-mapped numpy arrays. timeout_s: for each stage that the job
+    enters, but WAITING. num_threads: TVM runtime threads of every kernel that runs there.
+    on_progress: is given what the job passes to `tell_progress`. fresh: not forked from the
+    server, for what depends on where things lie in memory.
+    Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
+    function itself raised; StoreError when there is no room for the request.
+    """
+    folder: Path | None = None
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+        _write_request(folder, function, request, arrays or {})
+        full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
+        with log_path.open("wb" if full else "ab") as log:
+            process = start_job(folder, log, _environment(num_threads), fresh=fresh)
+    except OSError as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
+    try:
+        code = _wait(process, folder, timeout_s, log_path, on_progress)
+        return _result(folder, code, function, log_path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_request(
+    folder: Path,
+    function: str,
+    request: Mapping[str, Any],
+    arrays: Mapping[str, Sequence[Any]],
+) -> None:
+    import numpy as np
+
+    from pytest_tvmtune.core.dtypes import to_plain
+
+    array_files: dict[str, list[tuple[str, str]]] = {}
+    for group, values in arrays.items():
+        array_files[group] = []
+        for index, value in enumerate(values):
+            path = folder / f"{group}-{index}.npy"
+            np.save(path, to_plain(value), allow_pickle=False)
+            array_files[group].append((str(path), value.dtype.name))
+    message = {"function": function, "request": dict(request), "arrays": array_files}
+    (folder / "request.pkl").write_bytes(pickle.dumps(message))
+
+
+def _environment(num_threads: int) -> dict[str, str]:
+    """Return a job's environment variables."""
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    paths = [Path(__file__).parents[2], *(Path(path).resolve() for path in given)]
+    return {
+        **os.environ,
+        "TVM_NUM_THREADS": str(num_threads),
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+    }
+
+
+def _wait(
+    process: Process,
+    folder: Path,
+    timeout_s: float,
+    log_path: Path,
+    on_progress: Callable[[dict[str, Any]], None] | None,
+) -> int:
+    progress = LineTail(path=folder / PROGRESS)
+    stage, entered_s = "", time.monotonic()
+    try:
+        while time.monotonic() < entered_s + timeout_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(_POLL_S, timeout_s))
+            if on_progress:
+                for line in progress.new_lines():
+                    on_progress(json.loads(line))
+            if (code := process.poll()) is not None:
+                return code
+            if stage != stage_of(folder) or stage == WAITING:
+                stage, entered_s = stage_of(folder), time.monotonic()
+        raise ChildError(
+            f"{stage}: no answer within {timeout_s:g} s, stopped",
+            log_path=log_path,
+            stage=stage,
+            cause="time-out",
+        )
+    finally:
+        # Also on Ctrl-C and on a time-out of the test: it takes its own children along.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
+    result = folder / "result.pkl"
+    stage = stage_of(folder)
+
+    def failure(what: str, cause: str = "") -> ChildError:
+        return ChildError(f"{stage}: {what}", log_path=log_path, stage=stage, cause=cause)
+
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise failure(f"crashed with {name}", name)
+    if not result.is_file():
+        raise failure(f"{function} ended with exit code {code}: {_tail(log_path)}")
+    answer = pickle.loads(result.read_bytes())
+    if "value" in answer:
+        return answer["value"]
+    if "expected" in answer:
+        expected = answer["expected"]
+        raise type(expected)(f"{expected}\nlog: {log_path}")
+    raise failure(answer["unexpected"])
+
+
+def _tail(log_path: Path) -> str:
+    lines = log_path.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-_TAIL_LINES:])

@@ -1,0 +1,115 @@
+"""The server that forks jobs: what a fork is given, and what happens when the server dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.relax.jobs import run_job
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+    def start(name: str, *, fresh: bool = False, **request: Any) -> Any:
+        return run_job(
+            f"jobs:{name}",
+            request,
+            scratch=tmp_path / "tmp",
+            log_path=tmp_path / "job.log",
+            timeout_s=60.0,
+            num_threads=2,
+            fresh=fresh,
+        )
+
+    return start
+
+
+def test_jobs_are_forked_from_one_server_unless_fresh(
+    job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = job("where", variables=["PYTEST_WORD", "TVM_NUM_THREADS"])
+    assert first["imported"]
+    assert first["torch"] is None
+    assert first["folder_is_cwd"]
+    assert first["variables"] == {"PYTEST_WORD": None, "TVM_NUM_THREADS": "2"}
+    monkeypatch.setenv("PYTEST_WORD", "now")
+    second = job("where", variables=["PYTEST_WORD"])
+    assert second["variables"] == {"PYTEST_WORD": "now"}
+    assert second["pid"] != first["pid"]
+    assert second["parent"] == first["parent"] != os.getpid()
+    fresh = job("where", fresh=True, variables=["PYTEST_WORD"])
+    assert fresh["variables"] == {"PYTEST_WORD": "now"}
+    assert fresh["folder_is_cwd"]
+    assert not fresh["imported"]
+    assert fresh["parent"] == os.getpid()
+
+
+def test_another_variable_begins_another_server(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = job("where", variables=["SOME_LIBRARY_READS_IT"])
+    monkeypatch.setenv("SOME_LIBRARY_READS_IT", "at its import")
+    after = job("where", variables=["SOME_LIBRARY_READS_IT"])
+    assert after["variables"] == {"SOME_LIBRARY_READS_IT": "at its import"}
+    assert after["parent"] != before["parent"]
+    assert not psutil.pid_exists(before["parent"])
+
+
+def test_a_server_that_is_killed_costs_one_job(job: Any) -> None:
+    with pytest.raises(ChildError, match="sawing off the branch: crashed with SIGKILL"):
+        job("kill_the_parent")
+    assert job("where", variables=[])["parent"] != os.getpid()
+    server = job("where", variables=[])["parent"]
+    os.kill(server, signal.SIGKILL)  # between two jobs: the next one doesn't notice
+    assert job("where", variables=[])["parent"] != server
+
+
+def test_where_tvm_cannot_be_imported_the_job_itself_says_why(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "tvm.py").write_text("raise SystemExit('no such luck')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(HERE), str(broken))))
+    for _ in range(2):
+        assert job("where", variables=[])["parent"] == os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    script = textwrap.dedent(
+        f"""
+        from pathlib import Path
+        from pytest_tvmtune.relax.jobs import run_job
+        run_job("jobs:hang_with_a_grandchild", {{"pid_file": {str(pid_file)!r}}},
+                scratch=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}),
+                timeout_s=300, num_threads=1)
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    while not (pid_file.is_file() and pid_file.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    job, grandchild = map(int, pid_file.read_text().split())
+    mine = [psutil.Process(job), psutil.Process(job).parent()]
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    try:
+        gone, alive = psutil.wait_procs([one for one in mine if one], timeout=10)
+        assert (len(gone), alive) == (2, [])
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
