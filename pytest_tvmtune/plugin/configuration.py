@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,8 +133,7 @@ def _resolve(config: pytest.Config) -> RunOptions:
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
-    for name in REPORTS:
-        _check_report_path(BY_NAME[name].flag, RunOptions.first_set(name, layers))
+    _check_report_paths({n: RunOptions.first_set(n, layers) for n in REPORTS})
     store_dir: Path = RunOptions.first_set("dir", layers)
     return RunOptions(
         layers=layers,
@@ -143,10 +143,18 @@ def _resolve(config: pytest.Config) -> RunOptions:
     )
 
 
-def _check_report_path(flag: str, path: Path | None) -> None:
+def _check_report_paths(paths: Mapping[str, Path | None]) -> None:
+    taken: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is not None:
+            flag = BY_NAME[name].flag
+            if (other := taken.setdefault(path, flag)) != flag:
+                raise OptionError(f"{flag}: {path} is where {other} goes, give another path")
+            _check_report_path(flag, path)
+
+
+def _check_report_path(flag: str, path: Path) -> None:
     """Raise OptionError for a report that can't be written, before anything is run for it."""
-    if path is None:
-        return
     if path.is_dir():
         raise OptionError(f"{flag}: {path} is a folder, give the path of a file")
     parent = next(folder for folder in path.parents if folder.exists())
