@@ -9,7 +9,7 @@ from snippets import MARKED, PLAIN
 SPY = """
 import sys
 def pytest_unconfigure(config):
-    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock"]
+    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock", "jinja2"]
     print("IMPORTED", *[name for name in heavy if name in sys.modules])
 """
 
