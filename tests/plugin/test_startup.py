@@ -9,7 +9,8 @@ from snippets import MARKED, PLAIN
 SPY = """
 import sys
 def pytest_unconfigure(config):
-    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock", "jinja2"]
+    heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock"]
+    heavy.append("jinja2")
     print("IMPORTED", *[name for name in heavy if name in sys.modules])
 """
 
