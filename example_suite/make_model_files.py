@@ -61,7 +61,9 @@ def write_data_set(folder, model, x):
     folder.mkdir(exist_ok=True)
     (y,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x})
     for name, array in {"input_0": x, "output_0": y}.items():
-        (folder / f"{name}.pb").write_bytes(numpy_helper.from_array(array, name).SerializeToString())
+        (folder / f"{name}.pb").write_bytes(
+            numpy_helper.from_array(array, name).SerializeToString()
+        )
 
 
 def main():
