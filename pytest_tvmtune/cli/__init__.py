@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_tvmtune.cli import baselines, db, env, gc
+from pytest_tvmtune.cli import baselines, db, doctor, env, gc, history
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import TvmTuneError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--dir", type=Path, default=Path(".tvmtune"), help="the store (default: %(default)s)"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (env, db, baselines, gc):
+    for module in (env, doctor, history, baselines, db, gc):
         module.add_parser(commands, common)
     options = parser.parse_args(arguments)
     try:

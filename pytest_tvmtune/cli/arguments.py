@@ -1,15 +1,17 @@
-"""What several commands take: ages, sizes, an existing store."""
+"""What several commands take and print: ages, sizes, an existing store, JSON."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import OptionError, StoreError
+from pytest_tvmtune.core.plain import finite
 from pytest_tvmtune.store.layout import Store
 
 _DAY_S = 86400.0
@@ -31,6 +33,28 @@ def add_group(
         return parser
 
     return add
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json, which every command has that tells something."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def print_json(value: Any) -> None:
+    """Print a value for scripts: ASCII on every terminal, null for what JSON can't hold."""
+    print(json.dumps(finite(value), indent=1, sort_keys=True))
+
+
+def parsed_by(parse: Callable[[str, str], Any]) -> Callable[[str], Any]:
+    """Return argparse's `type` of a function that says OptionError of a value and its name."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text, "value")
+        except OptionError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
 
 
 def existing_store(folder: Path) -> Store:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pytest_tvmtune.core.outputs import OutputError
+from pytest_tvmtune.core.plain import known_fields
 
 # kernel: its outputs are wrong though its arguments aren't. transform: a parameter that
 # `<entry>_transform_params` made is wrong. none: every kernel agrees within the tolerance.
@@ -34,7 +35,8 @@ class ArgumentStats:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> ArgumentStats:
         """Return the statistics that `asdict` made plain."""
-        return ArgumentStats(**{**loaded, "shape": tuple(loaded["shape"])})
+        values = known_fields(ArgumentStats, loaded)
+        return ArgumentStats(**{**values, "shape": tuple(loaded["shape"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class Divergence:
         output = loaded["output"]
         return Divergence(
             **{
-                **loaded,
+                **known_fields(Divergence, loaded),
                 "output": None if output is None else OutputError.from_json(output),
                 "arguments": tuple(ArgumentStats.from_json(one) for one in loaded["arguments"]),
             }

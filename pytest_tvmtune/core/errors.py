@@ -55,6 +55,14 @@ class GivenError(ModelError):
     """Shapes, inputs or parameters that were given with a model don't fit it, or are missing."""
 
 
+class UnsupportedTypeError(ModelError):
+    """Inputs or weights of the model are no dense tensors of numbers."""
+
+
+class ImporterError(ModelError):
+    """TVM's importer failed on the model, or made of it what can't be compiled."""
+
+
 class UnsupportedOperatorError(ModelError):
     """TVM's importer has no converter for operators of the model.
 
@@ -100,6 +108,10 @@ class ChildError(TvmTuneError):
 
 class GoldenError(TvmTuneError):
     """Golden outputs can't be read, or are of something else; the message says how to repair it."""
+
+
+class ReportError(TvmTuneError):
+    """What was given is no report of pytest-tvmtune, or one of a later version."""
 
 
 class BaselineError(TvmTuneError):

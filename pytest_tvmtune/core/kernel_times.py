@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_tvmtune.core.kernels import Kernels, partners
+from pytest_tvmtune.core.plain import known_fields
 
 # What the Relax VM calls beside kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
@@ -75,7 +76,8 @@ class KernelTable:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> KernelTable:
         """Return the table that `asdict` made plain."""
-        return KernelTable(**{**loaded, "rows": tuple(KernelTime(**r) for r in loaded["rows"])})
+        rows = tuple(KernelTime(**known_fields(KernelTime, row)) for row in loaded["rows"])
+        return KernelTable(**{**known_fields(KernelTable, loaded), "rows": rows})
 
 
 def table_of(

@@ -266,7 +266,33 @@ SETTINGS: tuple[Setting, ...] = (
         in_marker=False,
         help="write the results as JSON",
     ),
+    Setting(
+        name="html",
+        parse=_parse_path,
+        default=None,
+        metavar="PATH",
+        in_marker=False,
+        help="write the results as one self-contained HTML page",
+    ),
+    Setting(
+        name="markdown",
+        parse=_parse_path,
+        default=None,
+        metavar="PATH",
+        in_marker=False,
+        help="write the results as a Markdown table, worst first",
+    ),
+    Setting(
+        name="step_summary",
+        parse=_choice("on", "off"),
+        default="on",
+        metavar="on|off",
+        in_marker=False,
+        help="on GitHub Actions, add that table to the job's summary (default: on)",
+    ),
 )
+# The settings that are paths of reports.
+REPORTS = ("json", "html", "markdown")
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 Layer = Mapping[str, Any]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_tvmtune.core.plain import known_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class ElementError:
@@ -57,7 +59,7 @@ class OutputError:
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> OutputError:
         """Return the comparison that `asdict` made plain."""
-        values = {**loaded, "shape": tuple(loaded["shape"])}
+        values = {**known_fields(OutputError, loaded), "shape": tuple(loaded["shape"])}
         for key in ("worst_abs", "worst_rel", "worst_ulp"):
             values[key] = None if loaded[key] is None else _element(loaded[key])
         values["worst"] = tuple(_element(one) for one in loaded["worst"])
@@ -65,4 +67,4 @@ class OutputError:
 
 
 def _element(loaded: dict[str, Any]) -> ElementError:
-    return ElementError(**{**loaded, "index": tuple(loaded["index"])})
+    return ElementError(**{**known_fields(ElementError, loaded), "index": tuple(loaded["index"])})

@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.outputs import OutputError
+from pytest_tvmtune.core.plain import known_fields
+from pytest_tvmtune.core.tuning_curve import TuningPoint
 
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
@@ -91,7 +94,7 @@ class ErrorResult:
     def from_json(loaded: dict[str, Any]) -> ErrorResult:
         """Return the comparison that `asdict` made plain."""
         outputs = tuple(OutputError.from_json(one) for one in loaded["outputs"])
-        return ErrorResult(**{**loaded, "outputs": outputs})
+        return ErrorResult(**{**known_fields(ErrorResult, loaded), "outputs": outputs})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,9 @@ class LatencyResult:
     the standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the
     baseline against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
     accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
-    cause: why it became slower or faster, as far as the two artifacts tell.
+    cause: why it became slower or faster, as far as the two artifacts tell. limit_ratio: the ratio
+    that the threshold means; epoch_ratios: of each epoch, what the interval was made of; samples_s,
+    baseline_samples_s: seconds of a call, in order, those of a pair at one place.
     """
 
     verdict: str
@@ -138,6 +143,21 @@ class LatencyResult:
     same_code: bool = False
     accepted: bool = False
     cause: Cause | None = None
+    limit_ratio: float | None = None
+    epoch_ratios: tuple[float, ...] = ()
+    samples_s: tuple[float, ...] = ()
+    baseline_samples_s: tuple[float, ...] = ()
+
+    @staticmethod
+    def from_json(loaded: dict[str, Any]) -> LatencyResult:
+        """Return the verdict that `asdict` made plain."""
+        values = known_fields(LatencyResult, loaded)
+        for name in ("interval", "epoch_ratios", "samples_s", "baseline_samples_s"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        if values.get("cause") is not None:
+            values["cause"] = Cause(**known_fields(Cause, values["cause"]))
+        return LatencyResult(**values)
 
 
 def label_of(name: str, target_name: str, *, prepack: bool) -> str:
@@ -155,7 +175,8 @@ class CaseResult:
     """Everything a report says about one call of `tvm_tune` in one test.
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
-    everywhere; `None` where nothing was measured.
+    everywhere; `None` where nothing was measured. tuning_curve: of this run's own tuning. logs:
+    stage -> path of what its child processes printed.
     """
 
     name: str
@@ -172,6 +193,7 @@ class CaseResult:
     tuned_now: bool = False
     compiled_now: bool = False
     tuning_s: float = 0.0
+    tuning_curve: list[TuningPoint] = field(default_factory=list)
     compile_s: float = 0.0
     transform_s: float | None = None
     transform_extra_bytes: int | None = None
@@ -182,7 +204,9 @@ class CaseResult:
     divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
     kernels: KernelTable | None = None
+    logs: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    failure: Failure | None = None
     warnings: list[str] = field(default_factory=list)
     outcome: str = ""
 
@@ -196,26 +220,29 @@ class CaseResult:
         """The first comparison against a reference, for one-line reports."""
         return self.errors[0] if self.errors else None
 
+    def note_failure(self, failure: Failure) -> None:
+        """Keep what failed the case, unless something did before."""
+        self.failure = self.failure or failure
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; the fields are documented in docs/json.md."""
         return asdict(self)
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> CaseResult:
-        """Return the result written by `to_json`."""
-        values = dict(loaded)
-        values["tasks"] = [TaskResult(**task) for task in values["tasks"]]
+        """Return the result written by `to_json`, also as the JSON report holds it."""
+        values = known_fields(CaseResult, loaded)
+        values["tasks"] = [TaskResult(**known_fields(TaskResult, task)) for task in values["tasks"]]
+        curve = values.get("tuning_curve", [])
+        values["tuning_curve"] = [TuningPoint(**known_fields(TuningPoint, one)) for one in curve]
         values["errors"] = [ErrorResult.from_json(error) for error in values["errors"]]
         if values["golden"] is not None:
-            values["golden"] = GoldenResult(**values["golden"])
+            values["golden"] = GoldenResult(**known_fields(GoldenResult, values["golden"]))
         if values["latency"] is not None:
-            latency = dict(values["latency"])
-            if latency["interval"] is not None:
-                latency["interval"] = tuple(latency["interval"])
-            if latency.get("cause") is not None:
-                latency["cause"] = Cause(**latency["cause"])
-            values["latency"] = LatencyResult(**latency)
+            values["latency"] = LatencyResult.from_json(values["latency"])
         values["divergences"] = [Divergence.from_json(one) for one in values.get("divergences", [])]
+        if values.get("failure") is not None:
+            values["failure"] = Failure.from_json(values["failure"])
         if values.get("kernels") is not None:
             values["kernels"] = KernelTable.from_json(values["kernels"])
         return CaseResult(**values)

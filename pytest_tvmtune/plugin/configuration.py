@@ -9,8 +9,9 @@ from typing import Any, Literal
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import SETTINGS, RunOptions, Setting
+from pytest_tvmtune.core.options import BY_NAME, REPORTS, SETTINGS, RunOptions, Setting
 from pytest_tvmtune.plugin import hookspec
+from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
@@ -21,8 +22,6 @@ _MARKER_HELP = (
 )
 # Part of the interface already, so that a suite can name them; they refuse to be used.
 _NOT_YET = {
-    "html": ("PATH", "an HTML report"),
-    "markdown": ("PATH", "a Markdown report"),
     "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
 }
 
@@ -76,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
+    config.pluginmanager.register(Benchmarks(config), "tvmtune-benchmarks")
 
 
 def _add_option(group: Any, setting: Setting) -> None:
@@ -110,13 +110,15 @@ def _resolve(config: pytest.Config) -> RunOptions:
     environment: dict[str, Any] = {}
     if named := os.environ.get("TVM_TEST_TARGETS", "").strip():
         texts = [text.strip() for text in named.split(";") if text.strip()]
-        target = next(setting for setting in SETTINGS if setting.name == "target")
-        environment["target"] = target.parse(texts, "environment variable TVM_TEST_TARGETS")
+        environment["target"] = BY_NAME["target"].parse(
+            texts, "environment variable TVM_TEST_TARGETS"
+        )
     # A path on the command line is relative to where it was typed, one in the ini to the rootdir.
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
-    _check_report_path(RunOptions.first_set("json", layers))
+    for name in REPORTS:
+        _check_report_path(BY_NAME[name].flag, RunOptions.first_set(name, layers))
     store_dir: Path = RunOptions.first_set("dir", layers)
     return RunOptions(
         layers=layers,
@@ -126,15 +128,15 @@ def _resolve(config: pytest.Config) -> RunOptions:
     )
 
 
-def _check_report_path(path: Path | None) -> None:
+def _check_report_path(flag: str, path: Path | None) -> None:
     """Raise OptionError for a report that can't be written, before anything is run for it."""
     if path is None:
         return
     if path.is_dir():
-        raise OptionError(f"--tvm-json: {path} is a folder, give the path of a file")
+        raise OptionError(f"{flag}: {path} is a folder, give the path of a file")
     parent = next(folder for folder in path.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OptionError(f"--tvm-json: nothing can be written below {parent}, give another path")
+        raise OptionError(f"{flag}: nothing can be written below {parent}, give another path")
 
 
 def _make_absolute(layer: dict[str, Any], base: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, LatencyResult
 from pytest_tvmtune.report.kernels import slower_kernels_line
@@ -63,6 +64,7 @@ class Gate:
             return Gated(samples_s=samples_s)
         sentence = f"{self.case.label}: {latency.message}"
         if latency.verdict == "REGRESSION":
+            result.note_failure(Failure(kind="regression"))
             finding = f"{sentence}\n{_why_slower(result)}  accept with --tvm-update"
             return Gated(samples_s=samples_s, findings=[finding])
         if latency.verdict == "NEW":

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.baseline import Identity, golden_file_name, golden_identity
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import GoldenResult, GoldenState
 from pytest_tvmtune.core.tolerances import How
@@ -48,6 +49,7 @@ class GoldenFile:
         if found.proposal is not None:
             return []
         if found.problem:
+            self.case.result.note_failure(Failure(kind="error"))
             return [f"{self.case.label}: {found.problem}"]
         if found.error is not None:
             # With --tvm-update only what this very run wrote is not replaced.

@@ -1,16 +1,19 @@
-"""From finished tests to reports: end-of-test rules, baselines, summary, JSON."""
+"""From finished tests to reports: end-of-test rules, baselines, summary, files."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
+from pytest_tvmtune.core.errors import StoreError, TvmTuneError
+from pytest_tvmtune.core.options import REPORTS
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, State, is_worker
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
@@ -56,9 +59,17 @@ def pytest_runtest_makereport(
             passed_or_skipped = "passed" if state.passed else "skipped"
             result.outcome = "failed" if state.failed else passed_or_skipped
         setattr(report, _CASES, [result.to_json() for result in state.results])
+        _add_properties(report, state)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
     return report
+
+
+def _add_properties(report: pytest.TestReport, state: ItemState) -> None:
+    """Put what JUnit files and other reporters show beside a test where they look for it."""
+    from pytest_tvmtune.report.junit import junit_properties
+
+    report.user_properties = [*report.user_properties, *junit_properties(state.results)]
 
 
 def _accept(state: ItemState, report: pytest.TestReport) -> None:
@@ -113,25 +124,66 @@ class CaseCollector:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the JSON report, and make a worker's UsageError the run's."""
+    """Write reports and history, and make a worker's UsageError the run's."""
     config = session.config
     state = config.stash.get(STATE, None)
     if state is None or is_worker(config):
         return
     if state.usage_error:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
-    if state.run.json is not None and not config.option.collectonly:
-        from pytest_tvmtune.core.environment import fingerprint
-        from pytest_tvmtune.report.json import write_report
+    if not config.option.collectonly:
+        _write_reports(session, state)
 
-        machine_info = fingerprint().to_json()
-        config.hook.pytest_tvmtune_machine_info(config=config, machine_info=machine_info)
+
+def _write_reports(session: pytest.Session, state: State) -> None:
+    wanted = {name: getattr(state.run, name) for name in REPORTS}
+    paths = {name: path for name, path in wanted.items() if path is not None}
+    summary = _step_summary(state)
+    if not (paths or summary or state.json_cases):
+        return
+    from pytest_tvmtune.core.environment import fingerprint
+    from pytest_tvmtune.report.files import append_step_summary, write_reports
+    from pytest_tvmtune.report.json import make_report
+
+    machine_info = fingerprint().to_json()
+    session.config.hook.pytest_tvmtune_machine_info(
+        config=session.config, machine_info=machine_info
+    )
+    report = make_report(state.json_cases, machine_info)
+    if state.json_cases:
+        state.notes.append(_keep(session.config, state, report))
+    if summary is not None:
         try:
-            write_report(state.run.json, state.json_cases, machine_info)
-        except TvmTuneError as error:
-            # Told in the summary: an exception here would keep other reports from being written.
-            state.usage_error = f"--tvm-json: {error}"
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            append_step_summary(report, summary)
+        except StoreError as error:
+            # Nobody asked for it on the command line: no reason to fail a job.
+            state.notes.append(f"no step summary: {error}; turn it off with --tvm-step-summary=off")
+    problems = write_reports(report, paths)
+    if problems:
+        # Told in the summary: an exception here would keep other plugins' reports from being made.
+        state.usage_error = "\n".join(problems)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+
+def _step_summary(state: State) -> Path | None:
+    """Return the file of GitHub's job summary, where this is a job that shows one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path or os.environ.get("GITHUB_ACTIONS") != "true":
+        return None
+    return Path(path) if state.results and state.run.step_summary == "on" else None
+
+
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
+    """Keep a run in the store's history; return what to tell of it."""
+    from pytest_tvmtune.store.history import add_run, revision_of
+    from pytest_tvmtune.store.layout import open_store
+
+    try:
+        store = open_store(state.run.store_dir)
+        run, remark = add_run(store, report, revision_of(config.rootpath))
+    except TvmTuneError as error:
+        return f"this run is not in the history: {error}"
+    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -146,3 +198,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("tvmtune")
         for line in summary_lines(state.results, verbose=verbose):
             terminalreporter.write_line(line)
+    for note in state.notes:
+        terminalreporter.write_line(note)

@@ -12,26 +12,28 @@ import pytest
 
 from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
+from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, TaskResult
 from pytest_tvmtune.core.tolerances import How, Outputs
 from pytest_tvmtune.plugin.gate import Gate
 from pytest_tvmtune.plugin.golden import GoldenFile
+from pytest_tvmtune.plugin.warning import TvmTuneWarning
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.relax.session import Session
     from pytest_tvmtune.runner.building import Built
     from pytest_tvmtune.runner.case import Case
     from pytest_tvmtune.store.artifacts import Artifact
     from pytest_tvmtune.store.records import Workload
 
 
-class TvmTuneWarning(pytest.PytestWarning):
-    """Something is unknown or incomplete; under --tvm-strict it fails the test."""
-
-
 class Run:
     """One model, compiled and run once. `assert_*` and `check` fail the test on a finding."""
+
+    _built: Built
+    _session: Session
 
     def __init__(
         self, *, case: Case, identity: Identity, run_options: RunOptions, golden: GoldenFile
@@ -39,7 +41,6 @@ class Run:
         self._case = case
         self._identity = identity
         self._run_options = run_options
-        self._built: Built | None = None
         self._checked = False
         self._gate = Gate(case=case, identity=identity, run_options=run_options)
         self._golden = golden
@@ -74,7 +75,6 @@ class Run:
     @property
     def artifact(self) -> Artifact:
         """The compiled library in the store, with its manifest."""
-        assert self._built is not None
         return self._built.artifact
 
     def prepare(self) -> None:
@@ -98,6 +98,12 @@ class Run:
         except BaselineError as error:
             self.warn(f"{error}; the baseline's records are left out")
             return []
+
+    def __call__(self) -> Any:
+        """Call the entry again, as in `benchmark(run)`; return TVM's tensors, on the device."""
+        from pytest_tvmtune.relax.session import call_on_device
+
+        return call_on_device(self._session)
 
     def assert_allclose(
         self,
@@ -166,7 +172,6 @@ class Run:
         """
         __tracebackhide__ = True
         self._checked = True
-        assert self._built is not None
         how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
         with self._findings():
             findings = self._golden.check(self._built, self.outputs, how)
@@ -204,7 +209,6 @@ class Run:
         __tracebackhide__ = True
         from pytest_tvmtune.runner.data_sets import compare_data_sets
 
-        assert self._built is not None
         self._checked = True
         with self._findings():
             findings = compare_data_sets(
@@ -235,7 +239,10 @@ class Run:
         """Return what fails the test although every check passed; called when the test is over."""
         if not self._checked:
             self.warn("nothing was checked: call run.check(), or an assert_* method of the run")
-        return list(self.result.warnings) if self._run_options.strict else []
+        if not self._run_options.strict or not self.result.warnings:
+            return []
+        self.result.note_failure(Failure(kind="unknown"))
+        return list(self.result.warnings)
 
     def accept(self) -> bool:
         """Record what this run proposed, if anything; called once the whole test has passed.
@@ -250,7 +257,6 @@ class Run:
     def _accuracy(self, expected: Any, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
 
-        assert self._built is not None
         with self._findings():
             error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
         if error is None:
@@ -267,14 +273,12 @@ class Run:
         from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
 
         self._checked = True
-        assert self._built is not None
         with self._findings():
             error = compare_prepacked(self._case, self.outputs, how)
         return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
         self._checked = True
-        assert self._built is not None
         with self._findings():
             found = self._gate.check(self._built, self._session)
         self.samples = found.samples_s
@@ -288,6 +292,7 @@ class Run:
         try:
             yield
         except TvmTuneError as error:
+            self.result.note_failure(failure_of(error))
             self._fail_on([f"{self._case.label}: {error}"])
 
     def _fail_on(self, findings: list[str]) -> None:

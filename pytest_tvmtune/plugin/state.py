@@ -24,6 +24,7 @@ class State:
     marked test was collected. results: every finished case, in the process that reports;
     json_cases: the same, with what hooks added.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
+    notes: what the summary tells beside, and fails nothing.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
     model_folders: below which ONNX files are tests by default; has_python: whether those that were
     looked at hold Python files, for which they are not; left_alone: the ONNX files that no rule
@@ -41,6 +42,7 @@ class State:
     results: list[CaseResult] = field(default_factory=list)
     json_cases: list[dict[str, Any]] = field(default_factory=list)
     usage_error: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.core.baseline import Identity
 from pytest_tvmtune.core.errors import GivenError, ModelError, TvmTuneError
+from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.golden import GoldenFile
@@ -80,7 +81,9 @@ class TvmTune:
                     "\n  shapes and inputs of a model file: [shapes] and [inputs] in "
                     f"{self.item_state.origin.sidecar}"
                 )
-            self.item_state.results.append(self._failed_to_open(name, entry, finding))
+            self.item_state.results.append(
+                self._failed_to_open(name, entry, finding, failure_of(error))
+            )
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
@@ -126,7 +129,9 @@ class TvmTune:
         )
         return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
 
-    def _failed_to_open(self, name: str, entry: str | None, finding: str) -> CaseResult:
+    def _failed_to_open(
+        self, name: str, entry: str | None, finding: str, failure: Failure
+    ) -> CaseResult:
         options = self.item_state.options
         return CaseResult(
             name=name,
@@ -137,6 +142,7 @@ class TvmTune:
             prepack=options.prepack,
             tuning_trials=options.trials,
             findings=[finding],
+            failure=failure,
         )
 
     def _identity(self, name: str, result: CaseResult) -> Identity:

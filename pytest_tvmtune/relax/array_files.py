@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import from_plain, to_plain
+from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.signature import Array
 
 # All parameters of a model together: below, a few copies cost less than the files.
@@ -50,21 +51,25 @@ class Parked:
 
 
 def park(arrays: Iterable[Array], scratch: Path) -> Parked:
-    """Write arrays into a folder of their own below `scratch`, and map them. Raises OSError.
+    """Write arrays into a folder of their own below `scratch`, and map them. Raises StoreError.
 
     The files lose their names once nobody holds what is returned, but stay for who mapped them.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="parked-", dir=scratch))
+    folder: Path | None = None
     try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="parked-", dir=scratch))
         files = tuple(
             write_array(folder / f"{index}.npy", array, is_parked=True)
             for index, array in enumerate(arrays)
         )
         parked = Parked(files=files, arrays=tuple(map(read_array, files)))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    except OSError as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(
+            f"no room for the model's parameters in {scratch}: {error.strerror or error}"
+        ) from error
     weakref.finalize(parked, _remove, folder, os.getpid())
     return parked
 

@@ -24,6 +24,20 @@ _LINUX = {
     "sse3": "pni",
 }
 
+# What makes a target with `mcpu` faster than a bare one, dearest last.
+_VECTORS = ("avx", "avx2", "fma", "avxvnni", "avx512f", "avx512vnni", "avx512bf16", "amx-int8",
+            "neon", "dotprod", "i8mm", "bf16", "sve")  # fmt: skip
+
+
+def vector_features() -> tuple[str, list[str]]:
+    """Return LLVM's name of this CPU, and which vector instructions it then uses."""
+    import tvm
+    from tvm.target.codegen import llvm_get_cpu_features, llvm_get_system_cpu
+
+    cpu = str(llvm_get_system_cpu())
+    own = set(map(str, llvm_get_cpu_features(tvm.target.Target({"kind": "llvm", "mcpu": cpu}))))
+    return cpu, [name for name in _VECTORS if name in own]
+
 
 def lacking_features(target_json: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     """Return what code for a target may use and this machine's CPU lacks, sorted.

@@ -34,25 +34,42 @@ def check_installation(store: Store, *, tuning: bool) -> None:
 
     tuning: whether any test may tune, which needs more than compiling does.
     """
+    check_platform()
+    check_pair(store)
+    check_compiler()
+    if tuning:
+        check_tuning()
+
+
+def check_platform() -> None:
+    """Raise EnvironmentProblemError on a system that nothing here runs on."""
     if sys.platform == "win32":
         raise EnvironmentProblemError(
             "pytest-tvmtune doesn't run on Windows: its tuner needs multiprocessing's forkserver. "
             "Use Linux or WSL, or deselect the marked tests"
         )
-    check_pair(store)
-    if _compiler() is None:
+
+
+def check_compiler() -> str:
+    """Return the path of the compiler that TVM links with. Raises EnvironmentProblemError."""
+    compiler = _compiler()
+    if compiler is None:
         raise EnvironmentProblemError(
             f"no C++ compiler found{_named_compiler()}, and TVM's export_library needs one: "
             "install g++ (Debian: apt-get install g++) or set CXX to the path of one"
         )
-    if tuning:
-        missing = [name for module, name in _TUNING_MODULES.items() if not _is_there(module)]
-        if missing:
-            raise EnvironmentProblemError(
-                f"tuning needs {', '.join(missing)}: pip install 'pytest-tvmtune[tune]' "
-                "(or run untuned: --tvm-trials=0, or with stored records only: "
-                "--tvm-tuning=never)"
-            )
+    return compiler
+
+
+def check_tuning() -> None:
+    """Raise EnvironmentProblemError where a package that tuning needs is missing."""
+    missing = [name for module, name in _TUNING_MODULES.items() if not _is_there(module)]
+    if missing:
+        raise EnvironmentProblemError(
+            f"tuning needs {', '.join(missing)}: pip install 'pytest-tvmtune[tune]' "
+            "(or run untuned: --tvm-trials=0, or with stored records only: "
+            "--tvm-tuning=never)"
+        )
 
 
 def check_pair(store: Store) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.relax.child import PROGRESS, WAITING, LineTail, stage_of
 from pytest_tvmtune.relax.job_server import Process, start_job
 
@@ -49,32 +49,47 @@ def run_job(
     runs there. on_progress: is given what the job passes to `tell_progress`. fresh: not forked
     from the server, for what depends on where things lie in memory.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
-    function itself raised.
+    function itself raised; StoreError when there is no room for the request.
     """
-    from pytest_tvmtune.relax.array_files import ArrayFile, write_array
-
-    scratch.mkdir(parents=True, exist_ok=True)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+    folder: Path | None = None
     try:
-        array_files = {
-            group: [
-                value
-                if isinstance(value, ArrayFile)
-                else write_array(folder / f"{group}-{index}.npy", value)
-                for index, value in enumerate(values)
-            ]
-            for group, values in (arrays or {}).items()
-        }
-        message = {"function": function, "request": dict(request), "arrays": array_files}
-        (folder / "request.pkl").write_bytes(pickle.dumps(message))
+        scratch.mkdir(parents=True, exist_ok=True)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
+        _write_request(folder, function, request, arrays or {})
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
         with log_path.open("wb" if full else "ab") as log:
             process = start_job(folder, log, _environment(num_threads), fresh=fresh)
+    except OSError as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
+    try:
         code = _wait(process, folder, timeout_s, log_path, on_progress)
         return _result(folder, code, function, log_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_request(
+    folder: Path,
+    function: str,
+    request: Mapping[str, Any],
+    arrays: Mapping[str, Sequence[Any]],
+) -> None:
+    from pytest_tvmtune.relax.array_files import ArrayFile, write_array
+
+    array_files = {
+        group: [
+            value
+            if isinstance(value, ArrayFile)
+            else write_array(folder / f"{group}-{index}.npy", value)
+            for index, value in enumerate(values)
+        ]
+        for group, values in arrays.items()
+    }
+    message = {"function": function, "request": dict(request), "arrays": array_files}
+    (folder / "request.pkl").write_bytes(pickle.dumps(message))
 
 
 def _environment(num_threads: int) -> dict[str, str]:

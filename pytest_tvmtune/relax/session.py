@@ -69,7 +69,8 @@ def open_session(
     import tvm
     from tvm import relax
 
-    vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
+    module = tvm.runtime.load_module(str(library))
+    vm = relax.VirtualMachine(module, device)
     originals = _placed(params, device)
     placed = _placed(inputs, device)
     transform_s = extra_bytes = None
@@ -89,6 +90,8 @@ def open_session(
                 tensor_on(moved[index]) if index in moved else tensor
                 for index, tensor in enumerate(ready)
             )
+            # The VM keeps what it returned last: another one takes its place.
+            vm = relax.VirtualMachine(module, device)
             empty_pools()
     _check_arguments(entry, point, placed, ready)
     return Session(
@@ -148,8 +151,15 @@ def transform_params(
 
 def call(session: Session) -> Any:
     """Run the entry once; return its outputs as numpy arrays, in tuples where it has several."""
-    outputs = _to_numpy(session.vm[session.entry](*session.inputs, *session.params))
+    outputs = _to_numpy(call_on_device(session))
     give_back(session.arrays)
+    return outputs
+
+
+def call_on_device(session: Session) -> Any:
+    """Run the entry once, to its end; return its outputs as they are: tensors on the device."""
+    outputs = session.vm[session.entry](*session.inputs, *session.params)
+    session.device.sync()
     return outputs
 
 

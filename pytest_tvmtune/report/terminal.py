@@ -17,6 +17,7 @@ from pytest_tvmtune.core.sequential import (
 )
 from pytest_tvmtune.report.kernels import divergence_lines, kernel_lines
 from pytest_tvmtune.report.tables import format_seconds, table_lines
+from pytest_tvmtune.report.verdicts import has_failed, verdict_words
 
 _HEADINGS = (
     "model", "target", "prepack", "tuned", "max abs error", "now", "baseline", "ratio", "verdict"
@@ -62,7 +63,7 @@ def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> li
     rows = [_row(result) for result in results]
     table = table_lines(_HEADINGS, rows, right=_RIGHT)
     details = [line for result in results for line in _details(result)] if verbose else []
-    return [*table, "", *details, *_footer(results)]
+    return [*table, "", *details, *footer_lines(results)]
 
 
 def _details(result: CaseResult) -> list[str]:
@@ -131,38 +132,19 @@ def _row(result: CaseResult) -> tuple[str, ...]:
         _seconds(None if latency is None else latency.baseline_median_s),
         "-" if latency is None or latency.slowdown_ratio is None
         else f"{latency.slowdown_ratio:.3f}",
-        _verdict(result, latency),
+        verdict_words(result),
     )  # fmt: skip
-
-
-def _verdict(result: CaseResult, latency: LatencyResult | None) -> str:
-    slower = latency is not None and latency.verdict == "REGRESSION"
-    if any(not error.passed for error in result.errors):
-        return "WRONG NUMBERS, REGRESSION" if slower else "WRONG NUMBERS"
-    if result.findings and not slower:
-        return "FAILED"
-    if latency is None:
-        return "not timed"
-    verdict = latency.verdict
-    if latency.same_code:
-        verdict += " (same code)"
-    if _has_failed(result) and latency.verdict != "REGRESSION":
-        verdict += ", test failed"
-    return f"{verdict}, accepted" if latency.accepted else verdict
-
-
-def _has_failed(result: CaseResult) -> bool:
-    return result.outcome == "failed" or bool(result.findings)
 
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else format_seconds(value)
 
 
-def _footer(results: Sequence[CaseResult]) -> list[str]:
+def footer_lines(results: Sequence[CaseResult]) -> list[str]:
+    """Return the counts of a run, and what may be done next."""
     verdicts = Counter(result.latency.verdict for result in results if result.latency)
     accepted = sum(bool(result.latency and result.latency.accepted) for result in results)
-    failed = sum(_has_failed(result) for result in results)
+    failed = sum(has_failed(result) for result in results)
     trials = sum(result.trials_spent for result in results)
     counts = [f"{len(results)} cases", f"{failed} failed"]
     counts += [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]

@@ -60,10 +60,12 @@ class Case:
         return label_of(self.result.name, self.result.target_name, prepack=self.result.prepack)
 
     def log_path(self, stage: str) -> Path:
-        """Where children of this stage print to."""
+        """Return where children of this stage print to; reports link to it from then on."""
         # Tests of two files may have one name.
         digest = hashlib.sha256(self.result.nodeid.encode()).hexdigest()[:6]
-        return self.store.logs / f"{slug(self.label)}-{digest}-{stage}.log"
+        path = self.store.logs / f"{slug(self.label)}-{digest}-{stage}.log"
+        self.result.logs[stage] = str(path)
+        return path
 
 
 def open_case(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import How, Tolerance
 from pytest_tvmtune.runner.building import Built
@@ -60,6 +61,7 @@ def note_error(case: Case, built: Built, error: ErrorResult, how: How) -> list[s
     case.result.errors.append(error)
     if error.passed:
         return []
+    case.result.note_failure(Failure(kind="wrong numbers"))
     said = diagnose(case, built, error, _tolerance(case, how)).replace("\n", "\n  ")
     return [f"{case.label}: wrong numbers against {error.against}: {error.message}\n  {said}"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import ChildError, ModelError
+from pytest_tvmtune.core.failure import failure_of
 from pytest_tvmtune.core.signature import bind_arrays
 from pytest_tvmtune.core.tolerances import How
 from pytest_tvmtune.relax.doors.data_files import read_tensors
@@ -36,6 +37,7 @@ def compare_data_sets(
                 outputs = _call(case, session)
             error = compare_outputs(case, outputs, _expected(folder), folder.name, How())
         except (ModelError, ChildError) as problem:
+            case.result.note_failure(failure_of(problem))
             findings.append(f"{case.label}: {folder.name}: {problem}")
         else:
             findings += note_error(case, built, error, How())

@@ -42,8 +42,8 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
                 )
             other = reference
         found = first_divergence(case, now, other, against=against, tolerance=tolerance)
-    except (TvmTuneError, OSError) as failure:
-        # Whatever it is, the finding stands. OSError: no room for what the child is given.
+    except TvmTuneError as failure:
+        # Whatever it is, the finding stands.
         return f"the first diverging kernel could not be found: {failure}"
     case.result.divergences.append(found)
     if found.kind == "none":

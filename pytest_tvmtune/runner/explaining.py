@@ -37,7 +37,7 @@ def explain_change(
         latency = replace(latency, cause=_cause(case, built, baseline, accepted))
         if latency.verdict == "REGRESSION" and accepted.sha256 != built.artifact.sha256:
             case.result.kernels = time_kernels(case, built.artifact, accepted)
-    except (TvmTuneError, OSError) as error:
+    except TvmTuneError as error:
         what = "its kernels could not be timed" if latency.cause else "its cause can't be told"
         case.result.warnings.append(f"{case.label}: {what}: {error}")
     return latency
@@ -82,7 +82,7 @@ def _without_tuning(case: Case, baseline: Baseline) -> str:
             max_time_s=_UNTUNED_S,
             tell_noise=False,
         )
-    except (TvmTuneError, OSError) as error:
+    except TvmTuneError as error:
         return f"untuned code can't be compared ({error})"
     ratio = weigh(measured.epochs, item_alpha(1)).ratio
     return f"untuned against untuned {ratio:.3f}x: so much is code generation's"

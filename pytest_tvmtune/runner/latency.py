@@ -130,6 +130,7 @@ def _without_comparison(
         median_s=median(samples),
         threshold=case.options.threshold.text,
         num_threads=num_threads_used(),
+        samples_s=tuple(samples),
     )
     return latency, samples
 
@@ -211,6 +212,7 @@ def _gate(
         interval=(evidence.low, evidence.high) if math.isfinite(evidence.high) else None,
         confidence=1 - 2 * alpha,
         threshold=threshold.text,
+        limit_ratio=limit,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
         placements=measured.placements,
@@ -218,8 +220,11 @@ def _gate(
         noise=spread(epochs),
         resolvable_ratio=resolvable if math.isfinite(resolvable) else None,
         num_threads=measured.num_threads,
+        epoch_ratios=tuple(math.exp(epoch.log_ratio) for epoch in epochs),
+        samples_s=tuple(s for epoch in epochs for s in epoch.now_s),
+        baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
     )
-    return latency, [s for epoch in epochs for s in epoch.now_s]
+    return latency, list(latency.samples_s)
 
 
 def _ratio_words(evidence: Evidence) -> str:

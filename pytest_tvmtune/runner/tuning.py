@@ -6,10 +6,12 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pytest_tvmtune.core.budget import MAX_ROUND
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.results import Task, TuningProgress
+from pytest_tvmtune.core.tuning_curve import extend_curve
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
@@ -130,6 +132,14 @@ def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], ke
 def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> None:
     started = time.perf_counter()
     trials = _budget(case, tasks, mine, key)
+    weights = {task.name: task.weight for task in mine}
+    done_before = case.result.trials_spent
+
+    def on_progress(row: dict[str, Any]) -> None:
+        improved = [(done_before + trial, best_s) for trial, best_s in row.pop("improved")]
+        extend_curve(case.result.tuning_curve, row["task"], improved, weights)
+        _tell(case, TuningProgress(label=case.label, **row))
+
     _tell(case, TuningProgress(label=case.label, total=trials))
     done = run_job(
         "pytest_tvmtune.relax.tuner.tune:tune",
@@ -152,7 +162,7 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         # For one round; the job enters a stage for each.
         timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
         num_threads=case.num_threads,
-        on_progress=lambda row: _tell(case, TuningProgress(label=case.label, **row)),
+        on_progress=on_progress,
     )
     result = case.result
     result.tuned_now = True

@@ -12,6 +12,7 @@ from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.atomic import set_aside
 from pytest_tvmtune.store.baselines import load_baseline, read_records, records_path
+from pytest_tvmtune.store.history import history_problem
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.workloads import (
@@ -95,6 +96,8 @@ def problems(store: Store) -> Iterator[Problem]:
             except (OSError, ValueError) as error:
                 yield Problem(path=path, what=str(error))
     yield from _artifact_problems(store)
+    if what := history_problem(store):
+        yield Problem(path=store.runs, what=what)
     for path in sorted(store.baselines.glob("*.json")):
         try:
             baseline = load_baseline(path.name, path.read_bytes())

@@ -33,7 +33,7 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
         "reproducers/",
         "tmp/",
         "probes.json",
-        "runs.sqlite",
+        "runs.sqlite*",
         "*.lock",
         "*.damaged",
     )
@@ -95,6 +95,11 @@ class Store:
     def scratch(self) -> Path:
         """Folders of running children; each removes its own."""
         return self.root / "tmp"
+
+    @property
+    def runs(self) -> Path:
+        """What the cases of each run came to."""
+        return self.root / "runs.sqlite"
 
     @property
     def probes(self) -> Path:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
 
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.failure import Failure
 from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
 from pytest_tvmtune.core.outputs import ElementError, OutputError
+from pytest_tvmtune.core.plain import finite
 from pytest_tvmtune.core.results import (
     CaseResult,
     ErrorResult,
@@ -20,6 +22,7 @@ from pytest_tvmtune.core.results import (
     LatencyResult,
     TaskResult,
 )
+from pytest_tvmtune.core.tuning_curve import TuningPoint
 
 TASKS = [
     TaskResult(
@@ -70,6 +73,9 @@ ARGUMENT = ArgumentStats(
     max_abs_error=0.1,
     agrees=False,
 )
+CRASH = Failure(
+    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV"
+)  # no real one has all of it
 TABLE = KernelTable(
     rows=(
         KernelTime(
@@ -103,6 +109,7 @@ FULL = CaseResult(
     tuned_now=True,
     compiled_now=True,
     tuning_s=1.5,
+    tuning_curve=[TuningPoint(trial=3, task="fused_matmul", best_s=1e-6, together_s=2e-6)],
     compile_s=2.5,
     transform_s=0.25,
     transform_extra_bytes=1024,
@@ -160,8 +167,14 @@ FULL = CaseResult(
         same_code=True,
         accepted=True,
         cause=Cause(kind="schedule", message="another record"),
+        limit_ratio=1.03,
+        epoch_ratios=(1.19, 1.21),
+        samples_s=(1.2e-3, 1.21e-3),
+        baseline_samples_s=(1e-3, 1.01e-3),
     ),
+    logs={"tune": "logs/mlp-tune.log"},
     findings=["1.2x slower"],
+    failure=CRASH,
     warnings=["1 task untuned"],
     outcome="failed",
 )
@@ -189,8 +202,21 @@ EMPTY = CaseResult(
         ),
         (FULL.divergences[0], Divergence(kind="none", against="")),
         (TABLE.rows[0], KernelTime(name="", calls=0, now_s=0, share=0)),
+        (FULL.tuning_curve[0], TuningPoint(trial=0, task="", best_s=0)),
+        (CRASH, Failure(kind="error")),
     ],
-    ids=["case", "latency", "task", "output", "error", "argument", "divergence", "kernel"],
+    ids=[
+        "case",
+        "latency",
+        "task",
+        "output",
+        "error",
+        "argument",
+        "divergence",
+        "kernel",
+        "curve",
+        "crash",
+    ],
 )
 def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
     """So that below none can get lost unseen."""
@@ -237,6 +263,17 @@ def test_cases_share_no_list_or_dict() -> None:
     first, second = (LatencyResult(verdict="NEW", message="") for _ in range(2))
     first.accepted_on["cpu"] = "a CPU"
     assert second.accepted_on == {}
+
+
+def test_what_hooks_added_is_left_out_and_what_json_can_not_hold_is_nan() -> None:
+    added = {"added": 1, "tasks": [{**asdict(TASKS[0]), "added": 1}]}
+    loaded = json.loads(json.dumps(finite({**FULL.to_json(), **added})))
+    loaded["latency"]["added"] = 1
+    back = CaseResult.from_json(loaded)
+    assert back.tasks == [TASKS[0]]
+    assert back.latency == FULL.latency
+    # A field that may be None stays so.
+    assert [math.isnan(back.errors[0].max_abs_error), back.tasks[0].best_s] == [True, 1.5e-6]
 
 
 def test_reading_a_case_leaves_its_json_alone() -> None:

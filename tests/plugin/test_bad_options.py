@@ -23,8 +23,6 @@ MALFORMED = [
     ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
     ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
     ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is no pattern of ONNX files"),
-    ("--tvm-html=report.html", "--tvm-html: an HTML report is not there yet"),
-    ("--tvm-markdown=report.md", "--tvm-markdown: a Markdown report is not there yet"),
     ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: tuning and measuring behind a TVM RPC tracker is"),
 ]
 

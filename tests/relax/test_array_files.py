@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.signature import TensorSpec, made_up
 from pytest_tvmtune.relax.array_files import give_back, given_back, park, read_array, write_array
 from pytest_tvmtune.relax.session import tensor_on
@@ -74,9 +76,15 @@ def test_files_go_with_their_holder_and_mapped_arrays_stay(tmp_path: Path) -> No
     assert np.array_equal(first, ARRAYS[0])
 
 
-def test_what_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Object arrays"):
-        park([np.zeros(3), np.array([object()])], tmp_path)
+def test_without_room_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so that a file that may not grow is an error, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(StoreError, match="no room for the model's parameters"):
+            park([np.zeros(3), np.zeros(1 << 20)], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.errors import (
+    GivenError,
+    ImporterError,
+    ModelError,
+    UnsupportedOperatorError,
+)
 from pytest_tvmtune.relax.doors import open_model
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -120,6 +125,8 @@ def test_dynamic_dimensions_are_those_of_the_inputs(tmp_path: Path) -> None:
     for shape in [(3, 5), (4,)]:
         with pytest.raises(GivenError, match=r"input 'x' has shape .* the model takes \(n, 4\)"):
             open_model(proto, name="m", inputs=[floats(*shape)])
+    with pytest.raises(ImporterError, match=r"input 'x' has shape \(0, 4\), .* isn't empty"):
+        open_model(proto, name="m", inputs=[floats(0, 4)])
     for inputs in ([], {"z": floats(3, 4)}):
         with pytest.raises(GivenError, match="input 'x' has the dynamic shape"):
             open_model(proto, name="m", inputs=inputs)
@@ -209,13 +216,14 @@ def reshape_to_a_computed_shape() -> Any:
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Gather", ["shape", "zero"], ["n"]),
         helper.make_node("Unsqueeze", ["n", "axis"], ["n1"]),
-        helper.make_node("Concat", ["n1", "rest"], ["target"], axis=0),
+        helper.make_node("Cast", ["rest"], ["r1"], to=INT64),
+        helper.make_node("Concat", ["n1", "r1"], ["target"], axis=0),
         helper.make_node("Reshape", ["x", "target"], ["y"]),
     ]
     weights = {
         "zero": np.array(0, "int64"),
         "axis": np.array([0], "int64"),
-        "rest": np.array([-1], "int64"),
+        "rest": np.array([-1], "float32"),
     }
     return model(nodes, [("x", FLOAT, [2, 3, 4])], ["y"], weights)
 
@@ -411,6 +419,52 @@ def test_an_opset_before_7_is_converted() -> None:
     opened = open_model(proto, name="m", inputs={"x": x})
     bias = numpy_helper.to_array(proto.graph.initializer[0])
     np.testing.assert_allclose(run_in_tvm(opened)[0], x + bias[:, None], rtol=1e-6)
+
+
+SCALES = {"s": np.float32([1, 1, 2, 2.5])}
+
+
+@pytest.mark.parametrize(
+    ("opset", "node", "weights"),
+    [
+        (9, helper.make_node("Slice", ["x"], ["y"], axes=[3], starts=[1], ends=[3]), {}),
+        (7, helper.make_node("Upsample", ["x"], ["y"], scales=[1.0, 1.0, 2.0, 3.0]), {}),
+        (9, helper.make_node("Upsample", ["x", "s"], ["y"], mode="linear"), SCALES),
+        (10, helper.make_node("Resize", ["x", "s"], ["y"], mode="linear"), SCALES),
+        (10, helper.make_node("Resize", ["x", "s"], ["y"]), SCALES),
+        (10, helper.make_node("TopK", ["x", "k"], ["y", "i"]), {"k": np.int64([2])}),
+    ],
+    ids=lambda value: getattr(value, "op_type", None),
+)
+def test_operators_that_took_attributes_then(
+    opset: int, node: Any, weights: dict[str, np.ndarray]
+) -> None:
+    """The importer has converters of their later forms only, or resizes otherwise."""
+    proto = model([node], [("x", FLOAT, [1, 1, 2, 4])], ["y"], weights)
+    proto.opset_import[0].version = opset
+    assert_same(proto, {"x": floats(1, 1, 2, 4)})
+
+
+def test_positions_are_constants_that_the_importer_knows() -> None:
+    nodes = [
+        helper.make_node("SequenceConstruct", ["x", "w"], ["s"]),
+        helper.make_node("SequenceAt", ["s", "last"], ["z"]),
+        helper.make_node("Mul", ["x", "z"], ["y"]),
+    ]
+    weights = {"w": floats(2, 3), "last": np.array(-1, "int64")}
+    proto = model(nodes, [("x", FLOAT, [2, 3])], ["y"], weights, weights_as_inputs=True)
+    opened = assert_same(proto, {"x": floats(2, 3)})
+    assert [param.shape for param in opened.params] == [(2, 3)]
+
+
+def test_a_shape_that_depends_on_an_inputs_values_is_refused() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Expand", ["r", "shape"], ["y"]),
+    ]
+    proto = model(nodes, [("x", FLOAT, [1, 3]), ("shape", INT64, [2])], ["y"])
+    with pytest.raises(ImporterError, match=r"dynamic shapes .* not on the values of inputs"):
+        open_model(proto, name="m")
 
 
 def test_functions_of_the_model_are_inlined() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_tvmtune.core.errors import ChildError, ModelError
+from pytest_tvmtune.core.errors import ChildError, ModelError, StoreError
 from pytest_tvmtune.relax.jobs import run_job
 
 HERE = Path(__file__).parent
@@ -49,6 +49,12 @@ def test_request_arrays_and_threads_arrive(job: Any, tmp_path: Path) -> None:
     answer = job("echo", text="hello", arrays={"arrays": values})
     assert answer == {"sum": 8.0, "threads": "3", "text": "hello"}
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_request_that_cannot_be_written_is_told(job: Any, tmp_path: Path) -> None:
+    (tmp_path / "tmp").write_text("no folder")
+    with pytest.raises(StoreError, match=f"can't start a job in {tmp_path / 'tmp'}: File exists"):
+        job("echo")
 
 
 def test_a_crash_names_stage_signal_and_log(job: Any, tmp_path: Path) -> None:

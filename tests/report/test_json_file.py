@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult
-from pytest_tvmtune.report.json import SCHEMA_VERSION, write_report
+from pytest_tvmtune.report.files import write_reports
+from pytest_tvmtune.report.json import SCHEMA_VERSION, make_report
 
 GATED = LatencyResult(
     verdict="INCONCLUSIVE",
@@ -39,6 +39,10 @@ def case(nodeid: str, name: str = "mlp", **values: Any) -> dict[str, Any]:
         name=name, nodeid=nodeid, entry="main", target_name="llvm", target="{}", prepack=False,
         **values,
     ).to_json()  # fmt: skip
+
+
+def write_report(path: Path, cases: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    assert write_reports(make_report(cases, machine), {"json": path}) == []
 
 
 def refuse(constant: str) -> None:
@@ -136,7 +140,9 @@ def test_errors_without_bound_are_still_json(tmp_path: Path, number: float) -> N
     assert loaded["max_abs_error"] == 1e-9
 
 
-def test_a_path_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written_keeps_no_other_from_being_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="can't write"):
-        write_report(tmp_path / "file" / "out.json", [], {})
+    paths = {"json": tmp_path / "file" / "out.json", "html": tmp_path / "out.html"}
+    (problem,) = write_reports(make_report([], {}), paths)
+    assert problem.startswith("--tvm-json: can't write")
+    assert paths["html"].is_file()

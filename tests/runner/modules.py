@@ -29,6 +29,26 @@ class Square:
 
 
 @I.ir_module
+class SquareAndLayer:
+    """Square, and one layer more."""
+
+    @R.function
+    def main(
+        x: R.Tensor((2, 8), "float32"),
+        w: R.Tensor((8, 8), "float32"),
+        w2: R.Tensor((5, 8), "float32"),
+    ) -> R.Tensor((2, 5), "float32"):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            hidden = R.matmul(x, wt)
+            w2t = R.permute_dims(w2)
+            gv = R.matmul(hidden, w2t)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
 class NotMain:
     """The entry has another name."""
 

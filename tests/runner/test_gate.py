@@ -50,6 +50,9 @@ class Candidate:
         self.gate_log.unlink(missing_ok=True)
         latency, samples = judge_latency(self.case, self.built, self.session, baseline, **options)
         assert len(samples) == (latency.pairs or len(samples)) >= 1
+        assert latency.samples_s == tuple(samples)
+        assert len(latency.baseline_samples_s) == latency.pairs
+        assert len(latency.epoch_ratios) == latency.epochs
         assert latency.median_s
         return latency
 

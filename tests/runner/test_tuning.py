@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from modules import NotMain, OpenCase, Square
+from modules import NotMain, OpenCase, Square, SquareAndLayer
 
 from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.environment import fingerprint
@@ -32,6 +32,11 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     assert 2 <= first.result.trials_spent <= 8
     assert [task.state for task in first.result.tasks] == ["tuned", "tuned"]
     assert all(task.best_s and task.best_s < 1 for task in first.result.tasks)
+    curve = first.result.tuning_curve
+    assert {point.task for point in curve} == {task.name for task in first.result.tasks}
+    assert all(1 <= point.trial <= first.result.trials_spent for point in curve)
+    assert curve[-1].together_s
+    assert Path(first.result.logs["tune"]).is_file()
     assert not any(task.measured_on_other_cpu for task in first.result.tasks)
     assert set(built.build.applied) == {task.shash for task in first.result.tasks}
     assert compare(call(load(first, built)), x @ w.T, against="numpy").passed
@@ -41,6 +46,7 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     assert tune_and_build(same).artifact.sha256 == built.artifact.sha256
     assert not same.result.tuned_now
     assert same.result.trials_spent == 0
+    assert same.result.tuning_curve == []
     assert not same.result.compiled_now
 
     fewer = open_(Square, settings={"trials": 4}, **given)
@@ -66,6 +72,27 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
         if known
         for record in known.records
     )
+
+
+def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) -> None:
+    first = open_(Square, settings={"trials": 4})
+    tune_and_build(first)
+    known = {task.shash for task in first.result.tasks}
+    files = {path: path.read_bytes() for path in first.store.tuning.rglob("*.jsonl")}
+    assert len(files) == len(known) == 2
+
+    grown = open_(SquareAndLayer, settings={"trials": 4})
+    tune_and_build(grown)
+    added = {task.shash for task in grown.result.tasks} - known
+    assert len(added) == 2
+    assert [task.state for task in grown.result.tasks] == ["tuned"] * 4
+    # Half of the tasks, half of the trials, and the others' files are as they were.
+    assert grown.result.trials_spent == 2
+    assert {path: path.read_bytes() for path in files} == files
+    written = {path.stem for path in first.store.tuning.rglob("*.jsonl")} - {
+        path.stem for path in files
+    }
+    assert written == added
 
 
 def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> None:

@@ -12,7 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.errors import (
+    ImporterError,
+    ModelError,
+    UnsupportedOperatorError,
+    first_line,
+)
 
 
 def check_file(path: Path) -> None:
@@ -48,6 +53,13 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def failed(label: str, importer: str, error: Exception) -> ImporterError:
+    """Return what tells that TVM's importer raised an error of its own."""
+    return ImporterError(
+        f"{label}: TVM's {importer} importer failed: {type(error).__name__}: {first_line(error)}"
+    )
 
 
 def unsupported(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import (
     GivenError,
+    ImporterError,
     ModelError,
     UnsupportedOperatorError,
-    first_line,
 )
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors import ort
-from pytest_tvmtune.relax.doors.importing import quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import failed, quiet, unsupported
 from pytest_tvmtune.relax.doors.onnx_files import (
     STANDARD_DOMAINS,
     all_nodes,
@@ -130,22 +130,18 @@ def _static_proto(
 
 def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     try:
-        imported = _import(proto, label)
-        if _is_static(imported[0]):
-            return imported
-        problem = ModelError(f"{label}: TVM's ONNX importer makes dynamic shapes of it")
+        return _import(proto, label)
     except ModelError as error:
         problem = error
     is_unsupported = isinstance(problem, UnsupportedOperatorError)
     if not ort.can_run():
         hint = f"; constants were not folded, that needs onnxruntime: {ort.INSTALL}"
-        raise problem if is_unsupported else ModelError(f"{problem}{hint}") from None
+        raise problem if is_unsupported else ImporterError(f"{problem}{hint}") from None
     try:
         folded = ort.fold_constants(proto, label)
     except ModelError as refused:
         raise problem if is_unsupported else refused from None
-    drop_weights_from_inputs(folded)
-    return _import(folded, label)
+    return _import(prepared(folded, label), label)
 
 
 def _is_static(mod: IRModule) -> bool:
@@ -177,10 +173,13 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
         with quiet():
             mod = from_onnx(proto, keep_params_in_input=True)
     except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
-        raise ModelError(
-            f"{label}: TVM's ONNX importer failed: {type(error).__name__}: {first_line(error)}"
-        ) from None
+        raise failed(label, "ONNX", error) from None
     mod, params = detach_params(mod)
+    if not _is_static(mod):
+        raise ImporterError(
+            f"{label}: TVM's ONNX importer makes dynamic shapes of it; a shape may depend on "
+            "shapes alone, and not on the values of inputs"
+        )
     return mod, list(params.get("main", []))
 
 

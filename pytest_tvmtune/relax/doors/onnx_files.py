@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError, first_line
 from pytest_tvmtune.relax.doors.importing import check_file
 
 _OLDEST_IR_VERSION = 3
 # Until then operators broadcast by attributes of their own, which TVM's importer overlooks.
 _OLDEST_OPSET = 7
+# Since when these take as inputs what they had as attributes, or have all of their inputs. The
+# importer reads older ones as if they were of that opset.
+_OLDEST_OPSET_WITH = {"Slice": 10, "Upsample": 11, "Resize": 11, "TopK": 11}
 STANDARD_DOMAINS = ("", "ai.onnx")
 # A Constant of so many elements is a weight. Lists of sizes, axes or scales, which the importer
 # has to know, are shorter.
@@ -57,7 +60,7 @@ def copied_model(onnx: Any, source: Any, label: str) -> Any:
 
 
 def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
-    """Return the model in an opset that TVM's importer reads right: 7 or later.
+    """Return the model in an opset that TVM's importer reads right: 7 or later, for some 11.
 
     Raises ModelError for versions of the format that are too old, or newer than the onnx package.
     """
@@ -81,44 +84,70 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
             f"{label}: opset {opset} is newer than {known} ({newest}); upgrade onnx, or export "
             f"with opset {newest}"
         )
-    if opset >= _OLDEST_OPSET:
+    used = {node.op_type for node in all_nodes(proto.graph) if node.domain in STANDARD_DOMAINS}
+    needed = max([_OLDEST_OPSET, *(_OLDEST_OPSET_WITH.get(one, 0) for one in used)])
+    if opset >= needed:
         return proto
     from onnx import version_converter
 
     try:
-        return version_converter.convert_version(proto, _OLDEST_OPSET)
+        converted = version_converter.convert_version(proto, needed)
     except Exception as error:  # noqa: BLE001  onnx raises several types here
         raise ModelError(
-            f"{label}: opset {opset} is too old, and onnx can't convert it to {_OLDEST_OPSET}: "
+            f"{label}: opset {opset} is too old, and onnx can't convert it to {needed}: "
             f"{first_line(error)}; export the model again"
         ) from None
+    for node in all_nodes(converted.graph):
+        if node.op_type == "Resize":
+            # What the only way was then, and is not the default now; the converter leaves it out.
+            for name, value in {
+                "coordinate_transformation_mode": "asymmetric",
+                "nearest_mode": "floor",
+            }.items():
+                node.attribute.append(onnx.helper.make_attribute(name, value))
+    return converted
 
 
 def prepared(proto: Any, label: str) -> Any:
     """Return the model without what TVM's importer overlooks or would put into the IR.
 
-    Its own functions become nodes, weights that are Constant nodes become initializers, and
-    weights are no longer listed as inputs. Raises ModelError for sparse weights.
+    Its own functions become nodes, weights that are Constant nodes become initializers, sizes and
+    positions that are initializers become Constant nodes, and weights are no longer listed as
+    inputs. Raises UnsupportedTypeError for sparse weights.
     """
     if proto.graph.sparse_initializer:
-        raise ModelError(f"{label}: it has sparse weights, which TVM's importer can't take")
+        raise UnsupportedTypeError(
+            f"{label}: it has sparse weights, which TVM's importer can't take"
+        )
     if proto.functions:
         from onnx import inliner
 
         proto = inliner.inline_local_functions(proto)
-    kept = []
-    for node in proto.graph.node:
-        tensor = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and tensor and math.prod(tensor.dims) >= _WEIGHT_SIZE:
-            tensor.name = node.output[0]
-            proto.graph.initializer.append(tensor)
-        else:
-            kept.append(node)
-    if len(kept) < len(proto.graph.node):
-        del proto.graph.node[:]
-        proto.graph.node.extend(kept)
     drop_weights_from_inputs(proto)
+    _sort_constants(proto.graph)
     return proto
+
+
+def _sort_constants(graph: Any) -> None:
+    """Make weights initializers, which become parameters, and sizes and the like Constant nodes."""
+    from onnx import TensorProto, helper
+
+    nodes = []
+    # Each is taken out by itself: a list put together anew would hold all weights once more.
+    for index, tensor in reversed(list(enumerate(graph.initializer))):
+        is_whole = tensor.data_type in {TensorProto.INT32, TensorProto.INT64}
+        if is_whole and math.prod(tensor.dims) < _WEIGHT_SIZE:
+            nodes.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
+            del graph.initializer[index]
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value and math.prod(value.dims) >= _WEIGHT_SIZE:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def runtime_inputs(proto: Any) -> list[Any]:

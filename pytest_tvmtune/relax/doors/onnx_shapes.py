@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import GivenError, ModelError
+from pytest_tvmtune.core.errors import GivenError, ImporterError, UnsupportedTypeError
 from pytest_tvmtune.core.signature import normalise_name
 
 _MAX_SIZE = 2**31 - 1
@@ -26,12 +26,12 @@ def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: 
     for value in inputs:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
-            raise ModelError(
+            raise UnsupportedTypeError(
                 f"{label}: input {value.name!r} is a {kind}, only tensors can be given"
             )
         tensor = value.type.tensor_type
         if tensor.elem_type in _NO_NUMBERS:
-            raise ModelError(
+            raise UnsupportedTypeError(
                 f"{label}: input {value.name!r} holds {_NO_NUMBERS[tensor.elem_type]}, "
                 "only numbers can be given"
             )
@@ -95,7 +95,7 @@ def shapes_of_given(
 ) -> dict[str, Sequence[int]]:
     """Return the shapes of those arrays that are given for inputs whose shape isn't static.
 
-    Raises GivenError where such a shape contradicts the model's.
+    Raises GivenError where such a shape contradicts the model's, ImporterError for an empty array.
     """
     if given is None:
         return {}
@@ -115,6 +115,11 @@ def shapes_of_given(
             raise GivenError(
                 f"{label}: input {value.name!r} has shape {shape}, "
                 f"the model takes ({', '.join(map(str, dims))})"
+            )
+        if 0 in shape:
+            raise ImporterError(
+                f"{label}: input {value.name!r} has shape {shape}, and TVM's ONNX importer takes a "
+                "size of 0 for an unknown one; give an input that isn't empty"
             )
         shapes[value.name] = shape
     return shapes

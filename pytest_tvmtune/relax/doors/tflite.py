@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError, first_line
-from pytest_tvmtune.relax.doors.importing import check_file, quiet, unsupported
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax.doors.importing import check_file, failed, quiet, unsupported
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -42,9 +42,7 @@ def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
             names = set(re.findall(r"'([^']+)'", found[1]))
             nodes = [one for one in _operators(tflite, source) if one[0] in names]
             raise unsupported(label, "TFLite", nodes) from None
-        raise ModelError(
-            f"{label}: TVM's TFLite importer failed: {type(error).__name__}: {first_line(error)}"
-        ) from None
+        raise failed(label, "TFLite", error) from None
     mod, _ = detach_params(mod)
     return mod
 

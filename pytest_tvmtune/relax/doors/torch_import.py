@@ -7,9 +7,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy
-from pytest_tvmtune.relax.doors.importing import quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import failed, quiet, unsupported
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -69,9 +69,7 @@ def import_program(program: ExportedProgram, label: str) -> tuple[IRModule, dict
                 if node.op == "call_function" and node.target.__name__ in names
             ]
             raise unsupported(label, "torch", found) from None
-        raise ModelError(
-            f"{label}: TVM's torch importer failed: {type(error).__name__}: {first_line(error)}"
-        ) from None
+        raise failed(label, "torch", error) from None
     mod, _ = detach_params(mod)
     params = {
         spec.arg.name: as_numpy(importable.state_dict[spec.target])

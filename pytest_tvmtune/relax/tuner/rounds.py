@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.budget import next_task
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.core.errors import last_line
+from pytest_tvmtune.core.tuning_curve import improvements
 from pytest_tvmtune.relax.child import WAITING, LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.targets import device_kind
 from pytest_tvmtune.relax.tuner.builder import Built, build_candidates
@@ -178,6 +179,8 @@ class Rounds:
                     candidate.sch.trace, workload, [result.run_s], self.target, candidate.args_info
                 )
             )
+        run_secs = [result.run_s for result in measured]
+        improved = improvements(account.latency_s, self.done, run_secs)
         account.valid += len(valid)
         account.best_s.append(min([account.latency_s, *(run_s for run_s, _, _ in valid)]))
         self.done += len(batch.candidates)
@@ -198,6 +201,7 @@ class Rounds:
                 "total": self.request["trials"],
                 "task": search.task.name,
                 "best_s": best.mean_s if best else None,
+                "improved": improved,
             },
         )
 

@@ -1,0 +1,102 @@
+"""The Markdown report: its table, its order, and that nothing in it becomes markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sample_report import HOSTILE, MACHINE, sample_case, sample_report
+
+from pytest_tvmtune.core.results import CaseResult, LatencyResult
+from pytest_tvmtune.report.files import append_step_summary
+from pytest_tvmtune.report.json import make_report
+from pytest_tvmtune.report.markdown import markdown_report
+
+# GitHub's own: a pipe that isn't escaped ends a cell, also within code.
+CELL_END = re.compile(r"(?<!\\)\|")
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of all rows, without headings."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines]
+    return [row for row in cells if row[0] != "Change"]
+
+
+def report_of(*cases: CaseResult) -> dict[str, Any]:
+    return make_report([case.to_json() for case in cases], MACHINE)
+
+
+def test_worst_first_with_what_passed_folded_away() -> None:
+    text = markdown_report(sample_report())
+    assert text.startswith("### tvmtune: 3 failed of 9 cases\n")
+    assert [(row[0], row[4]) for row in rows(text)] == [
+        ("**WRONG NUMBERS**", "`silero[llvm-prepack]`"),
+        ("`+` **REGRESSION**", "`cnn[llvm-prepack]`"),
+        ("**FAILED**", "`lstm[llvm]`"),
+        ("INCONCLUSIVE", "`bert_tiny[llvm-prepack]`"),
+        ("NEW", "`ocr_det[llvm-prepack]`"),
+        ("`-` IMPROVEMENT", "`magika[llvm]`"),
+        ("PASS", f"`{HOSTILE}[llvm]`"),
+        ("PASS", "`mlp[llvm]`"),
+        ("PASS (same code)", "`ocr_cls[llvm]`"),
+    ]
+    folded = text.index("<summary>3 cases passed</summary>")
+    assert text.index("`magika[llvm]`") < folded < text.index("`mlp[llvm]`")
+    assert text.index("<code>cnn[llvm-prepack]</code>") < text.index("1.186x slower")
+
+
+def test_before_after_ratio_and_interval() -> None:
+    latency = LatencyResult(
+        verdict="REGRESSION", message="", median_s=1.2e-3, baseline_median_s=1e-3,
+        slowdown_ratio=1.2, interval=(1.1, 1.3),
+    )  # fmt: skip
+    case = replace(sample_case(0), latency=latency)
+    (row,) = rows(markdown_report(report_of(case)))
+    assert row[1:4] == ["1 ms", "1.2 ms", "1.200 (1.100 to 1.300)"]
+    bare = replace(case, latency=replace(latency, interval=None))
+    assert rows(markdown_report(report_of(bare)))[0][3] == "1.200"
+    untimed = replace(case, latency=None)
+    assert rows(markdown_report(report_of(untimed)))[0][:4] == ["not timed", "", "", ""]
+
+
+def test_nothing_becomes_markup() -> None:
+    name = "a|b`c``d\n<b>@someone"
+    finding = "````\n</details><script>alert(1)</script>"
+    case = replace(sample_case(0), name=name, findings=[finding], outcome="failed")
+    text = markdown_report(make_report([case.to_json()], {"cpu": "@someone <b> | `x`"}))
+    (row,) = rows(text)
+    assert row[4] == "``` a\\|b`c``d <b>@someone[llvm] ```"
+    # Longer than any fence within.
+    assert f"`````text\n{finding}\n`````" in text
+    assert "<code>a|b`c``d\n&lt;b&gt;@someone[llvm]</code>" in text
+    assert "`` cpu @someone <b> \\| `x` ``" in text
+
+
+def test_a_run_without_cases() -> None:
+    assert markdown_report(make_report([], {})).startswith("### tvmtune: 0 failed of 0 cases\n")
+
+
+def test_a_step_summary_is_added_to_and_stays_within_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("what an earlier step wrote\n", encoding="utf-8")
+    append_step_summary(sample_report(), path)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("what an earlier step wrote\n\n### tvmtune: 3 failed of 9 cases")
+    assert len(rows(text)) == 9
+
+    many = sample_report(90)
+    whole = markdown_report(many)
+    for most_bytes in (len(whole.encode()), 8000, 2000, 1000, 100):
+        text = markdown_report(many, most_bytes=most_bytes)
+        assert len(text.encode()) <= most_bytes
+        assert (text == whole) == (most_bytes == len(whole.encode()))
+        if 1000 <= most_bytes < len(whole.encode()):
+            assert "WRONG NUMBERS" in rows(text)[0][0]
+            assert "More than fits here" in text
+
+    path.write_text("x" * (1 << 20), encoding="utf-8")
+    append_step_summary(sample_report(), path)
+    assert path.stat().st_size <= (1 << 20) + 1
