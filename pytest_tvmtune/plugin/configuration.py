@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import BY_NAME, REPORTS, SETTINGS, RunOptions, Setting
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.settings import BY_NAME, REPORTS, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders
@@ -26,6 +27,13 @@ _NOT_YET = {
     "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
 }
 
+_MODELS = "models compiled by TVM and how they are tuned"
+_GROUPS = {
+    "when a test fails and what is accepted": ("threshold", "max_time", "cold_cache", "strict"),
+    "where things are kept": ("dir", "store_fallback"),
+    "reports": (*REPORTS, "step_summary"),
+}
+
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register our own hooks."""
@@ -34,11 +42,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every setting as an option and as an ini key."""
-    group = parser.getgroup("tvmtune", "performance-regression tests of models compiled by TVM")
     for setting in SETTINGS:
         if not setting.on_command_line:
             continue
-        _add_option(group, setting)
+        _add_option(_group(parser, setting.name), setting)
         kind: Literal["linelist", "string"] = "linelist" if setting.repeatable else "string"
         parser.addini(
             setting.ini,
@@ -46,22 +53,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             type=kind,
             default=None,
         )
-    group.addoption(
+    gate = _group(parser, "threshold")
+    gate.addoption(
         "--tvm-update",
         action="store_true",
         dest="tvm_update",
         help="accept the artifacts of this run as baselines, for tests that pass otherwise",
     )
-    group.addoption(
+    gate.addoption(
         "--tvm-update-new",
         action="store_true",
         dest="tvm_update_new",
         help="the same, only where nothing was accepted yet",
     )
     for name, (metavar, what) in _NOT_YET.items():
-        group.addoption(
+        _group(parser, name).addoption(
             f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not there yet)"
         )
+
+
+def _group(parser: pytest.Parser, name: str) -> Any:
+    """Return the group of `pytest --help` that a setting stands in."""
+    for title, names in _GROUPS.items():
+        if name in names:
+            return parser.getgroup(title, f"tvmtune, {title}")
+    return parser.getgroup(_MODELS, f"tvmtune, {_MODELS}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
