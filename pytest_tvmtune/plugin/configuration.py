@@ -29,7 +29,14 @@ _NOT_YET = {
 
 _MODELS = "models compiled by TVM and how they are tuned"
 _GROUPS = {
-    "when a test fails and what is accepted": ("threshold", "max_time", "cold_cache", "strict"),
+    "when a test fails and what is accepted": (
+        "threshold",
+        "max_size_growth",
+        "max_memory_growth",
+        "max_time",
+        "cold_cache",
+        "strict",
+    ),
     "where things are kept": ("dir", "store_fallback"),
     "reports": (*REPORTS, "step_summary"),
 }
