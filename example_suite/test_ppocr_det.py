@@ -4,7 +4,9 @@ PP-OCRv4's detector finds where text stands in a picture. Its weights are Consta
 the plugin makes parameters of, so that they can be prepacked.
 
 Inputs matter: of noise it says that there is no text, with numbers near 0 that any fault might
-leave there. Of a page it tells where the lines are.
+leave there. Of a page it tells where the lines are. At their edges a probability moves by 1e-4 if
+every pixel moves by its last bit, and by as much between two levels of onnxruntime's optimisation:
+the tolerance leaves room for that.
 """
 
 import numpy as np
@@ -24,7 +26,7 @@ def page():
 
 
 @pytest.mark.slow
-@pytest.mark.tvm_tune(trials=222, prepack="both")
+@pytest.mark.tvm_tune(trials=222, prepack="both", rtol=0.0, atol=1e-3)
 def test_ppocr_det(tvm_tune):
     path = model_file("rapidocr-onnxruntime", "ch_PP-OCRv4_det_infer.onnx")
     pixels = np.broadcast_to((page() - 0.5) / 0.5, (1, 3, 320, 320))
