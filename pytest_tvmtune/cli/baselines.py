@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.cli.arguments import add_group, existing_store
+from pytest_tvmtune.cli.arguments import add_group, add_json, existing_store, print_json
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
@@ -22,8 +22,10 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     names_help = "part of a file's name or of a test's; default: all"
     listed = add("list", _list, "one line for each accepted baseline")
     listed.add_argument("names", metavar="NAME", nargs="*", help=names_help)
+    add_json(listed)
     show = add("show", _show, "all that is known of a baseline")
     show.add_argument("names", metavar="NAME", nargs="+", help=names_help)
+    add_json(show)
     export = add("export", _export, "write baselines, with all they need, to one file")
     export.add_argument("file", metavar="FILE", type=Path)
     export.add_argument("names", metavar="NAME", nargs="*", help=names_help)
@@ -33,6 +35,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
+    if options.json:
+        print_json([_plain(store, baseline) for baseline in _chosen(store, options.names)])
+        return 0
     rows = [
         (
             _test_name(baseline),
@@ -52,6 +57,22 @@ def _list(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
+    if options.json:
+        print_json(
+            [
+                {
+                    **_plain(store, baseline),
+                    **baseline.to_json(),
+                    "records": [
+                        {"task": workload.name, "hash": workload.shash,
+                         "best_s": workload.records[0].mean_s if workload.records else None}
+                        for _key, workload in read_records(store, baseline.identity)
+                    ],
+                }
+                for baseline in _chosen(store, options.names)
+            ]
+        )  # fmt: skip
+        return 0
     for baseline in _chosen(store, options.names):
         machine = baseline.fingerprint
         low, high = min(baseline.samples_s), max(baseline.samples_s)
@@ -73,6 +94,19 @@ def _show(options: argparse.Namespace) -> int:
             best = format_seconds(workload.records[0].mean_s) if workload.records else "-"
             print(f"    {best:>8}  {workload.shash}  {workload.name}")
     return 0
+
+
+def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
+    return {
+        "file": baseline.identity.file_name,
+        "test": _test_name(baseline),
+        "target_name": baseline.identity.target_name,
+        "prepack": baseline.identity.prepack,
+        "median_s": baseline.median_s,
+        "accepted_at": baseline.accepted_at,
+        "tvm": baseline.fingerprint["tvm"],
+        "artifact_state": _state(store, baseline),
+    }
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.cli.arguments import add_group, days_ago, existing_store
+from pytest_tvmtune.cli.arguments import add_group, add_json, days_ago, existing_store, print_json
 from pytest_tvmtune.cli.gc import carry_out
 from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import cleaning, inventory
+from pytest_tvmtune.store.builds import Plan
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.records import Workload, target_key
 from pytest_tvmtune.store.resigning import sign_store
@@ -25,11 +26,13 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its own commands."""
     text = "look into tuning records, check, convert, prune"
     add = add_group(commands, common, "db", text)
-    add("stats", _stats, "count workloads, records and trials, by target")
+    add_json(add("stats", _stats, "count workloads, records and trials, by target"))
     show = add("show", _show, "show a model's tasks, or all that is known of a workload")
     show.add_argument("name", metavar="MODEL|WORKLOAD", help="a model, a task, or its hash")
+    add_json(show)
     verify = add("verify", _verify, "check every file of the store; exit code 1 for problems")
     verify.add_argument("--repair", action="store_true", help="set damaged files aside")
+    add_json(verify)
     add("sign", _sign, "sign all of the store with the key in TVMTUNE_KEY, trusting what is there")
     export = add("export", _export, "add records to a stock MetaSchedule work_dir")
     export.add_argument("work_dir", metavar="WORK_DIR", type=Path)
@@ -45,10 +48,14 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     prune.add_argument("--other-tvm", action="store_true", help="of other versions of TVM")
     prune.add_argument("--keep", metavar="N", type=int, help="the best N records of each CPU")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    add_json(prune)
 
 
 def _stats(options: argparse.Namespace) -> int:
     stats = inventory.target_stats(existing_store(options.dir))
+    if options.json:
+        print_json([{**asdict(one), "cpus": sorted(one.cpus)} for one in stats])
+        return 0
     headings = ("target", "workloads", "tuned", "records", "trials", "valid", "failed", "size")
     rows = [
         (
@@ -72,31 +79,70 @@ def _stats(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
     plans = [plan for plan in inventory.known_plans(store) if plan.model == options.name]
-    for plan in plans:
-        print(f"{plan.model}, {'prepacked' if plan.prepack else 'plain'}, {plan.target_key}")
-        print("\n".join(_task_lines(store, plan)), end="\n\n")
     found = [] if plans else inventory.find_workloads(store, options.name)
-    for key, workload in found:
-        print("\n".join(_workload_lines(key, workload)), end="\n\n")
     if not plans and not found:
         models = sorted({plan.model for plan in inventory.known_plans(store)})
         raise StoreError(
             f"{options.name!r} is no model, task or hash in {store.root}; "
             f"models are {', '.join(models) or 'none'}"
         )
+    if options.json:
+        models_json = [
+            {"model": plan.model, "prepack": plan.prepack, "target": plan.target_key,
+             "tasks": _tasks(store, plan)}
+            for plan in plans
+        ]  # fmt: skip
+        workloads_json = [{"target": key, **_workload(workload)} for key, workload in found]
+        print_json({"models": models_json, "workloads": workloads_json})
+        return 0
+    for plan in plans:
+        print(f"{plan.model}, {'prepacked' if plan.prepack else 'plain'}, {plan.target_key}")
+        print("\n".join(_task_lines(_tasks(store, plan))), end="\n\n")
+    for key, workload in found:
+        print("\n".join(_workload_lines(key, workload)), end="\n\n")
     return 0
 
 
-def _task_lines(store: Store, plan: Any) -> list[str]:
-    rows = []
+def _tasks(store: Store, plan: Plan) -> list[dict[str, Any]]:
+    tasks = []
     for task in plan.tasks:
         known = read_workload(store, plan.target_key, task.shash)
         best = known.best(fingerprint().cpu) if known else None
-        counts = (known.spent, known.valid, len(known.records)) if known else (0, 0, 0)
-        latency = format_seconds(best.mean_s) if best else "-"
-        rows.append((task.name, task.shash, str(task.weight), latency, *map(str, counts)))
+        tasks.append(
+            {
+                "task": task.name,
+                "hash": task.shash,
+                "calls": task.weight,
+                "best_s": best.mean_s if best else None,
+                "trials": known.spent if known else 0,
+                "valid": known.valid if known else 0,
+                "records": len(known.records) if known else 0,
+            }
+        )
+    return tasks
+
+
+def _task_lines(tasks: list[dict[str, Any]]) -> list[str]:
     headings = ("task", "hash", "calls", "best", "trials", "valid", "records")
+    rows = []
+    for task in tasks:
+        best = "-" if task["best_s"] is None else format_seconds(task["best_s"])
+        rows.append([best if name == "best" else str(task[name]) for name in headings])
     return table_lines(headings, rows, right=headings[2:])
+
+
+def _workload(workload: Workload) -> dict[str, Any]:
+    return {
+        "task": workload.name,
+        "hash": workload.shash,
+        "records": [
+            {"best_s": one.mean_s, "digest": one.digest, "cpu": one.cpu,
+             "num_threads": one.num_threads}
+            for one in workload.records
+        ],
+        "served": [asdict(line) for line in workload.served],
+        "refused": [asdict(line) for line in workload.refused],
+    }  # fmt: skip
 
 
 def _workload_lines(key: str, workload: Workload) -> list[str]:
@@ -122,13 +168,18 @@ def _workload_lines(key: str, workload: Workload) -> list[str]:
 
 def _verify(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
-    left = 0
+    found = []
     for problem in list(inventory.problems(store)):
         repaired = options.repair and problem.repairable
         if repaired:
             inventory.repair(store, problem)
-        left += not repaired
-        print(f"{problem.path}: {problem.what}{'; set aside' if repaired else ''}")
+        found.append({"path": str(problem.path), "what": problem.what, "set_aside": repaired})
+    left = sum(not one["set_aside"] for one in found)
+    if options.json:
+        print_json(found)
+        return 1 if left else 0
+    for one in found:
+        print(f"{one['path']}: {one['what']}{'; set aside' if one['set_aside'] else ''}")
     print(f"{left} problems" if left else "the store is sound")
     return 1 if left else 0
 
@@ -204,9 +255,13 @@ def _prune(options: argparse.Namespace) -> int:
         unreferenced=options.unreferenced,
         keep_minor=minor(installed_version("apache-tvm")) if options.other_tvm else None,
     )
-    carry_out(list(removals), dry_run=options.dry_run)
+    removed = carry_out(list(removals), options)
+    dropped = 0
     if options.keep is not None:
         dropped = cleaning.thin_records(store, options.keep, dry_run=options.dry_run)
+    if options.json:
+        print_json({**removed, "dropped_records": dropped})
+    elif options.keep is not None:
         print(f"{'would drop' if options.dry_run else 'dropped'} {dropped} records beyond the best")
     return 0
 

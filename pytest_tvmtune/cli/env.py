@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pytest_tvmtune.cli.arguments import add_json, print_json
 from pytest_tvmtune.core.environment import fingerprint
 
 
@@ -13,6 +14,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "env", parents=[common], help="show versions and machine, and check that they work"
     )
+    add_json(parser)
     parser.set_defaults(run=_show)
 
 
@@ -20,8 +22,12 @@ def _show(options: argparse.Namespace) -> int:
     from pytest_tvmtune.relax.environment import check_installation
     from pytest_tvmtune.store.layout import open_store
 
-    for name, value in fingerprint().to_json().items():
-        print(f"{name:14}{value}")
+    machine = fingerprint().to_json()
+    if not options.json:
+        print("\n".join(f"{name:14}{value}" for name, value in machine.items()))
     check_installation(open_store(options.dir), tuning=True)
+    if options.json:
+        print_json(machine)
+        return 0
     print("set-up        works: the version pair, the compiler and what tuning needs are there")
     return 0

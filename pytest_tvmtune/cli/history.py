@@ -12,6 +12,7 @@ from typing import Any
 from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
 from pytest_tvmtune.cli.runs import RUN_HELP, load_run
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError
+from pytest_tvmtune.core.options import REPORTS
 from pytest_tvmtune.report.changes import Change, find_changes
 from pytest_tvmtune.report.comparing import pair_lines, pair_up
 from pytest_tvmtune.report.files import write_reports
@@ -63,6 +64,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     report.add_argument("of", metavar="RUN", help=RUN_HELP)
     report.add_argument("--html", metavar="PATH", type=Path, help="write its HTML page")
+    report.add_argument("--markdown", metavar="PATH", type=Path, help="write its Markdown page")
     report.add_argument("--json", metavar="PATH", type=Path, help="write its JSON report")
     report.set_defaults(run=_report)
 
@@ -162,8 +164,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     report = load_run(options.dir, options.of)
     cases = cases_of(report)
-    wanted = {"html": options.html, "json": options.json}
-    paths = {name: path for name, path in wanted.items() if path is not None}
+    paths = {name: path for name in REPORTS if (path := getattr(options, name)) is not None}
     if problems := write_reports(report, paths):
         raise ReportError("; ".join(problems))
     if not paths:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.results import CaseResult
 from pytest_tvmtune.plugin.model_files import ModelItem
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.core.results import CaseResult
     from pytest_tvmtune.plugin.run import Run
 
 # What its session is registered as, and the fixture by which it knows a benchmark.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,13 @@ _NOT_YET = {
     "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
 }
 
+_MODELS = "models compiled by TVM and how they are tuned"
+_GROUPS = {
+    "when a test fails and what is accepted": ("threshold", "max_time", "cold_cache", "strict"),
+    "where things are kept": ("dir", "store_fallback"),
+    "reports": (*REPORTS, "step_summary"),
+}
+
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register our own hooks."""
@@ -33,11 +41,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every setting as an option and as an ini key."""
-    group = parser.getgroup("tvmtune", "performance-regression tests of models compiled by TVM")
     for setting in SETTINGS:
         if not setting.on_command_line:
             continue
-        _add_option(group, setting)
+        _add_option(_group(parser, setting.name), setting)
         kind: Literal["linelist", "string"] = "linelist" if setting.repeatable else "string"
         parser.addini(
             setting.ini,
@@ -45,22 +52,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             type=kind,
             default=None,
         )
-    group.addoption(
+    gate = _group(parser, "threshold")
+    gate.addoption(
         "--tvm-update",
         action="store_true",
         dest="tvm_update",
         help="accept the artifacts of this run as baselines, for tests that pass otherwise",
     )
-    group.addoption(
+    gate.addoption(
         "--tvm-update-new",
         action="store_true",
         dest="tvm_update_new",
         help="the same, only where nothing was accepted yet",
     )
     for name, (metavar, what) in _NOT_YET.items():
-        group.addoption(
+        _group(parser, name).addoption(
             f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not there yet)"
         )
+
+
+def _group(parser: pytest.Parser, name: str) -> Any:
+    """Return the group of `pytest --help` that a setting stands in."""
+    for title, names in _GROUPS.items():
+        if name in names:
+            return parser.getgroup(title, f"tvmtune, {title}")
+    return parser.getgroup(_MODELS, f"tvmtune, {_MODELS}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -117,8 +133,7 @@ def _resolve(config: pytest.Config) -> RunOptions:
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
-    for name in REPORTS:
-        _check_report_path(BY_NAME[name].flag, RunOptions.first_set(name, layers))
+    _check_report_paths({n: RunOptions.first_set(n, layers) for n in REPORTS})
     store_dir: Path = RunOptions.first_set("dir", layers)
     return RunOptions(
         layers=layers,
@@ -128,10 +143,18 @@ def _resolve(config: pytest.Config) -> RunOptions:
     )
 
 
-def _check_report_path(flag: str, path: Path | None) -> None:
+def _check_report_paths(paths: Mapping[str, Path | None]) -> None:
+    taken: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is not None:
+            flag = BY_NAME[name].flag
+            if (other := taken.setdefault(path, flag)) != flag:
+                raise OptionError(f"{flag}: {path} is where {other} goes, give another path")
+            _check_report_path(flag, path)
+
+
+def _check_report_path(flag: str, path: Path) -> None:
     """Raise OptionError for a report that can't be written, before anything is run for it."""
-    if path is None:
-        return
     if path.is_dir():
         raise OptionError(f"{flag}: {path} is a folder, give the path of a file")
     parent = next(folder for folder in path.parents if folder.exists())

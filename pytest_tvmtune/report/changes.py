@@ -10,7 +10,7 @@ from statistics import median
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 
-# What benchmarks/change_points.py measured: of 20 to 200 runs without a change 0 to 3 % are said to
+# What benchmarks/change_points.py measured: of series without a change 0 to 4 % are said to
 # have one, whatever the noise's shape; a change by three times its standard deviation is found.
 _LEAST_PENALTY = 3.0
 # Runs on one level; two that are off are an outlier or its repetition.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,24 @@ def append_step_summary(report: Report, path: Path) -> None:
 
 
 def _json(report: Report, _path: Path) -> str:
-    return json.dumps(report, indent=1, sort_keys=True) + "\n"
+    """Return sorted JSON, a line for each key of a case: thousands of samples are one line."""
+    cases = (
+        _lines((f"{json.dumps(key)}: {_one_line(case[key])}" for key in sorted(case)), "{}", "  ")
+        for case in report["cases"]
+    )
+    values = {key: _one_line(value) for key, value in report.items() if key != "cases"}
+    values["cases"] = _lines(cases, "[]", " ")
+    return _lines((f"{json.dumps(key)}: {values[key]}" for key in sorted(values)), "{}", "") + "\n"
+
+
+def _one_line(value: Any) -> str:
+    # json.dumps is several times slower with indent.
+    return json.dumps(value, sort_keys=True)
+
+
+def _lines(items: Iterable[str], brackets: str, indent: str) -> str:
+    inside = ",".join(f"\n{indent} {item}" for item in items)
+    return f"{brackets[0]}{inside}\n{indent}{brackets[1]}" if inside else brackets
 
 
 def _html(report: Report, path: Path) -> str:

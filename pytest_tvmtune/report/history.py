@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.report.changes import Change
@@ -85,7 +86,7 @@ def history_svg(title: str, points: Sequence[Point], changes: Sequence[Change]) 
     Raises EnvironmentProblemError where pygal isn't installed.
     """
     try:
-        import pygal
+        import pygal.style
     except ImportError:
         raise EnvironmentProblemError(
             "plots need pygal: pip install 'pytest-tvmtune[history]'"
@@ -93,28 +94,35 @@ def history_svg(title: str, points: Sequence[Point], changes: Sequence[Change]) 
     timed = timed_points(points)
     times_s = [point.median_s for point in timed if point.median_s is not None]
     unit, factor = ("ms", 1e3) if max(times_s) >= 1e-3 else ("us", 1e6)
-    every = -(-len(timed) // _MOST_LABELS)
     labels = [f"{point.run}: {point.at[:10]}" for point in timed]
+    style = pygal.style.Style(
+        background="white",
+        plot_background="white",
+        guide_stroke_color="#e0e0e0",
+        major_guide_stroke_color="#c0c0c0",
+        colors=("#1f77b4", *["#d62728"] * (len(changes) + 1)),
+    )
     chart = pygal.Line(
         # Its scripts would come from the network.
         js=(),
+        style=style,
         title=title,
         x_title="run",
         y_title=f"{unit} a call",
         x_labels=labels,
-        x_labels_major=labels[::every],
+        x_labels_major=labels[:: -(-len(timed) // _MOST_LABELS)],
         show_minor_x_labels=False,
         x_label_rotation=30,
         truncate_label=-1,
         legend_at_bottom=True,
-        include_x_axis=False,
+        value_formatter=lambda value: f"{value:.4g}",
     )
     chart.add("took", [seconds * factor for seconds in times_s], stroke=False)
     bounds = [0, *(change.index for change in changes), len(times_s)]
     levels = [changes[0].before, *(change.after for change in changes)] if changes else []
-    for number, level in enumerate(levels, start=1):
-        begin, end = bounds[number - 1], bounds[number]
-        values = [level * factor if begin <= index < end else None for index in range(len(times_s))]
-        name = f"level {number}" if number == 1 else f"level {number}, from run {timed[begin].run}"
-        chart.add(name, values, show_dots=False, stroke_style={"width": 3})
+    for level, (begin, end) in zip(levels, pairwise(bounds), strict=False):
+        values = [level * factor if begin <= index < end else None for index in range(len(timed))]
+        # One entry in the legend stands for all.
+        name = "median of what stayed the same" if begin == 0 else None
+        chart.add(name, values, show_dots=False, stroke_style={"width": 6})
     return str(chart.render(is_unicode=True))

@@ -68,7 +68,8 @@ def test_a_missing_compiler_is_exit_code_1_and_says_what_to_install(
     [[], ["no-such-command"], ["env", "--no-such-option"], ["db"], ["db", "show"],
      ["db", "import", "x"], ["db", "prune", "--keep", "x"], ["db", "sign", "x"], ["baselines"],
      ["baselines", "show"], ["baselines", "export"], ["baselines", "import"],
-     ["baselines", "import", "x", "y"], ["baselines", "no-such-command"]],
+     ["baselines", "import", "x", "y"], ["baselines", "no-such-command"],
+     ["history", "x", "y"], ["compare", "1"], ["report"]],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -82,7 +83,25 @@ def test_wrong_usage_is_exit_code_2(
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        ([], ["env", "db", "baselines", "gc"]),
+        (
+            [],
+            [
+                "env",
+                "doctor",
+                "history",
+                "compare",
+                "report",
+                "db",
+                "baselines",
+                "gc",
+                "examples:",
+                "exit codes: 0 fine",
+            ],
+        ),
+        (["doctor"], ["--threshold", "3%", "--max-time", "--items", "--json", "default: 10"]),
+        (["history"], ["CASE", "--plot", "--csv", "--all-machines", "--json"]),
+        (["compare"], ["RUN_A", "RUN_B", "last~1", "--json"]),
+        (["report"], ["RUN", "--html", "--markdown", "--json"]),
         (["env"], ["--dir"]),
         (["gc"], ["--dir", "--older-than", "--max-size", "--dry-run", "default: 30"]),
         (["db"], ["stats", "show", "verify", "sign", "export", "import", "prune"]),
@@ -117,7 +136,8 @@ def test_looking_into_a_store_loads_no_tvm(tmp_path: Path) -> None:
     )
     open_store(tmp_path)
     commands = [["db", "stats"], ["db", "verify"], ["db", "prune", "--other-tvm"], ["db", "sign"],
-                ["gc"], ["baselines", "list"], ["baselines", "import", "absent"]]  # fmt: skip
+                ["gc"], ["baselines", "list"], ["baselines", "import", "absent"],
+                ["history"], ["report", "1"]]  # fmt: skip
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-c", code, *command, "--dir", str(tmp_path)],

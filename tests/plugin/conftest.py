@@ -11,7 +11,7 @@ WITHOUT_TORCH = Path(__file__).with_name("without_torch")
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    for name in ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "CI"):
+    for name in ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "CI", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
     # What needs torch takes it away again.
     monkeypatch.setenv("PYTHONPATH", str(WITHOUT_TORCH))

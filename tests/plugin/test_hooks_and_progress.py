@@ -14,6 +14,9 @@ import termios
 import pytest
 from snippets import TINY
 
+from pytest_tvmtune.store.history import read_report
+from pytest_tvmtune.store.layout import Store
+
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])
 def test_hooks_see_and_change_what_is_reported(
@@ -36,12 +39,18 @@ def test_tiny(tvm_tune):
     tvm_tune(Tiny(), **GIVEN).check()
 """
     )
+    store = Store(root=suite.path / ".tvmtune")
+    store.root.mkdir()
+    store.runs.write_text("no history")
     done = suite.runpytest_subprocess("-s", "--tvm-json=report.json", *workers)
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*SEEN tiny False*"])
+    # What is reported is kept, too, after what could not be read was put aside.
+    done.stdout.fnmatch_lines(["runs.sqlite is damaged (*", "kept as run 1 (tvmtune history)"])
     report = json.loads((suite.path / "report.json").read_text())
     assert report["machine"]["rack"] == 7
     assert [case["team"] for case in report["cases"]] == ["vision"]
+    assert read_report(store, 1) == report
 
 
 def test_tuning_tells_how_far_it_is_unless_asked_to_be_quiet(suite: pytest.Pytester) -> None:
@@ -65,11 +74,21 @@ def test_tiny(tvm_tune):
 
 
 def run_on_a_terminal(suite: pytest.Pytester) -> str:
-    """Run the suite with a pseudo-terminal of 40 rows and 120 columns; return what it showed."""
+    """Run the suite on a pseudo-terminal of 40 rows and 120 columns; return what it showed.
+
+    It knows neither colours nor letters beyond ASCII.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    process = subprocess.Popen(command, cwd=suite.path, stdin=slave, stdout=slave, stderr=slave)
+    process = subprocess.Popen(
+        command,
+        cwd=suite.path,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONIOENCODING": "ascii"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
     os.close(slave)
     shown = b""
     while True:
@@ -91,11 +110,14 @@ def test_a_terminal_shows_one_line_that_moves(suite: pytest.Pytester) -> None:
         + """
 @pytest.mark.tvm_tune(trials=2)
 def test_tiny(tvm_tune):
-    tvm_tune(Tiny(), **GIVEN).check()
+    tvm_tune(Tiny(), name="modèle", **GIVEN).check()
 """
     )
-    states = run_on_a_terminal(suite).split("\r")
-    bars = [state for state in states if state.startswith("tuning tiny[llvm]:")]
+    shown = run_on_a_terminal(suite)
+    assert shown.isascii()
+    assert "\x1b[3" not in shown  # what colours begin with
+    states = shown.split("\r")
+    bars = [state for state in states if state.startswith("tuning mod\\xe8le[llvm]:")]
     assert "0/2" in bars[0]
     assert any("/2 [" in bar and " us]" in bar for bar in bars)
     # It is gone when tuning is over: the summary stands on lines of its own.

@@ -93,19 +93,24 @@ def test_tiny(tvm_tune):
     assert json.loads((suite.path / "report.json").read_text())["cases"][0]["errors"] == []
 
 
-@pytest.mark.parametrize("path", ["", "test_it.py/report.json", "/proc/report.json"])
+@pytest.mark.parametrize(
+    "path", ["", "test_it.py/report.json", "/proc/report.json", "also-html.json"]
+)
 def test_a_report_that_can_not_be_written_is_told_at_once(
     suite: pytest.Pytester, path: str
 ) -> None:
     suite.makepyfile(test_it=PLAIN)
-    result = suite.runpytest_subprocess(f"--tvm-json={suite.path / path}", "--junitxml=junit.xml")
+    options = [f"--tvm-json={suite.path / path}", "--junitxml=junit.xml"]
+    if path.startswith("also"):
+        options.append(f"--tvm-html={path}")
+    result = suite.runpytest_subprocess(*options)
     if path.startswith("/proc"):
         # Nobody can tell beforehand: all tests run, and all other reports are written.
         result.assert_outcomes(passed=1)
         assert (suite.path / "junit.xml").is_file()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = "\n".join([*result.outlines, *result.errlines])
-    assert "ERROR: --tvm-json: " in text
+    assert f"ERROR: --tvm-{'html' if path.startswith('also') else 'json'}: " in text
     assert "Traceback" not in text
 
 

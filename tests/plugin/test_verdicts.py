@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 from snippets import TINY
 
 from pytest_tvmtune.core.sequential import fewest_epochs, item_alpha
+from pytest_tvmtune.report.html import html_report
+from pytest_tvmtune.report.json import report_schema
+from pytest_tvmtune.report.markdown import markdown_report
 
 ONE = (
     TINY
@@ -141,13 +145,18 @@ def test_chain(tvm_tune):
 )
 
 
-def test_slower_fails_faster_passes(suite: pytest.Pytester) -> None:
+def test_slower_fails_faster_passes(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(test_it="LENGTH = 2\n" + CHAIN)
     run(suite, "--tvm-update-new").assert_outcomes(passed=1)
     accepted = baselines(suite)[0].read_text()
 
     suite.makepyfile(test_it="LENGTH = 4\n" + CHAIN)
-    result = run(suite, "--junitxml=junit.xml")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path / "summary.md"))
+    paths = ("--junitxml=junit.xml", "--tvm-html=site/report.html", "--tvm-markdown=report.md")
+    result = run(suite, *paths)
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert verdict(suite) == "REGRESSION"
@@ -168,14 +177,49 @@ def test_slower_fails_faster_passes(suite: pytest.Pytester) -> None:
     (failure,) = ET.parse(suite.path / "junit.xml").getroot().iter("failure")
     assert "slower" in str(failure.get("message"))
     assert baselines(suite)[0].read_text() == accepted
+    every_report_tells(suite)
+
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(suite.path))
 
     result = run(suite, "--tvm-update")
     result.assert_outcomes(passed=1)
     assert baselines(suite)[0].read_text() != accepted
+    # Nobody asked for a summary that can't be written: it is told, and fails nothing.
+    result.stdout.fnmatch_lines(["no step summary: can't write *--tvm-step-summary=off"])
+    assert result.ret == pytest.ExitCode.OK
 
     suite.makepyfile(test_it="LENGTH = 2\n" + CHAIN)
-    run(suite, "--tvm-strict").assert_outcomes(passed=1)
+    result = run(suite, "--tvm-strict", "--tvm-step-summary=off")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("no step summary*")
     assert verdict(suite) == "IMPROVEMENT"
+
+
+def every_report_tells(suite: pytest.Pytester) -> None:
+    """Whatever format: the same case, made from what was measured."""
+    report = json.loads((suite.path / "report.json").read_text())
+    jsonschema.validate(report, report_schema(), cls=jsonschema.Draft202012Validator)
+    (case,) = report["cases"]
+    latency = case["latency"]
+    assert len(latency["epoch_ratios"]) == latency["epochs"]
+    assert len(latency["samples_s"]) == len(latency["baseline_samples_s"]) == latency["pairs"]
+    assert 1 < latency["limit_ratio"] < latency["interval"][0]
+    assert {"gate", "kernels"} <= case["logs"].keys()
+    assert all(Path(path).is_file() for path in case["logs"].values())
+
+    properties = {
+        one.get("name"): one.get("value")
+        for one in ET.parse(suite.path / "junit.xml").getroot().iter("property")
+    }
+    assert properties["tvmtune.verdict"] == "REGRESSION"
+    assert properties["tvmtune.slowdown_ratio"] == f"{latency['slowdown_ratio']:.6g}"
+
+    page = (suite.path / "site" / "report.html").read_text()
+    assert page == html_report(report, links_from=suite.path / "site")
+    assert 'href="../.tvmtune/logs/' in page
+    markdown = (suite.path / "report.md").read_text()
+    assert markdown == markdown_report(report)
+    assert (suite.path / "summary.md").read_text() == f"\n{markdown}"
 
 
 def test_a_wide_threshold_lets_it_pass(suite: pytest.Pytester) -> None:

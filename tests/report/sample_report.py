@@ -30,13 +30,14 @@ NAMES = ("mlp", "cnn", "magika", "silero", "ocr_cls", "ocr_det", HOSTILE, "bert_
 RATIOS = (1.0, 1.18, 0.85, 1.01, 1.0, 0.99, 1.0, 1.02, 1.0)
 
 
-def sample_report(cases: int = 9) -> dict[str, Any]:
+def sample_report(cases: int = 9, *, epochs: int = 24) -> dict[str, Any]:
     """Return a report of so many cases: the first nine are one of each kind."""
-    return make_report([sample_case(number).to_json() for number in range(cases)], MACHINE)
+    made = [sample_case(number, epochs=epochs).to_json() for number in range(cases)]
+    return make_report(made, MACHINE)
 
 
-def sample_case(number: int) -> CaseResult:
-    """Return a case; of the nine kinds that of `number`, modulo nine."""
+def sample_case(number: int, *, epochs: int = 24) -> CaseResult:
+    """Return a case; of the nine kinds that of `number`, modulo nine. epochs: of the gate."""
     rng = random.Random(number)
     kind, again = number % len(NAMES), number // len(NAMES)
     name = NAMES[kind] + (f"_{again}" if again else "")
@@ -60,7 +61,7 @@ def sample_case(number: int) -> CaseResult:
         result.errors.clear()
         result.findings.append(f"{name}[llvm]: unsupported operator LSTM (node 'lstm_1', 2 in all)")
         return result
-    result.latency = _latency(result, rng, RATIOS[kind])
+    result.latency = _latency(result, _epochs(rng, RATIOS[kind], epochs), RATIOS[kind])
     if NAMES[kind] == "silero":
         _make_wrong(result)
     if result.latency.verdict == "REGRESSION":
@@ -153,7 +154,7 @@ def _tune(result: CaseResult, rng: random.Random, *, now: bool) -> None:
     ]  # fmt: skip
 
 
-def _epochs(rng: random.Random, ratio: float, count: int = 24) -> list[Epoch]:
+def _epochs(rng: random.Random, ratio: float, count: int) -> list[Epoch]:
     epochs = []
     for _ in range(count):
         bias = rng.gauss(0, 0.006)
@@ -163,8 +164,7 @@ def _epochs(rng: random.Random, ratio: float, count: int = 24) -> list[Epoch]:
     return epochs
 
 
-def _latency(result: CaseResult, rng: random.Random, ratio: float) -> LatencyResult:
-    epochs = _epochs(rng, ratio)
+def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyResult:
     samples = tuple(s for epoch in epochs for s in epoch.now_s)
     if result.name.startswith("ocr_det"):
         return LatencyResult(

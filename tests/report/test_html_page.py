@@ -112,6 +112,10 @@ def test_what_was_not_measured_or_is_no_number() -> None:
     assert not [cell for cell in cells if f">{cell}<" in html or f'"{cell}"' in html]
 
 
+def test_a_thousand_cases_stay_below_20_mb() -> None:
+    assert len(html_report(sample_report(90)).encode()) / 90 * 1000 < 20e6
+
+
 def test_a_page_without_cases() -> None:
     assert "0 failed of 0 cases" in Page(html_report(make_report([], {}))).text
 

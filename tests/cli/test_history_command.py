@@ -1,0 +1,183 @@
+"""`tvmtune history`, `compare` and `report`, on a history that was really written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from sample_runs import case, keep
+
+from pytest_tvmtune.store.history import read_report
+from pytest_tvmtune.store.layout import Store
+
+Run = Callable[..., tuple[int, str, str]]
+SLOWER_FROM = 9
+
+
+@pytest.fixture
+def runs(store: Store) -> Store:
+    """Sixteen runs of a case that becomes 1.5 times slower, of another, and two elsewhere."""
+    for number in range(1, 17):
+        wobble = 1 + 0.01 * (number * 7 % 5)
+        slower = 1.5 if number >= SLOWER_FROM else 1.0
+        keep(
+            store,
+            case("mlp", 1e-3 * wobble * slower, artifact=f"{int(slower * 2):064x}"),
+            case("<b>&", 5e-5 * wobble, verdict="NEW", outcome="failed"),
+            revision=f"r{number}",
+        )
+    keep(store, case("mlp", 9e-3), cpu="CPU B")
+    keep(store, case("mlp", 9e-3, num_threads=1))
+    keep(store, case("mlp", None), case("new"), revision="r19")
+    keep(store, case("mlp", 1.5e-3))
+    return store
+
+
+def test_all_runs_are_listed(runs: Store, run: Run) -> None:
+    code, out, err = run("history")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["run", "at", "revision", "TVM", "cases", "failed", "CPU"]
+    assert len(lines) == 21
+    first = lines[1].split()
+    assert [first[0], *first[2:]] == ["1", "r1", "0.27.0", "2", "1", "CPU", "A"]
+    assert lines[17].endswith("CPU B")
+    code, out, _ = run("history", "--json")
+    assert [one["run"] for one in json.loads(out)] == list(range(1, 21))
+    code, _, err = run("history", "--csv")
+    assert code == 1
+    assert "--plot and --csv are of one case: tvmtune history CASE --csv" in err
+
+
+def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: Run) -> None:
+    code, out, err = run("history", "mlp")
+    assert (code, err) == (0, "")
+    title, _, _, *rows, left_out = out.splitlines()
+    assert title == "mlp[llvm] (test_it.py::test_mlp[llvm])"
+    assert left_out == "2 runs on other CPUs or with other threads: see --all-machines"
+    assert [int(row.split()[0]) for row in rows] == [*range(1, 17), 19, 20]
+    changed = [row for row in rows if "slower:" in row or "faster:" in row]
+    assert [int(row.split()[0]) for row in changed] == [SLOWER_FROM]
+    assert changed[0].endswith("PASS     1.50x slower: 1.02 ms -> 1.53 ms")
+    assert "    -      -  passed" in rows[16]
+    _, out, _ = run("history", "mlp", "--all-machines")
+    assert len(out.splitlines()) == len(rows) + 3 + 2
+    _, out, _ = run("history", "mlp[llvm]", "--json")
+    told = json.loads(out)
+    assert len(told["points"]) == len(rows)
+    (change,) = told["changes"]
+    assert change["run"] == SLOWER_FROM
+    assert change["ratio"] == pytest.approx(1.5)
+
+
+def test_the_csv_has_a_number_in_each_metric_of_each_line(runs: Store, run: Run) -> None:
+    code, out, err = run("history", "mlp", "--csv")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [int(row["run"]) for row in rows] == [*range(1, 17), 20]
+    assert float(rows[0]["median_s"]) == 1e-3 * (1 + 0.01 * 2)
+    assert {row["library_bytes"] for row in rows} == {"4096"}
+    assert all(row["time"].endswith("Z") for row in rows)
+
+
+def test_the_plot_is_one_file_with_the_name_as_text(runs: Store, run: Run, tmp_path: Path) -> None:
+    for name in ("mlp", "<b>&"):
+        code, _, err = run("history", name, "--plot", tmp_path / "plot.svg")
+        assert (code, err) == (0, "")
+        root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+        texts = [element.text for element in root.iter() if element.text]
+        assert any(text.startswith(f"{name}[llvm] (") for text in texts)
+        linked = [value for element in root.iter() for value in element.attrib.values()]
+        assert not [value for value in linked if "//" in value]
+    code, _, err = run("history", "new", "--plot", tmp_path / "absent" / "new.svg")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["history", "nobody"], "no case in the history is called nobody"),
+        (["history", "test_it"], "test_it may be any of these, say which:\n  <b>&[llvm]  test_it"),
+        (["compare", "1", "99"], "has no run 99; list those it has with `tvmtune history`"),
+        (["compare", "last~20", "1"], "last~20: the history has 20 runs"),
+        (["report", "absent.json"], "absent.json is neither a run nor a file: give its number"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    runs: Store, run: Run, arguments: list[str], message: str
+) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("tvmtune: ")
+    assert message in err
+
+
+def test_without_a_store_or_a_run_it_says_so(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "isn't there yet: the next run of pytest" in run("history")[2]
+    keep(store, case("mlp", None))
+    assert "was never timed: there is nothing to draw" in run("history", "mlp", "--plot=x.svg")[2]
+    for _ in range(9):
+        keep(store, case("mlp"))
+    for name in ("ruptures", "pygal"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, out, err = run("history", "mlp")
+    assert (code, len(out.splitlines())) == (0, 13)
+    assert err == "tvmtune: change points need ruptures: pip install 'pytest-tvmtune[history]'\n"
+    monkeypatch.setitem(sys.modules, "pygal.style", None)
+    code, _, err = run("history", "mlp", "--plot", "x.svg")
+    assert code == 1
+    assert "plots need pygal: pip install 'pytest-tvmtune[history]'" in err
+
+
+def test_two_runs_are_compared_what_became_slowest_first(
+    runs: Store, run: Run, tmp_path: Path
+) -> None:
+    code, out, err = run("compare", "1", "16")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["case", "A", "B", "B/A", "code", "verdict", "in", "A", "verdict",
+                                "in", "B"]  # fmt: skip
+    assert lines[1].split() == ["mlp[llvm]", "1.02", "ms", "1.53", "ms", "1.500", "other", "PASS",
+                                "PASS"]  # fmt: skip
+    assert lines[2].split()[0] == "<b>&[llvm]"
+    assert lines[2].split()[-5:] == ["same", "NEW,", "failed", "NEW,", "failed"]
+    # By a file, and counted from the last.
+    (tmp_path / "old.json").write_text(json.dumps(read_report(runs, 1)))
+    _, out, _ = run("compare", tmp_path / "old.json", "last~1", "--json")
+    told = {one["label"]: one for one in json.loads(out)}
+    assert told["mlp[llvm]"] == {
+        "label": "mlp[llvm]", "nodeid": "test_it.py::test_mlp[llvm]", "a_s": 1e-3 * 1.02,
+        "b_s": None, "ratio": None, "same_code": False,
+    }  # fmt: skip
+    assert (told["new[llvm]"]["a_s"], told["new[llvm]"]["same_code"]) == (None, None)
+    _, out, _ = run("compare", "1", "last~1")
+    assert "not in this run" in out
+
+
+def test_an_earlier_runs_reports_are_made_again(runs: Store, run: Run, tmp_path: Path) -> None:
+    code, out, err = run("report", "last")
+    assert (code, err) == (0, "")
+    assert "TVM 0.27.0" in out.splitlines()[0]
+    assert "1 cases, 0 failed, 1 PASS" in out
+    paths = {name: tmp_path / f"run.{name}" for name in ("html", "json", "markdown")}
+    given = [text for name, path in paths.items() for text in (f"--{name}", path)]
+    assert run("report", "3", *given) == (0, "", "")
+    assert json.loads(paths["json"].read_text()) == read_report(runs, 3)
+    page = paths["html"].read_text(encoding="utf-8")
+    assert "mlp[llvm]" in page
+    assert "<b>&[llvm]" not in page
+    assert "mlp" in paths["markdown"].read_text(encoding="utf-8")
+    paths["json"].write_text('{"schema": "pytest-tvmtune", "version": 99}')
+    code, _, err = run("report", paths["json"])
+    assert code == 1
+    assert "a report of version 99" in err
+    code, _, err = run("report", "last", "--json", tmp_path)
+    assert code == 1
+    assert err.startswith("tvmtune: ")
