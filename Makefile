@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 .PHONY: example test lint clean
 
 ## Run the example suite: tune, compile, compare, time. The second run gates, in seconds.
+## Without its large models: those take `pytest example_suite -m slow --tvm-update-new`.
 example: $(VENV)/.models
-	$(BIN)/python -m pytest example_suite --tvm-update-new
+	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
 ## Lint, types, layers, then all tests with branch coverage.
 test: lint

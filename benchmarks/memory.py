@@ -1,6 +1,7 @@
 """Peak memory of a run, in sizes of the model's parameters: 500 MB, made up or given by the test.
 
-Usage: python benchmarks/memory.py [--mbytes 500] [--source made-up,given] [--keep FOLDER]
+Usage: python benchmarks/memory.py [--mbytes 500] [--source made-up,given] [--prepack off,on]
+           [--keep FOLDER]
 
 For each source of the parameters and each prepack choice, pytest runs on a chain of layers three
 times: it tunes and compiles everything and accepts it; then, with another activation, it tunes and
@@ -134,6 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mbytes", type=int, default=500)
     parser.add_argument("--source", default="made-up,given")
+    parser.add_argument("--prepack", default="off,on")
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     # What loses its parent stays a descendant, and is counted.
@@ -145,7 +147,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         root = options.keep or Path(temporary)
         for source in options.source.split(","):
-            for prepack in ("off", "on"):
+            for prepack in options.prepack.split(","):
                 folder = root / f"{source}-{prepack}"
                 folder.mkdir(parents=True)
                 (folder / "test_chain.py").write_text(TEST)

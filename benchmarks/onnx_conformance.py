@@ -72,6 +72,9 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, default=Path(".conformance"))
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell started it in the background, with SIGINT ignored.
+        signal.signal(number, signal.default_int_handler)
     folder = options.dir.resolve()
     (folder / "models").mkdir(parents=True, exist_ok=True)
     (folder / "pytest.ini").write_text("[pytest]\n")

@@ -100,7 +100,7 @@ def main() -> None:
 
 def _once(folder: Path) -> list[tuple[str, float, dict[str, float]]]:
     rows = folder / "rows.json"
-    command = [sys.executable, "-m", "pytest", str(SUITE), "-q", "-p", "warm_spy"]
+    command = [sys.executable, "-m", "pytest", str(SUITE), "-q", "-m", "not slow", "-p", "warm_spy"]
     environment = {
         **os.environ,
         "PYTHONPATH": str(folder),

@@ -15,6 +15,8 @@ def test_float16_mlp(tvm_tune):
     x = rng.standard_normal((1, 784)).astype("float16")
     params = {name: array.astype("float16") for name, array in weights(rng).items()}
     spec = {"forward": {"x": nn.spec.Tensor((1, 784), "float16")}}
+    mlp = MLP()
+    mlp.to("float16")
 
-    run = tvm_tune(MLP().to("float16"), spec=spec, params=params, inputs={"x": x})
+    run = tvm_tune(mlp, spec=spec, params=params, inputs={"x": x})
     run.check(numpy_mlp(x.astype("float64"), params))

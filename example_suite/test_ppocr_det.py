@@ -9,6 +9,7 @@ import pytest
 from onnx_models import model_file
 
 
+@pytest.mark.slow
 @pytest.mark.tvm_tune(trials=222, prepack="both")
 def test_ppocr_det(tvm_tune):
     path = model_file("rapidocr-onnxruntime", "ch_PP-OCRv4_det_infer.onnx")

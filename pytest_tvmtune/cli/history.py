@@ -12,7 +12,7 @@ from typing import Any
 from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
 from pytest_tvmtune.cli.runs import RUN_HELP, load_run
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError
-from pytest_tvmtune.core.options import REPORTS
+from pytest_tvmtune.core.settings import REPORTS
 from pytest_tvmtune.report.changes import Change, find_changes
 from pytest_tvmtune.report.comparing import pair_lines, pair_up
 from pytest_tvmtune.report.files import write_reports

@@ -29,6 +29,7 @@ Kind = Literal[
     "time-out",
     "wrong numbers",
     "regression",
+    "growth",
     "unknown",
     "error",
 ]

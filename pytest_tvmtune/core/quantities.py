@@ -17,22 +17,32 @@ _PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """The slowdown that fails: a share of the baseline (`ratio`) or seconds (`seconds`)."""
+    """The slowdown that fails: a share of the baseline (`ratio`) or seconds (`seconds`).
+
+    accepted_ratio: a slowdown (0.05 = 5 %) that is accepted before that counts.
+    """
 
     text: str
     ratio: float | None = None
     seconds: float | None = None
+    accepted_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.ratio is None) == (self.seconds is None):
             raise ValueError("a Threshold has either a ratio or seconds")
 
-    def slowdown_ratio(self, baseline_s: float) -> float:
-        """Return the slowdown (0.03 = 3 %) this threshold means for a baseline of `baseline_s`."""
+    def limits(self, baseline_s: float) -> tuple[float, float]:
+        """Return the ratios (1.03 = 3 % slower) that are too fast and too slow to be the same.
+
+        baseline_s: median of the baseline. They mirror each other on a log scale but for what is
+        accepted.
+        """
         if self.ratio is not None:
-            return self.ratio
-        assert self.seconds is not None
-        return self.seconds / baseline_s
+            ratio = 1 + self.ratio
+        else:
+            assert self.seconds is not None
+            ratio = 1 + self.seconds / baseline_s
+        return 1 / ratio, ratio * (1 + self.accepted_ratio)
 
 
 def parse_count(value: object, name: str, *, minimum: int, maximum: int = MAX_TRIALS) -> int:
@@ -80,6 +90,15 @@ def parse_tolerance(value: object, name: str) -> float:
     if not 0 <= value < _HUGE:
         raise OptionError(f"{name}: {value!r} is not a finite number of at least 0")
     return float(value)
+
+
+def parse_share(value: object, name: str) -> float:
+    """Return the share written as a percentage: 0.05 for `5%`. Raises OptionError."""
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
+        share = float(match[1]) / 100
+        if share <= 10:
+            return share
+    raise OptionError(f"{name}: {value!r} is not a percentage such as 5% or 0%")
 
 
 def parse_threshold(value: object, name: str) -> Threshold:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pytest_tvmtune.core.acceptance import Acceptance
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.failure import Failure
@@ -118,7 +119,8 @@ class LatencyResult:
     the standard deviation of the epochs' log ratios. resolvable_ratio: the slowdown that the
     baseline against itself shows to be told apart now; only after INCONCLUSIVE. accepted_median_s,
     accepted_on: what the baseline took when accepted, and the machine, versions and time of that.
-    cause: why it became slower or faster, as far as the two artifacts tell. limit_ratio: the ratio
+    cause: why it became slower or faster, as far as the two artifacts tell. acceptance: the
+    slowdown that its marker accepts, or accepted. limit_ratio: the ratio
     that the threshold means; epoch_ratios: of each epoch, what the interval was made of; samples_s,
     baseline_samples_s: seconds of a call, in order, those of a pair at one place.
     """
@@ -144,6 +146,7 @@ class LatencyResult:
     accepted: bool = False
     cause: Cause | None = None
     limit_ratio: float | None = None
+    acceptance: Acceptance | None = None
     epoch_ratios: tuple[float, ...] = ()
     samples_s: tuple[float, ...] = ()
     baseline_samples_s: tuple[float, ...] = ()
@@ -157,6 +160,8 @@ class LatencyResult:
                 values[name] = tuple(values[name])
         if values.get("cause") is not None:
             values["cause"] = Cause(**known_fields(Cause, values["cause"]))
+        if values.get("acceptance") is not None:
+            values["acceptance"] = Acceptance(**known_fields(Acceptance, values["acceptance"]))
         return LatencyResult(**values)
 
 
@@ -175,7 +180,8 @@ class CaseResult:
     """Everything a report says about one call of `tvm_tune` in one test.
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
-    everywhere; `None` where nothing was measured. tuning_curve: of this run's own tuning. logs:
+    everywhere; `None` where nothing was measured. workspace_bytes: the most memory that tensors
+    between kernels, and outputs, need at once. tuning_curve: of this run's own tuning. logs:
     stage -> path of what its child processes printed.
     """
 
@@ -198,6 +204,9 @@ class CaseResult:
     transform_s: float | None = None
     transform_extra_bytes: int | None = None
     library_bytes: int = 0
+    baseline_library_bytes: int | None = None
+    workspace_bytes: int | None = None
+    baseline_workspace_bytes: int | None = None
     artifact: str = ""
     errors: list[ErrorResult] = field(default_factory=list)
     golden: GoldenResult | None = None

@@ -161,12 +161,12 @@ def decide(evidence: Evidence, threshold: Threshold, *, final: bool) -> Decision
     INCONCLUSIVE: as yet, or, when `final` says that no epoch follows, for good. Then an upper end
     below +t is enough for PASS: whether it became faster is not what was asked.
     """
-    limit = 1 + threshold.slowdown_ratio(evidence.baseline_median_s)
-    if evidence.low > limit:
+    fast, slow = threshold.limits(evidence.baseline_median_s)
+    if evidence.low > slow:
         return "REGRESSION"
-    if evidence.high < 1 / limit:
+    if evidence.high < fast:
         return "IMPROVEMENT"
-    if evidence.high < limit and (final or evidence.low > 1 / limit):
+    if evidence.high < slow and (final or evidence.low > fast):
         return "PASS"
     return "INCONCLUSIVE"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
-from pytest_tvmtune.core.options import CaseOptions, parse_marker
+from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.core.settings import parse_marker
 from pytest_tvmtune.plugin.choices import Choice, item_choices
 from pytest_tvmtune.plugin.model_files import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR

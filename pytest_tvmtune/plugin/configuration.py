@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import BY_NAME, REPORTS, SETTINGS, RunOptions, Setting
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.settings import BY_NAME, REPORTS, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders

@@ -47,6 +47,7 @@ class Gate:
     def check(self, built: Built, session: Session) -> Gated:
         """Compare with the baseline, and note the verdict in the case's result."""
         from pytest_tvmtune.runner.latency import judge_latency
+        from pytest_tvmtune.runner.sizes import find_growth
         from pytest_tvmtune.store.baselines import read_baseline
 
         baseline: Baseline | BaselineError | None
@@ -62,17 +63,20 @@ class Gate:
         result.latency = latency
         if self._propose(built, latency, samples_s):
             return Gated(samples_s=samples_s)
+        findings = find_growth(self.case, baseline) if isinstance(baseline, Baseline) else []
         sentence = f"{self.case.label}: {latency.message}"
         if latency.verdict == "REGRESSION":
             result.note_failure(Failure(kind="regression"))
-            finding = f"{sentence}\n{_why_slower(result)}  accept with --tvm-update"
-            return Gated(samples_s=samples_s, findings=[finding])
+            findings.insert(0, f"{sentence}\n{_why_slower(result)}  accept with --tvm-update")
+        elif findings:
+            result.note_failure(Failure(kind="growth"))
         if latency.verdict == "NEW":
             if self.run_options.strict:
                 result.warnings.append(sentence)
-        elif latency.verdict not in {"PASS", "IMPROVEMENT"}:
-            return Gated(samples_s=samples_s, unknown=f"{latency.verdict}: {latency.message}")
-        return Gated(samples_s=samples_s)
+        elif latency.verdict not in {"PASS", "IMPROVEMENT", "REGRESSION"}:
+            unknown = f"{latency.verdict}: {latency.message}"
+            return Gated(samples_s=samples_s, findings=findings, unknown=unknown)
+        return Gated(samples_s=samples_s, findings=findings)
 
     def write(self) -> bool:
         """Accept what was proposed; return whether anything was. Raises StoreError."""

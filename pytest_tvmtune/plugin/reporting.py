@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
-from pytest_tvmtune.core.options import REPORTS
+from pytest_tvmtune.core.settings import REPORTS
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, State, is_worker
 
 # Set by a worker that could not start, read by the controller.

@@ -18,6 +18,7 @@ from pytest_tvmtune.relax.child import WAITING, enter_stage
 from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
+from pytest_tvmtune.relax.workspace import peak_bytes
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.work_dirs import RECORDS_FILE
@@ -77,7 +78,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             enter_stage(folder, "applying the tuning records")
             lowered = mod if request["is_ready"] else pipeline(mod)
             enter_stage(folder, "compiling")
-            executable, compiled = compile_module(lowered, target)
+            executable, compiled, planned = compile_module(lowered, target)
             enter_stage(folder, "exporting the library")
             executable.export_library(str(request["library"]))
             write_kernels(compiled, Path(request["kernels"]))
@@ -89,7 +90,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         target=request["target"],
         tvm=installed_version("apache-tvm"),
         tvm_ffi=installed_version("apache-tvm-ffi"),
-        entries=_entry_points(lowered),
+        entries=_entry_points(lowered, planned),
         kernels=kernels,
     )
     run_once({**request, "manifest": manifest.to_json()})
@@ -145,7 +146,7 @@ def run_once(request: dict[str, Any]) -> None:
     call(open_requested(request, request))
 
 
-def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
+def _entry_points(lowered: IRModule, planned: IRModule) -> dict[str, EntryPoint]:
     from tvm import relax
 
     functions = {
@@ -165,7 +166,9 @@ def _entry_points(lowered: IRModule) -> dict[str, EntryPoint]:
         except (ModelError, AttributeError):
             continue  # it takes more than static tensors, so no test can call it
         entries[name] = EntryPoint(
-            arguments=arguments, transforms=f"{name}_transform_params" in functions
+            arguments=arguments,
+            transforms=f"{name}_transform_params" in functions,
+            workspace_bytes=peak_bytes(planned, name),
         )
     return entries
 

@@ -90,19 +90,14 @@ def leave_out_torch() -> None:
 def run_request(folder: Path) -> NoReturn:
     """Do what the folder's request asks for, leave the answer there, and end this process."""
     name_process("tvmtune-job")
-    import numpy as np
-
-    from pytest_tvmtune.core.dtypes import from_plain
+    from pytest_tvmtune.relax.array_files import read_array
 
     message = pickle.loads((folder / "request.pkl").read_bytes())
     module, _, name = message["function"].partition(":")
     request = dict(message["request"])
     request["folder"] = folder
     for group, files in message["arrays"].items():
-        request[group] = [
-            from_plain(np.load(file, mmap_mode="r", allow_pickle=False), dtype)
-            for file, dtype in files
-        ]
+        request[group] = [read_array(file) for file in files]
     answer: dict[str, Any]
     try:
         answer = {"value": getattr(importlib.import_module(module), name)(request)}

@@ -44,10 +44,10 @@ def run_job(
     """Run `module:function(request)` in a process of its own and return its result.
 
     request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
-    `arrays` as a list of memory-mapped numpy arrays. timeout_s: for each stage that the job
-    enters, but WAITING. num_threads: TVM runtime threads of every kernel that runs there.
-    on_progress: is given what the job passes to `tell_progress`. fresh: not forked from the
-    server, for what depends on where things lie in memory.
+    `arrays` (numpy arrays, or files of them) as a list of memory-mapped arrays. timeout_s: for each
+    stage that the job enters, but WAITING. num_threads: TVM runtime threads of every kernel that
+    runs there. on_progress: is given what the job passes to `tell_progress`. fresh: not forked
+    from the server, for what depends on where things lie in memory.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
     function itself raised; StoreError when there is no room for the request.
     """
@@ -77,17 +77,17 @@ def _write_request(
     request: Mapping[str, Any],
     arrays: Mapping[str, Sequence[Any]],
 ) -> None:
-    import numpy as np
+    from pytest_tvmtune.relax.array_files import ArrayFile, write_array
 
-    from pytest_tvmtune.core.dtypes import to_plain
-
-    array_files: dict[str, list[tuple[str, str]]] = {}
-    for group, values in arrays.items():
-        array_files[group] = []
-        for index, value in enumerate(values):
-            path = folder / f"{group}-{index}.npy"
-            np.save(path, to_plain(value), allow_pickle=False)
-            array_files[group].append((str(path), value.dtype.name))
+    array_files = {
+        group: [
+            value
+            if isinstance(value, ArrayFile)
+            else write_array(folder / f"{group}-{index}.npy", value)
+            for index, value in enumerate(values)
+        ]
+        for group, values in arrays.items()
+    }
     message = {"function": function, "request": dict(request), "arrays": array_files}
     (folder / "request.pkl").write_bytes(pickle.dumps(message))
 

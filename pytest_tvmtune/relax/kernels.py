@@ -15,30 +15,34 @@ if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
 _CALLS = ("relax.call_tir", "relax.call_tir_inplace")
+# Passes of TVM's default pipeline: the first lowers `call_tir`, the second what is allocated.
+_CALLED, _PLANNED = "CallTIRRewrite", "VMShapeLower"
 _Positions = tuple[int, ...]
 
 
-def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule]:
-    """Return what `tvm.compile` makes of a module, and the module whose kernels it compiles.
+def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRModule]:
+    """Return what `tvm.compile` makes of a module, and what it was on its way.
+
+    First as its kernels are called by `call_tir`, then with its memory planned.
 
     Its default pipeline lowers, dispatches and fuses what is left: nothing after the stock tuning
     pipeline but unused reshapes, everything after a user's own that does less.
     """
     import tvm
 
-    before: list[IRModule] = [lowered]
+    last = {_CALLED: lowered, _PLANNED: lowered}
 
     @tvm.instrument.pass_instrument
     class Before:
-        """Notes the last module in which kernels are called by `call_tir`."""
+        """Notes the modules that come to these passes."""
 
         def run_before_pass(self, mod: IRModule, info: Any) -> None:
-            if str(info.name) == "CallTIRRewrite":
-                before.append(mod)
+            if str(info.name) in last:
+                last[str(info.name)] = mod
 
     with tvm.transform.PassContext(instruments=[Before()]):
         executable = tvm.compile(lowered, target)
-    return executable, before[-1]
+    return executable, last[_CALLED], last[_PLANNED]
 
 
 def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:

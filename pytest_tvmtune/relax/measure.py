@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pytest_tvmtune.core.sequential import Decision, Epoch, decide, least_epochs, weigh
+from pytest_tvmtune.relax.array_files import given_back
 from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.placement import (
     Arrangement,
@@ -116,15 +117,16 @@ def open_contest(request: dict[str, Any]) -> Contest:
     The baseline is called once, here: what crashes in it is the baseline's, not the run's.
     """
     enter_stage(request["folder"], LOADING_BASELINE)
-    accepted = open_requested(request, request["baseline"])
+    accepted = open_requested(request, request["baseline"], request["folder"])
     call(accepted)
     enter_stage(request["folder"], "loading this run's artifact")
-    baseline = Side(library=Path(request["baseline"]["library"]), params=accepted.params)
-    now = Side(
-        library=Path(request["now"]["library"]),
-        params=open_requested(request, request["now"]).params,
+    opened = open_requested(request, request["now"], request["folder"])
+    baseline, now = (
+        Side(library=Path(request[which]["library"]), params=session.params, arrays=session.arrays)
+        for which, session in (("baseline", accepted), ("now", opened))
     )
-    shared, traded = match_params(baseline.params, now.params)
+    with given_back((*baseline.arrays, *now.arrays)):
+        shared, traded = match_params(baseline.params, now.params)
     return Contest(
         entry=request["entry"],
         device=accepted.device,

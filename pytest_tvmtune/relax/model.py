@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
+from pytest_tvmtune.relax.array_files import LARGE_BYTES, ArrayFile, Parked, given_back, park
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -27,7 +29,7 @@ class Model:
     """An IRModule with one entry function, its parameters and example inputs.
 
     library: the bytes of a library that is compiled already, instead of a module. original: the
-    model before the user's own pipeline made `mod` of it.
+    model before the user's own pipeline made `mod` of it. parked: what large parameters lie in.
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
     references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
@@ -43,6 +45,7 @@ class Model:
     references: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     library: bytes | None = None
     original: Model | None = None
+    parked: Parked | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -66,10 +69,28 @@ class Model:
     def data_digest(self) -> str:
         """SHA-256 of all parameters and inputs: what a first run was made with."""
         digest = hashlib.sha256()
-        for array in (*self.params, *self.inputs):
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.asarray(to_plain(array), order="C").data)
+        with given_back(self.params):
+            for array in (*self.params, *self.inputs):
+                digest.update(f"{array.dtype}{array.shape}".encode())
+                digest.update(np.asarray(to_plain(array), order="C").data)
         return digest.hexdigest()
+
+    @property
+    def data(self) -> dict[str, Sequence[Array | ArrayFile]]:
+        """Parameters and inputs, for `run_job`."""
+        params = self.params if self.parked is None else self.parked.files
+        return {"params": params, "inputs": self.inputs}
+
+
+def with_parked_params(model: Model, scratch: Path) -> Model:
+    """Return the model with its parameters in files below `scratch`, where they are large.
+
+    All processes of a run share those, and whoever made the arrays need not keep them.
+    """
+    if sum(array.nbytes for array in model.params) < LARGE_BYTES:
+        return model
+    parked = park(model.params, scratch)
+    return replace(model, params=parked.arrays, parked=parked)
 
 
 def make_model(

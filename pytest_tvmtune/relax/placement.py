@@ -8,19 +8,20 @@ places within the epoch. TVM never unmaps a library, so what its copies may take
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import random
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.environment import cgroup_memory_bytes
-from pytest_tvmtune.relax.session import copy_of, size_bytes
+from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.relax.array_files import given_back
+from pytest_tvmtune.relax.session import copy_of, empty_pools, size_bytes
 from pytest_tvmtune.relax.timing import Timer, make_timer
 
 Made = TypeVar("Made")
@@ -35,10 +36,14 @@ _COPY_COST = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
-    """A library, and the parameters its entry takes: transformed, to be copied into each epoch."""
+    """A library, and the parameters its entry takes: transformed, to be copied into each epoch.
+
+    arrays: parked ones that the parameters lie in.
+    """
 
     library: Path
     params: tuple[Any, ...]
+    arrays: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,14 +156,13 @@ def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrange
     """
     import tvm
 
-    # What earlier calls left in the pools would else be used again, where it lies; and the C
-    # library would keep what they gave back.
-    tvm.get_global_func("vm.builtin.memory_manager.clear")()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+    # What earlier calls left there would else be used again, where it lies.
+    empty_pools()
     padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
     inputs = tuple(copy_of(tensor) for tensor in contest.inputs)
-    params = _fixed_params(contest)
+    arrays = (*contest.baseline.arrays, *contest.now.arrays)
+    with given_back(arrays):
+        params = _fixed_params(contest)
     rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
     vms = copies.pick(contest.baseline.library, contest.now.library, rng)
     arrangements = []
@@ -173,7 +177,7 @@ def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrange
         arguments = ((*inputs, *params[0]), (*inputs, *params[1]))
         arrangements.append(
             Arrangement(
-                enter=_mover(moves, padding),
+                enter=_mover(moves, arrays, padding),
                 vms=vms,
                 arguments=arguments,
                 timers=_timers(contest, vms, arguments, rng, saved_as=f"arranged_{swap}"),
@@ -229,12 +233,15 @@ def _fixed_params(contest: Contest) -> tuple[list[Any], list[Any]]:
     return baseline, now
 
 
-def _mover(moves: Sequence[tuple[Any, Any]], padding: Any) -> Callable[[], None]:
+def _mover(
+    moves: Sequence[tuple[Any, Any]], arrays: Sequence[Array], padding: Any
+) -> Callable[[], None]:
     """Return what copies each tensor to its place. padding: is kept allocated by it."""
 
     def enter(_padding: Any = padding) -> None:
-        for source, view in moves:
-            view.copyfrom(source)
+        with given_back(arrays if moves else ()):
+            for source, view in moves:
+                view.copyfrom(source)
 
     return enter
 
@@ -252,7 +259,7 @@ def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> Pairs:
 
 
 def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
-    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(to_plain(tensor.numpy()).data).hexdigest()
     return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.dtypes import dtype_of
+from pytest_tvmtune.core.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.relax.array_files import (
+    LARGE_BYTES,
+    ParkedArray,
+    give_back,
+    given_back,
+    park,
+)
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
 if TYPE_CHECKING:
@@ -26,8 +35,9 @@ if TYPE_CHECKING:
 class Session:
     """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
 
-    params: transformed where the artifact is prepacked. transform_s and transform_extra_bytes:
-    what the transform cost, None without one; never part of a timed call.
+    params: transformed where the artifact is prepacked. arrays: the parked ones that they lie in.
+    transform_s and transform_extra_bytes: what the transform cost, None without one; never part of
+    a timed call.
     """
 
     vm: VirtualMachine
@@ -35,6 +45,7 @@ class Session:
     device: Device
     inputs: tuple[Tensor, ...]
     params: tuple[Tensor, ...]
+    arrays: tuple[Array, ...]
     transform_s: float | None
     transform_extra_bytes: int | None
 
@@ -47,25 +58,41 @@ def open_session(
     params: Sequence[Array],
     inputs: Sequence[Array],
     device: Device,
+    scratch: Path | None = None,
 ) -> Session:
     """Load an artifact and put parameters and inputs on the device.
 
-    params: every parameter after the runtime inputs, original order and shapes.
+    params: every parameter after the runtime inputs, original order and shapes. scratch: below it
+    large transformed parameters are parked; None leaves them in memory.
     Raises CompileError when the library doesn't take what its model promised.
     """
     import tvm
     from tvm import relax
 
-    vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
+    module = tvm.runtime.load_module(str(library))
+    vm = relax.VirtualMachine(module, device)
     originals = _placed(params, device)
     placed = _placed(inputs, device)
     transform_s = extra_bytes = None
-    ready = originals
+    ready, arrays = originals, tuple(params)
     if point.transforms:
         started = time.perf_counter()
-        ready = transform_params(vm, entry, originals)
+        with given_back(params):
+            ready = transform_params(vm, entry, originals)
         transform_s = time.perf_counter() - started
-        extra_bytes = _extra_bytes(originals, ready)
+        own = _own(originals, ready)
+        extra_bytes = sum(size_bytes(ready[index]) for index in own)
+        if scratch is not None and extra_bytes >= LARGE_BYTES:
+            parked = park((ready[index].numpy() for index in own), scratch)
+            arrays = (*arrays, *parked.arrays)
+            moved = dict(zip(own, parked.arrays, strict=True))
+            ready = tuple(
+                tensor_on(moved[index]) if index in moved else tensor
+                for index, tensor in enumerate(ready)
+            )
+            # The VM keeps what it returned last: another one takes its place.
+            vm = relax.VirtualMachine(module, device)
+            empty_pools()
     _check_arguments(entry, point, placed, ready)
     return Session(
         vm=vm,
@@ -73,6 +100,7 @@ def open_session(
         device=device,
         inputs=placed,
         params=ready,
+        arrays=arrays,
         transform_s=transform_s,
         transform_extra_bytes=extra_bytes,
     )
@@ -83,10 +111,13 @@ def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
     return replace(session, inputs=_placed(inputs, session.device))
 
 
-def open_requested(request: Mapping[str, Any], side: Mapping[str, Any]) -> Session:
+def open_requested(
+    request: Mapping[str, Any], side: Mapping[str, Any], scratch: Path | None = None
+) -> Session:
     """Return the session that the request of a job describes. Raises CompileError.
 
     request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
+    scratch: as in `open_session`.
     """
     import tvm
 
@@ -100,6 +131,7 @@ def open_requested(request: Mapping[str, Any], side: Mapping[str, Any]) -> Sessi
         params=request["params"],
         inputs=request["inputs"],
         device=device_of(tvm.target.Target(request["target"])),
+        scratch=scratch,
     )
 
 
@@ -119,7 +151,9 @@ def transform_params(
 
 def call(session: Session) -> Any:
     """Run the entry once; return its outputs as numpy arrays, in tuples where it has several."""
-    return _to_numpy(call_on_device(session))
+    outputs = _to_numpy(call_on_device(session))
+    give_back(session.arrays)
+    return outputs
 
 
 def call_on_device(session: Session) -> Any:
@@ -127,6 +161,15 @@ def call_on_device(session: Session) -> Any:
     outputs = session.vm[session.entry](*session.inputs, *session.params)
     session.device.sync()
     return outputs
+
+
+def empty_pools() -> None:
+    """Give back what the VM's pools and the C library keep of memory that was freed."""
+    import tvm
+
+    tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def claim_threads(num_threads: int) -> None:
@@ -160,7 +203,22 @@ def _check_arguments(
 def _placed(arrays: Sequence[Array], device: Device) -> tuple[Tensor, ...]:
     import tvm
 
-    return tuple(tvm.runtime.tensor(_contiguous(array), device) for array in arrays)
+    return tuple(
+        tensor_on(array)
+        if isinstance(array, ParkedArray) and str(device.type) == "cpu"
+        else tvm.runtime.tensor(_contiguous(array), device)
+        for array in arrays
+    )
+
+
+def tensor_on(array: Array) -> Tensor:
+    """Return a tensor on a parked array's own memory, which is aligned as TVM wants it."""
+    import tvm
+
+    tensor = tvm.runtime.from_dlpack(to_plain(array))
+    # DLPack knows nothing of ml_dtypes.
+    view = tensor._create_view(array.shape, array.dtype.name)  # noqa: SLF001
+    return tensor if str(tensor.dtype) == array.dtype.name else view
 
 
 def _contiguous(array: Array) -> Array:
@@ -168,10 +226,10 @@ def _contiguous(array: Array) -> Array:
     return np.asarray(array, order="C")
 
 
-def _extra_bytes(originals: Sequence[Any], ready: Sequence[Any]) -> int:
-    """Return the bytes of the transformed parameters that are not the originals themselves."""
+def _own(originals: Sequence[Any], ready: Sequence[Any]) -> list[int]:
+    """Return which of the transformed parameters are not the originals themselves."""
     aliases = {(_address(p), tuple(p.shape)) for p in originals}
-    return sum(size_bytes(p) for p in ready if (_address(p), tuple(p.shape)) not in aliases)
+    return [i for i, p in enumerate(ready) if (_address(p), tuple(p.shape)) not in aliases]
 
 
 def size_bytes(tensor: Any) -> int:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.relax.array_files import give_back
+
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
 
@@ -69,6 +71,7 @@ def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: flo
     taken = [timer(number)]
     while len(taken) < samples and time.perf_counter() < deadline:
         taken.append(timer(number))
+    give_back(session.arrays)
     return taken
 
 

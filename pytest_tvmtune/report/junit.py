@@ -30,6 +30,8 @@ def _values(result: CaseResult) -> dict[str, str]:
         "tuned_tasks": str(result.tuned_tasks),
         "tasks": str(len(result.tasks)),
         "artifact": result.artifact,
+        "library_bytes": str(result.library_bytes or ""),
+        "workspace_bytes": _number(result.workspace_bytes),
     }
     if (error := result.reference_error) is not None:
         values["max_abs_error"] = _number(error.max_abs_error)
@@ -44,6 +46,7 @@ def _values(result: CaseResult) -> dict[str, str]:
             "interval_high": _number(high),
             "confidence": _number(latency.confidence),
             "limit_ratio": _number(latency.limit_ratio),
+            "accepted_slowdown": latency.acceptance.sentence if latency.acceptance else "",
         }
     return values
 

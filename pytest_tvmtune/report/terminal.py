@@ -16,7 +16,7 @@ from pytest_tvmtune.core.sequential import (
     least_epochs,
 )
 from pytest_tvmtune.report.kernels import divergence_lines, kernel_lines
-from pytest_tvmtune.report.tables import format_seconds, table_lines
+from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.report.verdicts import has_failed, verdict_words
 
 _HEADINGS = (
@@ -74,6 +74,8 @@ def _details(result: CaseResult) -> list[str]:
     latency = result.latency
     if latency is not None:
         lines += _latency_lines(label, latency)
+    if result.artifact:
+        lines.append(f"{label}: {_sizes(result)}")
     if result.kernels is not None:
         lines += [f"{label}: kernels", *(f"  {line}" for line in kernel_lines(result.kernels))]
     return lines
@@ -95,6 +97,19 @@ def _latency_lines(label: str, latency: LatencyResult) -> list[str]:
             f"{on.get('cpu')}, TVM {on.get('tvm')} (no verdict is made of it)"
         )
     return lines
+
+
+def _sizes(result: CaseResult) -> str:
+    rows = (
+        ("library", result.library_bytes, result.baseline_library_bytes),
+        ("workspace memory", result.workspace_bytes, result.baseline_workspace_bytes),
+    )
+    return ", ".join(
+        f"{what} {format_bytes(now)}"
+        + (f" (baseline {format_bytes(before)})" if before is not None else "")
+        for what, now, before in rows
+        if now is not None
+    )
 
 
 def _error_lines(error: ErrorResult) -> list[str]:
@@ -176,6 +191,10 @@ def footer_lines(results: Sequence[CaseResult]) -> list[str]:
     written = sorted({golden.path for golden in goldens if golden.state == "written"})
     if written:
         lines.append(f"wrote golden outputs, look at them and commit them: {', '.join(written)}")
+    for result in results:
+        if result.latency is not None and result.latency.acceptance is not None:
+            label = label_of(result.name, result.target_name, prepack=result.prepack)
+            lines.append(f"{label}: {result.latency.acceptance.sentence}")
     new = sum(bool(r.latency and r.latency.verdict == "NEW" and not r.latency.accepted)
               for r in results)  # fmt: skip
     if new:

@@ -82,10 +82,12 @@ def open_case(
     pipeline: the user's own passes, instead of tuning and the stock pipeline.
     Raises OptionError for a target TVM doesn't know, ModelError when the pipeline fails.
     """
+    from pytest_tvmtune.relax.model import with_parked_params
     from pytest_tvmtune.relax.own_pipeline import put_through
     from pytest_tvmtune.relax.targets import canonical, num_cores, resolve_target
 
     target = resolve_target(options.target)
+    model = with_parked_params(model, workshop.store.scratch)
     if pipeline is not None:
         model = put_through(model, pipeline, target)
     target_json = canonical(target)

@@ -86,7 +86,7 @@ def first_divergence(
             "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}-{number}"),
             "records": _records(case, now.artifact, prepack=prepacked),
         },
-        arrays={"params": case.model.params, "inputs": case.model.inputs},
+        arrays=case.model.data,
         scratch=case.store.scratch,
         log_path=case.log_path("divergence"),
         timeout_s=case.options.timeout_s,

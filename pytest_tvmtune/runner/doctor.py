@@ -201,7 +201,7 @@ def judge_noise(epochs: Sequence[Epoch], alpha: float, spent_s: float, gating: G
         f"({evidence.epochs} epochs of a library of {1e6 * evidence.baseline_median_s:.0f} us "
         f"against itself, noise {spread(epochs):.1%} an epoch)"
     )
-    if resolvable < gating.threshold.slowdown_ratio(evidence.baseline_median_s):
+    if 1 + resolvable < gating.threshold.limits(evidence.baseline_median_s)[1]:
         return Finding(name="noise", state="ok", text=text)
     return Finding(
         name="noise",

@@ -56,6 +56,21 @@ def judge_latency(
     gated_before: how many verdicts this test item asked for before. Without anything to compare:
     NEW, or INCOMPARABLE with the reason.
     """
+    latency, samples_s = _judge(case, built, session, baseline, gated_before)
+    acceptance = case.options.acceptance
+    if acceptance is not None:
+        message = f"{latency.message}; {acceptance.sentence}"
+        latency = replace(latency, message=message, acceptance=acceptance)
+    return latency, samples_s
+
+
+def _judge(
+    case: Case,
+    built: Built,
+    session: Session,
+    baseline: Baseline | BaselineError | None,
+    gated_before: int,
+) -> tuple[LatencyResult, list[float]]:
     if baseline is None:
         return _without_comparison(
             case, session, "NEW", "nothing accepted yet; accept this run with --tvm-update-new"
@@ -187,7 +202,7 @@ def _gate(
     epochs, threshold = measured.epochs, case.options.threshold
     evidence = weigh(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
-    limit = 1 + threshold.slowdown_ratio(evidence.baseline_median_s)
+    _, limit = threshold.limits(evidence.baseline_median_s)
     resolvable = resolvable_ratio(weigh(measured.noise, alpha)) if measured.noise else math.inf
     message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
     if verdict == "INCONCLUSIVE":

@@ -61,7 +61,7 @@ def measure(
                 "threshold": case.options.threshold,
                 "tell_noise": tell_noise,
             },
-            arrays={"params": case.model.params, "inputs": case.model.inputs},
+            arrays=case.model.data,
             scratch=case.store.scratch,
             log_path=case.log_path("gate"),
             # However slow the model is, so many calls are made.
@@ -89,7 +89,7 @@ def time_kernels(
         told = run_job(
             "pytest_tvmtune.relax.kernel_times:time_kernels",
             {**_contest(case, old or now, now), "alone": old is None, "budget_s": budget_s},
-            arrays={"params": case.model.params, "inputs": case.model.inputs},
+            arrays=case.model.data,
             scratch=case.store.scratch,
             log_path=case.log_path("kernels"),
             timeout_s=GATE_GRACE_S + case.options.timeout_s,

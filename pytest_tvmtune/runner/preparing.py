@@ -12,6 +12,7 @@ from pytest_tvmtune.core.results import Task, TaskResult
 from pytest_tvmtune.runner.building import Built, build, find_built, load
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
 from pytest_tvmtune.runner.refusing import refuse_bad_records
+from pytest_tvmtune.runner.sizes import note_sizes
 from pytest_tvmtune.runner.tuning import (
     best_records,
     plan,
@@ -58,7 +59,7 @@ def tune_and_build(
     result.tasks = list(warm.tasks)
     result.tasks_left_out = list(warm.left_out)
     result.artifact = built.artifact.sha256
-    result.library_bytes = built.artifact.library.stat().st_size
+    note_sizes(case, built.artifact)
     if options.work_dir is not None:
         stored = stored_workloads(case, tasks, tuning_key(case))
         append_to_work_dir(options.work_dir, list(stored.values()))

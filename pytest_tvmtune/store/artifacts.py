@@ -31,11 +31,13 @@ class EntryPoint:
 
     arguments: runtime inputs, then parameters; with `transforms` the latter come from
     `<entry>_transform_params`, which takes one sequence of all original parameters. None where the
-    library came ready and doesn't say.
+    library came ready and doesn't say. workspace_bytes: the most memory that tensors between
+    kernels, and outputs, need at once; None where that is not known before it runs.
     """
 
     arguments: tuple[TensorSpec, ...] | None
     transforms: bool
+    workspace_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Manifest:
         entries = {
             name: EntryPoint(
                 transforms=entry["transforms"],
+                workspace_bytes=entry.get("workspace_bytes"),
                 arguments=None
                 if entry["arguments"] is None
                 else tuple(

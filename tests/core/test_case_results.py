@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.acceptance import Acceptance
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.failure import Failure
@@ -94,6 +95,7 @@ TABLE = KernelTable(
     overhead_s=1e-6,
     baseline_end_to_end_s=6e-6,
 )
+ACCEPTED = Acceptance(ratio=0.05, until="2027-01-31", reason="safer", expired=True)
 FULL = CaseResult(
     name="mlp[llvm]",
     nodeid="test_mlp.py::test_mlp[llvm]",
@@ -114,6 +116,9 @@ FULL = CaseResult(
     transform_s=0.25,
     transform_extra_bytes=1024,
     library_bytes=4096,
+    baseline_library_bytes=4000,
+    workspace_bytes=2048,
+    baseline_workspace_bytes=2000,
     artifact="ab" * 32,
     errors=[
         ErrorResult(
@@ -167,6 +172,7 @@ FULL = CaseResult(
         same_code=True,
         accepted=True,
         cause=Cause(kind="schedule", message="another record"),
+        acceptance=ACCEPTED,
         limit_ratio=1.03,
         epoch_ratios=(1.19, 1.21),
         samples_s=(1.2e-3, 1.21e-3),

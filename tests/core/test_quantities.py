@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pytest_tvmtune.core.quantities import (
     Threshold,
     parse_count,
     parse_seconds,
+    parse_share,
     parse_threshold,
     parse_tolerance,
 )
@@ -137,9 +139,25 @@ def test_what_is_no_threshold(value: object) -> None:
 
 
 def test_what_a_threshold_means_for_a_baseline() -> None:
-    assert parse_threshold("3%", "t").slowdown_ratio(5.0) == pytest.approx(0.03)
-    assert parse_threshold("0.2ms", "t").slowdown_ratio(10e-3) == pytest.approx(0.02)
-    assert parse_threshold("0.2ms", "t").slowdown_ratio(0.1e-3) == pytest.approx(2.0)
+    assert parse_threshold("3%", "t").limits(5.0) == pytest.approx((1 / 1.03, 1.03))
+    assert parse_threshold("0.2ms", "t").limits(10e-3) == pytest.approx((1 / 1.02, 1.02))
+    assert parse_threshold("0.2ms", "t").limits(0.1e-3) == pytest.approx((1 / 3, 3.0))
+
+
+def test_what_is_accepted_moves_the_slow_limit_only() -> None:
+    threshold = replace(parse_threshold("3%", "t"), accepted_ratio=0.05)
+    assert threshold.limits(1.0) == pytest.approx((1 / 1.03, 1.03 * 1.05))
+
+
+@pytest.mark.parametrize(("text", "share"), [("5%", 0.05), (" 0% ", 0.0), ("12.5 %", 0.125)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text, "s") == pytest.approx(share)
+
+
+@pytest.mark.parametrize("given", ["5", 0.05, "-1%", "1001%", "%", None, True])
+def test_no_shares(given: object) -> None:
+    with pytest.raises(OptionError, match=r"s: .* is not a percentage such as 5% or 0%"):
+        parse_share(given, "s")
 
 
 @pytest.mark.parametrize("both", [{}, {"ratio": 0.1, "seconds": 0.1}])

@@ -5,7 +5,7 @@
 | any, with a title | written to the file of that name, then checked as below |
 | `python` | compiled; without a title run, in the document's own namespace |
 | `sh` | run by bash; a comment `<!-- exits with N -->` before it says what else than 0 it may say |
-| `text title="output"` | its lines, with other numbers, stand in this order in what the last `sh` printed |
+| `text title="output"` | its lines stand, with other numbers, in what the last `sh` printed |
 | `toml`, `ini`, `yaml`, `json` | parsed; settings of ours and sidecars by our own parsers |
 
 Test files that no `sh` block has run are run when the document ends. Installing, and `make`, take
@@ -31,7 +31,7 @@ from packaging.requirements import Requirement
 from sybil import Document, Example, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
-from pytest_tvmtune.core.options import SETTINGS
+from pytest_tvmtune.core.settings import SETTINGS
 from pytest_tvmtune.core.sidecar import parse_sidecar
 
 if sys.version_info >= (3, 11):
@@ -108,7 +108,7 @@ class Reader:
                     parse_sidecar(source, (self.folder / title).parent)
             else:
                 return f"{language or 'no language'}: none of those that tests/docs knows"
-        except Exception as error:  # noqa: BLE001 - whatever a block says is told with its place
+        except Exception as error:  # noqa: BLE001  whatever a block says is told with its place
             return f"{type(error).__name__}: {error}"
         return None
 

@@ -16,7 +16,7 @@ import pytest
 from documents import ROOT, clean_environment
 
 from pytest_tvmtune import cli, plugin
-from pytest_tvmtune.core.options import BY_NAME, SETTINGS, Setting
+from pytest_tvmtune.core.settings import BY_NAME, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.tune import TvmTune

@@ -102,3 +102,46 @@ def test_verdicts_with_and_without_workers_and_whose_baselines_change(
     assert latency["longer"]["accepted"] is True
     after = baselines(suite)
     assert {kind for kind in before if after[kind] != before[kind]} == {"longer"}
+
+
+GROWS = """
+import os
+import pytest
+from chains import chain, chain_data
+
+X, W = chain_data()
+
+@pytest.mark.tvm_tune(trials=0, threshold="20%", max_time=60, max_size_growth="10%",
+                      accept="900%", until="2999-12-31", reason="three times <as> safe")
+def test_chain(tvm_tune):
+    mod = chain(150 if "CHANGED" in os.environ else 50)
+    tvm_tune(mod, params=[W], inputs=[X]).assert_no_regression()
+"""
+
+
+def test_an_accepted_slowdown_is_shown_and_a_library_may_not_grow(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runner"), prepend=os.pathsep)
+    suite.makepyfile(test_it=GROWS)
+    run(suite, "--tvm-update")[0].assert_outcomes(passed=1)
+    monkeypatch.setenv("CHANGED", "1")
+    result = suite.runpytest_subprocess(
+        "--tvm-json=report.json", "--tvm-markdown=report.md", "--junitxml=report.xml"
+    )
+    result.assert_outcomes(failed=1)
+    accepted = "a slowdown of up to 900% is accepted until 2999-12-31: three times <as> safe"
+    result.stdout.fnmatch_lines(
+        [
+            "*chain[[]llvm[]]: its library grew from * max_size_growth is 10%; accept with *",
+            f"*chain[[]llvm[]]: {accepted}",
+        ]
+    )
+    (case,) = json.loads((suite.path / "report.json").read_text())["cases"]
+    assert case["latency"]["verdict"] == "PASS"
+    assert case["latency"]["slowdown_ratio"] > 2
+    assert case["latency"]["acceptance"]["ratio"] == 9
+    assert case["failure"]["kind"] == "growth"
+    assert case["library_bytes"] > 1.1 * case["baseline_library_bytes"]
+    assert "is accepted until 2999" in (suite.path / "report.md").read_text()
+    assert "is accepted until 2999" in (suite.path / "report.xml").read_text()

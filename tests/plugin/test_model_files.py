@@ -63,6 +63,9 @@ def test_a_new_folder(suite: pytest.Pytester) -> None:
     cases = json.loads((suite.path / "report.json").read_text())["cases"]
     against = {case["nodeid"]: [one["against"] for one in case["errors"]] for case in cases}
     assert against["models/plain.onnx::plain[llvm]"] == ["onnxruntime"]
+    kinds = {case["nodeid"]: (case["failure"] or {}).get("kind") for case in cases}
+    assert kinds.pop("models/second/model.onnx::second[llvm]") == "wrong numbers"
+    assert set(kinds.values()) == {None}
     assert against["models/second/model.onnx::second[llvm]"] == [
         "test_data_set_0",
         "test_data_set_1",
@@ -196,7 +199,9 @@ def test_what_only_the_model_can_tell_is_a_failing_test(suite: pytest.Pytester) 
     (folder / "test_data_set_0" / "output_0.pb").write_text("no tensor")
     write_linear(folder / "said.onnx")
     (folder / "said.tvmtune.toml").write_text('expected = "test_data_set"\n')
-    result = suite.runpytest_subprocess("models", "--tvm-trials=0", "--tvm-strict")
+    result = suite.runpytest_subprocess(
+        "models", "--tvm-trials=0", "--tvm-strict", "--tvm-json=report.json"
+    )
     result.assert_outcomes(failed=7)
     hint = (
         "  shapes and inputs of a model file: [[]shapes] and [[]inputs] in models/{}.tvmtune.toml"
@@ -214,6 +219,18 @@ def test_what_only_the_model_can_tell_is_a_failing_test(suite: pytest.Pytester) 
             hint.format("unknown"),
         ]
     )
+    cases = json.loads((suite.path / "report.json").read_text())["cases"]
+    failures = {case["name"]: case["failure"] for case in cases}
+    assert {name: failure["kind"] for name, failure in failures.items()} == {
+        "broken": "model",
+        "data": "given",
+        "dynamic": "given",
+        "misfit": "given",
+        "said": "model",
+        "sin": "unsupported operator",
+        "unknown": "given",
+    }
+    assert failures["sin"]["operators"] == {"Det": 1}
     failed = collected(suite, "models", "--lf", "--deselect=models/sin.onnx")
     assert len(failed) == 6
 

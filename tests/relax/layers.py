@@ -107,7 +107,7 @@ def build(
         )
         lowered = change(pipeline(mod))
     library = folder / "model.so"
-    executable, compiled = compile_module(lowered, target)
+    executable, compiled, _ = compile_module(lowered, target)
     executable.export_library(str(library))
     write_kernels(compiled, folder / KERNELS)
     manifest = Manifest(

@@ -85,11 +85,14 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
     placed libraries are mapped, and its arrangements, each as two sides with the addresses of
     inputs and params, those that kernels read or wrote in four calls, and the results of these.
     """
-    from pytest_tvmtune.relax import placement
+    from pytest_tvmtune.relax import placement, session
+    from pytest_tvmtune.relax.array_files import ParkedArray
     from pytest_tvmtune.relax.measure import open_contest
     from pytest_tvmtune.relax.session import _address
     from pytest_tvmtune.relax.timing import make_timer
 
+    if "large_bytes" in request:
+        pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request["large_bytes"])
     contest = open_contest({**request, "target": TARGET, "cold_cache": False})
     made: dict[int, tuple[Any, list[int]]] = {}
 
@@ -123,6 +126,10 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
             for tensor in (*contest.inputs, *contest.baseline.params, *contest.now.params)
         ],
         "epochs": epochs,
+        "parked": [
+            sum(isinstance(array, ParkedArray) for array in side.arrays)
+            for side in (contest.baseline, contest.now)
+        ],
         "left": [path.name for path in request["folder"].iterdir() if PLACED in path.name],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tvm
 from libraries import ThreeKinds, compiled, products
 
+from pytest_tvmtune.relax.array_files import park
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.placement import _COPY_COST, match_params
 
@@ -49,7 +51,7 @@ def test_nan_is_equal_to_itself_and_signed_zeros_differ() -> None:
     assert match_params(tensors(nan, zero), tensors(-zero, nan)) == (((0, 1),), ((1, 0),))
 
 
-def run(job: str, folder: Path, params: list[Any], inputs: list[Any], **request: Any) -> Any:
+def run(job: str, folder: Path, params: Sequence[Any], inputs: list[Any], **request: Any) -> Any:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(HERE))
         return run_job(
@@ -72,9 +74,12 @@ def arranged(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for prepack in (False, True)
     }
 
-    def told(baseline: bool, now: bool) -> Any:
+    def told(baseline: bool, now: bool, *, large: bool = False) -> Any:
         between = {"baseline": sides[baseline], "now": sides[now]}
-        return run("arrange", folder, [W, V, S], [X], **between, epochs=3)
+        if not large:
+            return run("arrange", folder, [W, V, S], [X], **between, epochs=3)
+        parked = park([W, V, S], folder)
+        return run("arrange", folder, parked.files, [X], **between, epochs=2, large_bytes=1)
 
     return told
 
@@ -92,6 +97,18 @@ def test_every_arrangement_computes_the_same(plain_and_packed: Any) -> None:
             for side in sides:
                 # One call, and two after one that isn't timed.
                 assert len(side["results"]) == 4
+                for result in side["results"]:
+                    np.testing.assert_allclose(result, EXPECTED, rtol=1e-4)
+
+
+def test_large_parameters_lie_in_files_and_each_epoch_has_copies(arranged: Any) -> None:
+    told = arranged(False, True, large=True)
+    # The three that were given, and what two of them became.
+    assert told["parked"] == [3, 5]
+    for epoch in told["epochs"]:
+        for sides in epoch["arrangements"]:
+            for side in sides:
+                assert not set(side["arguments"]) & set(told["own"])
                 for result in side["results"]:
                     np.testing.assert_allclose(result, EXPECTED, rtol=1e-4)
 

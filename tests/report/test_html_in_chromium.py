@@ -187,10 +187,14 @@ def test_a_phone_sees_all_of_it_without_scrolling_sideways(browser: Any, page: P
     phone = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     browser.get(page.as_uri())
+    count = "return [...document.querySelectorAll('.more')].filter(one => one.offsetHeight).length"
+    folded = browser.execute_script(count)
     find(browser, "#unfold").click()
+    unfolded = browser.execute_script(count)
     widest = browser.execute_script("return document.documentElement.scrollWidth")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert widest <= 360
+    assert (folded, unfolded) == (3, 18)
 
 
 def test_it_prints(opened: Any) -> None:

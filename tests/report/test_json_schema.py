@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from sample_report import sample_report
 
+from pytest_tvmtune.core.acceptance import Acceptance
 from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.failure import Failure
@@ -40,6 +41,7 @@ DESCRIBED = {
     "argument": ArgumentStats,
     "latency": LatencyResult,
     "cause": Cause,
+    "acceptance": Acceptance,
     "kernels": KernelTable,
     "kernel": KernelTime,
 }

@@ -23,6 +23,7 @@ def test_a_regression() -> None:
         "tvmtune.tuned_tasks": "6",
         "tvmtune.tasks": "6",
         "tvmtune.artifact": case.artifact,
+        "tvmtune.library_bytes": str(case.library_bytes),
         "tvmtune.max_abs_error": "7e-07",
         "tvmtune.median_s": f"{case.latency.median_s:.6g}",
         "tvmtune.baseline_median_s": f"{case.latency.baseline_median_s:.6g}",

@@ -7,7 +7,8 @@ from typing import Any
 from modules import OpenCase
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
-from pytest_tvmtune.core.options import SETTINGS, RunOptions
+from pytest_tvmtune.core.options import RunOptions
+from pytest_tvmtune.core.settings import SETTINGS
 from pytest_tvmtune.core.targets import parse_target
 from pytest_tvmtune.relax.doors import open_model
 from pytest_tvmtune.runner.building import Built, load

@@ -60,7 +60,7 @@ class Tuned:
             total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=True
         )
         lowered = change(pipeline(self.case.model.mod))
-        executable, compiled = compile_module(lowered, target)
+        executable, compiled, _ = compile_module(lowered, target)
         executable.export_library(str(folder / artifacts.LIBRARY))
         write_kernels(compiled, folder / artifacts.KERNELS)
         names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}

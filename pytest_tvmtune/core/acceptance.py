@@ -1,0 +1,72 @@
+"""A slowdown that a team accepts for a while, and why."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_tvmtune.core.errors import OptionError
+
+PARTS = ("accept", "until", "reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """ratio: of the baseline, 0.05 = 5 %. until: its last day, in UTC, as ISO 8601.
+
+    expired: whether that day is over; then it changes no verdict.
+    """
+
+    ratio: float
+    until: str
+    reason: str
+    expired: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What reports say of it."""
+        share = f"{100 * self.ratio:g}%"
+        if self.expired:
+            return f"a slowdown of {share} was accepted until {self.until} only: {self.reason}"
+        return f"a slowdown of up to {share} is accepted until {self.until}: {self.reason}"
+
+
+def parse_day(value: object, name: str) -> datetime.date:
+    """Return a day written as ISO 8601, or TOML's own. Raises OptionError."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            return datetime.date.fromisoformat(value.strip())
+        except ValueError:
+            pass
+    raise OptionError(f"{name}: {value!r} is not a day such as 2027-01-31")
+
+
+def parse_reason(value: object, name: str) -> str:
+    """Return text of one line. Raises OptionError for anything else, and for none."""
+    if isinstance(value, str) and value.strip():
+        return " ".join(value.split())
+    raise OptionError(f"{name}: {value!r} is no reason, say why the slowdown is accepted")
+
+
+def check_parts(parsed: dict[str, Any]) -> None:
+    """Raise OptionError where a part of an acceptance stands without the others."""
+    given = [part for part in PARTS if part in parsed]
+    if given and len(given) < len(PARTS):
+        missing = " and ".join(f"{part}=" for part in PARTS if part not in given)
+        raise OptionError(
+            f"{given[0]}: an accepted slowdown has an end and a reason, add {missing}, as in "
+            "accept='5%', until='2027-01-31', reason='...'"
+        )
+
+
+def acceptance_of(
+    ratio: float | None, until: datetime.date | None, reason: str | None
+) -> Acceptance | None:
+    """Return what holds today, None without one."""
+    if ratio is None or until is None or reason is None:
+        return None
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    return Acceptance(ratio=ratio, until=until.isoformat(), reason=reason, expired=today > until)
