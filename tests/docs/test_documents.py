@@ -57,6 +57,7 @@ def test_by_itself(path: Path, tmp_path: Path) -> None:
         ("```perl\n1\n```", "perl"),
         ("```\nplain\n```", "no language"),
     ],
+    ids=lambda value: value.split()[0].strip("`"),
 )
 def test_what_is_wrong_is_found(block: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "page.md"
