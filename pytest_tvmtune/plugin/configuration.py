@@ -118,7 +118,8 @@ def _resolve(config: pytest.Config) -> RunOptions:
     for name, (_metavar, what) in _NOT_YET.items():
         if config.getoption(f"tvm_{name}") is not None:
             raise OptionError(
-                f"--tvm-{name}: {what} is not there yet in this version; use --tvm-json PATH"
+                f"--tvm-{name}: {what} is not there yet in this version; where the device runs "
+                "Python and TVM, run pytest on it"
             )
     command_line: dict[str, Any] = {}
     ini: dict[str, Any] = {}
