@@ -8,8 +8,10 @@
 | `text title="output"` | its lines stand, with other numbers, in what the last `sh` printed |
 | `toml`, `ini`, `yaml`, `json` | parsed; settings of ours and sidecars by our own parsers |
 
-Test files that no `sh` block has run are run when the document ends. Installing, and `make`, take
-minutes or a network: what they name is checked, and they are not run.
+A comment `<!-- raises NAME -->` before `python` is the error it shall raise.
+
+Test files that no `sh` block has run are run when the document ends. Installing, `make`, and
+benchmarks take minutes or a network: what they name is checked, and they are not run.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import yaml
@@ -44,6 +47,7 @@ WITHOUT_TORCH = ROOT / "tests/plugin/without_torch"
 OUR_VARIABLES = ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTUNE_KEY", "CI")
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
+_RAISES = re.compile(r"<!-- raises (\w+) -->\s*\Z")
 _FENCES = RawFencedCodeBlockLexer(_INFO)
 SHELL_TIMEOUT_S = 900
 
@@ -96,7 +100,7 @@ class Reader:
             if language == "python":
                 code = compile(source, f"{example.path}, line {example.line}", "exec")
                 if not title:
-                    exec(code, example.namespace)
+                    _run_python(code, example)
             elif language == "sh":
                 given = _EXIT.search(example.document.text[: example.region.start])
                 script = runnable(source)
@@ -118,6 +122,18 @@ class Reader:
         path.write_text(source)
         if path.name.startswith("test_") and path.suffix == ".py":
             self.untested.add(title)
+
+
+def _run_python(code: CodeType, example: Example) -> None:
+    wanted = _RAISES.search(example.document.text[: example.region.start])
+    raised = ""
+    try:
+        exec(code, example.namespace)
+    except Exception as error:
+        if wanted is None:
+            raise
+        raised = type(error).__name__
+    assert wanted is None or raised == wanted[1], f"raises {raised or 'nothing'}"
 
 
 def parse(path: Path, evaluator: Any = None) -> Document:
@@ -156,6 +172,10 @@ def runnable(source: str) -> str:
             subprocess.run(
                 ["make", "-n", *words[1:]], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
             )
+        elif words[:1] == ["python"] and words[1].startswith("benchmarks/"):
+            script = (ROOT / words[1]).read_text()
+            for word in words[2:]:
+                assert not word.startswith("--") or f'"{word}"' in script, f"no such option: {word}"
         elif "otava" in words:
             continue  # its release pins numpy to another version than ours
         else:

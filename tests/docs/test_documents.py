@@ -42,6 +42,9 @@ def test_by_itself(path: Path, tmp_path: Path) -> None:
     [
         ("```python\nassert 1 == 2\n```", "AssertionError"),
         ("```python\ndef (:\n```", "SyntaxError"),
+        ("<!-- raises KeyError -->\n```python\n{}\n```", "raises nothing"),
+        ("<!-- raises KeyError -->\n```python\n[][0]\n```", "raises IndexError"),
+        ("```sh\npython benchmarks/startup.py --no-such\n```", "--no-such"),
         ('```python title="a.py"\nimport\n```', "SyntaxError"),
         ("```sh\nfalse\n```", "exits with 1"),
         ("<!-- exits with 2 -->\n```sh\ntrue\n```", "exits with 0"),
