@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: example test lint clean
+.PHONY: example test lint docs clean
 
 ## Run the example suite: tune, compile, compare, time. The second run gates, in seconds.
 ## Without its large models: those take `pytest example_suite -m slow --tvm-update-new`.
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+## The documentation as a site, in site/; links that lead nowhere are errors.
+docs: $(VENV)/.installed
+	$(BIN)/zensical build --strict --clean
+
 # The tests need torch, any build of the release that pyproject.toml pins. What pip finds by itself
 # on Linux may be the CUDA build, of several GB; for the CPU's give it a folder that holds that wheel:
 # PIP_FIND_LINKS=/folder, or torch's own index of CPU builds: PIP_EXTRA_INDEX_URL=...; pip prefers
@@ -38,4 +42,4 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf $(VENV) .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site

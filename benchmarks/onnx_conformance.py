@@ -158,6 +158,8 @@ def _pytest(runs: Runs, trials: int, models: Sequence[str], name: str, report: P
     command = [
         *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tvm-target=llvm"),
         *("--tvm-prepack=both", f"--tvm-trials={trials}", f"--tvm-json={report}"),
+        # One for each number of trials: records that are there are applied, however few are asked.
+        f"--tvm-dir=store-{trials}",
         *(f"models/{model}" for model in models),
     ]
     log = runs.folder / "logs" / f"{name}.log"

@@ -29,7 +29,14 @@ _NOT_YET = {
 
 _MODELS = "models compiled by TVM and how they are tuned"
 _GROUPS = {
-    "when a test fails and what is accepted": ("threshold", "max_time", "cold_cache", "strict"),
+    "when a test fails and what is accepted": (
+        "threshold",
+        "max_size_growth",
+        "max_memory_growth",
+        "max_time",
+        "cold_cache",
+        "strict",
+    ),
     "where things are kept": ("dir", "store_fallback"),
     "reports": (*REPORTS, "step_summary"),
 }
@@ -111,7 +118,8 @@ def _resolve(config: pytest.Config) -> RunOptions:
     for name, (_metavar, what) in _NOT_YET.items():
         if config.getoption(f"tvm_{name}") is not None:
             raise OptionError(
-                f"--tvm-{name}: {what} is not there yet in this version; use --tvm-json PATH"
+                f"--tvm-{name}: {what} is not there yet in this version; where the device runs "
+                "Python and TVM, run pytest on it"
             )
     command_line: dict[str, Any] = {}
     ini: dict[str, Any] = {}

@@ -39,8 +39,11 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
         *(latency.interval or ()),
     ]
     shown = [value for value in shown if value > 0 and math.isfinite(value)]
-    pad = 0.08 * (max(shown) - min(shown)) or 0.01
-    y = svg.upward(min(shown) - pad, max(shown) + pad)
+    least, greatest = min(shown), max(shown)
+    # A page of 2 % is read as differences, one of 200 % as ratios.
+    log = greatest > 2 * least
+    pad = 0.08 * (math.log(greatest / least) or 0.12)
+    y = svg.upward(least * math.exp(-pad), greatest * math.exp(pad), log=log)
     x = svg.across(0, len(ratios) + 1)
     body = []
     if latency.interval is not None:
@@ -52,7 +55,7 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
         middle = y(latency.slowdown_ratio)
         body.append(svg.line("middle-line", svg.LEFT, middle, svg.RIGHT, middle))
     body.append(svg.dots("dots", [(x(n), y(one)) for n, one in enumerate(ratios, start=1)]))
-    ratio_ticks = svg.ticks(y.low, y.high)
+    ratio_ticks = (svg.log_ticks if log else svg.ticks)(y.low, y.high)
     whole = [tick for tick in svg.ticks(1, len(ratios)) if tick == int(tick)]
     return svg.chart(
         body=body,

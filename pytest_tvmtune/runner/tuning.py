@@ -23,7 +23,6 @@ from pytest_tvmtune.store.workloads import add_to_workload, read_workload
 
 # The records a build applies, by workload hash.
 Records = dict[str, tuple[Workload, Record]]
-PLAN_TIMEOUT_S = 300.0
 TUNER_START_S = 300.0
 # More than a candidate may take to be built and measured, one after the other.
 TUNER_TRIAL_S = 120.0
@@ -50,7 +49,7 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
             },
             scratch=case.store.scratch,
             log_path=case.log_path("plan"),
-            timeout_s=PLAN_TIMEOUT_S,
+            timeout_s=case.options.timeout_s,
             num_threads=case.num_threads,
         )
         known = builds.Plan(

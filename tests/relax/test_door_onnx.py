@@ -421,6 +421,17 @@ def test_an_opset_before_7_is_converted() -> None:
     np.testing.assert_allclose(run_in_tvm(opened)[0], x + bias[:, None], rtol=1e-6)
 
 
+def test_slopes_of_an_opset_before_7_are_one_for_each_channel() -> None:
+    node = helper.make_node("PRelu", ["x", "slope"], ["y"])
+    slope, x = np.float32([0.5, 0, 2]), floats(2, 3, 4)
+    proto = model([node], [("x", FLOAT, [2, 3, 4])], ["y"], {"slope": slope})
+    proto.ir_version, proto.opset_import[0].version = 3, 6
+    proto.graph.input.append(helper.make_tensor_value_info("slope", FLOAT, [3]))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, [2, 3, 4]))
+    opened = open_model(proto, name="m", inputs={"x": x})
+    np.testing.assert_allclose(run_in_tvm(opened)[0], np.where(x < 0, x * slope[:, None], x))
+
+
 SCALES = {"s": np.float32([1, 1, 2, 2.5])}
 
 

@@ -77,6 +77,10 @@ def test_slower_epochs_lie_higher_above_the_limit() -> None:
     assert len(dots) == TIMED.epochs
     assert all(y < upper for _, y in dots)
     assert plots.ratio_plot(BARE) is None
+    far = replace(TIMED, epoch_ratios=(0.1, 1.0, 10.0), slowdown_ratio=1.0, interval=(0.1, 10.0))
+    (dots,) = paths(plots.ratio_plot(far), "dots")
+    # Ten times slower is as far from the middle as ten times faster.
+    assert dots[0][1] - dots[1][1] == pytest.approx(dots[1][1] - dots[2][1], abs=0.3)
 
 
 def test_the_sides_of_the_latencies_have_their_medians_apart() -> None:

@@ -97,15 +97,35 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
             f"{label}: opset {opset} is too old, and onnx can't convert it to {needed}: "
             f"{first_line(error)}; export the model again"
         ) from None
-    for node in all_nodes(converted.graph):
+    _mend_resize(onnx, converted.graph)
+    if opset < _OLDEST_OPSET:
+        _mend_prelu(onnx, converted)
+    return converted
+
+
+def _mend_resize(onnx: Any, graph: Any) -> None:
+    """Say what was the only way to resize before opset 11, and is not the default since."""
+    for node in all_nodes(graph):
         if node.op_type == "Resize":
-            # What the only way was then, and is not the default now; the converter leaves it out.
             for name, value in {
                 "coordinate_transformation_mode": "asymmetric",
                 "nearest_mode": "floor",
             }.items():
                 node.attribute.append(onnx.helper.make_attribute(name, value))
-    return converted
+
+
+def _mend_prelu(onnx: Any, proto: Any) -> None:
+    """Give slopes the shape in which they are still one for each channel: (channels, 1, ...)."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    ranks = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info)
+    }
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        slope = weights.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is not None and len(slope.dims) == 1:
+            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
 
 
 def prepared(proto: Any, label: str) -> Any:

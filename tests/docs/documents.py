@@ -1,0 +1,213 @@
+"""The documents' code blocks, run as a reader would: from top to bottom, in one folder.
+
+| block | what is done with it |
+|---|---|
+| any, with a title | written to the file of that name, then checked as below |
+| `python` | compiled; without a title run, in the document's own namespace |
+| `sh` | run by bash; a comment `<!-- exits with N -->` before it says what else than 0 it may say |
+| `text title="output"` | its lines stand, with other numbers, in what the last `sh` printed |
+| `toml`, `ini`, `yaml`, `json` | parsed; settings of ours and sidecars by our own parsers |
+
+Test files that no `sh` block has run are run when the document ends. Installing, and `make`, take
+minutes or a network: what they name is checked, and they are not run.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+from sybil import Document, Example, Region
+from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+from pytest_tvmtune.core.settings import SETTINGS
+from pytest_tvmtune.core.sidecar import parse_sidecar
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = ROOT / "tests/plugin/without_torch"
+OUR_VARIABLES = ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTUNE_KEY", "CI")
+_INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
+_EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
+_FENCES = RawFencedCodeBlockLexer(_INFO)
+SHELL_TIMEOUT_S = 900
+
+
+@dataclass(eq=False)
+class Reader:
+    """Who reads documents and does what they say, in `folder`."""
+
+    folder: Path
+    printed: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    untested: set[str] = field(default_factory=set)
+
+    def read(self, path: Path) -> None:
+        """Run the blocks of one document. Raises AssertionError with file and line."""
+        document = parse(path, self._run_block)
+        for example in document.examples():
+            example.evaluate()
+        if self.untested:
+            self.shell(f"pytest {shlex.join(sorted(self.untested))}", 0)
+
+    def shell(self, script: str, exits_with: int, **environment: str) -> None:
+        """Run a script in the folder and keep what it prints."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=clean_environment() | self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SHELL_TIMEOUT_S,
+            check=False,
+        )
+        self.printed = done.stdout
+        assert done.returncode == exits_with, f"exits with {done.returncode}:\n{done.stdout}"
+        if re.search(r"^pytest\b", script, re.MULTILINE):
+            self.untested.clear()
+
+    def _run_block(self, example: Example) -> str | None:
+        """Return what is wrong with a block, or None: Sybil adds file and line."""
+        lexemes: Mapping[str, Any] = example.region.lexemes
+        language, title, source = lexemes["language"], lexemes["title"], lexemes["source"]
+        try:
+            if language == "text":
+                if title == "output":
+                    check_output(source, self.printed)
+                return None
+            if title:
+                self._write(title, source)
+            if language == "python":
+                code = compile(source, f"{example.path}, line {example.line}", "exec")
+                if not title:
+                    exec(code, example.namespace)
+            elif language == "sh":
+                given = _EXIT.search(example.document.text[: example.region.start])
+                script = runnable(source)
+                if script:
+                    self.shell(script, int(given[1]) if given else 0)
+            elif language in _PARSERS:
+                _check_settings(_PARSERS[language](source))
+                if title and title.endswith(".tvmtune.toml"):
+                    parse_sidecar(source, (self.folder / title).parent)
+            else:
+                return f"{language or 'no language'}: none of those that tests/docs knows"
+        except Exception as error:  # noqa: BLE001  whatever a block says is told with its place
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _write(self, title: str, source: str) -> None:
+        path = self.folder / title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+        if path.name.startswith("test_") and path.suffix == ".py":
+            self.untested.add(title)
+
+
+def parse(path: Path, evaluator: Any = None) -> Document:
+    """Return a document with its fenced blocks."""
+
+    def regions(document: Document) -> list[Region]:
+        found = list(_FENCES(document))
+        for region in found:
+            region.evaluator = evaluator
+        return found
+
+    return Document.parse(str(path), regions)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a reader who has set nothing of ours and has no torch."""
+    kept = {name: value for name, value in os.environ.items() if name not in OUR_VARIABLES}
+    scripts = Path(sys.executable).parent
+    return kept | {
+        "PATH": f"{scripts}{os.pathsep}{kept.get('PATH', '')}",
+        "PYTHONPATH": str(WITHOUT_TORCH),
+        "COLUMNS": "120",
+    }
+
+
+def runnable(source: str) -> str:
+    """Return the commands that are run here; of the others, check what they name."""
+    kept = []
+    for line in source.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["pip", "install"]:
+            for word in words[2:]:
+                if not word.startswith("-"):
+                    _check_requirement(word)
+        elif words[:1] == ["make"]:
+            subprocess.run(
+                ["make", "-n", *words[1:]], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+            )
+        elif "otava" in words:
+            continue  # its release pins numpy to another version than ours
+        else:
+            kept.append(line)
+    return "\n".join(kept).strip()
+
+
+def _check_requirement(text: str) -> None:
+    requirement = Requirement(text)
+    if requirement.name == "pytest-tvmtune":
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        unknown = requirement.extras - project["optional-dependencies"].keys()
+        assert not unknown, f"no such extras: {sorted(unknown)}"
+
+
+def _shape(line: str) -> str:
+    """Return a line of output without what differs from run to run: numbers, units, gaps."""
+    line = re.sub(r"\d+(?:\.\d+)?(?:e[-+]\d+)?", "0", line)
+    line = re.sub(r"\b0 (?:ns|us|ms|s)\b", "0 s", line)
+    return " ".join(line.split())
+
+
+def check_output(shown: str, printed: str) -> None:
+    """Fail unless the lines shown stand in what was printed, in this order; `...` is any lines."""
+    left = iter([_shape(line) for line in printed.splitlines()])
+    for line in shown.splitlines():
+        if line.strip() not in {"", "..."}:
+            # A line may be shown in part.
+            assert any(_shape(line) in one for one in left), (
+                f"not printed, or not here: {line!r}\n{printed}"
+            )
+
+
+def _parse_ini(text: str) -> dict[str, Any]:
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+_PARSERS: Mapping[str, Any] = {
+    "toml": tomllib.loads,
+    "ini": _parse_ini,
+    "yaml": yaml.safe_load,
+    "json": json.loads,
+}
+_INI_KEYS = {setting.ini: setting for setting in SETTINGS if setting.on_command_line}
+
+
+def _check_settings(values: Any) -> None:
+    """Check the ini keys of ours, wherever in a file they stand."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if key.startswith("tvm_"):
+                _INI_KEYS[key].parse(value, key)
+            _check_settings(value)

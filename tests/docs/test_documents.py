@@ -1,0 +1,92 @@
+"""Every code block of README and docs is run, or parsed, as its reader would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from documents import ROOT, Reader, check_output, parse, runnable
+
+DOCS = ROOT / "docs"
+# One reader goes through these in this order: each begins with what the ones before have left in
+# the folder, so that a model is compiled once for all of them.
+IN_TURN = [
+    DOCS / "tutorial.md",
+    DOCS / "ci.md",
+    DOCS / "tuning-records.md",
+    DOCS / "tvm-upgrade.md",
+    DOCS / "prepack.md",
+    DOCS / "history.md",
+    DOCS / "devices.md",
+    DOCS / "reference.md",
+    ROOT / "README.md",
+]
+ALONE = sorted(set(DOCS.glob("**/*.md")) - set(IN_TURN))
+
+
+def test_one_after_the_other(tmp_path: Path) -> None:
+    reader = Reader(folder=tmp_path)
+    for path in IN_TURN:
+        reader.read(path)
+        # The tutorial tunes; what it tuned has to do for the others.
+        reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+def test_by_itself(path: Path, tmp_path: Path) -> None:
+    Reader(folder=tmp_path).read(path)
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("```python\nassert 1 == 2\n```", "AssertionError"),
+        ("```python\ndef (:\n```", "SyntaxError"),
+        ('```python title="a.py"\nimport\n```', "SyntaxError"),
+        ("```sh\nfalse\n```", "exits with 1"),
+        ("<!-- exits with 2 -->\n```sh\ntrue\n```", "exits with 0"),
+        ("```sh\npip install 'pytest-tvmtune[no-such]'\n```", "no-such"),
+        ("```sh\nmake no-such\n```", "no-such"),
+        ('```sh\necho one\n```\n```text title="output"\ntwo\n```', "not printed"),
+        ("```toml\na = \n```", "TOMLDecodeError"),
+        ("```ini\n[pytest]\ntvm_trials = many\n```", "tvm_trials"),
+        ("```ini\n[pytest]\ntvm_trails = 3\n```", "KeyError"),
+        ('```toml title="m.tvmtune.toml"\ntrails = 3\n```', "did you mean 'trials'"),
+        ("```yaml\na: [\n```", "ParserError"),
+        ("```json\n{\n```", "JSONDecodeError"),
+        ("```perl\n1\n```", "perl"),
+        ("```\nplain\n```", "no language"),
+    ],
+    ids=lambda value: value.split()[0].strip("`"),
+)
+def test_what_is_wrong_is_found(block: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"# Page\n\n{block}\n")
+    with pytest.raises(AssertionError, match=r"page\.md") as raised:
+        Reader(folder=tmp_path).read(path)
+    assert said in str(raised.value)
+
+
+def test_files_of_tests_that_nothing_ran_are_run(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text('```python title="test_it.py"\ndef test_it():\n    assert 1 == 2\n```\n')
+    with pytest.raises(AssertionError, match="1 failed"):
+        Reader(folder=tmp_path).read(path)
+    path.write_text(path.read_text() + "<!-- exits with 1 -->\n\n```sh\npytest test_it.py\n```\n")
+    Reader(folder=tmp_path).read(path)
+
+
+def test_output_may_have_other_numbers_and_less_lines_than_shown() -> None:
+    printed = "a\nmodel  now\nmlp    17.2 ms  PASS\nb\n"
+    check_output("model now\nmlp 9.1 us PASS\n...\n", printed)
+    with pytest.raises(AssertionError, match="not here"):
+        check_output("mlp 9.1 us PASS\nmodel now\n", printed)
+
+
+def test_commands_that_take_a_network_are_left_out() -> None:
+    script = 'pip install \\\n  "pytest-tvmtune[tune,onnx]"\nmake test\ntvmtune --version  # it\n'
+    assert runnable(script) == "tvmtune --version  # it"
+
+
+def test_every_document_has_blocks_that_are_parsed() -> None:
+    assert {path.name for path in IN_TURN if not list(parse(path).examples())} == set()

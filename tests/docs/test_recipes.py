@@ -1,0 +1,119 @@
+"""The recipes for CI: what the vendors' schemas say, and the commands, run as two jobs would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from documents import ROOT, Reader
+
+RECIPES = ROOT / "docs/recipes"
+GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"
+CHECKS = {
+    GITHUB: ("vendor.github-workflows",),
+    GITLAB: ("vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+}
+# What only the service can do, or takes a network.
+OUTSIDE = ("pip ", "gh ", "curl", "run=$(gh", "status=$(curl")
+TEST = """
+import numpy as np
+import pytest
+from tvm.relax.frontend import nn
+
+SPEC = {"forward": {"x": nn.spec.Tensor((1, 8), "float32")}}
+
+
+@pytest.mark.tvm_tune(trials=0)
+def test_relu(tvm_tune):
+    x = np.ones((1, 8), "float32")
+    tvm_tune(nn.ReLU(), spec=SPEC, inputs=[x]).check(x)
+"""
+
+
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.stem)
+def test_the_vendors_schema(path: Path, tmp_path: Path) -> None:
+    def errors(recipe: Path) -> str:
+        command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", *CHECKS[path]]
+        done = subprocess.run([*command, recipe], capture_output=True, text=True, check=False)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    assert errors(path) == ""
+    broken = tmp_path / path.name
+    broken.write_text(path.read_text().replace("if: ", "iff: "))
+    assert "iff" in errors(broken)
+
+
+def scripts(event: str) -> list[str]:
+    """Return the scripts of GitHub's steps for `push` or `pull_request` that can be run here."""
+    (job,) = yaml.safe_load(GITHUB.read_text())["jobs"].values()
+    steps: list[dict[str, Any]] = job["steps"]
+    other = {"push": "pull_request", "pull_request": "push"}[event]
+    return [
+        step["run"]
+        for step in steps
+        if "run" in step
+        and f"'{other}'" not in step.get("if", "")
+        and not step["run"].startswith(OUTSIDE)
+    ]
+
+
+def gitlab_scripts(job: str) -> list[str]:
+    jobs = yaml.safe_load(GITLAB.read_text())
+    lines = [*jobs[jobs[job]["extends"]]["before_script"], *jobs[job]["script"]]
+    return [line for line in lines if not line.startswith(OUTSIDE)]
+
+
+def test_main_accepts_and_a_pull_request_is_gated(tmp_path: Path) -> None:
+    main = Reader(folder=tmp_path / "main")
+    main.folder.mkdir()
+    (main.folder / "test_relu.py").write_text(TEST)
+    for script in scripts("push"):
+        main.shell(script, 0)
+    names = {path.name for path in main.folder.iterdir()}
+    assert {"tvmtune.html", "tvmtune.json", "junit.xml", "baselines.zip"} <= names
+
+    pull = Reader(folder=tmp_path / "pull")
+    pull.folder.mkdir()
+    # A test that main has, and one that is new.
+    (pull.folder / "test_relu.py").write_text(TEST + TEST.replace("test_relu", "test_new"))
+    (main.folder / "baselines.zip").rename(pull.folder / "baselines.zip")
+    summary = tmp_path / "summary.md"
+    for script in scripts("pull_request"):
+        pull.shell(script, 0, GITHUB_STEP_SUMMARY=str(summary), GITHUB_ACTIONS="true")
+    cases = json.loads((pull.folder / "tvmtune.json").read_text())["cases"]
+    assert {case["name"]: case["latency"]["verdict"] for case in cases} == {
+        "relu": "PASS",
+        "new": "NEW",
+    }
+    assert "| Change |" in summary.read_text()
+
+
+@pytest.mark.parametrize(
+    ("event", "job"), [("pull_request", "tvmtune-gate"), ("push", "tvmtune-accept")]
+)
+def test_gitlab_runs_the_same_commands(event: str, job: str) -> None:
+    def commands(lines: list[str]) -> set[str]:
+        # GitHub's summary is written without being asked for.
+        return {line.removesuffix(" --tvm-markdown=tvmtune.md").strip() for line in lines}
+
+    assert commands(gitlab_scripts(job)) == commands(scripts(event))
+
+
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.stem)
+def test_every_script_is_one_for_the_shell(path: Path) -> None:
+    def found(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [*value.get("before_script", []), *value.get("script", [])]
+            own += [value["run"]] if "run" in value else []
+            return own + [one for inner in value.values() for one in found(inner)]
+        return [one for inner in value for one in found(inner)] if isinstance(value, list) else []
+
+    lines = found(yaml.safe_load(path.read_text()))
+    assert len(lines) > 5
+    for line in lines:
+        subprocess.run(["bash", "-n", "-c", line], check=True)
