@@ -108,6 +108,8 @@ class Divergence:
         )
 
     def _nothing(self) -> str:
+        if not self.calls:
+            return f"no kernel diverges from {self.against}: the entry calls none"
         if not self.compared:
             return f"no kernel could be compared with {self.against}: the calls of the two differ"
         each = (

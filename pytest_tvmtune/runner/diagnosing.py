@@ -59,7 +59,7 @@ def _elsewhere(found: Divergence, error: ErrorResult) -> str:
         return ""
     if error.against in {PLAIN, PREPACKED, UNTUNED}:
         return "; small differences add up"
-    return "; the fault is older than tuning and prepacking"
+    return "; the fault is older than tuning and prepacking, or small differences add up"
 
 
 def first_divergence(

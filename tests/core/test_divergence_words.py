@@ -48,7 +48,8 @@ FOUND = Divergence(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "could be compared with the other: the calls of the two differ"),
+        ({}, "diverges from the other: the entry calls none"),
+        ({"calls": 5}, "could be compared with the other: the calls of the two differ"),
         (
             {"calls": 5, "compared": 5},
             "diverges from the other: each agrees within the tolerance",
