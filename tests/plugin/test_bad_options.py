@@ -53,7 +53,7 @@ def assert_usage_error(result: pytest.RunResult, message: str) -> None:
 def test_malformed(suite: pytest.Pytester, option: str, message: str) -> None:
     """Found before anything is collected, also where no test is ours."""
     suite.makepyfile(test_it=PLAIN)
-    assert_usage_error(suite.runpytest_subprocess(option), message)
+    assert_usage_error(suite.runpytest_inprocess(option), message)
 
 
 @pytest.mark.parametrize(("option", "message"), FOUND_LATER, ids=[one[0] for one in FOUND_LATER])
@@ -93,13 +93,13 @@ def test_under_xdist_it_is_the_same(suite: pytest.Pytester, option: str, message
 def test_bad_ini(suite: pytest.Pytester, key: str, value: str, message: str) -> None:
     suite.makeini(f"[pytest]\n{key} = {value}\n")
     suite.makepyfile(test_it=PLAIN)
-    assert_usage_error(suite.runpytest_subprocess(), message)
+    assert_usage_error(suite.runpytest_inprocess(), message)
 
 
 def test_bad_environment_variable(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TVM_TEST_TARGETS", "llvm;{")
     suite.makepyfile(test_it=PLAIN)
     assert_usage_error(
-        suite.runpytest_subprocess(),
+        suite.runpytest_inprocess(),
         "environment variable TVM_TEST_TARGETS: '{' is malformed JSON",
     )
