@@ -107,14 +107,14 @@ def build(
         )
         lowered = change(pipeline(mod))
     library = folder / "model.so"
-    executable, compiled, _ = compile_module(lowered, target)
+    executable, compiled, planned = compile_module(lowered, target)
     executable.export_library(str(library))
     write_kernels(compiled, folder / KERNELS)
     manifest = Manifest(
         target=TARGET,
         tvm="",
         tvm_ffi="",
-        entries=_entry_points(lowered),
+        entries=_entry_points(lowered, planned),
         kernels=describe(compiled, {}),
     )
     return {

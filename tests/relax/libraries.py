@@ -74,7 +74,7 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> dict[str, Any
     )
     lowered = pipeline(mod)
     tvm.compile(lowered, target).export_library(str(library))
-    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=_entry_points(lowered))
+    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=_entry_points(lowered, lowered))
     return {"library": str(library), "manifest": manifest.to_json()}
 
 

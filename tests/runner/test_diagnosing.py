@@ -60,13 +60,13 @@ class Tuned:
             total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=True
         )
         lowered = change(pipeline(self.case.model.mod))
-        executable, compiled, _ = compile_module(lowered, target)
+        executable, compiled, planned = compile_module(lowered, target)
         executable.export_library(str(folder / artifacts.LIBRARY))
         write_kernels(compiled, folder / artifacts.KERNELS)
         names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}
         manifest = replace(
             self.built.artifact.manifest,
-            entries=_entry_points(lowered),
+            entries=_entry_points(lowered, planned),
             kernels=describe(compiled, names),
         )
         artifact = artifacts.publish(self.store, folder / artifacts.LIBRARY, manifest)
