@@ -1,6 +1,6 @@
 """kill -9 of every process of the tuner, at random moments, in real runs.
 
-TVMTUNE_KILLS kills of each (default 3; `python benchmarks/faults.py` takes 50). After each: no
+TVMTUNE_KILLS kills of each (default 2; `python benchmarks/faults.py` takes 50). After each: no
 record that was in the store is lost, the store is sound, no process is left, the next run goes on.
 """
 
@@ -32,7 +32,7 @@ from pytest_tvmtune.store.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.workloads import read_workload, stored_keys
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
-KILLS = int(os.environ.get("TVMTUNE_KILLS", "3"))
+KILLS = int(os.environ.get("TVMTUNE_KILLS", "2"))
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
 # The modules beside this file; and torch left out, which `import tvm` would import.
 IMPORTABLE = os.pathsep.join(
