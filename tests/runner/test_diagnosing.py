@@ -17,7 +17,7 @@ from modules import TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, StoreError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import How, Tolerance
 from pytest_tvmtune.relax.build import _entry_points
@@ -125,7 +125,7 @@ def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
     assert (done.returncode, b"the fault shows" in done.stdout) == (1, True), done.stderr
 
 
-@pytest.mark.parametrize("failure", [ModelError("odd type"), OSError("disk full")])
+@pytest.mark.parametrize("failure", [ModelError("odd type"), StoreError("disk full")])
 def test_a_search_that_fails_leaves_the_finding(
     tuned: Tuned, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
