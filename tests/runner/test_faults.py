@@ -200,15 +200,15 @@ def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> No
     assert list(problems(store)) == []
 
 
-@pytest.mark.parametrize("limit_bytes", [5_000, 15_000])
-def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path, limit_bytes: int) -> None:
-    """No file may grow beyond a limit: records can't be written, or libraries can't.
+def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path) -> None:
+    """No file may grow beyond a limit: records can be written, and libraries can't.
 
-    The smallest library with a kernel takes some pages, whatever linked it.
+    The smallest library with a kernel takes some pages, whatever linked it. For a disk that has no
+    room for a request either: tests/relax/test_jobs.py.
     """
     (tmp_path / "test_it.py").write_text(SUITE)
     environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
-    limited = f"ulimit -f {limit_bytes // 1024}; exec {shlex.join(PYTEST)}"
+    limited = f"ulimit -f 14; exec {shlex.join(PYTEST)}"
     store = Store(root=tmp_path / ".tvmtune")
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
