@@ -140,7 +140,10 @@ def _peak_bytes(job: Any, folder: Path, name: str, prepack: bool) -> int:
 
 
 def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> None:
+    from pytest_tvmtune.relax.job_server import end_servers
+
     job(_open(folder, name, prepack=prepack))
+    end_servers()  # what it has forked counts once it has ended
     queue.put(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 

@@ -57,6 +57,7 @@ def main() -> None:
                         "epochs": epochs if "20 ms" not in model else epochs // 4,
                     },
                     arrays={"params": case.model.params, "inputs": case.model.inputs},
+                    fresh=True,
                     scratch=case.store.scratch,
                     log_path=case.log_path("placement"),
                     timeout_s=600,

@@ -175,7 +175,8 @@ def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
 
 
 @atexit.register
-def _end_servers() -> None:
+def end_servers() -> None:
+    """End the servers of this process; the next job begins another one."""
     while _servers:
         _servers.pop().end()
 
