@@ -10,12 +10,15 @@ BIN := $(VENV)/bin
 example: $(VENV)/.models
 	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
-## Lint, types, layers, then all tests: those of the compiler's side, then the others with branch
-## coverage, which would make the first half as slow again.
+# Tests of what mostly compiles and tunes: coverage would make them half as slow again.
+UNMEASURED := tests/docs tests/relax tests/runner \
+	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
+
+## Lint, types, layers, then all tests: those, then the others with branch coverage.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/docs tests/relax tests/runner
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(UNMEASURED)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal tests/cli tests/core tests/plugin tests/report tests/store
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(addprefix --ignore=,$(UNMEASURED))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
