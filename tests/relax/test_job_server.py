@@ -15,27 +15,8 @@ import psutil
 import pytest
 
 from pytest_tvmtune.core.errors import ChildError
-from pytest_tvmtune.relax.jobs import run_job
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-
-    def start(name: str, *, fresh: bool = False, **request: Any) -> Any:
-        return run_job(
-            f"jobs:{name}",
-            request,
-            scratch=tmp_path / "tmp",
-            log_path=tmp_path / "job.log",
-            timeout_s=60.0,
-            num_threads=2,
-            fresh=fresh,
-        )
-
-    return start
 
 
 def test_jobs_are_forked_from_one_server_unless_fresh(
@@ -45,7 +26,7 @@ def test_jobs_are_forked_from_one_server_unless_fresh(
     assert first["imported"]
     assert first["torch"] is None
     assert first["folder_is_cwd"]
-    assert first["variables"] == {"PYTEST_WORD": None, "TVM_NUM_THREADS": "2"}
+    assert first["variables"] == {"PYTEST_WORD": None, "TVM_NUM_THREADS": "3"}
     monkeypatch.setenv("PYTEST_WORD", "now")
     second = job("where", variables=["PYTEST_WORD"])
     assert second["variables"] == {"PYTEST_WORD": "now"}

@@ -11,28 +11,6 @@ import psutil
 import pytest
 
 from pytest_tvmtune.core.errors import ChildError, ModelError, StoreError
-from pytest_tvmtune.relax.jobs import run_job
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-
-    def start(name: str, timeout_s: float = 60.0, **request: Any) -> Any:
-        arrays = request.pop("arrays", None)
-        return run_job(
-            f"jobs:{name}",
-            request,
-            scratch=tmp_path / "tmp",
-            log_path=tmp_path / "job.log",
-            timeout_s=timeout_s,
-            num_threads=3,
-            arrays=arrays,
-        )
-
-    return start
 
 
 def gone(pid: int) -> bool:
