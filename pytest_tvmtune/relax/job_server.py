@@ -1,20 +1,15 @@
 """A server that has TVM loaded and forks a process for each job: milliseconds instead of seconds.
 
-It calls no kernel and starts no thread, so that a fork begins as a fresh process does. Each process
-that runs jobs has one; it ends when that process does, however it ends, and its forks with it.
+Each process that runs jobs has one; it ends when that process does, however it ends, and its forks
+with it.
 """
 
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
-import json
 import os
-import selectors
-import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -29,13 +24,12 @@ from pytest_tvmtune.relax.child import (
     name_process,
     run_request,
 )
+from pytest_tvmtune.relax.fork_server import Forked, request_fork, serve
 
 # What most jobs import.
 _PRELOADED = ("numpy", "tvm.relax", "pytest_tvmtune.relax.build", "pytest_tvmtune.relax.prepare")
 # They change from one job to the next, and nothing that is preloaded reads them.
 _OF_A_JOB = ("PYTEST_", "TVMTUNE_KEY", "TVM_NUM_THREADS")
-_PART_BYTES = 1 << 16
-_NUMBER = struct.Struct("!i")
 
 
 class Process(Protocol):
@@ -50,16 +44,22 @@ class Process(Protocol):
 
 
 def start_job(
-    folder: Path, log: BinaryIO, environment: Mapping[str, str], *, fresh: bool
+    folder: Path,
+    log: BinaryIO,
+    environment: Mapping[str, str],
+    *,
+    fresh: bool,
+    preload: str,
 ) -> Process:
     """Start the process that does the request in this folder, in a session of its own.
 
-    log: where what it prints goes. fresh: a new interpreter, not a fork. Where no server can be
-    had, it is a new interpreter too. Raises OSError.
+    log: where what it prints goes. fresh: a new interpreter, not a fork. preload: a module that
+    the server imports before it forks, or nothing. Where no server can be had, it is a new
+    interpreter too. Raises OSError.
     """
     while not fresh and (server := _server(folder, environment)) is not None:
         with suppress(OSError):  # it was killed since: another one is begun
-            return server.fork(folder, log, environment)
+            return server.fork(folder, log, environment, preload)
     return subprocess.Popen(
         [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder), str(os.getpid())],
         cwd=folder,
@@ -69,34 +69,6 @@ def start_job(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-
-
-@dataclass(kw_only=True)
-class ForkedJob:
-    """A job's process, seen from here: the server tells how it ended."""
-
-    pid: int
-    answers: socket.socket
-    returncode: int | None = None
-
-    def poll(self) -> int | None:
-        """Return its exit code, minus the signal's number if one ended it; None while it runs."""
-        with suppress(subprocess.TimeoutExpired):
-            return self.wait(0)
-        return None
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return its exit code. timeout: seconds. Raises subprocess.TimeoutExpired."""
-        if self.returncode is None:
-            self.answers.settimeout(timeout)
-            try:
-                told = self.answers.recv(_NUMBER.size)
-            except (BlockingIOError, TimeoutError):
-                raise subprocess.TimeoutExpired("job", timeout or 0.0) from None
-            # Nothing: the server was killed, and took its forks along.
-            self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL
-            self.answers.close()
-        return self.returncode
 
 
 @dataclass(kw_only=True)
@@ -110,27 +82,23 @@ class _Server:
     has_forked: bool = False
     ended: bool = False
 
-    def fork(self, folder: Path, log: BinaryIO, environment: Mapping[str, str]) -> ForkedJob:
+    def fork(
+        self, folder: Path, log: BinaryIO, environment: Mapping[str, str], preload: str
+    ) -> Forked:
         """Return a job forked from it. Raises OSError when it has ended."""
-        answers, theirs = socket.socketpair()
-        variables = {name: value for name, value in environment.items() if _is_of_a_job(name)}
-        request = {"folder": str(folder), "variables": variables, "cores": _affinity()}
+        request = {
+            "folder": str(folder),
+            "variables": {name: text for name, text in environment.items() if _is_of_a_job(name)},
+            "cores": _affinity(),
+            "preload": preload,
+        }
         try:
-            with theirs:
-                socket.send_fds(
-                    self.requests,
-                    [json.dumps(request).encode() + b"\n"],
-                    [theirs.fileno(), log.fileno()],
-                )
-            told = answers.recv(_NUMBER.size)  # comes when it has imported what jobs need
-            if not told:
-                raise ConnectionError("the job server ended")
+            job = request_fork(self.requests, request, log.fileno())
         except OSError:
-            answers.close()
             self.end()
             raise
         self.has_forked = True
-        return ForkedJob(pid=_NUMBER.unpack(told)[0], answers=answers)
+        return job
 
     def end(self) -> None:
         """End the server, and with it what it has forked."""
@@ -190,62 +158,26 @@ def _affinity() -> list[int]:
 
 
 def _serve(requests: socket.socket) -> NoReturn:
-    """Fork a process for each request; end when nobody can ask any more."""
-    die_with_parent()  # while it imports, it wouldn't hear that nobody can
+    """Load what jobs need, then fork them."""
+    die_with_parent()  # while it imports, it wouldn't hear that nobody can ask any more
     name_process("tvmtune-server")
     leave_out_torch()
     for module in _PRELOADED:
         importlib.import_module(module)
-    gc.freeze()  # no collection in a fork copies the pages of what it shares
-    jobs: dict[int, socket.socket] = {}
-    woken, wakes = socket.socketpair()
-    for end in (woken, wakes):
-        end.setblocking(False)
-    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    with selectors.DefaultSelector() as ready:
-        ready.register(requests, selectors.EVENT_READ)
-        ready.register(woken, selectors.EVENT_READ)
-        while True:
-            for key, _ in ready.select():
-                if key.fileobj is woken:
-                    _reap(jobs, woken)
-                else:
-                    _accept(jobs, requests)
+    serve(requests, _become_job, prepare=_preload)
 
 
-def _accept(jobs: dict[int, socket.socket], requests: socket.socket) -> None:
-    message, fds = b"", []
-    while not message.endswith(b"\n"):
-        part, new_fds, _, _ = socket.recv_fds(requests, _PART_BYTES, 2)
-        if not part:
-            os._exit(0)
-        message += part
-        fds += new_fds
-    answers, log = socket.socket(fileno=fds[0]), fds[1]
-    request = json.loads(message)
-    server = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        die_with_parent()
-        if os.getppid() != server:
-            os._exit(1)
-        _become_job(request, log)
-    os.close(log)
-    jobs[pid] = answers
-    with suppress(OSError):
-        answers.send(_NUMBER.pack(pid))
+def _preload(request: dict[str, Any]) -> None:
+    if request["preload"]:
+        importlib.import_module(request["preload"])
 
 
 def _become_job(request: dict[str, Any], log: int) -> NoReturn:
     """Take on in a fork what a new interpreter would have been given, and do the request."""
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    # The sockets too: while one is held here, nobody would hear of the server's death.
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.close(log)
     os.chdir(request["folder"])
     for variable in filter(_is_of_a_job, list(os.environ)):
         del os.environ[variable]
@@ -253,16 +185,6 @@ def _become_job(request: dict[str, Any], log: int) -> NoReturn:
     if request["cores"]:
         os.sched_setaffinity(0, request["cores"])
     run_request(Path(request["folder"]))
-
-
-def _reap(jobs: dict[int, socket.socket], woken: socket.socket) -> None:
-    woken.recv(_PART_BYTES)
-    while jobs:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if not pid:
-            return
-        with jobs.pop(pid) as answers, suppress(OSError):
-            answers.send(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 if __name__ == "__main__":

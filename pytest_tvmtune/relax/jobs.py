@@ -40,6 +40,7 @@ def run_job(
     arrays: Mapping[str, Sequence[Any]] | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     fresh: bool = False,
+    preload: str = "",
 ) -> Any:
     """Run `module:function(request)` in a process of its own and return its result.
 
@@ -47,7 +48,8 @@ def run_job(
     `arrays` (numpy arrays, or files of them) as a list of memory-mapped arrays. timeout_s: for each
     stage that the job enters, but WAITING. num_threads: TVM runtime threads of every kernel that
     runs there. on_progress: is given what the job passes to `tell_progress`. fresh: not forked
-    from the server, for what depends on where things lie in memory.
+    from the server, for what depends on where things lie in memory. preload: a module that the
+    server imports once, for this job and all that follow.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
     function itself raised; StoreError when there is no room for the request.
     """
@@ -59,7 +61,9 @@ def run_job(
         _write_request(folder, function, request, arrays or {})
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
         with log_path.open("wb" if full else "ab") as log:
-            process = start_job(folder, log, _environment(num_threads), fresh=fresh)
+            process = start_job(
+                folder, log, _environment(num_threads), fresh=fresh, preload=preload
+            )
     except OSError as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

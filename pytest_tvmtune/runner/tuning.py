@@ -159,6 +159,7 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         scratch=case.store.scratch,
         log_path=case.log_path("tune"),
         # For one round; the job enters a stage for each.
+        preload="pytest_tvmtune.relax.tuner.preload",
         timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
         num_threads=case.num_threads,
         on_progress=on_progress,

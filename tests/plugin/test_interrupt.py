@@ -28,7 +28,7 @@ def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         family = psutil.Process(run.pid).children(recursive=True)
-        if len(family) >= 4:  # job server, tuner, its forkserver, a candidate or the runner
+        if len(family) >= 4:  # job server, tuner, its server of forks, a candidate or the runner
             return family
         time.sleep(0.05)
     raise AssertionError("the tuner never started")

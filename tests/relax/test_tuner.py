@@ -264,7 +264,7 @@ def hang(mod_text: str, target_text: str, library: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's process tree")
 def test_hanging_candidates_die_with_a_killed_tuner(tmp_path: Path) -> None:
-    """They hold the pipe that keeps the forkserver alive: only the tuner's own end can tell."""
+    """The tuner's server and its forks are bound to it by the kernel, whatever they do."""
     script = tmp_path / "script.py"
     script.write_text(HANGING)
     scratch = tmp_path / "scratch"

@@ -60,6 +60,8 @@ if __name__ == "__main__":
     measure("after eating", fine)
     psutil.Process(pid()).kill()
     measure("after kill", fine)
+    psutil.Process(pid()).parent().kill()
+    measure("after its server's kill", fine)
     print("name", psutil.Process(pid()).name())
     last = psutil.Process(pid())
     runner.close()
@@ -81,7 +83,15 @@ def test_candidates_cost_themselves_only(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line]
     told = {name: (measured, problem) for name, measured, problem in rows}
-    for name in ("fine", "again", "after crash", "after hang", "after eating", "after kill"):
+    for name in (
+        "fine",
+        "again",
+        "after crash",
+        "after hang",
+        "after eating",
+        "after kill",
+        "after its server's kill",
+    ):
         assert told[name] == ("True", "")
     assert told["crash"] == ("False", "run: crashed with SIGABRT")
     assert told["hang"] == ("False", "run: time-out after 5 s")

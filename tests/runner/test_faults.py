@@ -139,6 +139,17 @@ def test_killed_builders_and_runners_cost_their_candidate(
         assert lost <= len(killer.killed) // 2
 
 
+def test_a_killed_server_of_forks_is_begun_anew(open_: OpenCase) -> None:
+    case = open_(Square, settings={"trials": 24})
+    tasks, key = plan(case, prepack=False), tuning_key(case)
+    with Killer(case.store, "tvmtune-forks", most_s=2, seed=1, kills=1) as killer:
+        tune_missing(case, tasks, key)
+    assert killer.killed
+    known = known_of(case, tasks, key)
+    assert all(one.records and one.served[-1].complete for one in known)
+    assert all(one.served[-1].spent == one.served[-1].valid for one in known)
+
+
 def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:
     for number in range(1, KILLS + 1):
         # More each time, so that there is something to do.

@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.relax.fork_server import Forked
 from pytest_tvmtune.relax.tuner.forks import fork
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def build_library(mod_text: str, target_text: str, library: Path) -> None:
 class _UnderWay:
     index: int
     folder: Path
-    process: Any
+    process: Forked
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -86,12 +87,13 @@ def build_candidates(
             while waiting and len(running) < max_workers:
                 index, mod = waiting.pop()
                 folder = Path(tempfile.mkdtemp(prefix="candidate-", dir=scratch))
-                process = fork(
+                process, connection = fork(
                     "tvmtune-build", _run_candidate, build, save_json(mod), str(target), folder
                 )
+                connection.close()
                 running.append(_UnderWay(index=index, folder=folder, process=process))
             first_s = min(one.started_s for one in running) + timeout_s
-            wait([one.process.sentinel for one in running], max(0.0, first_s - time.monotonic()))
+            wait([one.process.answers for one in running], max(0.0, first_s - time.monotonic()))
             for one in list(running):
                 result = _finish(one, timeout_s)
                 if result is None:
@@ -109,25 +111,27 @@ def build_candidates(
 def _finish(one: _UnderWay, timeout_s: float) -> Built | None:
     """Return the result of a candidate that ended or ran out of time, else None."""
     process, problem = one.process, ""
-    if process.is_alive():
+    if process.poll() is None:
         if time.monotonic() - one.started_s < timeout_s:
             return None
         process.kill()
         problem = f"build: time-out after {timeout_s:g} s"
-    process.join()
-    if not problem and process.exitcode == 0:
+    code = process.wait()
+    if not problem and code == 0:
         return Built(library=one.folder / LIBRARY)
-    if not problem and process.exitcode < 0:
-        problem = f"build: crashed with {signal.Signals(-process.exitcode).name}"
+    if not problem and code < 0:
+        problem = f"build: crashed with {signal.Signals(-code).name}"
     if not problem:
         error = one.folder / _ERROR
-        text = error.read_text() if error.is_file() else f"exit code {process.exitcode}"
+        text = error.read_text() if error.is_file() else f"exit code {code}"
         problem = f"build: {text}"
     shutil.rmtree(one.folder, ignore_errors=True)
     return Built(problem=problem)
 
 
-def _run_candidate(build: Build, mod_text: str, target_text: str, folder: Path) -> None:
+def _run_candidate(
+    _connection: Any, build: Build, mod_text: str, target_text: str, folder: Path
+) -> None:
     try:
         build(mod_text, target_text, folder / LIBRARY)
     except Exception as error:

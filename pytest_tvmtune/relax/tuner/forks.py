@@ -1,33 +1,50 @@
 """Processes forked from a server that has TVM and the intrinsics loaded and never ran a kernel.
 
-A builder's candidate and the measuring runner start in milliseconds there and import nothing.
+A builder's candidate and the measuring runner start in milliseconds there and import nothing. The
+server is itself forked, as long as the tuner is a fork that has done nothing yet, or else begun
+anew: when it was killed, and where the tuner has threads already.
 """
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import resource
-import select
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
-from multiprocessing import forkserver
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
 
 import psutil
 
 from pytest_tvmtune.core.environment import cgroup_memory_bytes, usable_cores
-from pytest_tvmtune.relax.child import name_process
-from pytest_tvmtune.relax.tuner.preload import KIND_VARIABLE
+from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch, name_process
+from pytest_tvmtune.relax.fork_server import Forked, close_all_but, request_fork, serve
 
 # What a process may take beyond what it has when it starts, as a share of the memory that is free.
 _MEMORY_SHARE = 0.5
 _LEAST_MEMORY_BYTES = 1 << 30
-_MEMORY_VARIABLE = "PYTEST_TVMTUNE_FORK_BYTES"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """The tuner's server. kind: the target's; memory_bytes: for each fork."""
+
+    kind: str
+    memory_bytes: int
+    requests: socket.socket
+
+
+_servers: list[_Server] = []
 
 
 def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
-    """Start the server now, so that it imports while the tuner does.
+    """Start the server now, so that it loads what it needs while the tuner does.
 
     kind: the target's, whose intrinsics it loads. memory_bytes: what each fork may take beyond
     what it starts with; None: half of what is free now, divided by the builders at work.
@@ -37,61 +54,83 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
         free = min(free, cgroup_memory_bytes() or free)
         share = int(free * _MEMORY_SHARE) // usable_cores()
         memory_bytes = max(_LEAST_MEMORY_BYTES, share)
-    os.environ[KIND_VARIABLE] = kind
-    os.environ[_MEMORY_VARIABLE] = str(memory_bytes)
-    _context().set_forkserver_preload(["pytest_tvmtune.relax.tuner.preload"])
-    forkserver.ensure_running()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _begin(kind, memory_bytes, theirs)
+    _servers[:] = [_Server(kind=kind, memory_bytes=memory_bytes, requests=ours)]
 
 
-def fork(name: str, function: Callable[..., None], *arguments: Any) -> Any:
-    """Return a running process, forked from the server, that calls `function(*arguments)`.
+def fork(
+    name: str, function: Callable[..., None], *arguments: Any
+) -> tuple[Forked, Connection[Any, Any]]:
+    """Return a running process that calls `function(connection, *arguments)`, and the other end.
 
-    name: what `ps` and `top` show, at most 15 characters. It is bound to this process's life and
-    to the server's memory limit.
+    name: what `ps` and `top` show, at most 15 characters. The function is imported by its name.
+    The process is bound to this one's life and to the server's memory limit. Raises OSError.
     """
-    process = _context().Process(target=_run, args=(name, function, arguments), daemon=True)
-    process.start()
-    return process
+    connection, other = multiprocessing.Pipe()
+    with other:
+        try:
+            process = request_fork(_servers[0].requests, {"name": name}, other.fileno())
+        except OSError:  # it was killed since
+            start_server(_servers[0].kind, memory_bytes=_servers[0].memory_bytes)
+            process = request_fork(_servers[0].requests, {"name": name}, other.fileno())
+    with suppress(OSError):  # it was killed already: whoever waits for it will see
+        connection.send((function, arguments))
+    return process, connection
 
 
-def pipe() -> tuple[Any, Any]:
-    """Return both ends of a connection, to give one of them to a fork."""
-    one, other = _context().Pipe()
-    return one, other
+def _begin(kind: str, memory_bytes: int, requests: socket.socket) -> None:
+    if not _has_one_thread():
+        number = requests.fileno()
+        subprocess.Popen(
+            [sys.executable, "-m", __name__, str(number), kind, str(memory_bytes)],
+            pass_fds=[number],
+            stdin=subprocess.DEVNULL,
+        )
+        return
+    tuner = os.getpid()
+    if os.fork() == 0:
+        try:
+            if os.getppid() == tuner:
+                close_all_but(requests.fileno())
+                _serve(requests, kind, memory_bytes)
+        finally:
+            os._exit(1)
 
 
-def _context() -> Any:
-    return multiprocessing.get_context("forkserver")
+def _has_one_thread() -> bool:
+    tasks = Path("/proc/self/task")
+    return tasks.is_dir() and len(list(tasks.iterdir())) == 1
 
 
-def _run(name: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    _die_with_tuner()
-    name_process(name)
-    _limit_memory()
-    function(*arguments)
+def _serve(requests: socket.socket, kind: str, memory_bytes: int) -> NoReturn:
+    die_with_parent()  # while it imports, it wouldn't hear of the tuner's death
+    name_process("tvmtune-forks")
+    leave_out_torch()
+    import pytest_tvmtune.relax.tuner.preload  # noqa: F401
+    from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+
+    import_intrinsics(kind)
+
+    def become(request: dict[str, Any], fd: int) -> None:
+        name_process(request["name"])
+        _limit_memory(memory_bytes)
+        with Connection(fd) as connection:
+            function, arguments = connection.recv()
+            function(connection, *arguments)
+
+    serve(requests, become)
 
 
-def _limit_memory() -> None:
+def _limit_memory(more_bytes: int) -> None:
     """Let an allocation fail rather than the whole machine run out of memory."""
-    limit = psutil.Process().memory_info().vms + int(os.environ[_MEMORY_VARIABLE])
+    limit = psutil.Process().memory_info().vms + more_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _die_with_tuner() -> None:
-    """Ask the kernel to end this process when the tuner dies, whatever it is doing.
-
-    The forkserver's end can't tell it: each fork holds the pipe that keeps the server alive, so
-    one that hangs would keep both for ever. The tuner alone holds the other end of the sentinel;
-    when that closes, SIGIO comes, whose default is to terminate.
-    Source: fcntl(2), O_ASYNC; multiprocessing.popen_forkserver.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    tuner: int = parent.sentinel
-    fcntl.fcntl(tuner, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(tuner, fcntl.F_SETFL, fcntl.fcntl(tuner, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([tuner], [], [], 0)[0]:
-        raise SystemExit("the tuner is dead already")
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))

@@ -24,15 +24,19 @@ def import_intrinsics(kind: str) -> None:
 
     For CPU kinds those of other devices are left out; a later import of theirs still works.
     """
-    if _PACKAGE in sys.modules:
-        return
     import tvm  # noqa: F401  outside the patched part: it needs none of it
 
-    left_out = [f"{_PACKAGE}.{name}" for name in _NOT_FOR_CPU] if kind in _CPU_KINDS else []
-    with _stubbed(left_out), _frames_without_source():
-        package = importlib.import_module(_PACKAGE)
-    for name in left_out:
-        vars(package).pop(name.rpartition(".")[2], None)
+    of_others = [f"{_PACKAGE}.{name}" for name in _NOT_FOR_CPU]
+    with _frames_without_source():
+        if _PACKAGE not in sys.modules:
+            with _stubbed(of_others if kind in _CPU_KINDS else []):
+                package = importlib.import_module(_PACKAGE)
+            if kind in _CPU_KINDS:
+                for name in _NOT_FOR_CPU:
+                    vars(package).pop(name, None)
+        if kind not in _CPU_KINDS:
+            for name in of_others:
+                importlib.import_module(name)
 
 
 @contextmanager

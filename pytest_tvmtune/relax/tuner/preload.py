@@ -1,25 +1,16 @@
-"""What the forkserver loads once, so that the processes forked from it import nothing.
+"""What tuning takes, loaded once by the servers that fork tuners and what tuners need.
 
-Named in `set_forkserver_preload`; the target's kind comes through the environment.
+A tuner, a builder's candidate and the measuring runner then start in milliseconds.
 """
 
-import os
+import psutil  # noqa: F401
+import tvm.driver
+import tvm.s_tir.meta_schedule.runner.local_runner
+import tvm.s_tir.transform
+import tvm.support.cc  # noqa: F401
 
-from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch
+import pytest_tvmtune.relax.tuner.builder
+import pytest_tvmtune.relax.tuner.runner  # noqa: F401
 from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
 
-KIND_VARIABLE = "PYTEST_TVMTUNE_KIND"
-
-# Only the forkserver has it set: elsewhere importing this module must cost nothing.
-if kind := os.environ.get(KIND_VARIABLE):
-    die_with_parent()  # while it imports, it wouldn't hear of the tuner's death
-    leave_out_torch()
-    import_intrinsics(kind)
-    import psutil  # noqa: F401
-    import tvm.driver
-    import tvm.s_tir.meta_schedule.runner.local_runner
-    import tvm.s_tir.transform
-    import tvm.support.cc  # noqa: F401
-
-    import pytest_tvmtune.relax.tuner.builder
-    import pytest_tvmtune.relax.tuner.runner  # noqa: F401
+import_intrinsics("llvm")  # a tuner for another kind of target adds that one's

@@ -7,17 +7,18 @@ may become the best: a slow one is known for slow after 10 ms, or after its firs
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
+import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from pytest_tvmtune.core.errors import last_line
-from pytest_tvmtune.relax.tuner.forks import fork, pipe
+from pytest_tvmtune.relax.tuner.forks import fork
 
 # MetaSchedule's EvaluatorConfig: min_repeat_ms=100; here in thirds, of which the median counts.
 FULL_S = 0.1
@@ -63,9 +64,7 @@ class Runner:
     def start(self) -> None:
         """Fork the process, if there is none, so that it is ready when the first library is."""
         if self._process is None:
-            self._connection, other = pipe()
-            self._process = fork("tvmtune-runner", _serve, other)
-            other.close()
+            self._process, self._connection = fork("tvmtune-runner", _serve)
             self._measured = 0
 
     def measure(
@@ -100,7 +99,7 @@ class Runner:
         """Call a function in the process; return its answer, or {"problem"}."""
         # A candidate that ran well may have left a process that died since.
         worn = self._measured >= _MOST_LIBRARIES
-        if self._process is not None and (worn or not self._process.is_alive()):
+        if self._process is not None and (worn or self._process.poll() is not None):
             self.close()
         fresh = self._process is None
         self.start()
@@ -119,13 +118,14 @@ class Runner:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.wait()
             self._connection.close()
             self._process = None
 
     def _how_it_ended(self) -> str:
-        self._process.join(5)
-        code = self._process.exitcode
+        code = None
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(5)
         self.close()
         if code is not None and code < 0:
             return f"crashed with {signal.Signals(-code).name}"
@@ -139,8 +139,7 @@ def _serve(connection: Any) -> None:
         try:
             function, arguments = connection.recv()
         except EOFError:
-            # Out at once: TVM's thread pool can hang in static destructors.
-            os._exit(0)
+            return
         try:
             answer = function(*arguments, tensors)
         except Exception as error:  # noqa: BLE001  whatever a candidate does is its result

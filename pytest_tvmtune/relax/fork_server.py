@@ -1,0 +1,172 @@
+"""Forking on request: what a server that has much loaded and those who want its forks say.
+
+The server calls no kernel and starts no thread, so that a fork begins as a fresh process does. It
+ends when nobody can ask any more, and its forks with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pytest_tvmtune.relax.child import die_with_parent
+
+_PART_BYTES = 1 << 16
+_NUMBER = struct.Struct("!i")
+# What a fork does with its request and its file descriptor.
+Become = Callable[[dict[str, Any], int], None]
+
+
+@dataclass(kw_only=True)
+class Forked:
+    """A process forked by a server, seen from here: the server tells how it ended.
+
+    answers: becomes readable when it ends.
+    """
+
+    pid: int
+    answers: socket.socket
+    returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit code, minus the signal's number if one ended it; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code. timeout: seconds. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self.answers.settimeout(timeout)
+            try:
+                told = self.answers.recv(_NUMBER.size)
+            except (BlockingIOError, TimeoutError):
+                raise subprocess.TimeoutExpired("fork", timeout or 0.0) from None
+            # Nothing: the server was killed, and took its forks along.
+            self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL
+            self.answers.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def request_fork(requests: socket.socket, request: Mapping[str, Any], fd: int) -> Forked:
+    """Return a process that a server has forked, which is handed a file descriptor.
+
+    requests: the other end of what the server serves. Raises OSError when it has ended.
+    """
+    answers, theirs = socket.socketpair()
+    try:
+        with theirs:
+            line = json.dumps(request).encode() + b"\n"
+            socket.send_fds(requests, [line], [theirs.fileno(), fd])
+        told = answers.recv(_NUMBER.size)  # comes when it has loaded what a fork needs
+        if not told:
+            raise ConnectionError("the server ended")
+    except OSError:
+        answers.close()
+        raise
+    return Forked(pid=_NUMBER.unpack(told)[0], answers=answers)
+
+
+def serve(
+    requests: socket.socket,
+    become: Become,
+    prepare: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> NoReturn:
+    """Fork a process for each request; end when nobody can ask any more.
+
+    become: called in the fork, with the request and the file descriptor. prepare: called before,
+    in the server.
+    """
+    jobs: dict[int, socket.socket] = {}
+    woken, wakes = socket.socketpair()
+    for end in (woken, wakes):
+        end.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    with selectors.DefaultSelector() as ready:
+        ready.register(requests, selectors.EVENT_READ)
+        ready.register(woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fileobj is woken:
+                    _reap(jobs, woken)
+                    continue
+                request, answers, fd = _receive(requests)
+                prepare(request)
+                gc.freeze()  # no collection in a fork copies the pages of what it shares
+                pid = _fork(become, request, fd)
+                os.close(fd)
+                jobs[pid] = answers
+                with suppress(OSError):
+                    answers.send(_NUMBER.pack(pid))
+
+
+def _receive(requests: socket.socket) -> tuple[dict[str, Any], socket.socket, int]:
+    message, fds = b"", []
+    while not message.endswith(b"\n"):
+        part, new_fds, _, _ = socket.recv_fds(requests, _PART_BYTES, 2)
+        if not part:
+            os._exit(0)
+        message += part
+        fds += new_fds
+    return json.loads(message), socket.socket(fileno=fds[0]), fds[1]
+
+
+def _fork(become: Become, request: dict[str, Any], fd: int) -> int:
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        die_with_parent()
+        if os.getppid() == server:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            close_all_but(fd)
+            become(request, fd)
+            code = 0
+    except BaseException:  # noqa: BLE001  its log and exit code are what is left of it
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Out at once: TVM's thread pool can hang in static destructors.
+        os._exit(code)
+
+
+def close_all_but(fd: int) -> None:
+    """Close what this process inherited, but standard input, output, error and this one.
+
+    The sockets above all: while one is held here, nobody would hear of another end's death.
+    """
+    os.closerange(3, fd)
+    os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _reap(jobs: dict[int, socket.socket], woken: socket.socket) -> None:
+    woken.recv(_PART_BYTES)
+    while jobs:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with jobs.pop(pid) as answers, suppress(OSError):
+            answers.send(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
