@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
@@ -14,8 +15,8 @@ from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes
 from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.measure import MIN_SAMPLE_S, fixed_affinity, open_contest
 from pytest_tvmtune.relax.placement import open_copies, place
+from pytest_tvmtune.relax.stopwatch import Seen, Stopwatch
 from pytest_tvmtune.relax.timing import calls_per_sample
-from pytest_tvmtune.relax.watching import instrumented
 
 _CALLS = 3
 _LEAST_ROUNDS = 3
@@ -23,9 +24,6 @@ _MOST_ROUNDS = 30
 # Of the null kernels that tell what the instrument costs: few arguments, and many.
 _ARGUMENTS = (2, 8)
 _NULL_CALLS = 20
-
-# (name, arguments, seconds) of a call that the instrument saw.
-_Seen = tuple[str, int, float]
 
 
 def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
@@ -42,11 +40,12 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     folder = request["folder"]
     contest = open_contest(request)
     enter_stage(folder, "timing the kernels")
-    cost = _instrument_cost()
+    stopwatch = Stopwatch(folder)
+    cost = _instrument_cost(stopwatch)
     copies = open_copies(contest, folder)
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     sides = (1,) if request["alone"] else (0, 1)
-    seen: tuple[list[list[_Seen]], list[list[_Seen]]] = ([], [])
+    seen: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
     gc.disable()
     started = time.perf_counter()
@@ -62,9 +61,9 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
                     # With cold caches a sample is one call.
                     number = 1 if contest.flush else calls_per_sample(one_call_s, MIN_SAMPLE_S)
                     plain[side].append(timer(number))
-                    for _ in range(_CALLS):
-                        vm, arguments = arrangement.vms[side], arrangement.arguments[side]
-                        seen[side].append(_watch(vm, contest.entry, arguments))
+                    vm, arguments = arrangement.vms[side], arrangement.arguments[side]
+                    watched = stopwatch.watch(vm, contest.entry, arguments, _CALLS)
+                    seen[side].extend(watched)
     times = [
         asdict(
             SideTimes(
@@ -76,51 +75,33 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
         else None
         for side in (0, 1)
     ]
-    costs = [cost[0] + cost[1] * arguments for call in seen[1] for _, arguments, _ in call]
+    costs = [cost[0] + cost[1] * one.arguments for call in seen[1] for one in call]
     return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
 
 
-def _watch(vm: Any, entry: str, arguments: Sequence[Any]) -> list[_Seen]:
-    """Call the entry once under the instrument; return each call in it."""
-    clock = time.perf_counter
-    calls: list[_Seen] = []
-    began, begun = 0.0, ""
-
-    def instrument(_function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
-        nonlocal began, begun
-        if before:
-            begun = name
-            # The last thing before the kernel, as the clock is the first after it.
-            began = clock()
-            return 0
-        ended = clock()
-        # A Relax function that called others: they have been counted.
-        if name == begun:
-            calls.append((name, len(given), ended - began))
-        return 0
-
-    with instrumented(vm, instrument):
-        vm[entry](*arguments)
-    return calls
-
-
 def _by_kernel(
-    rounds: Sequence[Sequence[_Seen]], cost: tuple[float, float]
+    rounds: Sequence[Sequence[Seen]], cost: tuple[float, float]
 ) -> dict[str, tuple[int, float]]:
-    """Return kernel -> (calls, seconds of them together) from what each round saw."""
+    """Return kernel -> (calls, seconds of them together) from what each round saw.
+
+    Of several courses that the entry took, the most frequent counts.
+    """
+    courses = [tuple(one.name for one in seen) for seen in rounds]
+    usual = Counter(courses).most_common(1)[0][0]
+    alike = [seen for seen, course in zip(rounds, courses, strict=True) if course == usual]
     found: dict[str, tuple[int, float]] = {}
-    for one_call in zip(*rounds, strict=True):
-        name, arguments, _ = one_call[0]
+    for one_call in zip(*alike, strict=True):
+        name, arguments = one_call[0].name, one_call[0].arguments
         if name.startswith("vm.builtin."):
             name = BUILT_INS
-        taken_s = median(seconds for _, _, seconds in one_call)
+        taken_s = median(one.seconds for one in one_call)
         spent_s = max(0.0, taken_s - cost[0] - cost[1] * arguments)
         calls, total_s = found.get(name, (0, 0.0))
         found[name] = (calls + 1, total_s + spent_s)
     return found
 
 
-def _instrument_cost() -> tuple[float, float]:
+def _instrument_cost(stopwatch: Stopwatch) -> tuple[float, float]:
     """Return the instrument's cost within a kernel's time: (seconds, seconds for each argument)."""
     import tvm
     from tvm import relax
@@ -139,9 +120,9 @@ def _instrument_cost() -> tuple[float, float]:
         builder.emit_func_output(out)
     vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
     given = [tvm.runtime.tensor(_zero())]
-    calls = [call for _ in range(_NULL_CALLS) for call in _watch(vm, "main", given)]
+    calls = stopwatch.watch(vm, "main", given, _NULL_CALLS)
     few_s, many_s = (
-        median(seconds for name, _, seconds in calls if name == f"null{count}")
+        median(one.seconds for call in calls for one in call if one.name == f"null{count}")
         for count in _ARGUMENTS
     )
     each_s = max(0.0, (many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))

@@ -14,7 +14,8 @@ from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from tvm import relax
 
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes, table_of
-from pytest_tvmtune.relax.kernel_times import _null, _watch, time_kernels
+from pytest_tvmtune.relax.kernel_times import _by_kernel, _null, time_kernels
+from pytest_tvmtune.relax.stopwatch import Seen, Stopwatch
 from pytest_tvmtune.store.artifacts import Manifest
 
 
@@ -25,7 +26,10 @@ def with_garbage() -> Iterator[None]:
     gc.enable()
 
 
-def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them() -> None:
+@pytest.mark.parametrize("compiler", ["the usual", "none"])
+def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
+    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensor = relax.TensorType((1,), "float32")
     builder = relax.BlockBuilder()
     x, y = (relax.Var(name, tensor) for name in "xy")
@@ -39,11 +43,53 @@ def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them() -> Non
         inner = builder.get().get_global_var("inner")
         builder.emit_func_output(builder.emit(relax.Call(inner, [x])))
     vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
-    calls = _watch(vm, "main", [tvm.runtime.tensor(np.zeros(1, "float32"))])
-    names = [name for name, _, _ in calls]
-    assert names.count("kernel") == 3
-    assert "inner" not in names
-    assert all(seconds > 0 for _, _, seconds in calls)
+    if compiler == "none":
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CXX", raising=False)
+    stopwatch = Stopwatch(tmp_path)
+    assert stopwatch.is_native == (compiler != "none")
+    given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
+    for calls in stopwatch.watch(vm, "main", given, 2):
+        names = [one.name for one in calls]
+        assert names.count("kernel") == 3
+        assert "inner" not in names
+        assert all(0 < one.seconds < 1 for one in calls if one.name == "kernel")
+        assert {one.arguments for one in calls if one.name == "kernel"} == {2}
+
+
+def test_a_call_that_takes_another_course_than_the_first_is_left_out(tmp_path: Path) -> None:
+    stopwatch = Stopwatch(tmp_path)
+    assert stopwatch.is_native
+    calls = stopwatch.watch(Wavering(), "main", (), 4)
+    assert [[one.name for one in call] for call in calls] == [["a"], ["a"]]
+
+
+def test_of_several_courses_the_most_frequent_counts() -> None:
+    a, b = (Seen(name=name, arguments=2, seconds=1.0) for name in "ab")
+    times = _by_kernel([[a], [a, b, a], [a, b, a]], (0.25, 0.125))
+    assert times == {"a": (2, 1.0), "b": (1, 0.5)}
+
+
+class Wavering:
+    """In place of a VirtualMachine: an entry that calls one kernel, and two each other time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.instrument: Any = None
+
+    def set_instrument(self, instrument: Any) -> None:
+        """Have it called before and after each call."""
+        self.instrument = instrument
+
+    def __getitem__(self, _entry: str) -> Any:
+        """Return the entry."""
+        return self._call
+
+    def _call(self) -> None:
+        self.count += 1
+        for name in ("ab", "a")[self.count % 2]:
+            for before in (True, False):
+                self.instrument(None, name, before, None)
 
 
 @pytest.mark.usefixtures("with_garbage")
