@@ -125,6 +125,19 @@ def test_positions_are_constants_that_the_importer_knows() -> None:
     assert [param.shape for param in opened.params] == [(2, 3)]
 
 
+def test_bounds_are_constants_that_are_folded() -> None:
+    """TVM asks at run time whether a bound is NaN; a convolution with that has no schedules."""
+    from tvm import relax
+
+    nodes = [helper.make_node("Clip", ["x", "low", "high"], ["y"])]
+    weights = {"low": np.array(0, "float32"), "high": np.array(6, "float32")}
+    proto = model(nodes, [("x", FLOAT, [2, 3])], ["y"], weights)
+    opened = assert_same(proto, {"x": floats(2, 3) * 9})
+    assert opened.params == []
+    folded = relax.get_pipeline("zero")(opened.mod)
+    assert "isnan" not in folded.script()
+
+
 def test_a_shape_that_depends_on_an_inputs_values_is_refused() -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["r"]),

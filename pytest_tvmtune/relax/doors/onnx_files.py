@@ -131,9 +131,9 @@ def _mend_prelu(onnx: Any, proto: Any) -> None:
 def prepared(proto: Any, label: str) -> Any:
     """Return the model without what TVM's importer overlooks or would put into the IR.
 
-    Its own functions become nodes, weights that are Constant nodes become initializers, sizes and
-    positions that are initializers become Constant nodes, and weights are no longer listed as
-    inputs. Raises UnsupportedTypeError for sparse weights.
+    Its own functions become nodes, weights that are Constant nodes become initializers, sizes,
+    positions and single numbers that are initializers become Constant nodes, and weights are no
+    longer listed as inputs. Raises UnsupportedTypeError for sparse weights.
     """
     if proto.graph.sparse_initializer:
         raise UnsupportedTypeError(
@@ -156,7 +156,8 @@ def _sort_constants(graph: Any) -> None:
     # Each is taken out by itself: a list put together anew would hold all weights once more.
     for index, tensor in reversed(list(enumerate(graph.initializer))):
         is_whole = tensor.data_type in {TensorProto.INT32, TensorProto.INT64}
-        if is_whole and math.prod(tensor.dims) < _WEIGHT_SIZE:
+        # A bound or a scale, known when it is compiled: what is computed from it is then folded.
+        if math.prod(tensor.dims) < (_WEIGHT_SIZE if is_whole else 2):
             nodes.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
             del graph.initializer[index]
     for node in graph.node:
