@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pytest_tvmtune.core.environment import minor
+from pytest_tvmtune.core.errors import listed
 from pytest_tvmtune.core.kernels import Kernel, Kernels, partners
 
 # environment: the libraries are the same. tvm: another version compiled it. model: workloads, or
@@ -17,7 +18,6 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 # Of now's kernel, by name: the baseline's, and its own.
 Pairs = Mapping[str, tuple[Kernel, Kernel]]
 _ORDER = "every kernel is the same; their order, their names or a constant differs"
-_MOST_NAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def find_cause(
     dropped = [n for n, (old, new) in recoded.items() if old.record and not new.record]
     same_workload = {name: pair for name, pair in recoded.items() if name not in changed}
     found: list[tuple[Kind, str]] = [
-        ("schedule", f"{_names(dropped)} untuned now, tuned in the baseline" if dropped else ""),
+        ("schedule", f"{listed(dropped)} untuned now, tuned in the baseline" if dropped else ""),
         ("tvm", ", ".join(filter(None, (versions, untuned))) if versions else ""),
         ("model", _model_change(before, now, names, changed)),
         ("schedule", _schedule_change(before, same_workload, known_records)),
@@ -93,7 +93,7 @@ def _model_change(
         ("changed", changed),
         ("called", recalled),
     )
-    told = ", ".join(f"{what}: {_names(some)}" for what, some in parts if some)
+    told = ", ".join(f"{what}: {listed(some)}" for what, some in parts if some)
     return f"model changed ({told})" if told else ""
 
 
@@ -104,9 +104,9 @@ def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str
     first = [n for n, (old, new) in pairs.items() if new.record and not old.record]
     parts = []
     if other:
-        parts.append(f"another record is applied to {_names(other)}")
+        parts.append(f"another record is applied to {listed(other)}")
     if first:
-        parts.append(f"{_names(first)} tuned now, untuned in the baseline")
+        parts.append(f"{listed(first)} tuned now, untuned in the baseline")
     if not parts:
         return ""
     said = f"schedule changed: {', '.join(parts)}"
@@ -116,12 +116,12 @@ def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str
     applied = {kernel.record for kernel in before.kernels.values() if kernel.record}
     if applied.isdisjoint(known_records):
         return f"{said}; the cache had lost the baseline's records and was tuned anew"
-    return f"{said}; the store no longer has the baseline's of {_names(lost)}"
+    return f"{said}; the store no longer has the baseline's of {listed(lost)}"
 
 
 def _code_change(pairs: Pairs) -> str:
     names = [name for name, (old, new) in pairs.items() if old.record == new.record]
-    return f"the same records, but other code for {_names(names)}" if names else ""
+    return f"the same records, but other code for {listed(names)}" if names else ""
 
 
 def _workload_differs(old: Kernel, new: Kernel) -> bool:
@@ -131,8 +131,3 @@ def _workload_differs(old: Kernel, new: Kernel) -> bool:
 
 def _change(what: str, before: object, now: object) -> str:
     return "" if before == now else f"{what} {before} -> {now}"
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

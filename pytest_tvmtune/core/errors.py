@@ -5,16 +5,17 @@ Every message says what was given, what is accepted and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _LINE_LENGTH = 160
+_MOST_NAMES = 4
 
 
 def first_line(error: object) -> str:
     """Return the first line of an error, its type when it has none."""
     lines = str(error).strip().splitlines()
-    return lines[0][:_LINE_LENGTH] if lines else type(error).__name__
+    return shortened(lines[0]) if lines else type(error).__name__
 
 
 def last_line(error: object) -> str:
@@ -25,7 +26,18 @@ def last_line(error: object) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith("(")]
-    return (lines[-1] if lines else type(error).__name__)[:_LINE_LENGTH]
+    return shortened(lines[-1].removeprefix("Error message: ") if lines else type(error).__name__)
+
+
+def shortened(text: str) -> str:
+    """Return a line that fits into a message; one that was cut ends with dots."""
+    return text if len(text) <= _LINE_LENGTH else text[: _LINE_LENGTH - 3].rstrip() + "..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 class TvmTuneError(Exception):

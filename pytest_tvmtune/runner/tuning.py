@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_tvmtune.core.budget import MAX_ROUND
 from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import listed
 from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.core.tuning_curve import extend_curve
 from pytest_tvmtune.relax.build import module_text
@@ -235,12 +236,14 @@ def untuned_sentence(case: Case) -> str:
     incomplete = [task for task in result.tasks if task.state != "tuned"]
     if not result.tuning_trials or not incomplete:
         return ""
-    names = ", ".join(
-        task.name + (f" ({task.reason})" if task.reason else "") for task in incomplete[:6]
+    by_reason: dict[str, list[str]] = {}
+    for task in incomplete:
+        by_reason.setdefault(task.reason, []).append(task.name)
+    told = "; ".join(
+        listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
-    more = f" and {len(incomplete) - 6} more" if len(incomplete) > 6 else ""
     log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
     return (
         f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
-        f"{result.tuning_trials} trials were asked: {names}{more}{log}"
+        f"{result.tuning_trials} trials were asked: {told}{log}"
     )
