@@ -16,8 +16,8 @@ import struct
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -132,23 +132,38 @@ def _receive(requests: socket.socket) -> tuple[dict[str, Any], socket.socket, in
 
 def _fork(become: Become, request: dict[str, Any], fd: int) -> int:
     server = os.getpid()
+    flush_output()
     pid = os.fork()
-    if pid:
-        return pid
+    if not pid:
+        with ends_here():
+            die_with_parent()
+            if os.getppid() == server:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                close_all_but(fd)
+                become(request, fd)
+    return pid
+
+
+def flush_output() -> None:
+    """Write out what was printed, before a fork does so once more, or this process ends."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+@contextmanager
+def ends_here() -> Iterator[None]:
+    """End this process with what is done in it: 0, or 1 and a traceback in its log."""
     code = 1
     try:
-        die_with_parent()
-        if os.getppid() == server:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            close_all_but(fd)
-            become(request, fd)
-            code = 0
+        yield
+        code = 0
     except BaseException:  # noqa: BLE001  its log and exit code are what is left of it
-        traceback.print_exc()
+        with suppress(Exception):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_output()
         # Out at once: TVM's thread pool can hang in static destructors.
         os._exit(code)
 

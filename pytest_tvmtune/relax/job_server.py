@@ -168,8 +168,10 @@ def _serve(requests: socket.socket) -> NoReturn:
 
 
 def _preload(request: dict[str, Any]) -> None:
-    if request["preload"]:
-        importlib.import_module(request["preload"])
+    # Where it fails, the job does so, too, and can say why.
+    with suppress(Exception):
+        if request["preload"]:
+            importlib.import_module(request["preload"])
 
 
 def _become_job(request: dict[str, Any], log: int) -> NoReturn:

@@ -132,8 +132,8 @@ def prepared(proto: Any, label: str) -> Any:
     """Return the model without what TVM's importer overlooks or would put into the IR.
 
     Its own functions become nodes, weights that are Constant nodes become initializers, sizes,
-    positions and single numbers that are initializers become Constant nodes, and weights are no
-    longer listed as inputs. Raises UnsupportedTypeError for sparse weights.
+    positions and bounds that are initializers become Constant nodes, and weights are no longer
+    listed as inputs. Raises UnsupportedTypeError for sparse weights.
     """
     if proto.graph.sparse_initializer:
         raise UnsupportedTypeError(
@@ -152,12 +152,14 @@ def _sort_constants(graph: Any) -> None:
     """Make weights initializers, which become parameters, and sizes and the like Constant nodes."""
     from onnx import TensorProto, helper
 
+    # What the importer computes from a bound is then folded. Not each single number, scales above
+    # all: as a constant it is part of the workload, and its records end with the next calibration.
+    bounds = {n for node in all_nodes(graph) if node.op_type == "Clip" for n in node.input[1:]}
     nodes = []
     # Each is taken out by itself: a list put together anew would hold all weights once more.
     for index, tensor in reversed(list(enumerate(graph.initializer))):
         is_whole = tensor.data_type in {TensorProto.INT32, TensorProto.INT64}
-        # A bound or a scale, known when it is compiled: what is computed from it is then folded.
-        if math.prod(tensor.dims) < (_WEIGHT_SIZE if is_whole else 2):
+        if tensor.name in bounds or (is_whole and math.prod(tensor.dims) < _WEIGHT_SIZE):
             nodes.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
             del graph.initializer[index]
     for node in graph.node:

@@ -1,8 +1,7 @@
 """Processes forked from a server that has TVM and the intrinsics loaded and never ran a kernel.
 
 A builder's candidate and the measuring runner start in milliseconds there and import nothing. The
-server is itself forked, as long as the tuner is a fork that has done nothing yet, or else begun
-anew: when it was killed, and where the tuner has threads already.
+server is itself forked, as long as the tuner is a fork that has one thread yet, or else begun anew.
 """
 
 from __future__ import annotations
@@ -24,11 +23,20 @@ import psutil
 
 from pytest_tvmtune.core.environment import cgroup_memory_bytes, usable_cores
 from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch, name_process
-from pytest_tvmtune.relax.fork_server import Forked, close_all_but, request_fork, serve
+from pytest_tvmtune.relax.fork_server import (
+    Forked,
+    close_all_but,
+    ends_here,
+    flush_output,
+    request_fork,
+    serve,
+)
 
 # What a process may take beyond what it has when it starts, as a share of the memory that is free.
 _MEMORY_SHARE = 0.5
 _LEAST_MEMORY_BYTES = 1 << 30
+# For a fork: whatever kills the server may kill the next one too.
+_MOST_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +78,15 @@ def fork(
     """
     connection, other = multiprocessing.Pipe()
     with other:
-        try:
-            process = request_fork(_servers[0].requests, {"name": name}, other.fileno())
-        except OSError:  # it was killed since
-            start_server(_servers[0].kind, memory_bytes=_servers[0].memory_bytes)
-            process = request_fork(_servers[0].requests, {"name": name}, other.fileno())
+        for attempts_left in reversed(range(_MOST_ATTEMPTS)):
+            server = _servers[0]
+            try:
+                process = request_fork(server.requests, {"name": name}, other.fileno())
+                break
+            except OSError:  # it was killed since
+                if not attempts_left:
+                    raise
+                start_server(server.kind, memory_bytes=server.memory_bytes)
     with suppress(OSError):  # it was killed already: whoever waits for it will see
         connection.send((function, arguments))
     return process, connection
@@ -90,13 +102,12 @@ def _begin(kind: str, memory_bytes: int, requests: socket.socket) -> None:
         )
         return
     tuner = os.getpid()
+    flush_output()
     if os.fork() == 0:
-        try:
+        with ends_here():
             if os.getppid() == tuner:
                 close_all_but(requests.fileno())
                 _serve(requests, kind, memory_bytes)
-        finally:
-            os._exit(1)
 
 
 def _has_one_thread() -> bool:
