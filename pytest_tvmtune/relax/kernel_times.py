@@ -86,6 +86,8 @@ def _by_kernel(
 
     Of several courses that the entry took, the most frequent counts.
     """
+    if not rounds:
+        return {}
     courses = [tuple(one.name for one in seen) for seen in rounds]
     usual = Counter(courses).most_common(1)[0][0]
     alike = [seen for seen, course in zip(rounds, courses, strict=True) if course == usual]

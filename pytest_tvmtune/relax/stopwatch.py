@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pytest_tvmtune.relax.watching import instrumented
 
 _SOURCE = Path(__file__).with_suffix(".cc")
 # A call has a stamp before and one after.
-_MOST_STAMPS = 1 << 17
+_FIRST_STAMPS = 1 << 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Seen:
 
 
 class _Stamp(ctypes.Structure):
-    _fields_ = (("time_ns", ctypes.c_int64), ("before", ctypes.c_int64))
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("time_ns", "function", "before"))
 
 
 class Stopwatch:
@@ -50,11 +50,9 @@ class Stopwatch:
         import tvm
 
         self._function = tvm.runtime.load_module(str(library))["stamp"]
-        symbols = ctypes.CDLL(str(library))
-        self._stamps = (_Stamp * _MOST_STAMPS)()
-        ctypes.POINTER(_Stamp).in_dll(symbols, "stamps").contents = self._stamps[0]
-        ctypes.c_int64.in_dll(symbols, "capacity").value = _MOST_STAMPS
-        self._count = ctypes.c_int64.in_dll(symbols, "count")
+        self._symbols = ctypes.CDLL(str(library))
+        self._count = ctypes.c_int64.in_dll(self._symbols, "count")
+        self._make_room(_FIRST_STAMPS)
 
     @property
     def is_native(self) -> bool:
@@ -64,32 +62,44 @@ class Stopwatch:
     def watch(self, vm: Any, entry: str, arguments: Sequence[Any], calls: int) -> list[list[Seen]]:
         """Call the entry so often; return, for each time, what was called in it, innermost only.
 
-        One more call, the first, tells the names. Where the entry's course isn't always the same,
-        since it keeps something from call to call, those that took another are left out.
+        Some more calls come first, which tell the names. Where the entry's course isn't always the
+        same, since it keeps something from call to call, those that took another are left out.
         """
-        first = _watch_in_python(vm, entry, arguments)
+        names = _watch_in_python(vm, entry, arguments)
         if not self.is_native:
             return [_watch_in_python(vm, entry, arguments) for _ in range(calls)]
-        taken = [self._seconds(vm, entry, arguments) for _ in range(calls)]
-        return [
-            [
-                Seen(name=one.name, arguments=one.arguments, seconds=seconds)
-                for one, seconds in zip(first, secs, strict=True)
-            ]
-            for secs in taken
-            if len(secs) == len(first)
-        ] or [first]
+        _, usual = self._stamp(vm, entry, arguments)
+        watched = []
+        for _ in range(calls if len(usual) == len(names) else 0):
+            secs, course = self._stamp(vm, entry, arguments)
+            if course == usual:
+                watched.append(
+                    [replace(one, seconds=s) for one, s in zip(names, secs, strict=True)]
+                )
+        return watched
 
-    def _seconds(self, vm: Any, entry: str, arguments: Sequence[Any]) -> list[float]:
+    def _stamp(
+        self, vm: Any, entry: str, arguments: Sequence[Any]
+    ) -> tuple[list[float], list[int]]:
+        """Call the entry; return the seconds and the function of each innermost call."""
         self._count.value = 0
         with instrumented(vm, self._function):
             vm[entry](*arguments)
-        noted = self._stamps[: min(self._count.value, _MOST_STAMPS)]
-        return [
-            (after.time_ns - before.time_ns) / 1e9
-            for before, after in pairwise(noted)
+        if self._count.value > len(self._stamps):
+            self._make_room(2 * self._count.value)
+            return self._stamp(vm, entry, arguments)
+        innermost = [
+            (before, after)
+            for before, after in pairwise(self._stamps[: self._count.value])
             if before.before and not after.before
         ]
+        secs = [(after.time_ns - before.time_ns) / 1e9 for before, after in innermost]
+        return secs, [before.function for before, _ in innermost]
+
+    def _make_room(self, stamps: int) -> None:
+        self._stamps = (_Stamp * stamps)()
+        ctypes.c_void_p.in_dll(self._symbols, "stamps").value = ctypes.addressof(self._stamps)
+        ctypes.c_int64.in_dll(self._symbols, "capacity").value = stamps
 
 
 def _build(folder: Path) -> Path:
@@ -100,7 +110,8 @@ def _build(folder: Path) -> Path:
     if not get_cc():
         raise RuntimeError("no C++ compiler")
     library = folder / "stopwatch.so"
-    options = ["-O2", *(f"-I{path}" for path in include_paths())]
+    # Its own variables, whatever else in the process has the same names.
+    options = ["-O2", "-Wl,-Bsymbolic", *(f"-I{path}" for path in include_paths())]
     create_shared(str(library), [str(_SOURCE)], options=options)
     return library
 

@@ -139,6 +139,14 @@ def test_bounds_are_constants_that_are_folded() -> None:
     assert "isnan" not in folded.script()
 
 
+def test_a_scale_stays_a_parameter() -> None:
+    """As a constant it would be part of the workload, and tuned anew with each calibration."""
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["y"])]
+    proto = model(nodes, [("x", FLOAT, [2, 3])], ["y"], {"scale": np.array(0.7, "float32")})
+    opened = assert_same(proto, {"x": floats(2, 3)})
+    assert [param.shape for param in opened.params] == [()]
+
+
 def test_a_shape_that_depends_on_an_inputs_values_is_refused() -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["r"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,21 @@ def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
         assert {one.arguments for one in calls if one.name == "kernel"} == {2}
 
 
-def test_a_call_that_takes_another_course_than_the_first_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("courses", [("a", "ab"), ("a", "b")])
+def test_a_call_that_takes_another_course_than_the_first_is_left_out(
+    courses: tuple[str, str], tmp_path: Path
+) -> None:
     stopwatch = Stopwatch(tmp_path)
     assert stopwatch.is_native
-    calls = stopwatch.watch(Wavering(), "main", (), 4)
-    assert [[one.name for one in call] for call in calls] == [["a"], ["a"]]
+    # The first call tells the names, the second one the course: both are of the same kind.
+    calls = stopwatch.watch(Wavering([courses[0], *courses]), "main", (), 6)
+    assert [[one.name for one in call] for call in calls] == [["a"]] * 4
+
+
+def test_there_is_room_for_all_calls_of_a_long_one(tmp_path: Path) -> None:
+    stopwatch = Stopwatch(tmp_path)
+    calls = stopwatch.watch(Wavering(["a" * 5000]), "main", (), 2)
+    assert [len(call) for call in calls] == [5000, 5000]
 
 
 def test_of_several_courses_the_most_frequent_counts() -> None:
@@ -71,10 +82,14 @@ def test_of_several_courses_the_most_frequent_counts() -> None:
 
 
 class Wavering:
-    """In place of a VirtualMachine: an entry that calls one kernel, and two each other time."""
+    """In place of a VirtualMachine: its entry calls other kernels from call to call.
 
-    def __init__(self) -> None:
-        self.count = 0
+    courses: the names of the kernels of each call, a letter each, over and over.
+    """
+
+    def __init__(self, courses: list[str]) -> None:
+        self.courses = cycle(courses)
+        self.kernels = {name: tvm.runtime.convert(len) for name in "ab"}
         self.instrument: Any = None
 
     def set_instrument(self, instrument: Any) -> None:
@@ -86,10 +101,9 @@ class Wavering:
         return self._call
 
     def _call(self) -> None:
-        self.count += 1
-        for name in ("ab", "a")[self.count % 2]:
+        for name in next(self.courses):
             for before in (True, False):
-                self.instrument(None, name, before, None)
+                self.instrument(self.kernels[name], name, before, None)
 
 
 @pytest.mark.usefixtures("with_garbage")
