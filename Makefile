@@ -13,12 +13,20 @@ example: $(VENV)/.models
 # Tests of what mostly compiles and tunes: coverage would make them half as slow again.
 UNMEASURED := tests/docs tests/relax tests/runner \
 	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
+PYTEST := -m pytest -n 2 --dist worksteal
 
-## Lint, types, layers, then all tests: those, then the others with branch coverage.
+## Lint, types, layers, then all tests: those, and beside them the others with branch coverage. Both
+## wait for each other's measurements a good part of their time.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(UNMEASURED)
+	$(MAKE) --no-print-directory --jobs=2 --keep-going unmeasured measured
+
+.PHONY: unmeasured measured
+unmeasured:
+	$(BIN)/python $(PYTEST) $(UNMEASURED)
+
+measured:
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(addprefix --ignore=,$(UNMEASURED))
+	$(BIN)/coverage run $(PYTEST) $(addprefix --ignore=,$(UNMEASURED))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -123,7 +123,7 @@ def test_a_model_that_cannot_be_built_without_records_either_blames_none(
     for path in tuned.store.builds.iterdir():
         path.unlink()
     before = {path: path.read_bytes() for path in files_of(tuned).values()}
-    again = open_(Square, settings={"trials": 8, "timeout": 0.01})
+    again = open_(Square, settings={"trials": 8, "timeout": 0.001})
     with pytest.raises(ChildError, match="no answer within"):
         tune_and_build(again)
     assert {path: path.read_bytes() for path in before} == before
