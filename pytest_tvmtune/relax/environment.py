@@ -45,7 +45,7 @@ def check_platform() -> None:
     """Raise EnvironmentProblemError on a system that nothing here runs on."""
     if sys.platform == "win32":
         raise EnvironmentProblemError(
-            "pytest-tvmtune doesn't run on Windows: its tuner needs multiprocessing's forkserver. "
+            "pytest-tvmtune doesn't run on Windows: its jobs and its tuner are forked. "
             "Use Linux or WSL, or deselect the marked tests"
         )
 

@@ -2,7 +2,7 @@
 
 The instrument is native code where it can be built: a Python function takes some 2 us for each
 kernel, which can be taken off, and leaves its own data in the caches, which can't: the kernels of a
-model of many small ones seemed to take a fifth longer.
+model of many small ones seemed to take a sixth longer.
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         },
         scratch=case.store.scratch,
         log_path=case.log_path("tune"),
-        # For one round; the job enters a stage for each.
         preload="pytest_tvmtune.relax.tuner.preload",
+        # For one round; the job enters a stage for each.
         timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
         num_threads=case.num_threads,
         on_progress=on_progress,

@@ -167,7 +167,7 @@ def reshape_to_a_computed_shape() -> Any:
     weights = {
         "zero": np.array(0, "int64"),
         "axis": np.array([0], "int64"),
-        "rest": np.array([3, 4], "float32"),
+        "rest": np.array([-1], "float32"),
     }
     return model(nodes, [("x", FLOAT, [2, 3, 4])], ["y"], weights)
 

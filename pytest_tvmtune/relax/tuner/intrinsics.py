@@ -29,11 +29,10 @@ def import_intrinsics(kind: str) -> None:
     of_others = [f"{_PACKAGE}.{name}" for name in _NOT_FOR_CPU]
     with _frames_without_source():
         if _PACKAGE not in sys.modules:
-            with _stubbed(of_others if kind in _CPU_KINDS else []):
+            with _stubbed(of_others):
                 package = importlib.import_module(_PACKAGE)
-            if kind in _CPU_KINDS:
-                for name in _NOT_FOR_CPU:
-                    vars(package).pop(name, None)
+            for name in _NOT_FOR_CPU:
+                vars(package).pop(name, None)
         if kind not in _CPU_KINDS:
             for name in of_others:
                 importlib.import_module(name)
