@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from pytest_tvmtune.core.kernels import Kernels, partners
@@ -15,14 +16,14 @@ BUILT_INS = "vm.builtin"
 
 @dataclass(frozen=True, kw_only=True)
 class SideTimes:
-    """What was measured of one artifact; seconds per call of the entry.
+    """What was measured of one artifact, in rounds that both artifacts share; seconds per call.
 
-    kernels: name -> (calls, their seconds together), the instrument's own cost taken off; also
-    `BUILT_INS`. end_to_end_s: without the instrument.
+    kernels: name -> (calls, their seconds together in each round), the instrument's own cost taken
+    off; also `BUILT_INS`. end_to_end_s: of the entry without the instrument, in each round.
     """
 
-    kernels: Mapping[str, tuple[int, float]]
-    end_to_end_s: float
+    kernels: Mapping[str, tuple[int, Sequence[float]]]
+    end_to_end_s: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,9 @@ class KernelTime:
     included. tuned: whether a tuning record was applied. baseline_calls, baseline_s: how often it
     was called there, and what it took; 0 where it is new, None without a baseline. code_differs:
     whether the baseline's was compiled from something else, None without a baseline.
+
+    now_s is the median of the rounds, baseline_s that times the median of each round's ratio: a
+    machine that is slower for some rounds is so on both sides, and changes no ratio.
     """
 
     name: str
@@ -84,33 +88,43 @@ def table_of(
     now: SideTimes, kernels: Kernels, overhead_s: float, before: SideTimes | None, old: Kernels
 ) -> KernelTable:
     """Return the table of an artifact with these `kernels`, beside a baseline with `old` ones."""
-    total_s = sum(seconds for _, seconds in now.kernels.values()) or 1.0
+    now_s = {name: median(rounds_s) for name, (_, rounds_s) in now.kernels.items()}
+    total_s = sum(now_s.values()) or 1.0
     pairs = partners(old, kernels)
     # What isn't compiled here, built-ins and external functions, has one name on both sides.
     others = {name: pairs.get(name, "") if name in kernels else name for name in now.kernels}
     rows = []
-    for name, (calls, seconds) in now.kernels.items():
+    for name, (calls, rounds_s) in now.kernels.items():
         row = KernelTime(
             name=name,
             calls=calls,
-            now_s=seconds,
-            share=seconds / total_s,
+            now_s=now_s[name],
+            share=now_s[name] / total_s,
             tuned=name in kernels and bool(kernels[name].record),
         )
         if before is not None:
-            baseline_calls, baseline_s = before.kernels.get(others[name], (0, 0.0))
+            baseline_calls, baseline_rounds_s = before.kernels.get(others[name], (0, ()))
             row = replace(
                 row,
                 baseline_calls=baseline_calls,
-                baseline_s=baseline_s,
+                baseline_s=_beside(rounds_s, baseline_rounds_s) if baseline_calls else 0.0,
                 code_differs=_code(others[name], old) != _code(name, kernels),
             )
         rows.append(row)
     return KernelTable(
         rows=tuple(sorted([*rows, *_gone(before, old, others)], key=lambda r: (-r.cost_s, r.name))),
-        end_to_end_s=now.end_to_end_s,
+        end_to_end_s=median(now.end_to_end_s),
         overhead_s=overhead_s,
-        baseline_end_to_end_s=before.end_to_end_s if before else None,
+        baseline_end_to_end_s=_beside(now.end_to_end_s, before.end_to_end_s) if before else None,
+    )
+
+
+def _beside(now_s: Sequence[float], before_s: Sequence[float]) -> float:
+    """Return what the baseline takes, in rounds as fast as the median of those of now."""
+    if not median(now_s):
+        return median(before_s)
+    return median(now_s) * median(
+        before / now for now, before in zip(now_s, before_s, strict=True) if now
     )
 
 
@@ -121,7 +135,7 @@ def _gone(
     if before is None:
         return
     for name in before.kernels.keys() - set(others.values()):
-        calls, seconds = before.kernels[name]
+        calls, rounds_s = before.kernels[name]
         yield KernelTime(
             name=name,
             calls=0,
@@ -129,7 +143,7 @@ def _gone(
             share=0.0,
             tuned=name in old and bool(old[name].record),
             baseline_calls=calls,
-            baseline_s=seconds,
+            baseline_s=median(rounds_s),
             code_differs=True,
         )
 

@@ -31,9 +31,9 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
 
     request: as for `measure_pair`, and alone: time `now` only (`baseline` is the same then);
     budget_s: no round begins after so long. In each round both are placed anew, as in the gate, and
-    called a few times with and without the instrument. A kernel's time is the median, over all
-    rounds, of each of its calls in the entry; what the instrument itself takes, as null kernels
-    tell, is taken off.
+    called a few times with and without the instrument. What the instrument itself takes, as null
+    kernels tell, is taken off each call. A round in which the entry never took its usual course, of
+    either side, tells nothing of kernels.
     Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
     the instrument for one kernel or built-in}.
     """
@@ -45,13 +45,15 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     copies = open_copies(contest, folder)
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     sides = (1,) if request["alone"] else (0, 1)
-    seen: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
+    seen: tuple[list[list[list[Seen]]], list[list[list[Seen]]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
     gc.disable()
     started = time.perf_counter()
     for rounds in range(_MOST_ROUNDS):
         if rounds >= _LEAST_ROUNDS and time.perf_counter() - started > request["budget_s"]:
             break
+        calls: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
+        called_s: tuple[list[float], list[float]] = ([], [])
         for arrangement in place(contest, copies, rng):
             arrangement.enter()
             with fixed_affinity():
@@ -60,46 +62,62 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
                     one_call_s = timer(1)
                     # With cold caches a sample is one call.
                     number = 1 if contest.flush else calls_per_sample(one_call_s, MIN_SAMPLE_S)
-                    plain[side].append(timer(number))
+                    called_s[side].append(timer(number))
                     vm, arguments = arrangement.vms[side], arrangement.arguments[side]
                     watched = stopwatch.watch(vm, contest.entry, arguments, _CALLS)
-                    seen[side].extend(watched)
+                    calls[side].extend(watched)
+        for side in sides:
+            seen[side].append(calls[side])
+            plain[side].append(median(called_s[side]))
+    usual = [_usual(seen[side]) if side in sides else [] for side in (0, 1)]
+    told = [index for index in range(len(plain[1])) if all(usual[side][index] for side in sides)]
     times = [
         asdict(
             SideTimes(
-                kernels=_by_kernel(seen[side], cost),
-                end_to_end_s=median(plain[side]),
+                kernels=_by_kernel([usual[side][index] for index in told], cost),
+                end_to_end_s=plain[side],
             )
         )
         if side in sides
         else None
         for side in (0, 1)
     ]
-    costs = [cost[0] + cost[1] * one.arguments for call in seen[1] for one in call]
+    costs = [
+        cost[0] + cost[1] * one.arguments for calls in seen[1] for call in calls for one in call
+    ]
     return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
 
 
-def _by_kernel(
-    rounds: Sequence[Sequence[Seen]], cost: tuple[float, float]
-) -> dict[str, tuple[int, float]]:
-    """Return kernel -> (calls, seconds of them together) from what each round saw.
+def _usual(rounds: Sequence[Sequence[list[Seen]]]) -> list[list[list[Seen]]]:
+    """Return, of each round, the calls of the entry that took its most frequent course."""
+    courses = Counter(_course(call) for calls in rounds for call in calls)
+    usual = courses.most_common(1)[0][0] if courses else ()
+    return [[call for call in calls if _course(call) == usual] for calls in rounds]
 
-    Of several courses that the entry took, the most frequent counts.
+
+def _course(call: Sequence[Seen]) -> tuple[str, ...]:
+    return tuple(one.name for one in call)
+
+
+def _by_kernel(
+    rounds: Sequence[Sequence[Sequence[Seen]]], cost: tuple[float, float]
+) -> dict[str, tuple[int, list[float]]]:
+    """Return kernel -> (calls, seconds of them together in each round).
+
+    rounds: of each, calls of the entry, all of one course. Each of a kernel's calls counts with its
+    median over the round.
     """
+    found: dict[str, tuple[int, list[float]]] = {}
     if not rounds:
-        return {}
-    courses = [tuple(one.name for one in seen) for seen in rounds]
-    usual = Counter(courses).most_common(1)[0][0]
-    alike = [seen for seen, course in zip(rounds, courses, strict=True) if course == usual]
-    found: dict[str, tuple[int, float]] = {}
-    for one_call in zip(*alike, strict=True):
-        name, arguments = one_call[0].name, one_call[0].arguments
-        if name.startswith("vm.builtin."):
-            name = BUILT_INS
-        taken_s = median(one.seconds for one in one_call)
-        spent_s = max(0.0, taken_s - cost[0] - cost[1] * arguments)
-        calls, total_s = found.get(name, (0, 0.0))
-        found[name] = (calls + 1, total_s + spent_s)
+        return found
+    for index, one in enumerate(rounds[0][0]):
+        name = BUILT_INS if one.name.startswith("vm.builtin.") else one.name
+        cost_s = cost[0] + cost[1] * one.arguments
+        spent_s = [
+            max(0.0, median(call[index].seconds for call in calls) - cost_s) for calls in rounds
+        ]
+        count, others_s = found.get(name, (0, [0.0] * len(rounds)))
+        found[name] = (count + 1, [a + b for a, b in zip(others_s, spent_s, strict=True)])
     return found
 
 

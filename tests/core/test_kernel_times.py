@@ -22,7 +22,20 @@ def kernel(shash: str, code: str, record: str = "") -> Kernel:
 
 
 KERNELS = {"a": kernel("1", "x", "r"), "b": kernel("2", "y"), "unused": kernel("3", "z")}
-NOW = SideTimes(kernels={BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)}, end_to_end_s=10.0)
+
+
+def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
+    """Return what was measured in three rounds, of which the second was of the usual speed."""
+    return SideTimes(
+        kernels={
+            name: (calls, [seconds / 2, seconds, seconds * 4])
+            for name, (calls, seconds) in kernels.items()
+        },
+        end_to_end_s=[end_to_end_s / 2, end_to_end_s, end_to_end_s * 4],
+    )
+
+
+NOW = times(10.0, **{BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)})
 
 
 def table(
@@ -37,10 +50,6 @@ def table(
 def rows(found: KernelTable) -> dict[str, KernelTime]:
     assert len({row.name for row in found.rows}) == len(found.rows)
     return {row.name: row for row in found.rows}
-
-
-def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
-    return SideTimes(kernels=kernels, end_to_end_s=end_to_end_s)
 
 
 def test_without_a_baseline_the_dearest_comes_first() -> None:
@@ -59,7 +68,7 @@ def test_without_a_baseline_the_dearest_comes_first() -> None:
 
 def test_how_it_adds_up() -> None:
     assert (table().together_s, table().unexplained_s) == (8.0, 2.0)
-    assert table(replace(NOW, end_to_end_s=7.5)).unexplained_s == -0.5
+    assert table(replace(NOW, end_to_end_s=[7.5])).unexplained_s == -0.5
     assert sum(row.share for row in table().rows) == 1.0
 
 
@@ -98,6 +107,31 @@ def test_beside_a_baseline_what_costs_more_comes_first() -> None:
     assert found.baseline_end_to_end_s == 7.0
     # Kernels of the baseline are no part of a call now.
     assert found.together_s == 8.0
+
+
+def test_a_machine_that_is_slower_for_some_rounds_is_so_on_both_sides() -> None:
+    """The rounds' ratios count: the difference of the medians would be 1 s."""
+    now, before = (
+        SideTimes(kernels={"a": (1, rounds_s)}, end_to_end_s=rounds_s)
+        for rounds_s in ([3.0, 6.0, 12.0, 6.0, 3.0], [2.0, 4.0, 8.0, 5.0, 7.0])
+    )
+    found = table(now, before=before, old=KERNELS)
+    assert rows(found)["a"].now_s == found.end_to_end_s == 6.0
+    assert rows(found)["a"].baseline_s == found.baseline_end_to_end_s == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "before_s"), [([0.0, 0.0, 3.0], [1.0, 2.0, 4.0]), ([0.0], [2.0])]
+)
+def test_a_kernel_too_quick_to_be_told_from_the_instrument(
+    now_s: list[float], before_s: list[float]
+) -> None:
+    now, before = (
+        SideTimes(kernels={"a": (1, rounds_s)}, end_to_end_s=[9.0] * len(rounds_s))
+        for rounds_s in (now_s, before_s)
+    )
+    of = rows(table(now, before=before, old=KERNELS))["a"]
+    assert (of.now_s, of.baseline_s) == (0.0, 2.0)
 
 
 def test_a_new_kernel_took_nothing_before() -> None:

@@ -15,7 +15,7 @@ from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from tvm import relax
 
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes, table_of
-from pytest_tvmtune.relax.kernel_times import _by_kernel, _null, time_kernels
+from pytest_tvmtune.relax.kernel_times import _by_kernel, _null, _usual, time_kernels
 from pytest_tvmtune.relax.stopwatch import Seen, Stopwatch
 from pytest_tvmtune.store.artifacts import Manifest
 
@@ -77,8 +77,25 @@ def test_there_is_room_for_all_calls_of_a_long_one(tmp_path: Path) -> None:
 
 def test_of_several_courses_the_most_frequent_counts() -> None:
     a, b = (Seen(name=name, arguments=2, seconds=1.0) for name in "ab")
-    times = _by_kernel([[a], [a, b, a], [a, b, a]], (0.25, 0.125))
-    assert times == {"a": (2, 1.0), "b": (1, 0.5)}
+    assert _usual([[[a], [a, b]], [[b]], [[a, b]]]) == [[[a, b]], [], [[a, b]]]
+    assert _usual([[], []]) == [[], []]
+
+
+def test_each_call_of_a_kernel_counts_with_its_median_in_a_round() -> None:
+    def call(*seconds: float) -> list[Seen]:
+        names = ("a", "vm.builtin.null_value", "a")
+        return [
+            Seen(name=name, arguments=2, seconds=taken_s)
+            for name, taken_s in zip(names, seconds, strict=True)
+        ]
+
+    slow, quick = (
+        [call(2.0, 1.5, 1.0), call(9.0, 1.5, 3.0), call(3.0, 1.5, 2.0)],
+        [call(1, 1, 0.25)],
+    )
+    times = _by_kernel([slow, quick], (0.25, 0.125))
+    assert times == {"a": (2, [4.0, 0.5]), BUILT_INS: (1, [1.0, 0.5])}
+    assert _by_kernel([], (0.25, 0.125)) == {}
 
 
 class Wavering:
