@@ -16,10 +16,10 @@ BUILT_INS = "vm.builtin"
 
 @dataclass(frozen=True, kw_only=True)
 class SideTimes:
-    """What was measured of one artifact, in rounds that both artifacts share; seconds per call.
+    """What was measured of one artifact, in pairs with the other; seconds per call of the entry.
 
-    kernels: name -> (calls, their seconds together in each round), the instrument's own cost taken
-    off; also `BUILT_INS`. end_to_end_s: of the entry without the instrument, in each round.
+    kernels: name -> (calls, their seconds together in each pair), the instrument's own cost taken
+    off; also `BUILT_INS`. end_to_end_s: of the entry without the instrument, in each pair.
     """
 
     kernels: Mapping[str, tuple[int, Sequence[float]]]
@@ -35,8 +35,8 @@ class KernelTime:
     was called there, and what it took; 0 where it is new, None without a baseline. code_differs:
     whether the baseline's was compiled from something else, None without a baseline.
 
-    now_s is the median of the rounds, baseline_s that times the median of each round's ratio: a
-    machine that is slower for some rounds is so on both sides, and changes no ratio.
+    now_s is the median of the pairs, baseline_s that times the median of each pair's ratio: a
+    machine that is slower for some pairs is so on both sides, and changes no ratio.
     """
 
     name: str
@@ -88,13 +88,13 @@ def table_of(
     now: SideTimes, kernels: Kernels, overhead_s: float, before: SideTimes | None, old: Kernels
 ) -> KernelTable:
     """Return the table of an artifact with these `kernels`, beside a baseline with `old` ones."""
-    now_s = {name: median(rounds_s) for name, (_, rounds_s) in now.kernels.items()}
+    now_s = {name: median(pairs_s) for name, (_, pairs_s) in now.kernels.items()}
     total_s = sum(now_s.values()) or 1.0
     pairs = partners(old, kernels)
     # What isn't compiled here, built-ins and external functions, has one name on both sides.
     others = {name: pairs.get(name, "") if name in kernels else name for name in now.kernels}
     rows = []
-    for name, (calls, rounds_s) in now.kernels.items():
+    for name, (calls, pairs_s) in now.kernels.items():
         row = KernelTime(
             name=name,
             calls=calls,
@@ -103,11 +103,11 @@ def table_of(
             tuned=name in kernels and bool(kernels[name].record),
         )
         if before is not None:
-            baseline_calls, baseline_rounds_s = before.kernels.get(others[name], (0, ()))
+            baseline_calls, baseline_pairs_s = before.kernels.get(others[name], (0, ()))
             row = replace(
                 row,
                 baseline_calls=baseline_calls,
-                baseline_s=_beside(rounds_s, baseline_rounds_s) if baseline_calls else 0.0,
+                baseline_s=_beside(pairs_s, baseline_pairs_s) if baseline_calls else 0.0,
                 code_differs=_code(others[name], old) != _code(name, kernels),
             )
         rows.append(row)
@@ -120,7 +120,7 @@ def table_of(
 
 
 def _beside(now_s: Sequence[float], before_s: Sequence[float]) -> float:
-    """Return what the baseline takes, in rounds as fast as the median of those of now."""
+    """Return what the baseline takes, in pairs as fast as the median of those of now."""
     if not median(now_s):
         return median(before_s)
     return median(now_s) * median(
@@ -135,7 +135,7 @@ def _gone(
     if before is None:
         return
     for name in before.kernels.keys() - set(others.values()):
-        calls, rounds_s = before.kernels[name]
+        calls, pairs_s = before.kernels[name]
         yield KernelTime(
             name=name,
             calls=0,
@@ -143,7 +143,7 @@ def _gone(
             share=0.0,
             tuned=name in old and bool(old[name].record),
             baseline_calls=calls,
-            baseline_s=median(rounds_s),
+            baseline_s=median(pairs_s),
             code_differs=True,
         )
 

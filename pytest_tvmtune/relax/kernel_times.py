@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import random
 import time
 from collections import Counter
@@ -11,12 +12,13 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes
 from pytest_tvmtune.relax.child import enter_stage
-from pytest_tvmtune.relax.measure import MIN_SAMPLE_S, fixed_affinity, open_contest
+from pytest_tvmtune.relax.measure import fixed_affinity, open_contest, pairs_per_epoch, warm_up
 from pytest_tvmtune.relax.placement import open_copies, place
-from pytest_tvmtune.relax.stopwatch import Seen, Stopwatch
-from pytest_tvmtune.relax.timing import calls_per_sample
+from pytest_tvmtune.relax.stopwatch import Called, Seen, Stopwatch, Watch
 
 _CALLS = 3
 _LEAST_ROUNDS = 3
@@ -24,16 +26,18 @@ _MOST_ROUNDS = 30
 # Of the null kernels that tell what the instrument costs: few arguments, and many.
 _ARGUMENTS = (2, 8)
 _NULL_CALLS = 20
+# Seconds of an instrumented call: of the instrument itself, and for each argument.
+Cost = tuple[float, float]
 
 
 def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     """Job: time the kernels of `now`, and of `baseline` in turn with it.
 
     request: as for `measure_pair`, and alone: time `now` only (`baseline` is the same then);
-    budget_s: no round begins after so long. In each round both are placed anew, as in the gate, and
-    called a few times with and without the instrument. What the instrument itself takes, as null
-    kernels tell, is taken off each call. A round in which the entry never took its usual course, of
-    either side, tells nothing of kernels.
+    budget_s: no round begins after so long. In each round both are placed anew, and called in as
+    many pairs as in an epoch of the gate, with and without the instrument. What the instrument
+    itself takes, as null kernels tell, is taken off each call. A pair in which a side never took
+    its usual course tells nothing of kernels.
     Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
     the instrument for one kernel or built-in}.
     """
@@ -45,84 +49,91 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     copies = open_copies(contest, folder)
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     sides = (1,) if request["alone"] else (0, 1)
-    seen: tuple[list[list[list[Seen]]], list[list[list[Seen]]]] = ([], [])
+    seen: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
     gc.disable()
+    number, pair_s = warm_up(contest, copies, rng)
     started = time.perf_counter()
     for rounds in range(_MOST_ROUNDS):
         if rounds >= _LEAST_ROUNDS and time.perf_counter() - started > request["budget_s"]:
             break
-        calls: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
-        called_s: tuple[list[float], list[float]] = ([], [])
-        for arrangement in place(contest, copies, rng):
+        arrangements = place(contest, copies, rng)
+        for arrangement in arrangements:
             arrangement.enter()
             with fixed_affinity():
-                for side in rng.sample(sides, len(sides)):
-                    timer = arrangement.timers[side]
-                    one_call_s = timer(1)
-                    # With cold caches a sample is one call.
-                    number = 1 if contest.flush else calls_per_sample(one_call_s, MIN_SAMPLE_S)
-                    called_s[side].append(timer(number))
-                    vm, arguments = arrangement.vms[side], arrangement.arguments[side]
-                    watched = stopwatch.watch(vm, contest.entry, arguments, _CALLS)
-                    calls[side].extend(watched)
-        for side in sides:
-            seen[side].append(calls[side])
-            plain[side].append(median(called_s[side]))
-    usual = [_usual(seen[side]) if side in sides else [] for side in (0, 1)]
-    told = [index for index in range(len(plain[1])) if all(usual[side][index] for side in sides)]
+                watches = {
+                    side: Watch(
+                        stopwatch,
+                        arrangement.vms[side],
+                        contest.entry,
+                        arrangement.arguments[side],
+                        contest.flush,
+                    )
+                    for side in rng.sample(sides, len(sides))
+                }
+                for _ in range(math.ceil(pairs_per_epoch(pair_s) / len(arrangements))):
+                    for side in rng.sample(sides, len(sides)):
+                        plain[side].append(arrangement.timers[side](number))
+                        seen[side].append(watches[side].take(_CALLS))
     times = [
-        asdict(
-            SideTimes(
-                kernels=_by_kernel([usual[side][index] for index in told], cost),
-                end_to_end_s=plain[side],
-            )
-        )
-        if side in sides
-        else None
-        for side in (0, 1)
+        asdict(SideTimes(kernels=kernels, end_to_end_s=plain[side])) if side in sides else None
+        for side, kernels in enumerate(_kernels(seen, sides, cost))
     ]
-    costs = [
-        cost[0] + cost[1] * one.arguments for calls in seen[1] for call in calls for one in call
-    ]
+    courses = [one.course for calls in seen[1] for one in calls]
+    costs = [_cost_s(cost, called) for course in courses for called in course]
     return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
 
 
-def _usual(rounds: Sequence[Sequence[list[Seen]]]) -> list[list[list[Seen]]]:
-    """Return, of each round, the calls of the entry that took its most frequent course."""
-    courses = Counter(_course(call) for calls in rounds for call in calls)
-    usual = courses.most_common(1)[0][0] if courses else ()
-    return [[call for call in calls if _course(call) == usual] for calls in rounds]
+def _kernels(
+    seen: Sequence[Sequence[Sequence[Seen]]], sides: Sequence[int], cost: Cost
+) -> list[dict[str, tuple[int, list[float]]]]:
+    """Return, for each side, kernel -> (calls, seconds of them together in each pair).
+
+    seen: for each side the calls of each pair. Of several courses that the entry took the most
+    frequent counts, and only pairs in which both sides took theirs.
+    """
+    usual = [_usual_course(pairs) for pairs in seen]
+    alike = [
+        [[one.seconds for one in calls if one.course == course] for calls in pairs]
+        for course, pairs in zip(usual, seen, strict=True)
+    ]
+    told = [index for index in range(len(seen[1])) if all(alike[side][index] for side in sides)]
+    return [
+        _by_kernel(course, [alike[side][index] for index in told], cost) if side in sides else {}
+        for side, course in enumerate(usual)
+    ]
 
 
-def _course(call: Sequence[Seen]) -> tuple[str, ...]:
-    return tuple(one.name for one in call)
+def _usual_course(pairs: Sequence[Sequence[Seen]]) -> tuple[Called, ...]:
+    courses = Counter(one.course for calls in pairs for one in calls)
+    return courses.most_common(1)[0][0] if courses else ()
 
 
 def _by_kernel(
-    rounds: Sequence[Sequence[Sequence[Seen]]], cost: tuple[float, float]
+    course: Sequence[Called], pairs: Sequence[Sequence[Any]], cost: Cost
 ) -> dict[str, tuple[int, list[float]]]:
-    """Return kernel -> (calls, seconds of them together in each round).
+    """Return kernel -> (calls, seconds of them together in each pair).
 
-    rounds: of each, calls of the entry, all of one course. Each of a kernel's calls counts with its
-    median over the round.
+    pairs: the seconds of each call of the entry. Each place in the course counts with its median.
     """
-    found: dict[str, tuple[int, list[float]]] = {}
-    if not rounds:
-        return found
-    for index, one in enumerate(rounds[0][0]):
-        name = BUILT_INS if one.name.startswith("vm.builtin.") else one.name
-        cost_s = cost[0] + cost[1] * one.arguments
-        spent_s = [
-            max(0.0, median(call[index].seconds for call in calls) - cost_s) for calls in rounds
-        ]
-        count, others_s = found.get(name, (0, [0.0] * len(rounds)))
-        found[name] = (count + 1, [a + b for a, b in zip(others_s, spent_s, strict=True)])
-    return found
+    if not pairs:
+        return {}
+    costs_s = [_cost_s(cost, called) for called in course]
+    spent_s = np.maximum(0.0, [np.median(calls, axis=0) - costs_s for calls in pairs])
+    found: dict[str, tuple[int, Any]] = {}
+    for place_s, called in zip(spent_s.T, course, strict=True):
+        name = BUILT_INS if called.name.startswith("vm.builtin.") else called.name
+        count, others_s = found.get(name, (0, 0.0))
+        found[name] = (count + 1, others_s + place_s)
+    return {name: (count, together_s.tolist()) for name, (count, together_s) in found.items()}
 
 
-def _instrument_cost(stopwatch: Stopwatch) -> tuple[float, float]:
-    """Return the instrument's cost within a kernel's time: (seconds, seconds for each argument)."""
+def _cost_s(cost: Cost, called: Called) -> float:
+    return cost[0] + cost[1] * called.arguments
+
+
+def _instrument_cost(stopwatch: Stopwatch) -> Cost:
+    """Return what the instrument takes within a kernel's time."""
     import tvm
     from tvm import relax
 
@@ -139,20 +150,19 @@ def _instrument_cost(stopwatch: Stopwatch) -> tuple[float, float]:
             out = builder.emit_output(value)
         builder.emit_func_output(out)
     vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
-    given = [tvm.runtime.tensor(_zero())]
-    calls = stopwatch.watch(vm, "main", given, _NULL_CALLS)
+    given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
+    calls = Watch(stopwatch, vm, "main", given).take(_NULL_CALLS)
     few_s, many_s = (
-        median(one.seconds for call in calls for one in call if one.name == f"null{count}")
+        median(
+            seconds
+            for one in calls
+            for called, seconds in zip(one.course, one.seconds, strict=True)
+            if called.name == f"null{count}"
+        )
         for count in _ARGUMENTS
     )
-    each_s = max(0.0, (many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))
-    return few_s - _ARGUMENTS[0] * each_s, each_s
-
-
-def _zero() -> Any:
-    import numpy as np
-
-    return np.zeros(1, "float32")
+    each_s = max(0.0, float(many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))
+    return float(few_s) - _ARGUMENTS[0] * each_s, each_s
 
 
 def _null(count: int) -> Any:

@@ -34,7 +34,7 @@ LOADING_BASELINE = "loading the baseline's artifact"
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
 # pairs an epoch to outvote those; measured in docs/gate.md.
 MIN_SAMPLE_S = 0.0005
-PAIRS_S = 0.015
+_PAIRS_S = 0.015
 MOST_PAIRS = 7
 _MOST_WARM_UP_S = 1.0
 _STABLE = 0.05
@@ -150,7 +150,7 @@ def _epochs(
 ) -> list[Epoch]:
     """Return epochs, at least one, until `stop` says so."""
     number, pair_s = warm_up(contest, copies, rng)
-    pairs = max(1, min(MOST_PAIRS, int(PAIRS_S / pair_s)))
+    pairs = pairs_per_epoch(pair_s)
     epochs: list[Epoch] = []
     while not epochs or not stop(epochs):
         # Nothing of the epoch before stays in memory meanwhile.
@@ -178,10 +178,15 @@ def warm_up(contest: Contest, copies: Copies, rng: random.Random) -> tuple[int, 
             return number, _pair_s(arrangement.timers, number)
 
 
+def pairs_per_epoch(pair_s: float) -> int:
+    """Return how many pairs an epoch has, where one takes so long."""
+    return max(1, min(MOST_PAIRS, int(_PAIRS_S / pair_s)))
+
+
 def _pair_s(timers: Sequence[Timer], number: int) -> float:
     """Return the seconds of a pair, the shortest of some: one may have been interrupted."""
     taken: list[float] = []
-    while len(taken) < 3 and sum(taken) < PAIRS_S:
+    while len(taken) < 3 and sum(taken) < _PAIRS_S:
         started = time.perf_counter()
         for timer in timers:
             timer(number)

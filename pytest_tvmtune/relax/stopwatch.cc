@@ -10,6 +10,7 @@ struct Stamp {
   // What is called: by its address, which tells calls of a process apart.
   int64_t function;
   int64_t before;
+  int64_t arguments;
 };
 
 // Given by the reader.
@@ -25,7 +26,7 @@ static int64_t now_ns() {
 }
 
 // (function, name, before, returned, *arguments) -> 0
-int __tvm_ffi_stamp(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result) {
+int __tvm_ffi_stamp(void*, const TVMFFIAny* given, int32_t number, TVMFFIAny* result) {
   int64_t ended_ns = now_ns();
   int64_t before = given[2].v_int64;
   result->type_index = kTVMFFIInt;
@@ -34,6 +35,7 @@ int __tvm_ffi_stamp(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result) {
   if (index < capacity) {
     stamps[index].function = given[0].v_int64;
     stamps[index].before = before;
+    stamps[index].arguments = number - 4;
     // The last thing before a kernel is the clock, and the first thing after it.
     stamps[index].time_ns = before ? now_ns() : ended_ns;
   }

@@ -9,34 +9,41 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from pytest_tvmtune.relax.watching import instrumented
 
 _SOURCE = Path(__file__).with_suffix(".cc")
+# `Stamp` in stopwatch.cc.
+_STAMP = np.dtype([(name, np.int64) for name in ("time_ns", "function", "before", "arguments")])
 # A call has a stamp before and one after.
 _FIRST_STAMPS = 1 << 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A call that the instrument saw. arguments: how many."""
+class Called(NamedTuple):
+    """A function that an entry called, and with how many arguments."""
 
     name: str
     arguments: int
-    seconds: float
 
 
-class _Stamp(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_int64) for name in ("time_ns", "function", "before"))
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A call of an entry: what it called in turn, innermost only, and what each of those took."""
+
+    course: tuple[Called, ...]
+    seconds: npt.NDArray[np.float64]
 
 
 class Stopwatch:
-    """Watches calls of a VirtualMachine. folder: where the native instrument is built.
+    """What watches calls. folder: where the native instrument is built.
 
     is_native: else no C++ compiler is there, or it can't build it.
     """
@@ -59,47 +66,102 @@ class Stopwatch:
         """Whether the instrument is native code."""
         return self._function is not None
 
-    def watch(self, vm: Any, entry: str, arguments: Sequence[Any], calls: int) -> list[list[Seen]]:
-        """Call the entry so often; return, for each time, what was called in it, innermost only.
-
-        Some more calls come first, which tell the names. Where the entry's course isn't always the
-        same, since it keeps something from call to call, those that took another are left out.
-        """
-        names = _watch_in_python(vm, entry, arguments)
-        if not self.is_native:
-            return [_watch_in_python(vm, entry, arguments) for _ in range(calls)]
-        _, usual = self._stamp(vm, entry, arguments)
-        watched = []
-        for _ in range(calls if len(usual) == len(names) else 0):
-            secs, course = self._stamp(vm, entry, arguments)
-            if course == usual:
-                watched.append(
-                    [replace(one, seconds=s) for one, s in zip(names, secs, strict=True)]
-                )
-        return watched
-
-    def _stamp(
-        self, vm: Any, entry: str, arguments: Sequence[Any]
-    ) -> tuple[list[float], list[int]]:
-        """Call the entry; return the seconds and the function of each innermost call."""
+    def stamps(self, vm: Any, call: Callable[[], Any], calls: int) -> list[npt.NDArray[Any]]:
+        """Call so often; return the stamps of each. They last until the next time."""
         self._count.value = 0
+        ends = [0]
         with instrumented(vm, self._function):
-            vm[entry](*arguments)
-        if self._count.value > len(self._stamps):
-            self._make_room(2 * self._count.value)
-            return self._stamp(vm, entry, arguments)
-        innermost = [
-            (before, after)
-            for before, after in pairwise(self._stamps[: self._count.value])
-            if before.before and not after.before
-        ]
-        secs = [(after.time_ns - before.time_ns) / 1e9 for before, after in innermost]
-        return secs, [before.function for before, _ in innermost]
+            for _ in range(calls):
+                call()
+                ends.append(self._count.value)
+        if ends[-1] > len(self._stamps):
+            self._make_room(2 * ends[-1])
+            return self.stamps(vm, call, calls)
+        return [self._stamps[begin:end] for begin, end in pairwise(ends)]
 
     def _make_room(self, stamps: int) -> None:
-        self._stamps = (_Stamp * stamps)()
-        ctypes.c_void_p.in_dll(self._symbols, "stamps").value = ctypes.addressof(self._stamps)
+        self._stamps = np.zeros(stamps, _STAMP)
+        ctypes.c_void_p.in_dll(self._symbols, "stamps").value = self._stamps.ctypes.data
         ctypes.c_int64.in_dll(self._symbols, "capacity").value = stamps
+
+
+class Watch:
+    """A stopwatch on the entry of a VirtualMachine. A first call tells the names.
+
+    flush: called before each call.
+    """
+
+    def __init__(
+        self,
+        stopwatch: Stopwatch,
+        vm: Any,
+        entry: str,
+        arguments: Sequence[Any],
+        flush: Callable[[], None] | None = None,
+    ) -> None:
+        self._stopwatch, self._vm = stopwatch, vm
+
+        def call() -> None:
+            if flush is not None:
+                flush()
+            vm[entry](*arguments)
+
+        self._call = call
+        # By address.
+        self._names: dict[int, str] = {}
+        self._in_python()
+
+    def take(self, calls: int) -> list[Seen]:
+        """Call the entry so often; return what each call took.
+
+        Those that called what the first call didn't are left out: an entry that keeps something
+        from call to call may do that.
+        """
+        if not self._stopwatch.is_native:
+            return [self._in_python() for _ in range(calls)]
+        found = map(self._read, self._stopwatch.stamps(self._vm, self._call, calls))
+        return [seen for seen in found if seen is not None]
+
+    def _read(self, stamps: npt.NDArray[Any]) -> Seen | None:
+        before = stamps["before"].astype(bool)
+        innermost = np.flatnonzero(before[:-1] & ~before[1:])
+        functions = stamps["function"][innermost].tolist()
+        if not self._names.keys() >= set(functions):
+            return None
+        arguments = stamps["arguments"][innermost].tolist()
+        times_ns = stamps["time_ns"]
+        return Seen(
+            course=tuple(
+                Called(self._names[function], count)
+                for function, count in zip(functions, arguments, strict=True)
+            ),
+            seconds=(times_ns[innermost + 1] - times_ns[innermost]) / 1e9,
+        )
+
+    def _in_python(self) -> Seen:
+        clock = time.perf_counter
+        course: list[Called] = []
+        seconds: list[float] = []
+        began, is_innermost = 0.0, False
+
+        def instrument(function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
+            nonlocal began, is_innermost
+            if before:
+                self._names[function.__chandle__()] = name
+                is_innermost = True
+                # The last thing before the kernel, as the clock is the first after it.
+                began = clock()
+                return 0
+            ended = clock()
+            if is_innermost:
+                course.append(Called(name, len(given)))
+                seconds.append(ended - began)
+            is_innermost = False
+            return 0
+
+        with instrumented(self._vm, instrument):
+            self._call()
+        return Seen(course=tuple(course), seconds=np.asarray(seconds))
 
 
 def _build(folder: Path) -> Path:
@@ -114,26 +176,3 @@ def _build(folder: Path) -> Path:
     options = ["-O2", "-Wl,-Bsymbolic", *(f"-I{path}" for path in include_paths())]
     create_shared(str(library), [str(_SOURCE)], options=options)
     return library
-
-
-def _watch_in_python(vm: Any, entry: str, arguments: Sequence[Any]) -> list[Seen]:
-    clock = time.perf_counter
-    calls: list[Seen] = []
-    began, is_innermost = 0.0, False
-
-    def instrument(_function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
-        nonlocal began, is_innermost
-        if before:
-            is_innermost = True
-            # The last thing before the kernel, as the clock is the first after it.
-            began = clock()
-            return 0
-        ended = clock()
-        if is_innermost:
-            calls.append(Seen(name=name, arguments=len(given), seconds=ended - began))
-        is_innermost = False
-        return 0
-
-    with instrumented(vm, instrument):
-        vm[entry](*arguments)
-    return calls

@@ -25,7 +25,7 @@ KERNELS = {"a": kernel("1", "x", "r"), "b": kernel("2", "y"), "unused": kernel("
 
 
 def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
-    """Return what was measured in three rounds, of which the second was of the usual speed."""
+    """Return what was measured in three pairs, of which the second was of the usual speed."""
     return SideTimes(
         kernels={
             name: (calls, [seconds / 2, seconds, seconds * 4])
@@ -109,11 +109,11 @@ def test_beside_a_baseline_what_costs_more_comes_first() -> None:
     assert found.together_s == 8.0
 
 
-def test_a_machine_that_is_slower_for_some_rounds_is_so_on_both_sides() -> None:
-    """The rounds' ratios count: the difference of the medians would be 1 s."""
+def test_a_machine_that_is_slower_for_some_pairs_is_so_on_both_sides() -> None:
+    """The pairs' ratios count: the difference of the medians would be 1 s."""
     now, before = (
-        SideTimes(kernels={"a": (1, rounds_s)}, end_to_end_s=rounds_s)
-        for rounds_s in ([3.0, 6.0, 12.0, 6.0, 3.0], [2.0, 4.0, 8.0, 5.0, 7.0])
+        SideTimes(kernels={"a": (1, pairs_s)}, end_to_end_s=pairs_s)
+        for pairs_s in ([3.0, 6.0, 12.0, 6.0, 3.0], [2.0, 4.0, 8.0, 5.0, 7.0])
     )
     found = table(now, before=before, old=KERNELS)
     assert rows(found)["a"].now_s == found.end_to_end_s == 6.0
@@ -127,8 +127,8 @@ def test_a_kernel_too_quick_to_be_told_from_the_instrument(
     now_s: list[float], before_s: list[float]
 ) -> None:
     now, before = (
-        SideTimes(kernels={"a": (1, rounds_s)}, end_to_end_s=[9.0] * len(rounds_s))
-        for rounds_s in (now_s, before_s)
+        SideTimes(kernels={"a": (1, pairs_s)}, end_to_end_s=[9.0] * len(pairs_s))
+        for pairs_s in (now_s, before_s)
     )
     of = rows(table(now, before=before, old=KERNELS))["a"]
     assert (of.now_s, of.baseline_s) == (0.0, 2.0)

@@ -15,8 +15,8 @@ from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from tvm import relax
 
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes, table_of
-from pytest_tvmtune.relax.kernel_times import _by_kernel, _null, _usual, time_kernels
-from pytest_tvmtune.relax.stopwatch import Seen, Stopwatch
+from pytest_tvmtune.relax.kernel_times import _by_kernel, _kernels, _null, time_kernels
+from pytest_tvmtune.relax.stopwatch import Called, Seen, Stopwatch, Watch
 from pytest_tvmtune.store.artifacts import Manifest
 
 
@@ -50,62 +50,83 @@ def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
     stopwatch = Stopwatch(tmp_path)
     assert stopwatch.is_native == (compiler != "none")
     given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
-    for calls in stopwatch.watch(vm, "main", given, 2):
-        names = [one.name for one in calls]
-        assert names.count("kernel") == 3
-        assert "inner" not in names
-        assert all(0 < one.seconds < 1 for one in calls if one.name == "kernel")
-        assert {one.arguments for one in calls if one.name == "kernel"} == {2}
+    calls = Watch(stopwatch, vm, "main", given).take(2)
+    assert len(calls) == 2
+    for seen in calls:
+        assert seen.course.count(Called("kernel", 2)) == 3
+        assert "inner" not in {called.name for called in seen.course}
+        assert len(seen.seconds) == len(seen.course)
+        assert all(0 < taken_s < 1 for taken_s in seen.seconds)
 
 
-@pytest.mark.parametrize("courses", [("a", "ab"), ("a", "b")])
-def test_a_call_that_takes_another_course_than_the_first_is_left_out(
-    courses: tuple[str, str], tmp_path: Path
+@pytest.mark.parametrize("compiler", ["the usual", "none"])
+def test_an_entry_may_call_something_else_each_time(
+    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if compiler == "none":
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CXX", raising=False)
+    watch = Watch(Stopwatch(tmp_path), Wavering(["ab", "a", "ba"]), "main", ())
+    assert [names(seen) for seen in watch.take(4)] == ["a", "ba", "ab", "a"]
+
+
+def test_a_call_of_what_the_first_one_did_not_call_is_left_out(tmp_path: Path) -> None:
     stopwatch = Stopwatch(tmp_path)
     assert stopwatch.is_native
-    # The first call tells the names, the second one the course: both are of the same kind.
-    calls = stopwatch.watch(Wavering([courses[0], *courses]), "main", (), 6)
-    assert [[one.name for one in call] for call in calls] == [["a"]] * 4
+    watch = Watch(stopwatch, Wavering(["a", "b", "aa"]), "main", ())
+    assert [names(seen) for seen in watch.take(5)] == ["aa", "a", "aa"]
 
 
 def test_there_is_room_for_all_calls_of_a_long_one(tmp_path: Path) -> None:
-    stopwatch = Stopwatch(tmp_path)
-    calls = stopwatch.watch(Wavering(["a" * 5000]), "main", (), 2)
-    assert [len(call) for call in calls] == [5000, 5000]
+    watch = Watch(Stopwatch(tmp_path), Wavering(["a" * 5000]), "main", ())
+    assert [len(seen.seconds) for seen in watch.take(2)] == [5000, 5000]
 
 
-def test_of_several_courses_the_most_frequent_counts() -> None:
-    a, b = (Seen(name=name, arguments=2, seconds=1.0) for name in "ab")
-    assert _usual([[[a], [a, b]], [[b]], [[a, b]]]) == [[[a, b]], [], [[a, b]]]
-    assert _usual([[], []]) == [[], []]
+def test_caches_are_emptied_before_each_call(tmp_path: Path) -> None:
+    calls: list[str] = []
+    vm = Wavering(["a"], calls)
+    watch = Watch(Stopwatch(tmp_path), vm, "main", (), flush=lambda: calls.append("flush"))
+    watch.take(2)
+    assert calls == ["flush", "a"] * 3
 
 
-def test_each_call_of_a_kernel_counts_with_its_median_in_a_round() -> None:
-    def call(*seconds: float) -> list[Seen]:
-        names = ("a", "vm.builtin.null_value", "a")
-        return [
-            Seen(name=name, arguments=2, seconds=taken_s)
-            for name, taken_s in zip(names, seconds, strict=True)
-        ]
+def test_of_several_courses_the_most_frequent_counts_where_both_sides_took_theirs() -> None:
+    odd = [seen(a=1.0), seen(a=9.0, b=9.0)], [seen(b=1.0)], [seen(a=3.0, b=4.0)]
+    plain = [[seen(c=1.0)], [seen(c=2.0)], [seen(c=3.0), seen(c=4.0)]]
+    assert _kernels([plain, odd], (0, 1), (0.0, 0.0)) == [
+        {"c": (1, [1.0, 3.5])},
+        {"a": (1, [9.0, 3.0]), "b": (1, [9.0, 4.0])},
+    ]
+    assert _kernels([[], odd], (1,), (0.0, 0.0))[0] == {}
+    # Never both at once.
+    assert _kernels([[[], []], [[seen(a=1.0)], []]], (0, 1), (0.0, 0.0)) == [{}, {}]
 
-    slow, quick = (
-        [call(2.0, 1.5, 1.0), call(9.0, 1.5, 3.0), call(3.0, 1.5, 2.0)],
-        [call(1, 1, 0.25)],
-    )
-    times = _by_kernel([slow, quick], (0.25, 0.125))
+
+def test_each_call_of_a_kernel_counts_with_its_median_in_a_pair() -> None:
+    course = [Called("a", 2), Called("vm.builtin.null_value", 2), Called("a", 2)]
+    slow, quick = [[2.0, 1.5, 1.0], [9.0, 1.5, 3.0], [3.0, 1.5, 2.0]], [[1.0, 1.0, 0.25]]
+    times = _by_kernel(course, [slow, quick], (0.25, 0.125))
     assert times == {"a": (2, [4.0, 0.5]), BUILT_INS: (1, [1.0, 0.5])}
-    assert _by_kernel([], (0.25, 0.125)) == {}
+
+
+def names(seen: Seen) -> str:
+    return "".join(called.name for called in seen.course)
+
+
+def seen(**seconds: float) -> Seen:
+    course = tuple(Called(name, 2) for name in seconds)
+    return Seen(course=course, seconds=np.array(list(seconds.values())))
 
 
 class Wavering:
     """In place of a VirtualMachine: its entry calls other kernels from call to call.
 
-    courses: the names of the kernels of each call, a letter each, over and over.
+    courses: the names of the kernels of each call, a letter each, over and over. done: notes them.
     """
 
-    def __init__(self, courses: list[str]) -> None:
+    def __init__(self, courses: list[str], done: list[str] | None = None) -> None:
         self.courses = cycle(courses)
+        self.done = [] if done is None else done
         self.kernels = {name: tvm.runtime.convert(len) for name in "ab"}
         self.instrument: Any = None
 
@@ -119,8 +140,9 @@ class Wavering:
 
     def _call(self) -> None:
         for name in next(self.courses):
+            self.done.append(name)
             for before in (True, False):
-                self.instrument(self.kernels[name], name, before, None)
+                self.instrument(self.kernels[name], name, before, None, 1.0, 2.0)
 
 
 @pytest.mark.usefixtures("with_garbage")
