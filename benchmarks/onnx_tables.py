@@ -91,7 +91,9 @@ def _operators(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _failures(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Return one line for each model and reason, with the builds that it holds for."""
     reasons: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    all_builds: Counter[str] = Counter()
     for row in rows:
+        all_builds[row["model"]] += len(row["cases"])
         if row["crash"]:
             reasons[row["model"], CRASHED, row["crash"]].append(f"{row['trials']} trials")
         for case in row["cases"]:
@@ -101,7 +103,8 @@ def _failures(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| model | kind | builds | what is told |"
     yield "|---|---|---|---|"
     for (model, kind, reason), builds in sorted(reasons.items()):
-        yield f"| {model} | {kind} | {'; '.join(builds)} | {reason.replace('|', '/')} |"
+        which = "all" if len(builds) == all_builds[model] else "; ".join(sorted(builds))
+        yield f"| {model} | {kind} | {which} | {reason.replace('|', '/')} |"
 
 
 def _reason(case: dict[str, Any], kind: str) -> str:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forked_pytest import Forker
 
 WITHOUT_TORCH = Path(__file__).with_name("without_torch")
 
 
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    forker = Forker()
+    yield forker
+    forker.end()
+
+
 @pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def suite(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, forker: Forker
+) -> pytest.Pytester:
     for name in ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "CI", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
     # By these pytest-benchmark would take a suite for a worker of whoever runs the tests.
@@ -19,4 +33,14 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     # What needs torch takes it away again.
     monkeypatch.setenv("PYTHONPATH", str(WITHOUT_TORCH))
     pytester.makeini("[pytest]\n")
+    start_interpreter = pytester.popen
+
+    def popen(command: Any, **files: Any) -> Any:
+        added = os.environ.get("PYTHONPATH", "")
+        if command[:2] != (sys.executable, "-mpytest") or added != str(WITHOUT_TORCH):
+            return start_interpreter(command, **files)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), added])}
+        return forker.popen(command, environment, files["stdout"].name, files["stderr"].name)
+
+    monkeypatch.setattr(pytester, "popen", popen)
     return pytester

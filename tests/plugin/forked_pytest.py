@@ -1,0 +1,128 @@
+"""Pytest processes of suites, forked from one that has TVM loaded.
+
+Each of them, and its server of jobs, would else import TVM: two seconds or more for a suite that
+takes one. Tests of how a process begins or is killed start new interpreters all the same.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import random
+import runpy
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+# What suites and the plugin's server of jobs import of others.
+_PRELOADED = ("pytest", "numpy", "tvm.relax", "tvm.s_tir", "coverage")
+_JOB_SERVER = "pytest_tvmtune.relax.job_server"
+
+
+class Forker:
+    """A process from which others are forked, as `python -m MODULE ARGUMENTS` would be."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair()
+        measured = {name for name in os.environ if name.startswith("COV")}
+        environment = {name: value for name, value in os.environ.items() if name not in measured}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env={**environment, "PYTHONPATH": str(Path(__file__).with_name("without_torch"))},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+
+    def popen(self, command: list[str], environment: dict[str, str], out: str, err: str) -> Any:
+        """Return what can be waited for, as a subprocess.Popen. out, err: files."""
+        # It takes along our end, to have its server of jobs forked, too.
+        files = (out, err)
+        forked = _fork(self._requests, command, environment, files, self._requests.fileno())
+        forked.stdin = None
+        return forked
+
+    def end(self) -> None:
+        """End it, and what it has forked."""
+        self._requests.close()
+        self._process.wait()
+
+
+def _fork(
+    requests: socket.socket,
+    command: list[str],
+    environment: dict[str, str],
+    files: tuple[str, str],
+    fd: int,
+) -> Any:
+    from pytest_tvmtune.relax.fork_server import request_fork
+
+    request = {
+        "words": command[1:],
+        "environment": environment,
+        "cwd": str(Path.cwd()),
+        "files": files,
+    }
+    return request_fork(requests, request, fd)
+
+
+def _become(request: dict[str, Any], fd: int) -> NoReturn:
+    """Take on what a new interpreter would have been given, and run the module."""
+    os.chdir(request["cwd"])
+    for number, path in enumerate(request["files"], start=1):
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [request["cwd"], *filter(None, added), *_LIBRARIES]
+    # Ours is imported anew, and measured.
+    for name in [name for name in sys.modules if name.startswith("pytest_tvmtune")]:
+        del sys.modules[name]
+    random.seed()
+    option, *words = request["words"]
+    module = option[2:] or words.pop(0)
+    if module == _JOB_SERVER:
+        words = [str(fd)]
+    else:
+        importlib.import_module("coverage").process_startup()
+        _fork_servers(socket.socket(fileno=fd))
+    sys.argv = [module, *words]
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(code or 0))
+
+
+def _fork_servers(requests: socket.socket) -> None:
+    """Have servers of jobs forked here, where this process would start interpreters for them."""
+
+    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+        def __new__(cls, command: Any, *_: Any, **options: Any) -> Any:
+            if list(command)[1:3] != ["-m", _JOB_SERVER]:
+                return super().__new__(cls)
+            files = (os.devnull, os.devnull)
+            return _fork(requests, command, options["env"], files, options["pass_fds"][0])
+
+    subprocess.Popen = Popen  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    _ADDED = {str(Path(__file__).parent), *os.environ["PYTHONPATH"].split(os.pathsep)}
+    _LIBRARIES = [path for path in sys.path if path not in _ADDED]
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    from pytest_tvmtune.relax.fork_server import serve
+
+    serve(socket.socket(fileno=int(sys.argv[1])), _become)
