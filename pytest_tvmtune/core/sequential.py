@@ -32,6 +32,10 @@ from pytest_tvmtune.core.quantities import Threshold
 Decision = Literal["PASS", "IMPROVEMENT", "REGRESSION", "INCONCLUSIVE"]
 # The chance of a false REGRESSION in a whole session, and that of a false PASS.
 SESSION_ALPHA = 0.01
+# Of alpha, what the decisions get. The rest is a margin: the epochs of one process are not quite
+# independent, the sum of their signs has up to 1.5 times the variance it should (docs/gate.md).
+# With this part of it ten epochs that agree still decide a session of one item.
+_SPENT = 0.55
 # Epochs that a slow model gets, whatever they take: enough for a decision.
 MIN_EPOCHS = 20
 # A test may gate several models, nobody knows how many. The first takes this part of the test's
@@ -84,14 +88,14 @@ class Evidence:
 
 
 def item_alpha(items: int, gated_before: int = 0) -> float:
-    """Return the alpha of one decision, so that all of a session's add up to SESSION_ALPHA.
+    """Return the alpha of one decision: all of a session's add up to its part of SESSION_ALPHA.
 
     items: gated test items collected in the session. gated_before: decisions this item made.
     """
     share = _FIRST_SHARE
     if gated_before:
         share = (1 - _FIRST_SHARE) * 6 / (math.pi * gated_before) ** 2
-    return SESSION_ALPHA / items * share
+    return _SPENT * SESSION_ALPHA / items * share
 
 
 @lru_cache(maxsize=4096)

@@ -105,12 +105,12 @@ def test_too_few_epochs_are_those_below_fewest_epochs(alpha: float) -> None:
     assert enough == [False] * fewest + [True] * (60 - fewest)
 
 
-@pytest.mark.parametrize(("items", "epochs"), [(1, 9), (20, 14), (100, 17), (1000, 21)])
+@pytest.mark.parametrize(("items", "epochs"), [(1, 10), (20, 15), (100, 18), (1000, 21)])
 def test_how_soon_a_session_can_decide(items: int, epochs: int) -> None:
     assert fewest_epochs(item_alpha(items)) == epochs
 
 
-@pytest.mark.parametrize(("items", "epochs"), [(1, 20), (20, 28), (100, 34), (1000, 42)])
+@pytest.mark.parametrize(("items", "epochs"), [(1, 20), (20, 30), (100, 36), (1000, 42)])
 def test_a_slow_model_gets_twice_as_many_epochs_as_could_decide(items: int, epochs: int) -> None:
     assert least_epochs(item_alpha(items)) == epochs
 
@@ -202,16 +202,16 @@ def test_the_bounds_are_order_statistics(n: int) -> None:
 
 
 def test_known_intervals() -> None:
-    # 1-based ranks of the wealth's definition above: 9 of 9 are needed, 18 of 20, 68 of 100.
+    # 1-based ranks of the wealth's definition above: 10 of 10 are needed, 18 of 20, 69 of 100.
     alpha = item_alpha(1)
-    ranks = {n: confidence_bounds([float(i) for i in range(1, n + 1)], alpha) for n in (9, 20, 100)}
-    assert ranks == {9: (1, 9), 20: (3, 18), 100: (33, 68)}
+    ranks = {n: confidence_bounds([float(i) for i in range(1, n + 1)], alpha) for n in (10, 20, 100)}
+    assert ranks == {10: (1, 10), 20: (3, 18), 100: (32, 69)}
 
 
-@pytest.mark.parametrize("n", [0, 1, 8])
+@pytest.mark.parametrize("n", [0, 1, 9])
 def test_too_few_values_bound_nothing(n: int) -> None:
     assert confidence_bounds([1.0] * n, item_alpha(1)) == (-math.inf, math.inf)
-    assert confidence_bounds([1.0] * 9, item_alpha(1)) == (1.0, 1.0)
+    assert confidence_bounds([1.0] * 10, item_alpha(1)) == (1.0, 1.0)
 
 
 def test_the_interval_of_the_mirror_image_is_mirrored() -> None:
@@ -235,9 +235,10 @@ def test_the_interval_leaves_its_values_alone() -> None:
 def test_all_decisions_of_a_session_share_its_alpha(items: int) -> None:
     of_one_item = [item_alpha(items, before) for before in range(60)]
     assert all(more > less > 0 for more, less in pairwise(of_one_item))
-    assert items * math.fsum(of_one_item) <= SESSION_ALPHA * (1 + 1e-12)
-    # With one decision an item, nearly all of it is used.
-    assert items * item_alpha(items) == pytest.approx(SESSION_ALPHA, rel=0.05)
+    # What is left is for epochs that are not quite independent.
+    assert items * math.fsum(of_one_item) <= 0.55 * SESSION_ALPHA * (1 + 1e-12)
+    # With one decision an item, nearly all of that is used.
+    assert items * item_alpha(items) == pytest.approx(0.55 * SESSION_ALPHA, rel=0.05)
 
 
 # -- Verdicts ---------------------------------------------------------------------------------
@@ -360,11 +361,11 @@ def test_an_epoch_counts_once_however_many_its_pairs() -> None:
 
 def test_too_few_epochs_conclude_nothing() -> None:
     alpha = item_alpha(1)
-    few = weigh([epoch(math.log(2))] * 8, alpha)
+    few = weigh([epoch(math.log(2))] * 9, alpha)
     assert (few.low, few.high) == (0.0, math.inf)
     assert few.ratio == pytest.approx(2.0)
     assert decisions(few, "5%") == ("INCONCLUSIVE", "INCONCLUSIVE")
-    enough = weigh([epoch(math.log(2))] * 9, alpha)
+    enough = weigh([epoch(math.log(2))] * 10, alpha)
     assert decisions(enough, "5%") == ("REGRESSION", "REGRESSION")
 
 

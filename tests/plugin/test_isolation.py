@@ -93,9 +93,9 @@ def test_a_first_run_that_never_ends(suite: pytest.Pytester) -> None:
 
 def test_a_compiler_that_takes_too_long(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it=TINY + SUITE.format(model="", name="Tiny", trials=0))
-    result = suite.runpytest_subprocess("--tvm-timeout=100ms", "-k", "before")
+    result = suite.runpytest_subprocess("--tvm-timeout=10ms", "-k", "before")
     result.assert_outcomes(failed=1, deselected=2)
-    result.stdout.fnmatch_lines(["*no answer within 0.1 s, stopped", "log: *"])
+    result.stdout.fnmatch_lines(["*no answer within 0.01 s, stopped", "log: *"])
 
 
 def test_candidates_that_crash_the_builder_are_reported_and_cost_that_model_only(
