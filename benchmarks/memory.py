@@ -171,12 +171,12 @@ def main() -> int:
                         *more,
                     )
                     ratio = peak.total_bytes / params_bytes
-                    most += source == "given"
-                    failed |= ratio > most
+                    limit = most + (source == "given")
+                    failed |= ratio > limit
                     print(
                         f"{source:8} prepack {prepack:4} {what:16} "
-                        f"{peak.total_bytes / 1e6:6.0f} MB = {ratio:.2f}x, limit {most}x"
-                        f"{'  ABOVE' if ratio > most else ''}  "
+                        f"{peak.total_bytes / 1e6:6.0f} MB = {ratio:.2f}x, limit {limit}x"
+                        f"{'  ABOVE' if ratio > limit else ''}  "
                         f"({time.monotonic() - started:.0f} s)",
                         flush=True,
                     )

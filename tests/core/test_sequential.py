@@ -204,7 +204,7 @@ def test_the_bounds_are_order_statistics(n: int) -> None:
 def test_known_intervals() -> None:
     # 1-based ranks of the wealth's definition above: 10 of 10 are needed, 18 of 20, 69 of 100.
     alpha = item_alpha(1)
-    ranks = {n: confidence_bounds([float(i) for i in range(1, n + 1)], alpha) for n in (10, 20, 100)}
+    ranks = {n: confidence_bounds([float(i + 1) for i in range(n)], alpha) for n in (10, 20, 100)}
     assert ranks == {10: (1, 10), 20: (3, 18), 100: (32, 69)}
 
 
