@@ -49,6 +49,7 @@ class Forker:
     def end(self) -> None:
         """End it, and what it has forked."""
         self._requests.close()
+        self._process.kill()
         self._process.wait()
 
 

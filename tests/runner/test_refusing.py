@@ -117,13 +117,17 @@ def test_a_file_whose_ir_is_another_workloads_is_set_aside(tuned: Case, open_: O
 
 
 def test_a_model_that_cannot_be_built_without_records_either_blames_none(
-    tuned: Case, open_: OpenCase, monkeypatch: pytest.MonkeyPatch
+    tuned: Case, open_: OpenCase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Here the time is too short for any compilation."""
+    """Here the linker never ends."""
+    linker = tmp_path / "linker"
+    linker.write_text("#!/bin/sh\nexec sleep 600\n")
+    linker.chmod(0o755)
+    monkeypatch.setenv("CXX", str(linker))
     for path in tuned.store.builds.iterdir():
         path.unlink()
     before = {path: path.read_bytes() for path in files_of(tuned).values()}
-    again = open_(Square, settings={"trials": 8, "timeout": 0.001})
+    again = open_(Square, settings={"trials": 8, "timeout": 3})
     with pytest.raises(ChildError, match="no answer within"):
         tune_and_build(again)
     assert {path: path.read_bytes() for path in before} == before
