@@ -28,7 +28,6 @@ from gate_models import open_stages
 from models import MODELS, open_model
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.core.kernel_times import KernelTable
     from pytest_tvmtune.relax.model import Model
     from pytest_tvmtune.runner.case import Case
 
@@ -98,24 +97,24 @@ def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
         gate = weigh(measured.epochs, alpha)
         by_gate.append((gate.ratio - 1) * gate.baseline_median_s)
         tables.append(time_kernels(cases[1], now, old))
-    named = sum(table.rows[0].name == f"stage{chr(ord('a') + slowed)}" for table in tables)
-    share = median(_baseline_share(table) for table in tables)
+    name = f"stage{chr(ord('a') + slowed)}"
+    named = sum(table.rows[0].name == name for table in tables)
+    found = [next(row for row in table.rows if row.name == name) for table in tables]
+    share = median(
+        (row.baseline_s or 0.0) / (table.baseline_end_to_end_s or 1.0)
+        for row, table in zip(found, tables, strict=True)
+    )
     more = slower[slowed] / usual[slowed] - 1
     truths_s = [share * (table.baseline_end_to_end_s or 0.0) * more for table in tables]
     told = ", ".join(
-        f"{table.rows[0].cost_s * 1e6:.2f} ({table.rows[0].cost_s / truth_s - 1:+.0%})"
-        for table, truth_s in zip(tables, truths_s, strict=True)
+        f"{row.cost_s * 1e6:.2f} ({row.cost_s / truth_s - 1:+.0%})"
+        for row, truth_s in zip(found, truths_s, strict=True)
     )
     return (
         f"by work {median(truths_s) * 1e6:6.2f} ({min(truths_s) * 1e6:.2f} to "
         f"{max(truths_s) * 1e6:.2f}), by gate {median(by_gate) * 1e6:6.2f} "
         f"({min(by_gate) * 1e6:.2f} to {max(by_gate) * 1e6:.2f}); named {named} of {runs}: {told}"
     )
-
-
-def _baseline_share(table: KernelTable) -> float:
-    """Return the slowed kernel's share of a call of the baseline."""
-    return (table.rows[0].baseline_s or 0.0) / (table.baseline_end_to_end_s or 1.0)
 
 
 def _open(folder: Path, name: str, *, prepack: bool) -> Case:

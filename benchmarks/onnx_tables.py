@@ -91,19 +91,20 @@ def _operators(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _failures(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Return one line for each model and reason, with the builds that it holds for."""
     reasons: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    all_builds: Counter[str] = Counter()
+    all_builds: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        all_builds[row["model"]] += len(row["cases"])
         if row["crash"]:
-            reasons[row["model"], CRASHED, row["crash"]].append(f"{row['trials']} trials")
+            all_builds[row["model"]].append(build := f"{row['trials']} trials")
+            reasons[row["model"], CRASHED, row["crash"]].append(build)
         for case in row["cases"]:
+            build = f"{row['trials']} trials{', prepacked' if case['prepack'] else ''}"
+            all_builds[row["model"]].append(build)
             if (kind := kind_of(case)) != PASSED:
-                build = f"{row['trials']} trials{', prepacked' if case['prepack'] else ''}"
                 reasons[row["model"], kind, _reason(case, kind)].append(build)
     yield "| model | kind | builds | what is told |"
     yield "|---|---|---|---|"
     for (model, kind, reason), builds in sorted(reasons.items()):
-        which = "all" if len(builds) == all_builds[model] else "; ".join(sorted(builds))
+        which = "all" if sorted(builds) == sorted(all_builds[model]) else "; ".join(sorted(builds))
         yield f"| {model} | {kind} | {which} | {reason.replace('|', '/')} |"
 
 

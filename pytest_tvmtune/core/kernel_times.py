@@ -35,8 +35,9 @@ class KernelTime:
     was called there, and what it took; 0 where it is new, None without a baseline. code_differs:
     whether the baseline's was compiled from something else, None without a baseline.
 
-    now_s is the median of the pairs, baseline_s that times the median of each pair's ratio: a
-    machine that is slower for some pairs is so on both sides, and changes no ratio.
+    now_s is the median of the pairs, baseline_s that times the median of each pair's baseline/now:
+    a machine that is slower for some pairs is so on both sides, and changes no ratio. Without a
+    now_s baseline_s is the median of the pairs.
     """
 
     name: str

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes
 from pytest_tvmtune.relax.child import enter_stage
 from pytest_tvmtune.relax.measure import fixed_affinity, open_contest, pairs_per_epoch, warm_up
@@ -39,7 +40,7 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     itself takes, as null kernels tell, is taken off each call. A pair in which a side never took
     its usual course tells nothing of kernels.
     Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
-    the instrument for one kernel or built-in}.
+    the instrument for one kernel or built-in}. Raises ModelError.
     """
     folder = request["folder"]
     contest = open_contest(request)
@@ -90,7 +91,8 @@ def _kernels(
     """Return, for each side, kernel -> (calls, seconds of them together in each pair).
 
     seen: for each side the calls of each pair. Of several courses that the entry took the most
-    frequent counts, and only pairs in which both sides took theirs.
+    frequent counts, and only pairs in which both sides took theirs. Raises ModelError where there
+    is none.
     """
     usual = [_usual_course(pairs) for pairs in seen]
     alike = [
@@ -98,6 +100,8 @@ def _kernels(
         for course, pairs in zip(usual, seen, strict=True)
     ]
     told = [index for index in range(len(seen[1])) if all(alike[side][index] for side in sides)]
+    if not told:
+        raise ModelError("it calls other kernels each time, so that they can't be compared")
     return [
         _by_kernel(course, [alike[side][index] for index in told], cost) if side in sides else {}
         for side, course in enumerate(usual)
@@ -114,10 +118,9 @@ def _by_kernel(
 ) -> dict[str, tuple[int, list[float]]]:
     """Return kernel -> (calls, seconds of them together in each pair).
 
-    pairs: the seconds of each call of the entry. Each place in the course counts with its median.
+    pairs: at least one; the seconds of each call of the entry. Each place in the course counts with
+    its median.
     """
-    if not pairs:
-        return {}
     costs_s = [_cost_s(cost, called) for called in course]
     spent_s = np.maximum(0.0, [np.median(calls, axis=0) - costs_s for calls in pairs])
     found: dict[str, tuple[int, Any]] = {}

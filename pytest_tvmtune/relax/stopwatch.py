@@ -114,13 +114,16 @@ class Watch:
     def take(self, calls: int) -> list[Seen]:
         """Call the entry so often; return what each call took.
 
-        Those that called what the first call didn't are left out: an entry that keeps something
-        from call to call may do that.
+        An entry that keeps something from call to call may call what it hasn't so far: the native
+        instrument leaves such a call out, and one more tells those names.
         """
         if not self._stopwatch.is_native:
             return [self._in_python() for _ in range(calls)]
-        found = map(self._read, self._stopwatch.stamps(self._vm, self._call, calls))
-        return [seen for seen in found if seen is not None]
+        stamps = self._stopwatch.stamps(self._vm, self._call, calls)
+        found = [seen for seen in map(self._read, stamps) if seen is not None]
+        if len(found) < calls:
+            self._in_python()
+        return found
 
     def _read(self, stamps: npt.NDArray[Any]) -> Seen | None:
         before = stamps["before"].astype(bool)

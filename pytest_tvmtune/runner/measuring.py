@@ -83,7 +83,8 @@ def time_kernels(
 ) -> KernelTable:
     """Return what each kernel of an artifact takes, in turn with another artifact's.
 
-    budget_s: seconds to spend, at least three rounds. Raises ChildError.
+    budget_s: seconds to spend, at least three rounds. Raises ChildError, and ModelError where the
+    entry calls other kernels each time.
     """
     with exclusive_cores():
         told = run_job(

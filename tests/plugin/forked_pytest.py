@@ -42,7 +42,8 @@ class Forker:
         """Return what can be waited for, as a subprocess.Popen. out, err: files."""
         # It takes along our end, to have its server of jobs forked, too.
         files = (out, err)
-        forked = _fork(self._requests, command, environment, files, self._requests.fileno())
+        ours = self._requests.fileno()
+        forked = _fork(self._requests, command, environment, files, ours, cwd=Path.cwd())
         forked.stdin = None
         return forked
 
@@ -59,13 +60,15 @@ def _fork(
     environment: dict[str, str],
     files: tuple[str, str],
     fd: int,
+    *,
+    cwd: Path,
 ) -> Any:
     from pytest_tvmtune.relax.fork_server import request_fork
 
     request = {
         "words": command[1:],
         "environment": environment,
-        "cwd": str(Path.cwd()),
+        "cwd": str(cwd),
         "files": files,
     }
     return request_fork(requests, request, fd)
@@ -86,9 +89,11 @@ def _become(request: dict[str, Any], fd: int) -> NoReturn:
     for name in [name for name in sys.modules if name.startswith("pytest_tvmtune")]:
         del sys.modules[name]
     random.seed()
+    importlib.import_module("numpy").random.seed()
     option, *words = request["words"]
     module = option[2:] or words.pop(0)
     if module == _JOB_SERVER:
+        os.setsid()
         words = [str(fd)]
     else:
         importlib.import_module("coverage").process_startup()
@@ -113,8 +118,8 @@ def _fork_servers(requests: socket.socket) -> None:
         def __new__(cls, command: Any, *_: Any, **options: Any) -> Any:
             if list(command)[1:3] != ["-m", _JOB_SERVER]:
                 return super().__new__(cls)
-            files = (os.devnull, os.devnull)
-            return _fork(requests, command, options["env"], files, options["pass_fds"][0])
+            (fd,), files = options["pass_fds"], (os.devnull, os.devnull)
+            return _fork(requests, command, options["env"], files, fd, cwd=options["cwd"])
 
     subprocess.Popen = Popen  # type: ignore[misc]
 

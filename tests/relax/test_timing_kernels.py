@@ -14,7 +14,9 @@ import tvm
 from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from tvm import relax
 
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes, table_of
+from pytest_tvmtune.relax import measure
 from pytest_tvmtune.relax.kernel_times import _by_kernel, _kernels, _null, time_kernels
 from pytest_tvmtune.relax.stopwatch import Called, Seen, Stopwatch, Watch
 from pytest_tvmtune.store.artifacts import Manifest
@@ -70,11 +72,13 @@ def test_an_entry_may_call_something_else_each_time(
     assert [names(seen) for seen in watch.take(4)] == ["a", "ba", "ab", "a"]
 
 
-def test_a_call_of_what_the_first_one_did_not_call_is_left_out(tmp_path: Path) -> None:
+def test_a_call_of_what_was_not_called_so_far_is_left_out(tmp_path: Path) -> None:
     stopwatch = Stopwatch(tmp_path)
     assert stopwatch.is_native
     watch = Watch(stopwatch, Wavering(["a", "b", "aa"]), "main", ())
-    assert [names(seen) for seen in watch.take(5)] == ["aa", "a", "aa"]
+    assert [names(seen) for seen in watch.take(3)] == ["aa", "a"]
+    # One more call has told the name.
+    assert [names(seen) for seen in watch.take(3)] == ["aa", "a", "b"]
 
 
 def test_there_is_room_for_all_calls_of_a_long_one(tmp_path: Path) -> None:
@@ -98,8 +102,15 @@ def test_of_several_courses_the_most_frequent_counts_where_both_sides_took_their
         {"a": (1, [9.0, 3.0]), "b": (1, [9.0, 4.0])},
     ]
     assert _kernels([[], odd], (1,), (0.0, 0.0))[0] == {}
-    # Never both at once.
-    assert _kernels([[[], []], [[seen(a=1.0)], []]], (0, 1), (0.0, 0.0)) == [{}, {}]
+
+
+def test_sides_that_never_took_their_usual_course_at_once_can_not_be_compared() -> None:
+    with pytest.raises(ModelError, match="it calls other kernels each time"):
+        _kernels([[[], [seen(b=1.0)]], [[seen(a=1.0)], []]], (0, 1), (0.0, 0.0))
+
+
+def test_an_entry_may_call_no_kernel() -> None:
+    assert _kernels([[[seen()]], [[seen()]]], (0, 1), (0.0, 0.0)) == [{}, {}]
 
 
 def test_each_call_of_a_kernel_counts_with_its_median_in_a_pair() -> None:
@@ -146,7 +157,9 @@ class Wavering:
 
 
 @pytest.mark.usefixtures("with_garbage")
-def test_the_slowed_kernel_costs_most_and_no_other_differs(tmp_path: Path) -> None:
+def test_the_slowed_kernel_costs_most_and_no_other_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Hundreds of times as much work as before: no neighbour's load makes another kernel's of that.
     before, now = (
         build(layers(rounds=rounds), tmp_path / name, prepack=True)
@@ -176,6 +189,10 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(tmp_path: Path) -> No
     assert calls.pop(BUILT_INS)[1] > 0
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
-    alone = time_kernels({**request, "baseline": now, "alone": True})
+    flushes: list[None] = []
+    monkeypatch.setattr(measure, "_flusher", lambda: lambda: flushes.append(None))
+    alone = time_kernels({**request, "baseline": now, "alone": True, "cold_cache": True})
+    # Of each pair the call without the instrument, and three with it.
+    assert len(flushes) > 4 * len(alone["sides"][1]["end_to_end_s"])
     assert alone["sides"][0] is None
     assert alone["sides"][1]["kernels"].keys() == new.kernels.keys()
