@@ -44,8 +44,17 @@ def test_what_the_user_says_counts() -> None:
     assert atol([10.0], tolerance=Tolerance(rtol=0.1)) == pytest.approx(1.0)
     assert atol([10.0], tolerance=Tolerance(rtol=0.1, atol=3.0)) == 3.0
     assert atol([10.0], tolerance=Tolerance(rtol=0.0, atol=0.0)) == 0.0
+    assert atol([10], np.int32, Tolerance(rtol=0.0, atol=1.0)) == 1.0
     # Kernels are always compared element by element.
     assert atol([10.0], tolerance=Tolerance(statistic="mean", rtol=0.1)) == pytest.approx(1.0)
+
+
+def test_an_absolute_tolerance_alone_is_made_for_the_size_of_outputs() -> None:
+    rtol, _ = TOLERANCES["float32"]
+    alone = Tolerance(rtol=0.0, atol=1e-3)
+    assert atol([1e3, 1e3], tolerance=alone) == pytest.approx(rtol * 1e3)
+    assert atol([1.0, 1.0], tolerance=alone) == 1e-3
+    assert kernel_tolerance(np.ones(2, np.float32), alone).rtol == rtol
 
 
 @pytest.mark.parametrize("strange", [math.nan, math.inf, -math.inf, 3e38, -3.4e38, 2e18])
