@@ -15,6 +15,11 @@ from pytest_tvmtune.relax.kernels import by_itself, read_kernel
 from pytest_tvmtune.relax.reproducer import Captured
 from pytest_tvmtune.relax.watching import Watched
 
+_LAYOUT_FAULT = (
+    "its schedule's layout loses some, a fault of TVM's RewriteLayout; "
+    "--tvm-tuning=refresh refuses such records"
+)
+
 
 def wrong_transform(
     now: Watched, sides: tuple[Captured, Captured], kernels: Path, target: str, tolerance: Tolerance
@@ -28,13 +33,19 @@ def wrong_transform(
     if len(want.arguments) != len(got.arguments):
         return ""
     pointers = [int(param.data_ptr()) for param in now.session.params]
-    for index, value in _expected(want, got, kernels, target).items():
-        if got.pointers[index] not in pointers or _same(got.arguments[index], value, tolerance):
-            continue
+
+    def told(index: int, what: str) -> str:
         position = pointers.index(got.pointers[index])
-        entry = f"{now.session.entry}_transform_params"
-        what = _what(now, position, value, tolerance)
-        return f"parameter {position} of what {entry} returns {what}"
+        return f"parameter {position} of what {now.session.entry}_transform_params returns {what}"
+
+    if got.kernel.endswith(PREPACKED):
+        for index, (before, after) in enumerate(zip(want.arguments, got.arguments, strict=True)):
+            if got.pointers[index] in pointers and after.size < before.size:
+                return told(index, f"holds {after.size} of {before.size} elements: {_LAYOUT_FAULT}")
+    for index, value in _expected(want, got, kernels, target).items():
+        if got.pointers[index] in pointers and not _same(got.arguments[index], value, tolerance):
+            position = pointers.index(got.pointers[index])
+            return told(index, _what(now, position, value, tolerance))
     return ""
 
 

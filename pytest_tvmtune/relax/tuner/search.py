@@ -12,6 +12,7 @@ from pytest_tvmtune.core.budget import Account
 from pytest_tvmtune.core.environment import usable_cores
 from pytest_tvmtune.core.errors import TuningError, last_line
 from pytest_tvmtune.core.results import Task
+from pytest_tvmtune.relax.tuner.layouts import lost_elements
 from pytest_tvmtune.store.records import Record
 from pytest_tvmtune.store.trust import external_calls
 
@@ -35,6 +36,8 @@ _GENERATIONS = 2
 # Share of a round that is picked at random: with few samples the model is often wrong.
 _EPS_GREEDY = 0.25
 _MOST_SPARE = 64
+# How often a strategy is asked again when all that it proposes loses part of a weight.
+_DRAWS = 2
 
 
 @dataclass(kw_only=True)
@@ -114,6 +117,8 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
         found.trace.apply_to_schedule(schedule, remove_postproc=False)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
         return last_line(error)
+    if lost := lost_elements(schedule.mod):
+        return lost
     database.commit_tuning_record(found)
     if own:
         search.known.add(structural_hash(schedule.mod))
@@ -146,21 +151,34 @@ def generate(
 
 
 def _propose(search: Search) -> list[MeasureCandidate]:
-    """Return new candidates, the most promising first, then those left over before."""
+    """Return new candidates, the most promising first, then those left over before.
+
+    What would compute with part of a weight is none.
+    """
     exploring = search.measured < EXPLORED
     if exploring and search.spare:
         return search.spare
     for context in (search.explorer, search.context)[not exploring :]:
         assert context is not None
-        new = []
-        for candidate in context.generate_measure_candidates() or []:
-            shash = structural_hash(candidate.sch.mod)
-            if shash not in search.known:
-                search.known.add(shash)
-                new.append(candidate)
-        if new:
-            return [*new, *search.spare]
+        for _ in range(_DRAWS):
+            new = _unknown(search, context.generate_measure_candidates() or [])
+            kept = [candidate for candidate in new if not lost_elements(candidate.sch.mod)]
+            if kept:
+                return [*kept, *search.spare]
+            if not new:
+                break
     return search.spare
+
+
+def _unknown(search: Search, candidates: Sequence[MeasureCandidate]) -> list[MeasureCandidate]:
+    """Return those that were never proposed; they are known now."""
+    found = []
+    for candidate in candidates:
+        shash = structural_hash(candidate.sch.mod)
+        if shash not in search.known:
+            search.known.add(shash)
+            found.append(candidate)
+    return found
 
 
 def learn(
