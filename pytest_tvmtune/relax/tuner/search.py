@@ -36,7 +36,7 @@ _GENERATIONS = 2
 # Share of a round that is picked at random: with few samples the model is often wrong.
 _EPS_GREEDY = 0.25
 _MOST_SPARE = 64
-# How often a strategy is asked again when all that it proposes loses part of a weight.
+# How often a strategy is asked at most, while all that it proposes loses part of a weight.
 _DRAWS = 2
 
 
@@ -115,9 +115,10 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
         found = TuningRecord.from_json(record.data, workload)
         schedule = Schedule(workload.mod)
         found.trace.apply_to_schedule(schedule, remove_postproc=False)
+        lost = lost_elements(schedule.mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
         return last_line(error)
-    if lost := lost_elements(schedule.mod):
+    if lost:
         return lost
     database.commit_tuning_record(found)
     if own:
