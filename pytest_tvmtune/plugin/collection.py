@@ -17,6 +17,10 @@ from pytest_tvmtune.plugin.state import STATE, State, is_worker
 
 MARKER = "tvm_tune"
 CASE_FIXTURE = "_tvmtune_case"
+_BEGAN_LATE = (
+    "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
+    "overridden by then, models run without that; name the module that does so with --tvm-setup"
+)
 
 
 @pytest.hookimpl(trylast=True)
@@ -86,6 +90,7 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
 def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> None:
     from pytest_tvmtune.plugin.progress import ProgressDisplay
     from pytest_tvmtune.relax.environment import check_imports, check_installation
+    from pytest_tvmtune.relax.registrations import began_late
     from pytest_tvmtune.relax.setup import use_setup
     from pytest_tvmtune.runner.case import Workshop
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
@@ -96,6 +101,8 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     check_installation(store, tuning=tuning)
     check_imports()
     use_setup(_setup_modules(config, state))
+    if began_late():
+        state.notes.append(_BEGAN_LATE)
 
     from pytest_tvmtune.relax.targets import canonical, device_of, resolve_target
 

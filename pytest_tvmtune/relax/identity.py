@@ -45,10 +45,13 @@ def toolchain_identity(store: Store) -> str:
 def tvm_identity(store: Store) -> str:
     """Return the SHA-256 of TVM alone, see `toolchain_identity`: what runs a library."""
     files = {path: name for package in _PACKAGES for path, name in _files_of(package)}
-    files |= {path: Path(path).name for path in _loaded_libraries() if path not in files}
-    digests = file_digests(store, files)
-    # One library may have two paths: in its package through a link, and where that leads.
-    return _digest_of(sorted({(name, digests.get(path, "")) for path, name in files.items()}))
+    loaded = _loaded_libraries()
+    digests = file_digests(store, [*files, *loaded])
+    # What a link in the package leads to has two paths.
+    in_packages = {digests.get(path) for path in files}
+    elsewhere = {digest for path in loaded if (digest := digests.get(path)) not in in_packages}
+    named = sorted((name, digests.get(path)) for path, name in files.items())
+    return _digest_of([named, sorted(filter(None, elsewhere))])
 
 
 def setup_identity(store: Store) -> str:
@@ -98,13 +101,17 @@ def _says(compiler: str) -> str:
 def _files_of(package: str) -> Iterator[tuple[str, str]]:
     """Yield (path, name within the package) of all code of a package."""
     for folder in _folders(package):
-        pending = [folder]
+        pending, links = [folder], {os.path.realpath(folder)}
         while pending:
             with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     if entry.name.endswith(_CODE_SUFFIXES) or ".so." in entry.name:
                         yield entry.path, package + entry.path[len(folder) :]
                     elif entry.name != "__pycache__" and entry.is_dir():
+                        if entry.is_symlink():  # it may lead back
+                            if (target := os.path.realpath(entry.path)) in links:
+                                continue
+                            links.add(target)
                         pending.append(entry.path)
 
 

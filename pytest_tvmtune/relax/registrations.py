@@ -45,6 +45,8 @@ class _Recorder:
     registrations: list[Registration] = field(default_factory=list)
     python_names: set[str] = field(default_factory=set)
     tvm_names: set[str] = field(default_factory=set)
+    unexplained: frozenset[str] = frozenset()
+    count: int = -1
 
 
 _recorder = _Recorder()
@@ -74,10 +76,20 @@ def unexplained_names() -> frozenset[str]:
     """
     if "tvm_ffi" not in sys.modules:
         return frozenset()
-    from tvm_ffi.registry import list_global_func_names
+    from tvm_ffi.registry import get_global_func, list_global_func_names
 
-    seen = _recorder.python_names | _recorder.tvm_names
-    return frozenset(name for name in list_global_func_names() if name not in seen)
+    count = get_global_func("ffi.FunctionListGlobalNamesFunctor")()(-1)  # all names take longer
+    if count != _recorder.count:
+        seen = _recorder.python_names | _recorder.tvm_names
+        names = list_global_func_names()
+        _recorder.unexplained = frozenset(name for name in names if name not in seen)
+        _recorder.count = count
+    return _recorder.unexplained
+
+
+def began_late() -> bool:
+    """Whether TVM was imported before: what was overridden until then can't be seen."""
+    return _recorder.late
 
 
 def _global_func(func_name: Any, *_: Any, **__: Any) -> str:
@@ -162,6 +174,7 @@ def _wrap_all(module: ModuleType) -> None:
     if module.__name__ == "tvm":
         if not _recorder.late:
             _recorder.tvm_names = set(unexplained_names())
+            _recorder.count = -1
         return
     for path, (kind, name_of) in _POINTS[module.__name__].items():
         *classes, name = path.split(".")

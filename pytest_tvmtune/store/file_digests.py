@@ -45,7 +45,8 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
     if news:
         # Another process may have written meanwhile: at worst, a file is read once more.
         with contextlib.suppress(StoreError):
-            write_json(store.digests, {**_read(store), **news})
+            kept = {path: entry for path, entry in _read(store).items() if os.path.exists(path)}  # noqa: PTH110
+            write_json(store.digests, {**kept, **news})
     return digests
 
 
