@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytest_tvmtune.relax.imports import import_cause, in_standard_library, is_i
 # TVM's own files are part of its identity; ours are no one's.
 _NOT_THE_USERS = frozenset({"tvm", "tvm_ffi", "pytest_tvmtune", "pytest", "_pytest"})
 _CODE_SUFFIXES = (".py", ".so", ".dylib")
+_FILE = re.compile(r"[^\n\0]{1,200}\.\w{1,10}")
 
 _in_use: list[str] = []
 
@@ -49,7 +51,7 @@ def setup_files() -> list[Path]:
     """Return the files that the modules in use consist of, and all they import of the user's own.
 
     Neither the standard library's nor what is installed in site-packages. Of a package that is
-    every file.
+    every file; and files that the code names, such as a native library.
     """
     found: dict[Path, None] = {}
     seen: set[str] = set()
@@ -125,9 +127,16 @@ def _add_file(path: Path, found: dict[Path, None], seen: set[str]) -> None:
     if path in found or _is_installed(path):
         return
     found[path] = None
-    if path.suffix == ".py":
-        for name in _imports(path):
-            _add_module(name, found, seen)
+    if path.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for name in _imports(tree):
+        _add_module(name, found, seen)
+    # A native library that it loads, or what else it reads.
+    found.update(dict.fromkeys(_named_files(tree, path.parent)))
 
 
 def _code_below(folder: Path) -> Iterator[Path]:
@@ -136,12 +145,17 @@ def _code_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports absolutely; those within a package are in it."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
+def _named_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
+    """Yield the files that a string in the code names: absolute, or from the code's own folder."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            path = folder / node.value
+            if _FILE.fullmatch(node.value) and path.is_file() and not _is_installed(path):
+                yield path.resolve()
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that code imports absolutely; those within a package are in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
