@@ -92,7 +92,6 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     from pytest_tvmtune.relax.environment import check_imports, check_installation
     from pytest_tvmtune.relax.registrations import began_late
     from pytest_tvmtune.relax.setup import use_setup
-    from pytest_tvmtune.runner.case import Workshop
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
 
     store = open_store(state.run.store_dir, state.run.store_fallback)
@@ -104,7 +103,9 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
     if began_late():
         state.notes.append(_BEGAN_LATE)
 
+    # They import numpy and tvm.
     from pytest_tvmtune.relax.targets import canonical, device_of, resolve_target
+    from pytest_tvmtune.runner.case import Workshop
 
     for spec in dict.fromkeys(options.target for options in wanted):
         target = resolve_target(spec)
