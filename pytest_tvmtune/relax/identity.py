@@ -23,6 +23,8 @@ from pytest_tvmtune.store.file_digests import file_digests
 from pytest_tvmtune.store.layout import Store
 
 _PACKAGES = ("tvm", "tvm_ffi")
+# Of a wheel: what a C++ compiler reads, and no process imports.
+_NOT_IMPORTED = frozenset({"include", "src", "3rdparty", "licenses", "cmake"})
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".dylib", ".pyd", ".dll")
 # A source checkout has TVM's libraries in its build folder, and often LLVM's as a library, too.
 _LOADED = ("libtvm", "libLLVM")
@@ -103,8 +105,11 @@ def _files_of(package: str) -> Iterator[tuple[str, str]]:
     for folder in _folders(package):
         pending, links = [folder], {os.path.realpath(folder)}
         while pending:
-            with os.scandir(pending.pop()) as entries:
+            below = pending.pop()
+            with os.scandir(below) as entries:
                 for entry in entries:
+                    if below == folder and entry.name in _NOT_IMPORTED:
+                        continue
                     if entry.name.endswith(_CODE_SUFFIXES) or ".so." in entry.name:
                         yield entry.path, package + entry.path[len(folder) :]
                     elif entry.name != "__pycache__" and entry.is_dir():
