@@ -88,6 +88,23 @@ def _parse_paths(value: object, where: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(_parse_path(one, where) for one in values))
 
 
+def _parse_modules(value: object, where: str) -> tuple[str | Path, ...]:
+    """Return dotted names and paths of .py files."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    modules: list[str | Path] = []
+    for one in values:
+        text = one.strip() if isinstance(one, str) else ""
+        if text.endswith(".py"):
+            modules.append(Path(text).expanduser())
+        elif text and all(part.isidentifier() for part in text.split(".")):
+            modules.append(text)
+        else:
+            raise OptionError(
+                f"{where}: {one!r} is neither a module's dotted name nor the path of a .py file"
+            )
+    return tuple(dict.fromkeys(modules))
+
+
 def _parse_bool(value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -272,6 +289,16 @@ SETTINGS: tuple[Setting, ...] = (
         repeatable=True,
         help="another store, read-only (a mounted share, a folder in git), whose tuning records "
         "are looked up after the local ones; repeatable",
+    ),
+    Setting(
+        name="setup",
+        parse=_parse_modules,
+        default=(),
+        metavar="MODULE",
+        in_marker=False,
+        repeatable=True,
+        help="a module (dotted name or .py file) that registers operators, lowerings or functions "
+        "with TVM: imported in every process that compiles, tunes or runs models; repeatable",
     ),
     Setting(
         name="collect",

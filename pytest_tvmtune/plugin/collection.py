@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.settings import parse_marker
+from pytest_tvmtune.core.settings import BY_NAME, parse_marker
 from pytest_tvmtune.plugin.choices import Choice, item_choices
 from pytest_tvmtune.plugin.model_files import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR
@@ -16,6 +17,10 @@ from pytest_tvmtune.plugin.state import STATE, State, is_worker
 
 MARKER = "tvm_tune"
 CASE_FIXTURE = "_tvmtune_case"
+_BEGAN_LATE = (
+    "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
+    "overridden by then, models run without that; name the module that does so with --tvm-setup"
+)
 
 
 @pytest.hookimpl(trylast=True)
@@ -84,16 +89,23 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
 
 def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> None:
     from pytest_tvmtune.plugin.progress import ProgressDisplay
-    from pytest_tvmtune.relax.environment import check_installation
-    from pytest_tvmtune.runner.case import Workshop
+    from pytest_tvmtune.relax.environment import check_imports, check_installation
+    from pytest_tvmtune.relax.registrations import began_late
+    from pytest_tvmtune.relax.setup import use_setup
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
 
     store = open_store(state.run.store_dir, state.run.store_fallback)
     sweep_scratch(store)
     tuning = state.run.tuning != "never" and any(options.trials for options in wanted)
     check_installation(store, tuning=tuning)
+    check_imports()
+    use_setup(_setup_modules(config, state))
+    if began_late():
+        state.notes.append(_BEGAN_LATE)
 
+    # They import numpy and tvm.
     from pytest_tvmtune.relax.targets import canonical, device_of, resolve_target
+    from pytest_tvmtune.runner.case import Workshop
 
     for spec in dict.fromkeys(options.target for options in wanted):
         target = resolve_target(spec)
@@ -106,6 +118,15 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
         started_s=state.started_s,
         gated_items=len(wanted),
     )
+
+
+def _setup_modules(config: pytest.Config, state: State) -> list[str]:
+    """Return the modules of `tvm_setup`, and those that hooks add, each once."""
+    modules = [str(one) for one in state.run.setup]
+    for more in config.hook.pytest_tvmtune_setup(config=config):
+        parsed = BY_NAME["setup"].parse(more, "hook pytest_tvmtune_setup")
+        modules += [str(config.rootpath / one if isinstance(one, Path) else one) for one in parsed]
+    return list(dict.fromkeys(modules))
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

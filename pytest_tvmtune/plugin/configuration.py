@@ -17,6 +17,7 @@ from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
+from pytest_tvmtune.relax.registrations import start_recording
 
 _MARKER_HELP = (
     "tvm_tune(target=, trials=, prepack=, ...): run the test on a model put through TVM's "
@@ -43,7 +44,8 @@ _GROUPS = {
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register our own hooks."""
+    """Register our own hooks, and watch from now on what a conftest registers with TVM."""
+    start_recording()
     pluginmanager.add_hookspecs(hookspec)
 
 
@@ -175,5 +177,5 @@ def _make_absolute(layer: dict[str, Any], base: Path) -> None:
     for name, value in layer.items():
         if isinstance(value, Path):
             layer[name] = base / value
-        elif isinstance(value, tuple) and all(isinstance(one, Path) for one in value):
-            layer[name] = tuple(base / one for one in value)
+        elif isinstance(value, tuple):
+            layer[name] = tuple(base / one if isinstance(one, Path) else one for one in value)

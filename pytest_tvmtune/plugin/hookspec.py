@@ -7,6 +7,14 @@ from typing import Any
 import pytest
 
 
+def pytest_tvmtune_setup(config: pytest.Config) -> list[str]:  # type: ignore[empty-body]
+    """Return modules to import wherever models are compiled, tuned or run, as `tvm_setup` does.
+
+    Dotted names, or paths of .py files, relative to the rootdir. They come after those that the
+    option or the ini names.
+    """
+
+
 def pytest_tvmtune_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Change the machine's fingerprint, in place, before it goes into a report.
 

@@ -288,8 +288,14 @@ class Run:
 
     @contextmanager
     def _findings(self) -> Iterator[None]:
-        """Turn an error of ours into a failing test that names the case."""
+        """Turn an error of ours into a failing test that names the case.
+
+        One of them is that the test has registered since what no child has.
+        """
+        from pytest_tvmtune.relax.child_registrations import check_registrations
+
         try:
+            check_registrations(self._case.store)
             yield
         except TvmTuneError as error:
             self.result.note_failure(failure_of(error))

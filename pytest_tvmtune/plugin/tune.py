@@ -105,9 +105,11 @@ class TvmTune:
         return name
 
     def _start(self, name: str, model: Any, pipeline: Any, **source: Any) -> Run:
+        from pytest_tvmtune.relax.child_registrations import check_registrations
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
 
+        check_registrations(self.workshop.store)
         options = self.item_state.options
         opened = open_model(model, name=name, seed=options.seed, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):

@@ -53,8 +53,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
     request: mod_text, is_ready (it went through the user's own pipeline instead of the stock one),
     target, prepack, work_dir (the records to apply, and no others), tasks (name -> hash and digest
-    of its record there, "" without one), entry, library, kernels (the file for their IR), params
-    and inputs.
+    of its record there, "" without one), entry, library, toolchain (for the manifest), kernels (the
+    file for their IR), params and inputs.
     Returns the manifest's JSON, the hashes whose record was applied, and seconds spent.
     Raises CompileError when TVM refuses the module.
     """
@@ -90,6 +90,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         target=request["target"],
         tvm=installed_version("apache-tvm"),
         tvm_ffi=installed_version("apache-tvm-ffi"),
+        toolchain=request["toolchain"],
         entries=_entry_points(lowered, planned),
         kernels=kernels,
     )

@@ -14,11 +14,14 @@ import pickle
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_tvmtune.core.errors import TvmTuneError, last_line
+from pytest_tvmtune.relax.registrations import start_recording
+from pytest_tvmtune.relax.setup import use_setup
 
 # A stage that may last: another process has the machine's cores.
 WAITING = "waiting for the machine's cores"
@@ -87,6 +90,22 @@ def leave_out_torch() -> None:
     sys.modules["torch"] = None  # type: ignore[assignment]
 
 
+def import_setup(modules: Sequence[str]) -> None:
+    """Import the modules of `tvm_setup` in a child, where they may need the torch left out so far.
+
+    Raises EnvironmentProblemError.
+    """
+    if not modules:
+        return
+    import tvm.relax  # noqa: F401  without torch
+
+    if sys.modules.get("torch") is None:
+        sys.modules.pop("torch", None)
+    use_setup(modules)
+    if "torch" not in sys.modules:
+        leave_out_torch()
+
+
 def run_request(folder: Path) -> NoReturn:
     """Do what the folder's request asks for, leave the answer there, and end this process."""
     name_process("tvmtune-job")
@@ -100,6 +119,7 @@ def run_request(folder: Path) -> NoReturn:
         request[group] = [read_array(file) for file in files]
     answer: dict[str, Any]
     try:
+        import_setup(message["setup"])
         answer = {"value": getattr(importlib.import_module(module), name)(request)}
     except TvmTuneError as error:
         traceback.print_exc()
@@ -117,7 +137,9 @@ def run_request(folder: Path) -> NoReturn:
     os._exit(0)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do the request in the folder that the command line names, for the process it names."""
+    start_recording()
     die_with_parent()
     if os.getppid() == int(sys.argv[2]):  # else it died before that was heard
         leave_out_torch()

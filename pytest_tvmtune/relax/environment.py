@@ -6,6 +6,7 @@ a pair that crashes on import is never imported here.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from pytest_tvmtune.core.environment import (
     minor,
 )
 from pytest_tvmtune.core.errors import ChildError, EnvironmentProblemError
+from pytest_tvmtune.relax.imports import import_cause
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.store.atomic import write_json
 from pytest_tvmtune.store.layout import Store
@@ -48,6 +50,20 @@ def check_platform() -> None:
             "pytest-tvmtune doesn't run on Windows: its jobs and its tuner are forked. "
             "Use Linux or WSL, or deselect the marked tests"
         )
+
+
+def check_imports() -> None:
+    """Import what every test of a model needs; raise EnvironmentProblemError where that fails.
+
+    Only once the versions are known to fit: a pair that doesn't may crash.
+    """
+    for name in ("numpy", "tvm_ffi", "tvm", "tvm.relax"):
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise EnvironmentProblemError(
+                f"`import {name}` fails: {import_cause(error)}"
+            ) from error
 
 
 def check_compiler() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import json
 import os
 import socket
 import subprocess
@@ -20,11 +21,15 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 from pytest_tvmtune.relax.child import (
     die_with_parent,
+    import_setup,
     leave_out_torch,
     name_process,
     run_request,
 )
 from pytest_tvmtune.relax.fork_server import Forked, request_fork, serve
+from pytest_tvmtune.relax.interpreters import command, import_path
+from pytest_tvmtune.relax.registrations import start_recording
+from pytest_tvmtune.relax.setup import setup_in_use
 
 # What most jobs import.
 _PRELOADED = ("numpy", "tvm.relax", "pytest_tvmtune.relax.build", "pytest_tvmtune.relax.prepare")
@@ -61,7 +66,7 @@ def start_job(
         with suppress(OSError):  # it was killed since: another one is begun
             return server.fork(folder, log, environment, preload)
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest_tvmtune.relax.child", str(folder), str(os.getpid())],
+        command("pytest_tvmtune.relax.child", str(folder), str(os.getpid())),
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -73,10 +78,11 @@ def start_job(
 
 @dataclass(kw_only=True)
 class _Server:
-    """The server of one process, begun with one set of environment variables."""
+    """The server of one process, begun with one set of environment variables and one setup."""
 
     owner: int
     environment: dict[str, str]
+    setup: list[str]
     process: subprocess.Popen[bytes]
     requests: socket.socket
     has_forked: bool = False
@@ -90,6 +96,7 @@ class _Server:
             "folder": str(folder),
             "variables": {name: text for name, text in environment.items() if _is_of_a_job(name)},
             "cores": _affinity(),
+            "path": import_path(),
             "preload": preload,
         }
         try:
@@ -118,9 +125,11 @@ def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
     empty: a folder to begin in, in which nothing can shadow a module.
     """
     lasting = {name: value for name, value in environment.items() if not _is_of_a_job(name)}
+    setup = setup_in_use()
     if _servers:
         server = _servers[-1]
-        if server.owner == os.getpid() and server.environment == lasting:
+        same = (server.environment, server.setup) == (lasting, setup)
+        if server.owner == os.getpid() and same:
             if not server.ended:
                 return server
             if not server.has_forked:
@@ -129,7 +138,7 @@ def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest_tvmtune.relax.job_server", str(theirs.fileno())],
+            command("pytest_tvmtune.relax.job_server", str(theirs.fileno()), json.dumps(setup)),
             cwd=empty,
             env=lasting,
             pass_fds=[theirs.fileno()],
@@ -138,7 +147,15 @@ def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-    _servers.append(_Server(owner=os.getpid(), environment=lasting, process=process, requests=ours))
+    _servers.append(
+        _Server(
+            owner=os.getpid(),
+            environment=lasting,
+            setup=setup,
+            process=process,
+            requests=ours,
+        )
+    )
     return _servers[-1]
 
 
@@ -157,13 +174,16 @@ def _affinity() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def _serve(requests: socket.socket) -> NoReturn:
-    """Load what jobs need, then fork them."""
+def main() -> NoReturn:
+    """Load what jobs need, then fork them. sys.argv: the socket's number, the setup as JSON."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
     die_with_parent()  # while it imports, it wouldn't hear that nobody can ask any more
     name_process("tvmtune-server")
+    start_recording()
     leave_out_torch()
     for module in _PRELOADED:
         importlib.import_module(module)
+    import_setup(json.loads(sys.argv[2]))
     serve(requests, _become_job, prepare=_preload)
 
 
@@ -181,13 +201,10 @@ def _become_job(request: dict[str, Any], log: int) -> NoReturn:
     os.dup2(log, 2)
     os.close(log)
     os.chdir(request["folder"])
+    sys.path[:] = request["path"]
     for variable in filter(_is_of_a_job, list(os.environ)):
         del os.environ[variable]
     os.environ.update(request["variables"])
     if request["cores"]:
         os.sched_setaffinity(0, request["cores"])
     run_request(Path(request["folder"]))
-
-
-if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -22,9 +23,11 @@ from typing import Any
 from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.relax.child import PROGRESS, WAITING, LineTail, stage_of
 from pytest_tvmtune.relax.job_server import Process, start_job
+from pytest_tvmtune.relax.setup import setup_in_use
 
 _POLL_S = 0.25
 _TAIL_LINES = 6
+_LACKS_FUNCTION = re.compile(r"[Cc]annot find (the )?(ffi::|Packed|global )?[Ff]unction")
 # A log that grew beyond it begins anew: MetaSchedule writes some MB a run.
 _MOST_LOG_BYTES = 50_000_000
 
@@ -92,19 +95,22 @@ def _write_request(
         ]
         for group, values in arrays.items()
     }
-    message = {"function": function, "request": dict(request), "arrays": array_files}
+    message = {
+        "function": function,
+        "request": dict(request),
+        "arrays": array_files,
+        "setup": setup_in_use(),
+    }
     (folder / "request.pkl").write_bytes(pickle.dumps(message))
 
 
 def _environment(num_threads: int) -> dict[str, str]:
     """Return a job's environment variables."""
-    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    paths = [Path(__file__).parents[2], *(Path(path).resolve() for path in given)]
-    return {
-        **os.environ,
-        "TVM_NUM_THREADS": str(num_threads),
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
-    }
+    environment = {**os.environ, "TVM_NUM_THREADS": str(num_threads)}
+    # For what a job starts itself; its own path is this process's. It works in another folder.
+    if given := [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]:
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in given)
+    return environment
 
 
 def _wait(
@@ -157,8 +163,18 @@ def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:
         return answer["value"]
     if "expected" in answer:
         expected = answer["expected"]
-        raise type(expected)(f"{expected}\nlog: {log_path}")
-    raise failure(answer["unexpected"])
+        raise type(expected)(f"{_with_advice(str(expected))}\nlog: {log_path}")
+    raise failure(_with_advice(answer["unexpected"]))
+
+
+def _with_advice(text: str) -> str:
+    """Return what went wrong, and what to do where a function of the user's own is missing."""
+    if not _LACKS_FUNCTION.search(text):
+        return text
+    return (
+        f"{text}; models are compiled and run in child processes: put what registers the function "
+        "into a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
+    )
 
 
 def _tail(log_path: Path) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
 from pytest_tvmtune.relax.build import module_text
+from pytest_tvmtune.relax.identity import toolchain_identity
 from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.runner.case import Case, module_parts
+from pytest_tvmtune.runner.case import Case, module_parts, toolchain_parts
 from pytest_tvmtune.runner.tuning import Records, plan
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.work_dirs import write_work_dir
@@ -104,6 +105,7 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
             },
             "entry": case.model.signature.entry,
             "library": str(folder / artifacts.LIBRARY),
+            "toolchain": toolchain_identity(case.store),
             "kernels": str(folder / artifacts.KERNELS),
         },
         arrays=case.model.data,
@@ -177,10 +179,8 @@ def run_new_data_in_child(case: Case, built: Built) -> Built:
 
 
 def _first_run(case: Case) -> str:
-    """Return what tells one first run from another: the data, this CPU model, the versions."""
-    machine = fingerprint()
-    parts = [case.model.data_digest, machine.cpu, machine.tvm, machine.tvm_ffi]
-    return builds.key_of(parts)
+    """Return what tells one first run from another: data, CPU model, TVM and the setup."""
+    return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
 
 
 def load(case: Case, built: Built) -> Session:

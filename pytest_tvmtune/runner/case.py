@@ -13,6 +13,7 @@ from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.results import CaseResult, TuningProgress, label_of
 from pytest_tvmtune.relax.build import PIPELINE
+from pytest_tvmtune.relax.identity import setup_identity, toolchain_identity
 from pytest_tvmtune.store.layout import Store, slug
 from pytest_tvmtune.store.records import target_key
 
@@ -116,10 +117,17 @@ def module_parts(case: Case, *, prepack: bool) -> dict[str, Any]:
         "module": case.model.mod_hash,
         "target": tuning_key(case),
         "prepack": prepack,
-        "tvm": installed_version("apache-tvm"),
-        "tvm_ffi": installed_version("apache-tvm-ffi"),
+        **toolchain_parts(case),
         # What the user's own pipeline did is in the module's hash.
         "pipeline": "" if case.model.is_ready else PIPELINE,
+    }
+
+
+def toolchain_parts(case: Case) -> dict[str, Any]:
+    """Return what of the installation compiling and running depends on, by content."""
+    return {
+        "toolchain": toolchain_identity(case.store),
+        "setup": setup_identity(case.store),
     }
 
 

@@ -88,6 +88,7 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
 def _versions(store: Store) -> str:
     environment.check_platform()
     environment.check_pair(store)
+    environment.check_imports()
     here = fingerprint()
     return f"apache-tvm {here.tvm} works with apache-tvm-ffi {here.tvm_ffi}; Python {here.python}"
 

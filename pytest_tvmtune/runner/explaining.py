@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.cause import Cause, Origin, find_cause
-from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import item_alpha, weigh
@@ -14,6 +13,7 @@ from pytest_tvmtune.runner.building import Built, build
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.measuring import measure, time_kernels
 from pytest_tvmtune.runner.tuning import workloads_of
+from pytest_tvmtune.runner.versions import versions_of_both
 from pytest_tvmtune.store import artifacts
 
 _UNTUNED_S = 2.0
@@ -44,17 +44,17 @@ def explain_change(
 
 
 def _cause(case: Case, built: Built, baseline: Baseline, accepted: artifacts.Artifact) -> Cause:
-    machine = fingerprint()
+    before, here = versions_of_both(case.store, baseline)
     old = Origin(
         library=accepted.sha256,
         kernels=accepted.manifest.kernels,
-        versions=(str(baseline.fingerprint["tvm"]), str(baseline.fingerprint["tvm_ffi"])),
+        versions=before,
         num_threads=baseline.num_threads,
     )
     now = Origin(
         library=built.artifact.sha256,
         kernels=built.artifact.manifest.kernels,
-        versions=(machine.tvm, machine.tvm_ffi),
+        versions=here,
         num_threads=case.num_threads,
     )
     untuned = "" if old.versions == now.versions else _without_tuning(case, baseline)

@@ -29,6 +29,7 @@ from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.explaining import explain_change
 from pytest_tvmtune.runner.measuring import measure
 from pytest_tvmtune.runner.tuning import best_records, workloads_of
+from pytest_tvmtune.runner.versions import content_here, versions_of_both, without_content
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
 from pytest_tvmtune.store.records import Workload, comparable_target
@@ -90,7 +91,7 @@ def _judge(
             latency = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
         return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
-    accepted_on = {**baseline.fingerprint, "at": baseline.accepted_at}
+    accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
     return (
         replace(latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on),
         samples,
@@ -111,7 +112,7 @@ def make_baseline(
         target=case.target_json,
         samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
-        fingerprint=fingerprint().to_json(),
+        fingerprint={**fingerprint().to_json(), **content_here(case.store)},
         accepted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
 
@@ -177,13 +178,8 @@ def _is_same_code(
     return (
         old.sha256 == new.sha256
         and baseline.num_threads == case.num_threads
-        and _is_of_these_versions(baseline)
+        and len(set(versions_of_both(case.store, baseline))) == 1
     )
-
-
-def _is_of_these_versions(baseline: Baseline) -> bool:
-    accepted, here = baseline.fingerprint, fingerprint()
-    return (accepted["tvm"], accepted["tvm_ffi"]) == (here.tvm, here.tvm_ffi)
 
 
 def _gate(
@@ -212,11 +208,11 @@ def _gate(
             f"; the library is large, so its code was placed only {measured.placements} times: "
             "what its place in memory costs is not averaged out"
         )
-    if not _is_of_these_versions(baseline):
-        built_by, here = baseline.fingerprint, fingerprint()
+    accepted, here = versions_of_both(case.store, baseline)
+    if accepted != here:
         message += (
-            f"; baseline built by TVM {built_by['tvm']} (ffi {built_by['tvm_ffi']}), "
-            f"this run by {here.tvm} ({here.tvm_ffi})"
+            f"; baseline built by TVM {accepted[0]} (ffi {accepted[1]}), "
+            f"this run by {here[0]} ({here[1]})"
         )
     latency = LatencyResult(
         verdict=verdict,

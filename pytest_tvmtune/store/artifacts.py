@@ -46,6 +46,7 @@ class Manifest:
 
     kernels_sha256: of the file with its kernels' IR, which becomes native code when a fault is
     looked for: signed with the manifest, as the library is. "" where there was none.
+    toolchain: the identity of the TVM and the compiler that made it, "" where that is not known.
     """
 
     target: str
@@ -54,6 +55,7 @@ class Manifest:
     entries: dict[str, EntryPoint]
     kernels: dict[str, Kernel] = field(default_factory=dict)
     kernels_sha256: str = ""
+    toolchain: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

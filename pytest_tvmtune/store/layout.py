@@ -33,6 +33,7 @@ _GITIGNORE = "# Baselines and tuning records may be committed; the rest is made 
         "reproducers/",
         "tmp/",
         "probes.json",
+        "digests.json",
         "runs.sqlite*",
         "*.lock",
         "*.damaged",
@@ -105,6 +106,11 @@ class Store:
     def probes(self) -> Path:
         """What was found out about version pairs."""
         return self.root / "probes.json"
+
+    @property
+    def digests(self) -> Path:
+        """The SHA-256 of files elsewhere, such as TVM's, by how they look."""
+        return self.root / "digests.json"
 
 
 def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:

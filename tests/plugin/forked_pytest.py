@@ -18,6 +18,8 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pytest_tvmtune.relax.registrations import start_recording
+
 # What suites and the plugin's server of jobs import of others.
 _PRELOADED = ("pytest", "numpy", "tvm.relax", "tvm.s_tir", "coverage")
 _JOB_SERVER = "pytest_tvmtune.relax.job_server"
@@ -85,23 +87,26 @@ def _become(request: dict[str, Any], fd: int) -> NoReturn:
     os.environ.update(request["environment"])
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [request["cwd"], *filter(None, added), *_LIBRARIES]
-    # Ours is imported anew, and measured.
+    # Ours is imported anew, and measured; but for what has seen TVM being imported.
     for name in [name for name in sys.modules if name.startswith("pytest_tvmtune")]:
-        del sys.modules[name]
+        if name != start_recording.__module__:
+            del sys.modules[name]
     random.seed()
     importlib.import_module("numpy").random.seed()
     option, *words = request["words"]
-    module = option[2:] or words.pop(0)
-    if module == _JOB_SERVER:
-        os.setsid()
-        words = [str(fd)]
-    else:
-        importlib.import_module("coverage").process_startup()
-        _fork_servers(socket.socket(fileno=fd))
-    sys.argv = [module, *words]
     code: Any = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if option == "-c":
+            os.setsid()
+            source, _fd, *words = words
+            sys.argv = [option, str(fd), *words]
+            exec(source)
+        else:
+            importlib.import_module("coverage").process_startup()
+            _fork_servers(socket.socket(fileno=fd))
+            module = option[2:] or words.pop(0)
+            sys.argv = [module, *words]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         code = ended.code
     threading._shutdown()  # type: ignore[attr-defined]
@@ -116,7 +121,8 @@ def _fork_servers(requests: socket.socket) -> None:
 
     class Popen(subprocess.Popen):  # type: ignore[type-arg]
         def __new__(cls, command: Any, *_: Any, **options: Any) -> Any:
-            if list(command)[1:3] != ["-m", _JOB_SERVER]:
+            words = list(command)
+            if words[1:2] != ["-c"] or _JOB_SERVER not in words[2]:
                 return super().__new__(cls)
             (fd,), files = options["pass_fds"], (os.devnull, os.devnull)
             return _fork(requests, command, options["env"], files, fd, cwd=options["cwd"])
@@ -127,6 +133,7 @@ def _fork_servers(requests: socket.socket) -> None:
 if __name__ == "__main__":
     _ADDED = {str(Path(__file__).parent), *os.environ["PYTHONPATH"].split(os.pathsep)}
     _LIBRARIES = [path for path in sys.path if path not in _ADDED]
+    start_recording()
     for name in _PRELOADED:
         importlib.import_module(name)
     from pytest_tvmtune.relax.fork_server import serve

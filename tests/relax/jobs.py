@@ -54,6 +54,7 @@ def where(request: dict[str, Any]) -> dict[str, Any]:
         "pid": os.getpid(),
         "parent": os.getppid(),
         "variables": {name: os.environ.get(name) for name in request["variables"]},
+        "path": sys.path,
         "folder_is_cwd": Path.cwd() == request["folder"],
         "imported": "tvm" in sys.modules,
         "torch": sys.modules.get("torch"),

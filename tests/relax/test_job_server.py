@@ -39,6 +39,23 @@ def test_jobs_are_forked_from_one_server_unless_fresh(
     assert fresh["parent"] == os.getpid()
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["fork", "fresh"])
+def test_a_job_imports_from_where_its_parent_does(
+    job: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh: bool
+) -> None:
+    """In the same order, whatever is in a name; and nothing from the folder it works in."""
+    job("where", variables=[])  # the server began without these
+    odd = tmp_path / "it's: an 'odd'\n\u00fc \udcff folder"
+    monkeypatch.setattr(sys, "path", ["", str(odd), *sys.path, "relative", Path("no string")])
+    told = job("where", fresh=fresh, variables=["PYTHONPATH"])["path"]
+    here = [str(Path.cwd()), str(odd), *map(os.path.abspath, sys.path[2:-2])]
+    assert told == [*here, str(Path.cwd() / "relative")]
+    library = [Path(one).resolve() for one in told].index(Path(os.__file__).resolve().parent)
+    installed = [n for n, one in enumerate(told) if one.endswith("site-packages")]
+    assert installed
+    assert library < min(installed)
+
+
 def test_another_variable_begins_another_server(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = job("where", variables=["SOME_LIBRARY_READS_IT"])
     monkeypatch.setenv("SOME_LIBRARY_READS_IT", "at its import")
@@ -63,7 +80,8 @@ def test_where_tvm_cannot_be_imported_the_job_itself_says_why(
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "tvm.py").write_text("raise SystemExit('no such luck')")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(HERE), str(broken))))
+    monkeypatch.setenv("PYTHONPATH", str(broken))  # another server is begun
+    monkeypatch.syspath_prepend(broken)
     for _ in range(2):
         assert job("where", variables=[])["parent"] == os.getpid()
 

@@ -14,6 +14,7 @@ import numpy as np
 from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors.ort import INSTALL
+from pytest_tvmtune.relax.imports import import_package
 
 # What numpy and zipfile raise for files that are gone, cut off or damaged.
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -79,11 +80,8 @@ def _member(path: Path, loaded: Any, name: str) -> Array:
 
 
 def _read_tensor(path: Path) -> Array:
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
-        raise ModelError(f"{path}: reading it needs onnx: {INSTALL}") from None
+    onnx = import_package("onnx", f"{path}: reading it", INSTALL)
+    numpy_helper = import_package("onnx.numpy_helper", f"{path}: reading it", INSTALL)
     tensor = onnx.TensorProto()
     try:
         tensor.ParseFromString(path.read_bytes())

@@ -29,6 +29,7 @@ from pytest_tvmtune.relax.doors.onnx_files import (
     with_known_versions,
 )
 from pytest_tvmtune.relax.doors.onnx_shapes import make_static, shapes_of_given
+from pytest_tvmtune.relax.imports import import_package
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -102,10 +103,7 @@ def _static_proto(
     given: Mapping[str, object] | Sequence[object] | None = None,
 ) -> tuple[str, Any, dict[str, Sequence[int]]]:
     """Return what messages call the model, a copy of it with static shapes, and which it got."""
-    try:
-        import onnx
-    except ImportError:
-        raise ModelError(f"reading ONNX models needs onnx: {ort.INSTALL}") from None
+    onnx = import_package("onnx", "reading ONNX models", ort.INSTALL)
 
     if isinstance(source, (str, os.PathLike)):
         label = str(source)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array
+from pytest_tvmtune.relax.imports import import_package
 
 INSTALL = "pip install 'pytest-tvmtune[onnx]'"
 _SILENT = 4
 
 
 def can_run() -> bool:
-    """Whether onnxruntime is installed."""
+    """Whether onnxruntime is installed; it may be broken, which whoever uses it is told."""
     try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
+        return find_spec("onnxruntime") is not None
+    except ValueError:  # None in sys.modules: its import is blocked
         return False
-    return True
+
+
+def _onnxruntime() -> Any:
+    return import_package("onnxruntime", "running the model as ONNX", INSTALL)
 
 
 def fold_constants(proto: Any, label: str) -> Any:
@@ -28,8 +33,8 @@ def fold_constants(proto: Any, label: str) -> Any:
     Raises ModelError when onnxruntime refuses the model.
     """
     import onnx
-    import onnxruntime
 
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     # BASIC folds constants and drops what is redundant, but fuses nothing into its own operators.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -44,8 +49,7 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
 
     feed: runtime inputs by the model's own names. Raises ModelError.
     """
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     # What is compared shall be what the file says, not onnxruntime's own fusions.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -58,8 +62,7 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
 
 
 def _open_session(proto: Any, label: str, options: Any) -> Any:
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     options.log_severity_level = _SILENT
     # A pool of threads would be started for nothing, and complains where cores are restricted.
     options.intra_op_num_threads = 1

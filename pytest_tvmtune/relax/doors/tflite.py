@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.doors.importing import check_file, failed, quiet, unsupported
+from pytest_tvmtune.relax.imports import import_package
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -24,10 +25,7 @@ def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
 
     Raises ModelError for what can't be read or imported, UnsupportedOperatorError.
     """
-    try:
-        import tflite
-    except ImportError:
-        raise ModelError(f"reading TFLite models needs tflite: {_INSTALL}") from None
+    tflite = import_package("tflite", "reading TFLite models", _INSTALL)
     from tvm.relax.frontend import detach_params
     from tvm.relax.frontend.tflite import from_tflite
 

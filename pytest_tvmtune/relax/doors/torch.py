@@ -17,6 +17,7 @@ from pytest_tvmtune.core.errors import ModelError, first_line
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.relax.doors.importing import check_file, quiet
 from pytest_tvmtune.relax.doors.torch_import import import_program, is_tensor
+from pytest_tvmtune.relax.imports import import_package
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +59,7 @@ def load_torch(source: Any, inputs: Inputs) -> TorchImport:
     that the model returns, those of nested containers in one flat tuple.
     Raises ModelError, UnsupportedOperatorError.
     """
-    try:
-        import torch
-    except ImportError:
-        raise ModelError(f"reading {source} needs torch: {_INSTALL}") from None
+    torch = import_package("torch", f"reading {source}", _INSTALL)
     from torch.utils._pytree import tree_leaves
 
     label = f"torch module {type(source).__name__}"

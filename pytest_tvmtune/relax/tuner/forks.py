@@ -6,6 +6,7 @@ server is itself forked, as long as the tuner is a fork that has one thread yet,
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
@@ -22,7 +23,12 @@ from typing import Any, NoReturn
 import psutil
 
 from pytest_tvmtune.core.environment import cgroup_memory_bytes, usable_cores
-from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch, name_process
+from pytest_tvmtune.relax.child import (
+    die_with_parent,
+    import_setup,
+    leave_out_torch,
+    name_process,
+)
 from pytest_tvmtune.relax.fork_server import (
     Forked,
     close_all_but,
@@ -31,6 +37,8 @@ from pytest_tvmtune.relax.fork_server import (
     request_fork,
     serve,
 )
+from pytest_tvmtune.relax.interpreters import command
+from pytest_tvmtune.relax.setup import setup_in_use
 
 # What a process may take beyond what it has when it starts, as a share of the memory that is free.
 _MEMORY_SHARE = 0.5
@@ -95,8 +103,9 @@ def fork(
 def _begin(kind: str, memory_bytes: int, requests: socket.socket) -> None:
     if not _has_one_thread():
         number = requests.fileno()
+        setup = json.dumps(setup_in_use())
         subprocess.Popen(
-            [sys.executable, "-m", __name__, str(number), kind, str(memory_bytes)],
+            command(__name__, str(number), kind, str(memory_bytes), setup),
             pass_fds=[number],
             stdin=subprocess.DEVNULL,
         )
@@ -143,5 +152,8 @@ def _limit_memory(more_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve. sys.argv: the socket's number, the target's kind, bytes for a fork, the setup."""
+    leave_out_torch()
+    import_setup(json.loads(sys.argv[4]))
     _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))

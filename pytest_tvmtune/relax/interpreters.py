@@ -1,0 +1,28 @@
+"""New interpreters of ours: each imports from where the process that starts it does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def import_path() -> list[str]:
+    """Return this process's `sys.path` for a child: absolute, in the same order.
+
+    Not by PYTHONPATH, which would put site-packages before the standard library.
+    """
+    path = [os.path.abspath(one) for one in sys.path if isinstance(one, str)]  # noqa: PTH100
+    ours = str(Path(__file__).parents[2])
+    # An import hook may have found this package elsewhere.
+    return path if ours in path else [*path, ours]
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """Return what starts an interpreter that calls `main()` of a module of ours.
+
+    The child imports nothing else first, and nothing from the folder that it is started in.
+    """
+    # As an expression: any other form would take an import, or break on an odd path.
+    code = f"import sys; sys.path[:] = {import_path()!a}; from {module} import main; main()"
+    return [sys.executable, "-c", code, *arguments]

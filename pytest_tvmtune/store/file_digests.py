@@ -1,0 +1,71 @@
+"""SHA-256 of files, remembered in the store by size, times and inode: the next run only looks.
+
+One JSON file. Damaged or of another kind, it is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_tvmtune.core.digests import is_sha256
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.atomic import load_json, write_json
+from pytest_tvmtune.store.layout import Store
+
+# What was written within the clock's grain after it was looked at would have the same time.
+_GRAIN_NS = 2_000_000_000
+
+
+def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of files, by path; what is no readable file is left out.
+
+    A file is read again when its size, its time of modification or of change, or its inode is
+    another one. What can't be kept, as in a read-only store, is read each time.
+    """
+    known = _read(store)
+    digests: dict[str, str] = {}
+    news: dict[str, Any] = {}
+    for path in paths:
+        try:
+            looks = _looks(path)
+            match known.get(path):
+                case [before, str(digest)] if before == looks and is_sha256(digest):
+                    digests[path] = digest
+                    continue
+            digests[path] = _sha256(path)
+        except OSError:
+            continue
+        if max(looks[1:3]) < time.time_ns() - _GRAIN_NS:
+            news[path] = [looks, digests[path]]
+    if news:
+        # Another process may have written meanwhile: at worst, a file is read once more.
+        with contextlib.suppress(StoreError):
+            kept = {path: entry for path, entry in _read(store).items() if os.path.exists(path)}  # noqa: PTH110
+            write_json(store.digests, {**kept, **news})
+    return digests
+
+
+def _looks(path: str) -> list[int]:
+    status = os.stat(path)  # noqa: PTH116  a thousand of them
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:  # noqa: PTH123
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _read(store: Store) -> dict[str, Any]:
+    try:
+        loaded = load_json(store.digests.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}

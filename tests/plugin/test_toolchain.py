@@ -1,0 +1,72 @@
+"""Another TVM of the same version is another TVM: nothing of the old one is served."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+RELU = """
+import numpy as np
+import pytest
+from tvm.relax.frontend import nn
+
+class Relu(nn.Module):
+    def forward(self, x):
+        return nn.op.relu(x)
+
+@pytest.mark.tvm_tune(trials=0)
+def test_relu(tvm_tune):
+    x = np.linspace(-1, 1, 512, dtype="float32").reshape(2, 256)
+    spec = {"forward": {"x": nn.spec.Tensor((2, 256), "float32")}}
+    tvm_tune(Relu(), spec=spec, inputs={"x": x}).check(np.maximum(x, 0))
+"""
+EDITED = "relax/transform/legalize_ops/nn.py"
+SOUND, WRONG = "_call_topi_without_attr(topi.nn.relu)", "_call_topi_without_attr(topi.negative)"
+
+
+def edited_tvm(folder: Path) -> Path:
+    """Make a `tvm` of links to the installed one, but for one file: relu is another function."""
+    spec = find_spec("tvm")
+    assert spec is not None
+    assert spec.origin is not None
+    installed, edited = Path(spec.origin).parent, folder / "tvm"
+    edited.mkdir()
+    below = Path()
+    for part in Path(EDITED).parts:
+        for entry in (installed / below).iterdir():
+            if entry.name not in {part, "__pycache__"}:
+                (edited / below / entry.name).symlink_to(entry)
+        below /= part
+        if below != Path(EDITED):
+            (edited / below).mkdir()
+    source = (installed / EDITED).read_text()
+    assert source.count(SOUND) == 1
+    (edited / EDITED).write_text(source.replace(SOUND, WRONG))
+    return folder
+
+
+def test_an_edited_tvm_compiles_again_and_is_judged(
+    suite: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    suite.makepyfile(RELU)
+    suite.runpytest_subprocess("--tvm-update-new").assert_outcomes(passed=1)
+    again = suite.runpytest_subprocess()
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(["*PASS (same code)*", "*compiled 0*"])
+
+    edited_folder = str(edited_tvm(tmp_path_factory.mktemp("edited")))
+    monkeypatch.setenv("PYTHONPATH", edited_folder, prepend=os.pathsep)
+    edited = suite.runpytest_subprocess()
+    edited.assert_outcomes(failed=1)
+    edited.stdout.fnmatch_lines(["*WRONG NUMBERS*"])
+    edited.stdout.no_fnmatch_line("*compiled 0 *")
+
+    monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"].removeprefix(edited_folder)[1:])
+    sound = suite.runpytest_subprocess()
+    sound.assert_outcomes(passed=1)
+    sound.stdout.fnmatch_lines(["*PASS (same code)*", "*compiled 0*"])
