@@ -53,7 +53,7 @@ FULL = workload(
         served(64, at_s=2e9 + 0.5, complete=False),
     ),
     refused=(refusal(record(5e-4, "c"), "it didn't apply"),),
-    untuned=(untuned(3e-3), untuned(4e-3, "other CPU")),
+    untuned=(untuned(4e-3, "other CPU"), untuned(3e-3)),
 )
 
 
