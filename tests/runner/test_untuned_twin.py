@@ -1,4 +1,4 @@
-"""A tuned model next to itself without records: slower, it says so, with the kernels, once measured."""
+"""A tuned model next to itself without records: slower, it warns, once measured, with kernels."""
 
 from __future__ import annotations
 
