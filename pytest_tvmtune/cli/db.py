@@ -107,7 +107,7 @@ def _tasks(store: Store, plan: Plan) -> list[dict[str, Any]]:
     tasks = []
     for task in plan.tasks:
         known = read_workload(store, plan.target_key, task.shash)
-        best = known.best(fingerprint().cpu) if known else None
+        best = known.fastest(fingerprint().cpu) if known else None
         tasks.append(
             {
                 "task": task.name,
@@ -206,12 +206,13 @@ def _export(options: argparse.Namespace) -> int:
         wanted = {task.shash for plan in plans for task in plan.tasks}
         if not plans:
             raise StoreError(f"no model {options.model!r} is known; see tvmtune db show MODEL")
-    workloads = [
-        workload
+    known = (
+        read_workload(store, key, shash)
         for key, shash in stored_keys(store)
         if key == keys[0] and (wanted is None or shash in wanted)
-        if (workload := read_workload(store, key, shash)) is not None and workload.records
-    ]
+    )
+    deployed = (one.deployed(fingerprint().cpu) for one in known if one is not None)
+    workloads = [one for one in deployed if one.records]
     append_to_work_dir(options.work_dir, workloads)
     records = sum(len(workload.records) for workload in workloads)
     print(f"exported {len(workloads)} workloads with {records} records to {options.work_dir}")

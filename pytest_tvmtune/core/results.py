@@ -17,7 +17,9 @@ from pytest_tvmtune.core.tuning_curve import TuningPoint
 # What today's CPUs compute in the time that one byte takes from memory, roughly.
 _FLOP_A_BYTE = 10
 GoldenState = Literal["new", "matched", "differs", "unusable", "written"]
-TaskState = Literal["tuned", "untuned", "failed"]
+TaskState = Literal["tuned", "untuned is faster", "untuned", "failed"]
+# What a task can come to when nothing is left to be done for it.
+_SETTLED: tuple[TaskState, ...] = ("tuned", "untuned is faster")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,10 @@ class Task:
 class TaskResult:
     """A task with what tuning made of it.
 
-    state: `tuned` (a valid record was applied), `failed` (trials were spent, none was valid),
-    `untuned` (no record; never tried). best_s: best measured seconds of one call, at tuning.
+    state: `tuned` (a valid record was applied), `untuned is faster` (than every schedule that was
+    tried, so that none is applied), `failed` (trials were spent, none was valid), `untuned` (no
+    record; never tried). best_s: best measured seconds of one call, at tuning; untuned_s: those
+    without a schedule.
     """
 
     name: str
@@ -57,6 +61,12 @@ class TaskResult:
     best_s: float | None = None
     measured_on_other_cpu: bool = False
     reason: str = ""
+    untuned_s: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether tuning has decided which kernel is the fastest; it may be the untuned one."""
+        return self.state in _SETTLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +191,9 @@ class CaseResult:
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
     everywhere; `None` where nothing was measured. workspace_bytes: the most memory that tensors
-    between kernels, and outputs, need at once. tuning_curve: of this run's own tuning. logs:
-    stage -> path of what its child processes printed.
+    between kernels, and outputs, need at once. tuning_curve: of this run's own tuning.
+    untuned_ratio: a call's time divided by that of the same model without records, where that was
+    measured. logs: stage -> path of what its child processes printed.
     """
 
     name: str
@@ -208,6 +219,7 @@ class CaseResult:
     workspace_bytes: int | None = None
     baseline_workspace_bytes: int | None = None
     artifact: str = ""
+    untuned_ratio: float | None = None
     errors: list[ErrorResult] = field(default_factory=list)
     golden: GoldenResult | None = None
     divergences: list[Divergence] = field(default_factory=list)
@@ -221,8 +233,8 @@ class CaseResult:
 
     @property
     def tuned_tasks(self) -> int:
-        """How many tasks a valid record was applied to."""
-        return sum(task.state == "tuned" for task in self.tasks)
+        """How many tasks run the fastest kernel that tuning knows, which may be the untuned one."""
+        return sum(task.is_settled for task in self.tasks)
 
     @property
     def reference_error(self) -> ErrorResult | None:

@@ -278,9 +278,14 @@ class Run:
         return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
+        from pytest_tvmtune.runner.untuned_twin import slower_than_untuned
+
         self._checked = True
         with self._findings():
             found = self._gate.check(self._built, self._session)
+            slower = slower_than_untuned(self._case, self._built, self._session)
+        if slower:
+            self.warn(slower)
         self.samples = found.samples_s
         if found.unknown:
             self.warn(found.unknown)

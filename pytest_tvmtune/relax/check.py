@@ -39,11 +39,11 @@ def check_records(request: dict[str, Any]) -> None:
 
 
 def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]:
-    from tvm.driver import build
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
     from tvm.s_tir.meta_schedule.utils import shash2hex
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+    from tvm.tirx import build
 
     try:
         stock = Workload.from_json(workload)
@@ -57,6 +57,8 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
         TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
         mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
         build(mod, target=target)
+    except (OSError, MemoryError):
+        raise  # the machine's, and not the record's
     except Exception as error:  # noqa: BLE001  and here
         return "bad", last_line(error)
     return "sound", ""

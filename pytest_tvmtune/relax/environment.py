@@ -108,8 +108,11 @@ def check_pair(store: Store) -> None:
     pair = f"{tvm} {ffi}"
     known = _read_probes(store)
     if pair not in known:
-        known[pair] = _probe(store)
-        write_json(store.probes, known)
+        problem, is_the_pairs = _probe(store)
+        known[pair] = problem
+        # A kill or a time-out says nothing of the pair.
+        if is_the_pairs:
+            write_json(store.probes, known)
     if known[pair]:
         raise EnvironmentProblemError(
             f"apache-tvm {tvm} doesn't work with apache-tvm-ffi {ffi} ({known[pair]}); "
@@ -117,8 +120,8 @@ def check_pair(store: Store) -> None:
         )
 
 
-def _probe(store: Store) -> str:
-    """Return what went wrong with the installed pair, "" when it works."""
+def _probe(store: Store) -> tuple[str, bool]:
+    """Return what went wrong with the installed pair, "" when it works; whether it is its fault."""
     try:
         run_job(
             "pytest_tvmtune.relax.probe:probe_pair",
@@ -129,8 +132,8 @@ def _probe(store: Store) -> str:
             num_threads=1,
         )
     except ChildError as error:
-        return str(error).splitlines()[0]
-    return ""
+        return str(error).splitlines()[0], error.cause not in {"time-out", "SIGKILL"}
+    return "", True
 
 
 def _is_there(module: str) -> bool:

@@ -122,8 +122,8 @@ def _view(result: CaseResult, place: int) -> dict[str, Any]:
 
 
 def _by_need(task: TaskResult) -> tuple[bool, float, str]:
-    """Sort what is not tuned first, then the dearest."""
-    return task.state == "tuned", -task.weight * (task.best_s or 0.0), task.name
+    """Sort what is not settled first, then what takes longest."""
+    return task.is_settled, -task.weight * (task.best_s or 0.0), task.name
 
 
 def _kernels(table: KernelTable) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.outputs import OutputError
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, label_of
+from pytest_tvmtune.core.results import (
+    CaseResult,
+    ErrorResult,
+    LatencyResult,
+    TaskResult,
+    label_of,
+)
 from pytest_tvmtune.core.sequential import (
     SESSION_ALPHA,
     fewest_epochs,
@@ -74,11 +80,19 @@ def _details(result: CaseResult) -> list[str]:
     latency = result.latency
     if latency is not None:
         lines += _latency_lines(label, latency)
+    faster = [task for task in result.tasks if task.state == "untuned is faster"]
+    lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]
     if result.artifact:
         lines.append(f"{label}: {_sizes(result)}")
     if result.kernels is not None:
         lines += [f"{label}: kernels", *(f"  {line}" for line in kernel_lines(result.kernels))]
     return lines
+
+
+def _times(task: TaskResult) -> str:
+    if task.untuned_s is None or task.best_s is None:
+        return ""
+    return f": {format_seconds(task.untuned_s)}, the best schedule {format_seconds(task.best_s)}"
 
 
 def _latency_lines(label: str, latency: LatencyResult) -> list[str]:

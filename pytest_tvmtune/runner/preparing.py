@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError
-from pytest_tvmtune.core.results import Task, TaskResult
+from pytest_tvmtune.core.results import Task, TaskResult, TaskState
 from pytest_tvmtune.runner.building import Built, build, find_built, load
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
 from pytest_tvmtune.runner.refusing import refuse_bad_records
@@ -23,7 +24,7 @@ from pytest_tvmtune.runner.tuning import (
 )
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import shared_cores
-from pytest_tvmtune.store.records import Workload
+from pytest_tvmtune.store.records import Record, Workload
 from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.work_dirs import append_to_work_dir
 
@@ -62,7 +63,8 @@ def tune_and_build(
     note_sizes(case, built.artifact)
     if options.work_dir is not None:
         stored = stored_workloads(case, tasks, tuning_key(case))
-        append_to_work_dir(options.work_dir, list(stored.values()))
+        cpu = fingerprint().cpu
+        append_to_work_dir(options.work_dir, [one.deployed(cpu) for one in stored.values()])
     return built
 
 
@@ -174,19 +176,39 @@ def _build_tuned(
 def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
     spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
     cpu = fingerprint().cpu
-    best = workload.best(cpu) if workload else None
+    best = workload.fastest(cpu) if workload else None
     tuned = task.shash in built.build.applied
+    untuned_s = _untuned_s(workload, best) if workload else None
     return TaskResult(
         name=task.name,
         shash=task.shash,
         weight=task.weight,
-        state="tuned" if tuned else "failed" if spent else "untuned",
+        state=_state(workload, built, untuned_s),
         trials=spent,
         valid_trials=valid,
         best_s=best.mean_s if best else None,
         measured_on_other_cpu=bool(best and best.cpu != cpu),
         reason="" if tuned or workload is None else _why_untuned(workload),
+        untuned_s=untuned_s,
     )
+
+
+def _untuned_s(workload: Workload, best: Record | None) -> float | None:
+    """Return what a task takes without a schedule where its best record was measured, if known."""
+    if best is None:
+        return next((one.run_s for one in workload.untuned), None)
+    known = workload.untuned_s(best.cpu, best.num_threads)
+    return known if math.isfinite(known) else None
+
+
+def _state(workload: Workload | None, built: Built, untuned_s: float | None) -> TaskState:
+    if workload is None:
+        return "untuned"
+    if workload.shash in built.build.applied:
+        return "tuned"
+    if untuned_s is not None and workload.valid:
+        return "untuned is faster"
+    return "failed" if workload.spent else "untuned"
 
 
 def _why_untuned(workload: Workload) -> str:

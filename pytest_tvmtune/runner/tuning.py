@@ -15,7 +15,7 @@ from pytest_tvmtune.core.results import Task, TuningProgress
 from pytest_tvmtune.core.tuning_curve import extend_curve
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
+from pytest_tvmtune.runner.case import Case, module_parts, toolchain_parts, tuning_key
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import claim
 from pytest_tvmtune.store.records import Record, Workload
@@ -156,6 +156,7 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
             "target_key": key,
             "run_id": secrets.token_hex(8),
             "since_s": _since_s(case),
+            "environment": _environment(case),
         },
         scratch=case.store.scratch,
         log_path=case.log_path("tune"),
@@ -178,15 +179,23 @@ def _tell(case: Case, progress: TuningProgress) -> None:
 
 def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:
     options = case.options
-    stored = stored_workloads(case, tasks, key)
+    stored, environment = stored_workloads(case, tasks, key), _environment(case)
     return [
         task
         for task in tasks
         if task.shash not in stored
         or not stored[task.shash].is_enough(
-            options.trials, options.max_trials_per_task, since_s=_since_s(case)
+            options.trials,
+            options.max_trials_per_task,
+            environment=environment,
+            since_s=_since_s(case),
         )
     ]
+
+
+def _environment(case: Case) -> str:
+    """Return what a candidate's failure depends on beside itself: TVM, the compiler, the setup."""
+    return builds.key_of(toolchain_parts(case))
 
 
 def _since_s(case: Case) -> float:
@@ -233,7 +242,7 @@ def best_records(workloads: dict[str, Workload]) -> Records:
 def untuned_sentence(case: Case) -> str:
     """Return which tasks have no record though trials were asked for, "" where none."""
     result = case.result
-    incomplete = [task for task in result.tasks if task.state != "tuned"]
+    incomplete = [task for task in result.tasks if not task.is_settled]
     if not result.tuning_trials or not incomplete:
         return ""
     by_reason: dict[str, list[str]] = {}
@@ -242,8 +251,10 @@ def untuned_sentence(case: Case) -> str:
     told = "; ".join(
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
-    log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
+    has_reasons = any(task.reason for task in incomplete)
+    again = "; to try again: --tvm-tuning=refresh" if has_reasons else ""
+    log = f"; log: {case.log_path('tune')}" if again else ""
     return (
         f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
-        f"{result.tuning_trials} trials were asked: {told}{log}"
+        f"{result.tuning_trials} trials were asked: {told}{again}{log}"
     )

@@ -47,12 +47,16 @@ class Build:
     applied: hashes of the workloads whose record was applied, each verified in the compiled
     module. compile_s: seconds, export included. ran_with: digests of what it has run with in a
     child (inputs, parameters, CPU model, versions); only with those it is run elsewhere.
+    untuned_ratio: a call's time divided by that of the same model without records, None until that
+    is measured; slower_kernels: which kernels cost more, where it is decidedly slower.
     """
 
     library: str
     applied: tuple[str, ...]
     compile_s: float
     ran_with: tuple[str, ...] = ()
+    untuned_ratio: float | None = None
+    slower_kernels: str = ""
 
 
 def key_of(parts: Any) -> str:
@@ -105,7 +109,12 @@ def build_of(loaded: dict[str, Any]) -> Build:
     try:
         lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
         build = Build(**{**loaded, **lists})
-        sound = is_sha256(build.library) and isinstance(build.compile_s, (int, float))
+        sound = (
+            is_sha256(build.library)
+            and isinstance(build.compile_s, (int, float))
+            and isinstance(build.untuned_ratio, (int, float, type(None)))
+            and isinstance(build.slower_kernels, str)
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a build: {error}") from None
     if not sound:

@@ -1,12 +1,13 @@
 """The lines of a workload's file: JSON, one a line, so that files merge line by line.
 
-Kinds: `workload` (whose file it is, and its IR), `record`, `served`, `refused`, and at the end,
-where there is a key, `signature`. TVM never sees a line that was not parsed here.
+Kinds: `workload` (whose file it is, and its IR), `record`, `untuned`, `served`, `refused`, and at
+the end, where there is a key, `signature`. TVM never sees a line that was not parsed here.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from pytest_tvmtune.store.records import (
     Record,
     Refused,
     Served,
+    Untuned,
     Workload,
     is_valid_record,
     merge,
@@ -45,10 +47,20 @@ _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
         "valid": _INT,
         "complete": (bool,),
         "reason": _STR,
+        "environment": _STR,
+    },
+    "untuned": {
+        "run_s": (int, float),
+        "cpu": _STR,
+        "cores": _INT,
+        "num_threads": _INT,
+        "at_s": (int, float),
     },
     "refused": {"digest": _STR, "reason": _STR},
     "signature": {"hmac": _STR},
 }
+# Fields that files from before they were there come without.
+_LATER: Mapping[str, frozenset[str]] = {"served": frozenset({"environment"})}
 _SIGNATURE = b'{"hmac": '
 
 
@@ -64,6 +76,7 @@ def body(key: str, workload: Workload) -> str:
         ("workload", {**head, "name": workload.name, "ir": workload.ir})
     ]
     rows += [("record", asdict(record)) for record in workload.records]
+    rows += [("untuned", asdict(one)) for one in workload.untuned]
     rows += [("served", asdict(line)) for line in workload.served]
     rows += [("refused", asdict(line)) for line in workload.refused]
     return "".join(_line(kind, row) for kind, row in rows)
@@ -100,10 +113,12 @@ def parse(
     records: list[Record] = []
     served: list[Served] = []
     refused: list[Refused] = []
+    untuned: list[Untuned] = []
     add: dict[str, Callable[[dict[str, Any]], None]] = {
         "workload": head.update,
         "record": lambda row: records.append(Record(**row)),
         "served": lambda row: served.append(Served(**row)),
+        "untuned": lambda row: untuned.append(Untuned(**row)),
         "refused": lambda row: refused.append(Refused(**row)),
         "signature": lambda _row: None,
     }
@@ -130,6 +145,7 @@ def parse(
         records=tuple(records),
         served=tuple(served),
         refused=tuple(refused),
+        untuned=tuple(untuned),
     )
     return merge(found), problems[0] if problems else ""
 
@@ -150,11 +166,14 @@ def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:
     fields = _FIELDS.get(str(kind))
     if fields is None:
         return "not a line of ours"
-    if set(row) != set(fields) or not all(type(row[name]) in fields[name] for name in fields):
+    lacking, unknown = set(fields) - set(row), set(row) - set(fields)
+    complete = not unknown and lacking <= _LATER.get(str(kind), frozenset())
+    if not complete or not all(type(value) in fields[name] for name, value in row.items()):
         return f"not a {kind}"
     if kind == "workload":
         return _workload_problem(row, key, shash)
-    if not 0 <= row.get("at_s", 0) < _LAST_S or not 0 <= row.get("valid", 0) <= row.get("spent", 0):
+    times = 0 <= row.get("at_s", 0) < _LAST_S and 0 < row.get("run_s", 1) < math.inf
+    if not times or not 0 <= row.get("valid", 0) <= row.get("spent", 0):
         return "counts or a time that can't be"
     return _record_problem(row["data"], line.decode()) if kind == "record" else ""
 

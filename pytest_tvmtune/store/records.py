@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -51,7 +52,8 @@ class Served:
     run_id: the same in every line that a run writes, of which the last counts. at_s: when, in
     seconds since 1970. trials, max_trials_per_task: what was asked for the whole model. spent,
     valid: trials on this workload so far. complete: the request was served to its end, whatever
-    came of it; reason: why nothing valid came of it.
+    came of it; reason: why nothing valid came of it; environment: with which TVM and compiler, by
+    content, "" where that is unknown.
     """
 
     run_id: str
@@ -62,6 +64,18 @@ class Served:
     valid: int
     complete: bool
     reason: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untuned:
+    """What a call takes without any schedule, on one machine: what a record has to beat there."""
+
+    run_s: float
+    cpu: str
+    cores: int
+    num_threads: int
+    at_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +91,7 @@ class Workload:
     """All that is known of one workload on one target.
 
     ir: MetaSchedule's own serialisation. records: valid ones that were not refused, best first.
+    untuned: one for each CPU model and number of threads.
     """
 
     shash: str
@@ -85,6 +100,7 @@ class Workload:
     records: tuple[Record, ...] = ()
     served: tuple[Served, ...] = ()
     refused: tuple[Refused, ...] = ()
+    untuned: tuple[Untuned, ...] = ()
 
     @property
     def spent(self) -> int:
@@ -97,11 +113,21 @@ class Workload:
         return sum(line.valid for line in self.served)
 
     def is_enough(
-        self, trials: int, max_trials_per_task: int | None, *, since_s: float = 0.0
+        self,
+        trials: int,
+        max_trials_per_task: int | None,
+        *,
+        environment: str = "",
+        since_s: float = 0.0,
     ) -> bool:
-        """Whether a request at least as large was completed since then, whatever came of it."""
+        """Whether a request at least as large was completed since then.
+
+        environment: as `Served` has it. One that gave nothing for a reason is enough only there:
+        what failed may have been TVM or the compiler.
+        """
         return any(
             done.complete
+            and (not done.reason or done.environment == environment)
             and done.trials >= trials
             and done.at_s >= since_s
             and (
@@ -114,10 +140,26 @@ class Workload:
             for done in self.served
         )
 
-    def best(self, cpu: str) -> Record | None:
+    def fastest(self, cpu: str) -> Record | None:
         """Return the best record measured on this CPU model, else the best of any."""
         own = [record for record in self.records if record.cpu == cpu]
         return min(own or self.records, key=lambda record: record.mean_s, default=None)
+
+    def best(self, cpu: str) -> Record | None:
+        """Return the record to apply: the fastest, unless the untuned kernel was faster there."""
+        record = self.fastest(cpu)
+        if record is None or self.untuned_s(record.cpu, record.num_threads) <= record.mean_s:
+            return None
+        return record
+
+    def deployed(self, cpu: str) -> Workload:
+        """Return what a stock work_dir may hold of it: no record where none is to be applied."""
+        return self if self.best(cpu) else replace(self, records=())
+
+    def untuned_s(self, cpu: str, num_threads: int) -> float:
+        """Return the seconds of a call without a schedule, infinity where that isn't known."""
+        known = {(one.cpu, one.num_threads): one.run_s for one in self.untuned}
+        return known.get((cpu, num_threads), math.inf)
 
 
 def target_key(target_json: str, tvm_version: str) -> str:
@@ -150,6 +192,7 @@ def merge(one: Workload, *others: Workload) -> Workload:
         ),
         served=_last_lines(line for known in every for line in known.served),
         refused=tuple(refused[digest] for digest in sorted(refused)),
+        untuned=_last_measured(one for known in every for one in known.untuned),
     )
 
 
@@ -177,6 +220,16 @@ def _last_lines(lines: Iterable[Served]) -> tuple[Served, ...]:
         if known is None or (known.complete, known.spent) < (line.complete, line.spent):
             last[line.run_id] = line
     return tuple(sorted(last.values(), key=lambda line: (line.at_s, line.run_id)))
+
+
+def _last_measured(found: Iterable[Untuned]) -> tuple[Untuned, ...]:
+    """Return the last measurement on each CPU model with each number of threads."""
+    last: dict[tuple[str, int], Untuned] = {}
+    for one in found:
+        known = last.setdefault((one.cpu, one.num_threads), one)
+        if (one.at_s, -one.run_s) > (known.at_s, -known.run_s):
+            last[one.cpu, one.num_threads] = one
+    return tuple(last[key] for key in sorted(last))
 
 
 def is_valid_record(data: Any) -> bool:

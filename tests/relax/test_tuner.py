@@ -21,7 +21,8 @@ from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
 
-from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.core.environment import fingerprint, installed_version
+from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.jobs import run_job
@@ -78,6 +79,27 @@ class OddOneOut:
             both = (y, z)
             R.output(both)
         return both
+
+
+@I.ir_module
+class RunningSum:
+    """One task whose only block reads what it writes."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def running_sum(x: T.Buffer((32, 64), "float32"), y: T.Buffer((32, 64), "float32")):
+        for i, j in T.grid(32, 64):
+            with T.sblock("scan"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                y[vi, vj] = x[vi, vj] + T.if_then_else(vj > 0, y[vi, vj - 1], T.float32(0))
+
+    @R.function
+    def main(x: R.Tensor((32, 64), "float32")) -> R.Tensor((32, 64), "float32"):
+        R.func_attr({"num_input": 1})
+        cls = RunningSum
+        with R.dataflow():
+            s = R.call_tir(cls.running_sum, (x,), out_ty=R.Tensor((32, 64), "float32"))
+            R.output(s)
+        return s
 
 
 def tune_with_a_bad_rule(request: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +163,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
             "target_key": KEY,
             "run_id": secrets.token_hex(8),
             "since_s": 0.0,
+            "environment": "here",
         }
         answer = run_job(
             function,
@@ -199,19 +222,41 @@ def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., 
     assert done.known("fused_matmul_relu").records
 
 
-def test_when_every_candidate_fails_the_ledger_says_why(
+def test_a_machine_that_can_not_build_is_no_fact_about_a_candidate(
+    tune: Callable[..., Tuned], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is recorded, so that the next run tunes."""
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    with pytest.raises(TuningError, match=r"known to be good .*/no/such/compiler.*tvmtune doctor"):
+        tune(Layer, trials=4)
+    store = Store(root=tmp_path / "store")
+    assert not any(read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values())
+    monkeypatch.delenv("CXX")
+    assert all(row["valid"] for row in tune(Layer, trials=4).answer["tasks"].values())
+
+
+def test_warnings_that_the_tests_make_errors_of_are_no_candidates(
     tune: Callable[..., Tuned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    assert all(row["valid"] for row in tune(Layer, trials=4).answer["tasks"].values())
+
+
+def test_a_block_that_reads_what_it_writes_has_a_reason(tune: Callable[..., Tuned]) -> None:
+    done = tune(RunningSum, trials=4)
+    assert done.of("running_sum")["spent"] == 0
+    assert "finds no valid schedule" in done.of("running_sum")["reason"]
+    assert done.known("running_sum").served[0].reason == done.of("running_sum")["reason"]
+
+
+def test_the_kernel_without_a_schedule_is_measured_first(tune: Callable[..., Tuned]) -> None:
     done = tune(Layer, trials=4)
     for name in done.tasks:
-        told = done.of(name)
-        assert told["spent"] >= 1
-        assert told["valid"] == 0
-        assert told["reason"].startswith(f"all {told['spent']} candidates failed: build: ")
-        assert "/no/such/compiler" in told["reason"]
-        assert done.known(name).records == ()
-        assert done.known(name).served[0].reason == told["reason"]
+        (untuned,) = done.known(name).untuned
+        assert 0 < untuned.run_s < 1
+        assert (untuned.num_threads, untuned.cpu) == (1, fingerprint().cpu)
+        # It costs no trial.
+        assert done.of(name)["spent"] <= 4
 
 
 def test_a_search_that_is_stopped_keeps_its_records_and_is_not_complete(

@@ -62,7 +62,7 @@ def test_it_is_told_where_one_was_given_and_refused_when_tuned_anew(
 
     anew = open_(Deconvolution, **DATA, settings={"trials": 8, "tuning": "refresh"})
     built = tune_and_build(anew)
-    assert [task.state for task in anew.result.tasks] == ["tuned"]
+    assert all(task.is_settled for task in anew.result.tasks)
     np.testing.assert_allclose(outputs(anew, built), EXPECTED, **CLOSE)
 
 
@@ -70,5 +70,5 @@ def test_the_tuner_makes_none_though_they_would_be_the_quickest(open_: OpenCase)
     case = open_(Deconvolution, **DATA, settings={"trials": 8})
     built = tune_and_build(case)
     (task,) = case.result.tasks
-    assert (task.state, task.trials, task.valid_trials) == ("tuned", 8, 8)
+    assert (task.is_settled, task.trials, task.valid_trials) == (True, 8, 8)
     np.testing.assert_allclose(outputs(case, built), EXPECTED, **CLOSE)

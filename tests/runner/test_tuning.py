@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import forget_untuned
 from modules import NotMain, OpenCase, Square, SquareAndLayer
 
 from pytest_tvmtune.core.accuracy import compare
@@ -16,6 +17,7 @@ from pytest_tvmtune.relax.session import call
 from pytest_tvmtune.runner.building import load
 from pytest_tvmtune.runner.case import tuning_key
 from pytest_tvmtune.runner.preparing import reference_outputs, tune_and_build
+from pytest_tvmtune.runner.tuning import untuned_sentence
 from pytest_tvmtune.store.workloads import read_workload
 
 RNG = np.random.default_rng(11)
@@ -30,17 +32,24 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     built = tune_and_build(first)
     assert first.result.tuned_now
     assert 2 <= first.result.trials_spent <= 8
-    assert [task.state for task in first.result.tasks] == ["tuned", "tuned"]
+    assert all(task.is_settled for task in first.result.tasks)
     assert all(task.best_s and task.best_s < 1 for task in first.result.tasks)
+    assert all(task.untuned_s and task.untuned_s < 1 for task in first.result.tasks)
     curve = first.result.tuning_curve
     assert {point.task for point in curve} == {task.name for task in first.result.tasks}
     assert all(1 <= point.trial <= first.result.trials_spent for point in curve)
     assert curve[-1].together_s
     assert Path(first.result.logs["tune"]).is_file()
     assert not any(task.measured_on_other_cpu for task in first.result.tasks)
-    assert set(built.build.applied) == {task.shash for task in first.result.tasks}
+    applied = {task.shash for task in first.result.tasks if task.state == "tuned"}
+    assert set(built.build.applied) == applied
+    for task in first.result.tasks:
+        assert task.best_s
+        assert task.untuned_s
+        assert (task.best_s < task.untuned_s) == (task.state == "tuned")
     assert compare(call(load(first, built)), x @ w.T, against="numpy").passed
-    assert compare(reference_outputs(first, built), x @ w.T, against="numpy").passed
+    wanted = reference_outputs(first, built)  # none where no schedule was faster
+    assert wanted is None or compare(wanted, x @ w.T, against="numpy").passed
 
     same = open_(Square, settings={"trials": 8}, **given)
     assert tune_and_build(same).artifact.sha256 == built.artifact.sha256
@@ -85,7 +94,7 @@ def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) ->
     tune_and_build(grown)
     added = {task.shash for task in grown.result.tasks} - known
     assert len(added) == 2
-    assert [task.state for task in grown.result.tasks] == ["tuned"] * 4
+    assert grown.result.tuned_tasks == len(grown.result.tasks) == 4
     # Half of the tasks, half of the trials, and the others' files are as they were.
     assert grown.result.trials_spent == 2
     assert {path: path.read_bytes() for path in files} == files
@@ -97,7 +106,10 @@ def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) ->
 
 def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> None:
     x, w, b = (RNG.standard_normal(shape, "float32") for shape in ((2, 4), (6, 4), (6,)))
-    case = open_(NotMain, prepack=True, settings={"trials": 6}, params=[w, b], inputs=[x])
+    given = {"params": [w, b], "inputs": [x]}
+    tune_and_build(open_(NotMain, prepack=True, settings={"trials": 6}, **given))
+    case = open_(NotMain, prepack=True, settings={"trials": 6}, **given)
+    forget_untuned(case.store)
     built = tune_and_build(case)
     assert {task.state for task in case.result.tasks} == {"tuned"}
     assert compare(call(load(case, built)), x @ w.T + b, against="numpy").passed
@@ -106,9 +118,8 @@ def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> 
 def test_fewer_trials_than_tasks_leaves_the_cheapest_out(open_: OpenCase) -> None:
     case = open_(NotMain, settings={"trials": 1})
     tune_and_build(case)
-    states = {task.name: task.state for task in case.result.tasks}
-    assert list(states.values()).count("tuned") == 1
-    assert states["fused_matmul_add"] == "tuned"
+    settled = [task.name for task in case.result.tasks if task.is_settled]
+    assert settled == ["fused_matmul_add"]
     assert case.result.tasks_left_out == ["transpose"]
     again = open_(NotMain, settings={"trials": 1})
     tune_and_build(again)
@@ -118,7 +129,9 @@ def test_fewer_trials_than_tasks_leaves_the_cheapest_out(open_: OpenCase) -> Non
 
 def test_a_stock_work_dir_is_taken_in_and_written_out(open_: OpenCase, tmp_path: Path) -> None:
     work_dir = tmp_path / "work_dir"
+    tune_and_build(open_(Square, settings={"trials": 4}))
     first = open_(Square, settings={"trials": 4, "work_dir": work_dir})
+    forget_untuned(first.store)
     tune_and_build(first)
     lines = (work_dir / "database_workload.json").read_text().splitlines()
     assert len(lines) == 2
@@ -145,6 +158,25 @@ def test_a_stock_work_dir_is_taken_in_and_written_out(open_: OpenCase, tmp_path:
     assert (work_dir / "database_tuning_record.json").read_text() == "\n"
 
 
+def test_a_work_dir_is_given_no_record_that_is_not_applied(open_: OpenCase, tmp_path: Path) -> None:
+    """What is deployed with it is what was tested."""
+    work_dir = tmp_path / "work_dir"
+    tune_and_build(open_(Square, settings={"trials": 4}))
+    case = open_(Square, settings={"trials": 4, "work_dir": work_dir})
+    for path in case.store.tuning.rglob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            if row["kind"] == "untuned":
+                row["run_s"] = 1e-12
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    built = tune_and_build(case)
+    assert {task.state for task in case.result.tasks} == {"untuned is faster"}
+    assert case.result.tuned_tasks == 2
+    assert untuned_sentence(case) == ""
+    assert built.build.applied == ()
+    assert (work_dir / "database_tuning_record.json").read_text() == ""
+
+
 def test_records_of_another_machine_are_applied_and_told(open_: OpenCase) -> None:
     first = open_(Square, settings={"trials": 2})
     tune_and_build(first)
@@ -153,6 +185,7 @@ def test_records_of_another_machine_are_applied_and_told(open_: OpenCase) -> Non
         for row in rows:
             if row["kind"] == "record":
                 row["cpu"] = "Babbage Engine"
+        # Of untuned kernels nobody knows there.
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     again = open_(Square, settings={"trials": 2})
     tune_and_build(again)

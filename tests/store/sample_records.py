@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.records import Record, Refused, Served, Workload
+from pytest_tvmtune.store.records import Record, Refused, Served, Untuned, Workload
 from pytest_tvmtune.store.workloads import add_to_workload, read_workload
 
 KEY = "llvm-tvm0.27-0123456789ab"
@@ -28,6 +28,12 @@ def data(seconds: float, trace: str = "t") -> list[Any]:
 
 def record(seconds: float, trace: str = "t", cpu: str = "this CPU") -> Record:
     return Record(data=data(seconds, trace), cpu=cpu, cores=8, num_threads=4, at_s=1.0)
+
+
+def untuned(
+    seconds: float, cpu: str = "this CPU", *, num_threads: int = 4, at_s: float = 1.0
+) -> Untuned:
+    return Untuned(run_s=seconds, cpu=cpu, cores=8, num_threads=num_threads, at_s=at_s)
 
 
 def served(trials: int, cap: int | None = None, *, spent: int = 1, **values: Any) -> Served:

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from sample_records import data, record, refusal, served, workload
+from sample_records import data, record, refusal, served, untuned, workload
 
 from pytest_tvmtune.store.records import KEPT_RECORDS, keep_best, merge, target_key
 
@@ -149,8 +149,7 @@ def test_records_rank_by_the_mean_of_their_times() -> None:
 def test_a_request_at_least_as_large_is_enough(
     done: tuple[int, int | None], asked: tuple[int, int | None], enough: bool
 ) -> None:
-    # Whatever came of it: nothing valid here.
-    line = served(*done, spent=0, reason="all failed")
+    line = served(*done, spent=0)
     assert workload(served=(line,)).is_enough(*asked) is enough
     assert not workload(served=(replace(line, complete=False),)).is_enough(*asked)
 
@@ -160,6 +159,48 @@ def test_only_what_was_served_since_then_is_enough(at_s: float, enough: bool) ->
     known = workload(served=(served(64, at_s=at_s),))
     assert known.is_enough(64, None, since_s=100.0) is enough
     assert known.is_enough(64, None)
+
+
+def test_what_failed_with_another_tvm_or_compiler_is_tried_again() -> None:
+    failed = workload(
+        served=(served(64, spent=3, valid=0, reason="all failed", environment="that one"),)
+    )
+    assert failed.is_enough(64, None, environment="that one")
+    assert not failed.is_enough(64, None, environment="this one")
+    worked = workload(served=(served(64, environment="that one"),))
+    assert worked.is_enough(64, None, environment="this one")
+    # Too few trials for every task is no failure.
+    left_out = workload(served=(served(64, spent=0, environment="that one"),))
+    assert left_out.is_enough(64, None, environment="this one")
+
+
+@pytest.mark.parametrize(
+    ("untuned_s", "applied"), [(1e-3, True), (9e-4, True), (8e-4, False), (1e-5, False)]
+)
+def test_a_record_that_does_not_beat_the_untuned_kernel_is_not_applied(
+    untuned_s: float, applied: bool
+) -> None:
+    known = workload(record(8e-4, "a"), record(9e-4, "b"), untuned=(untuned(untuned_s),))
+    best = known.best("this CPU")
+    assert (best is not None) == applied
+    assert known.fastest("this CPU") == record(8e-4, "a")
+    assert known.deployed("this CPU").records == (known.records if applied else ())
+
+
+def test_what_is_untuned_counts_where_the_record_was_measured() -> None:
+    theirs = record(1e-3, cpu="that CPU")
+    elsewhere = workload(theirs, untuned=(untuned(1e-4), untuned(1e-4, "that CPU", num_threads=1)))
+    assert elsewhere.best("this CPU") == theirs
+    there = workload(theirs, untuned=(untuned(1e-4, "that CPU"),))
+    assert there.best("this CPU") is None
+
+
+def test_of_one_machine_the_last_untuned_time_counts() -> None:
+    first, last = untuned(1e-3, at_s=1.0), untuned(2e-3, at_s=2.0)
+    other = untuned(1e-4, num_threads=1)
+    for one, two in ((first, last), (last, first)):
+        merged = merge(workload(untuned=(one,)), workload(untuned=(two, other)))
+        assert merged.untuned == (other, last)
 
 
 def test_two_smaller_requests_do_not_add_up() -> None:

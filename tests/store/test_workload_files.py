@@ -28,6 +28,7 @@ from sample_records import (
     record,
     refusal,
     served,
+    untuned,
     workload,
 )
 
@@ -52,6 +53,7 @@ FULL = workload(
         served(64, at_s=2e9 + 0.5, complete=False),
     ),
     refused=(refusal(record(5e-4, "c"), "it didn't apply"),),
+    untuned=(untuned(4e-3, "other CPU"), untuned(3e-3)),
 )
 
 
@@ -62,9 +64,19 @@ def test_round_trip(store: Store) -> None:
     assert check_file(store, KEY, SHASH) == (FULL, "")
     assert read_workload(store, "other-key", SHASH) is None
     rows = [json.loads(text) for text in path_of(store).read_text().splitlines()]
-    kinds = ["workload", "record", "record", "served", "served", "refused"]
+    kinds = ["workload", "record", "record", "untuned", "untuned", "served", "served", "refused"]
     assert [row["kind"] for row in rows] == kinds
     assert (rows[0]["key"], rows[0]["shash"]) == (KEY, SHASH)
+
+
+def test_lines_from_before_they_named_an_environment_are_read(store: Store) -> None:
+    row = asdict(served(64))
+    del row["environment"]
+    put(path_of(store), HEAD + RECORD + line("served", **row))
+    found, problem = check_file(store, KEY, SHASH)
+    assert problem == ""
+    assert found is not None
+    assert found.served == (served(64),)
 
 
 def test_adding_what_is_known_writes_nothing(store: Store) -> None:

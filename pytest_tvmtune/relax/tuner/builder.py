@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 LIBRARY = "candidate.so"
 _ERROR = "error.txt"
-_KILLED = "build: crashed with SIGKILL"
+# How a problem ends where a process was killed from outside.
+KILLED = "crashed with SIGKILL"
+BUILD_TIMEOUT_S = 60.0
 Build = Callable[[str, str, Path], None]
 
 
@@ -45,9 +47,9 @@ class Built:
 def build_library(mod_text: str, target_text: str, library: Path) -> None:
     """Build one candidate as a shared library, as MetaSchedule's default_build does."""
     import tvm
-    from tvm.driver import build
     from tvm.ir import load_json
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
+    from tvm.tirx import build
 
     mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(load_json(mod_text))
     build(mod, target=tvm.target.Target(target_text)).export_library(str(library))
@@ -99,7 +101,7 @@ def build_candidates(
                 if result is None:
                     continue
                 running.remove(one)
-                if result.problem == _KILLED and one.index not in results:
+                if result.problem.endswith(KILLED) and one.index not in results:
                     waiting.append((one.index, mods[one.index]))
                 results[one.index] = result
     finally:

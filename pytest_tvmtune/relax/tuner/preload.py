@@ -4,10 +4,10 @@ A tuner, a builder's candidate and the measuring runner then start in millisecon
 """
 
 import psutil  # noqa: F401
-import tvm.driver
 import tvm.s_tir.meta_schedule.runner.local_runner
 import tvm.s_tir.transform
-import tvm.support.cc  # noqa: F401
+import tvm.support.cc
+import tvm.tirx  # noqa: F401
 
 import pytest_tvmtune.relax.tuner.builder
 import pytest_tvmtune.relax.tuner.runner  # noqa: F401

@@ -23,11 +23,13 @@ from pytest_tvmtune.core.errors import last_line
 from pytest_tvmtune.core.tuning_curve import improvements
 from pytest_tvmtune.relax.child import WAITING, LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.targets import device_kind
-from pytest_tvmtune.relax.tuner.builder import Built, build_candidates
+from pytest_tvmtune.relax.tuner.batches import Batch, Finalist, arguments_of, plain_arguments
+from pytest_tvmtune.relax.tuner.builder import BUILD_TIMEOUT_S, Built, build_candidates
+from pytest_tvmtune.relax.tuner.machine_check import check_machine
 from pytest_tvmtune.relax.tuner.runner import Measured, Runner
 from pytest_tvmtune.relax.tuner.search import Search, generate, learn
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
-from pytest_tvmtune.store.records import Record, Served, Workload
+from pytest_tvmtune.store.records import Record, Served, Untuned, Workload
 from pytest_tvmtune.store.workloads import add_to_workload
 
 if TYPE_CHECKING:
@@ -36,28 +38,9 @@ if TYPE_CHECKING:
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
     from tvm.target import Target
 
-BUILD_TIMEOUT_S = 60.0
 # How many of a task's candidates meet again at the end, and how close to the best they must be.
 FINALISTS = 4
 _CLOSE = 1.3
-
-
-@dataclass(kw_only=True)
-class Batch:
-    """Candidates of one task on their way to be built and measured."""
-
-    search: Search
-    candidates: list[MeasureCandidate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finalist:
-    """A candidate that may be the best of its task. data: its record, as MetaSchedule writes it."""
-
-    run_s: float
-    data: list[Any]
-    args_info: Any
-    built: Built
 
 
 @dataclass(kw_only=True)
@@ -90,7 +73,7 @@ class Rounds:
                 with self._stage(f"building candidates of {name}", shared_cores()):
                     upcoming = searcher.submit(self._next_batch, batch)
                     built = build_candidates(
-                        [one.sch.mod for one in batch.candidates],
+                        batch.mods,
                         self.target,
                         max_workers=usable_cores(),
                         timeout_s=BUILD_TIMEOUT_S,
@@ -99,6 +82,9 @@ class Rounds:
                     following = upcoming.result()
                 with self._stage(f"measuring candidates of {name}", exclusive_cores()):
                     measured = self._measure(batch, built)
+                self._check_machine(measured)
+                if batch.is_first:
+                    self._enter_untuned(batch, built.pop(0), measured.pop(0))
                 self._record(batch, built, measured)
                 with self._stage(f"learning from {name}", shared_cores()):
                     run_secs = [result.run_s for result in measured]
@@ -140,26 +126,51 @@ class Rounds:
                 model=self.model,
             )
             if candidates := candidates[: search.account.room(self.left, cap)]:
+                is_first = not search.account.spent
                 search.account.spent += len(candidates)
                 self.left -= len(candidates)
-                return Batch(search=search, candidates=candidates)
+                return Batch(search=search, candidates=candidates, is_first=is_first)
 
     def _measure(self, batch: Batch, built: Sequence[Built]) -> list[Measured]:
         measured: list[Measured] = []
         best_s = batch.search.account.latency_s
-        for candidate, one in zip(batch.candidates, built, strict=True):
+        for arguments, one in zip(batch.arguments, built, strict=True):
             if one.library is None:
                 measured.append(Measured(problem=one.problem))
                 continue
             result = self.runner.measure(
-                one.library,
-                _arguments(candidate),
-                device_kind(self.target),
-                best_s=best_s,
+                one.library, arguments, device_kind(self.target), best_s=best_s
             )
             measured.append(result)
             best_s = min(best_s, result.run_s or math.inf)
         return measured
+
+    def _check_machine(self, measured: Sequence[Measured]) -> None:
+        """Raise TuningError, before anything is recorded, where all failed by this machine."""
+        if all(one.run_s is None for one in measured):
+            with self._stage("checking this machine", shared_cores()):
+                check_machine(
+                    [one.problem for one in measured],
+                    self.target,
+                    self.runner,
+                    scratch=self.work_dir,
+                )
+
+    def _enter_untuned(self, batch: Batch, built: Built, measured: Measured) -> None:
+        """Note what the kernel takes without a schedule; it meets the best in the finals."""
+        if measured.run_s is None:
+            built.discard()
+            return
+        batch.search.untuned = self._untuned_of(measured.run_s)
+        self._enter_finals(
+            batch.search,
+            Finalist(
+                run_s=measured.run_s,
+                data=None,
+                args_info=arguments_of(batch.untuned[0]),
+                built=built,
+            ),
+        )
 
     def _record(self, batch: Batch, built: Sequence[Built], measured: Sequence[Measured]) -> None:
         """Put what was measured into the search's database and into the store."""
@@ -189,10 +200,15 @@ class Rounds:
         for (run_s, candidate, one), data in zip(valid, written, strict=True):
             self._enter_finals(
                 search,
-                Finalist(run_s=run_s, data=data, args_info=_arguments(candidate), built=one),
+                Finalist(
+                    run_s=run_s,
+                    data=data,
+                    args_info=plain_arguments(candidate.args_info),
+                    built=one,
+                ),
             )
         known = self.keep(search, records=[self._record_of(data) for data in written])
-        best = known.best(fingerprint().cpu)
+        best = known.fastest(fingerprint().cpu)
         tell_progress(
             self.request["folder"],
             {
@@ -229,10 +245,12 @@ class Rounds:
                 # Their ratios count; the level stays, since the other records were taken at it.
                 before = fmean(math.log(f.run_s) for f in finalists)
                 level = math.exp(before - fmean(map(math.log, run_secs)))
-                corrected = [
-                    [f.data[0], [run_s * level], *f.data[2:]]
-                    for f, run_s in zip(finalists, run_secs, strict=True)
-                ]
+                corrected = []
+                for one, run_s in zip(finalists, run_secs, strict=True):
+                    if one.data is None:
+                        search.untuned = self._untuned_of(run_s * level)
+                    else:
+                        corrected.append([one.data[0], [run_s * level], *one.data[2:]])
                 self.keep(search, records=[self._record_of(data) for data in corrected])
         for one in finalists:
             one.built.discard()
@@ -241,6 +259,16 @@ class Rounds:
         machine = fingerprint()
         return Record(
             data=data,
+            cpu=machine.cpu,
+            cores=machine.usable_cores,
+            num_threads=self.runner.num_threads,
+            at_s=time.time(),
+        )
+
+    def _untuned_of(self, run_s: float) -> Untuned:
+        machine = fingerprint()
+        return Untuned(
+            run_s=run_s,
             cpu=machine.cpu,
             cores=machine.usable_cores,
             num_threads=self.runner.num_threads,
@@ -261,6 +289,7 @@ class Rounds:
             valid=account.valid,
             complete=complete,
             reason=search.outcome if complete else "",
+            environment=request["environment"],
         )
         workload = Workload(
             shash=search.task.shash,
@@ -268,19 +297,6 @@ class Rounds:
             ir=search.ir,
             records=tuple(records),
             served=(served,),
+            untuned=(search.untuned,) if search.untuned else (),
         )
         return add_to_workload(request["store"], request["target_key"], workload, own_ir=True)
-
-
-def _arguments(candidate: MeasureCandidate) -> Any:
-    """Return MetaSchedule's JSON of a candidate's arguments."""
-    return [_plain(info.as_json()) for info in candidate.args_info]
-
-
-def _plain(value: Any) -> Any:
-    """Return TVM's arrays as lists and its strings and integers as Python's."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
-    return [_plain(one) for one in value]

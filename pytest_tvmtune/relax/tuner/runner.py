@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 from pytest_tvmtune.core.errors import last_line
+from pytest_tvmtune.relax.tuner.builder import KILLED
 from pytest_tvmtune.relax.tuner.forks import fork
 
 # MetaSchedule's EvaluatorConfig: min_repeat_ms=100; here in thirds, of which the median counts.
@@ -36,7 +37,6 @@ Tensors = dict[str, list[Any]]
 # TVM never unmaps a library, so the process is replaced now and then.
 _MOST_LIBRARIES = 200
 _START_S = 60.0
-_KILLED = "crashed with SIGKILL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Runner:
         """
         call = (measure_one, (str(library), args_info, device_kind, best_s))
         answer = self._ask(*call)
-        if answer.get("problem") == _KILLED:
+        if answer.get("problem") == KILLED:
             answer = self._ask(*call)
         if "problem" in answer:
             return Measured(problem=f"run: {answer['problem']}")

@@ -13,7 +13,7 @@ from pytest_tvmtune.core.environment import usable_cores
 from pytest_tvmtune.core.errors import TuningError, last_line
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.tuner.layouts import lost_elements
-from pytest_tvmtune.store.records import Record
+from pytest_tvmtune.store.records import Record, Untuned
 from pytest_tvmtune.store.trust import external_calls
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class Search:
     ir: MetaSchedule's serialisation of the workload, as in a work_dir. explorer, context: its
     random and its evolutionary search. known: structural hashes of the schedules proposed, or
     measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
-    proposed and not yet taken.
+    proposed and not yet taken. lossy: what a schedule would have lost of a weight, which was
+    therefore not proposed. untuned: what the kernel takes without a schedule, None until it was
+    measured, or where it can't be.
     """
 
     task: Task
@@ -61,15 +63,30 @@ class Search:
     spare: list[MeasureCandidate] = field(default_factory=list)
     reason: str = ""
     errors: Counter[str] = field(default_factory=Counter)
+    lossy: str = ""
+    untuned: Untuned | None = None
+
+    @property
+    def nothing_proposed(self) -> str:
+        """Why a search that came to its end gave no candidate."""
+        if self.lossy:
+            return f"every schedule that the search finds would be wrong: {self.lossy}"
+        return (
+            "MetaSchedule finds no valid schedule for it, which happens to a block that reads what "
+            "it writes; more trials don't help"
+        )
 
     @property
     def outcome(self) -> str:
         """Why nothing valid came of it, "" where something did or nothing was tried."""
         account = self.account
-        if self.reason or account.valid or not account.spent:
+        if self.reason or account.valid:
             return self.reason
-        most_frequent = self.errors.most_common(1)[0][0] if self.errors else "no valid candidate"
-        return f"all {account.spent} candidates failed: {most_frequent}"
+        if account.spent:
+            most_frequent = self.errors.most_common(1)[0][0] if self.errors else "none was valid"
+            return f"all {account.spent} candidates failed: {most_frequent}"
+        # Trials were left for it, and it took none.
+        return self.nothing_proposed if account.exhausted and not self.measured else ""
 
 
 def open_search(task: Task, extracted: ExtractedTask) -> Search:
@@ -140,6 +157,8 @@ def generate(
         if search.explorer is None:
             _prepare(search, round_size, seed=seed, database=database, model=model)
         found = _propose(search)
+    except (OSError, MemoryError):
+        raise  # the machine's, and not the task's
     except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
         what = "the search failed" if search.explorer else "no design space"
         search.reason = f"{what}: {last_line(error)}"
@@ -163,7 +182,9 @@ def _propose(search: Search) -> list[MeasureCandidate]:
         assert context is not None
         for _ in range(_DRAWS):
             new = _unknown(search, context.generate_measure_candidates() or [])
-            kept = [candidate for candidate in new if not lost_elements(candidate.sch.mod)]
+            losses = [lost_elements(candidate.sch.mod) for candidate in new]
+            kept = [one for one, lost in zip(new, losses, strict=True) if not lost]
+            search.lossy = next(filter(None, losses), search.lossy)
             if kept:
                 return [*kept, *search.spare]
             if not new:

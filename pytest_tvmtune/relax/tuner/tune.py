@@ -34,10 +34,12 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
 
     request: mod_text, target (JSON), prepack, shashes, trials (for these workloads together),
     requested_trials and max_trials_per_task (what was asked for the whole model), seed,
-    store (a Store), target_key, run_id, since_s (from when on earlier trials count).
+    store (a Store), target_key, run_id, since_s (from when on earlier trials count), environment
+    (TVM and the compiler, by content).
     Returns {"tasks": {hash: {"spent", "valid", "reason"}}}. Records and what was spent are in the
     store after every measured batch; the ledger's line is marked complete at the end only, so
     that a run that was interrupted is taken up again.
+    Raises TuningError, with nothing recorded of it, for what is no candidate's fault.
     """
     enter_stage(request["folder"], "starting the tuner")
     kind = json.loads(request["target"])["kind"]

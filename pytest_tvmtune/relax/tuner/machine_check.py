@@ -1,0 +1,65 @@
+"""Whether this machine can build and measure at all: asked where every candidate of a batch failed.
+
+What fails for want of disk space, memory or a compiler is no fact about a candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tvmtune.core.errors import TuningError, last_line
+from pytest_tvmtune.relax.targets import device_kind
+from pytest_tvmtune.relax.tuner.batches import arguments_of
+from pytest_tvmtune.relax.tuner.builder import BUILD_TIMEOUT_S, KILLED, build_candidates
+from pytest_tvmtune.relax.tuner.runner import Runner
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.target import Target
+
+_NEXT = (
+    "nothing was recorded of these candidates. Check disk space, memory and the compiler: "
+    "tvmtune doctor examines them"
+)
+
+
+def check_machine(
+    problems: Sequence[str], target: Target, runner: Runner, *, scratch: Path
+) -> None:
+    """Raise TuningError where candidates failed for a reason that isn't theirs.
+
+    problems: why each of them failed. So it is where all were killed from outside, and where a
+    kernel that is known to be good can't be built or measured either. On devices other than the CPU
+    no kernel is known to be good without a schedule.
+    """
+    if all(problem.endswith(KILLED) for problem in problems):
+        raise TuningError(f"all {len(problems)} candidates were killed (SIGKILL): {_NEXT}")
+    if device_kind(target) != "cpu":
+        return
+    mod = _known_good()
+    (built,) = build_candidates(
+        [mod], target, max_workers=1, timeout_s=BUILD_TIMEOUT_S, scratch=scratch
+    )
+    problem = built.problem
+    if built.library is not None:
+        problem = runner.measure(
+            built.library, arguments_of(mod), device_kind(target), best_s=math.inf
+        ).problem
+        built.discard()
+    if problem:
+        raise TuningError(
+            "tuning stopped: this machine can't build or run a kernel that is known to be good "
+            f"({last_line(problem)}); {_NEXT}"
+        )
+
+
+def _known_good() -> IRModule:
+    import tvm
+    from tvm import te
+
+    given = te.placeholder((16,), "float32", name="a")
+    added = te.compute((16,), lambda i: given[i] + 1.0, name="b")
+    return tvm.IRModule({"main": te.create_prim_func([given, added])})
