@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.environment import usable_cores
-from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.targets import TargetSpec
+from pytest_tvmtune.core.errors import LackingError, OptionError, listed
+from pytest_tvmtune.core.targets import HOST, TargetSpec, parse_target
 
 if TYPE_CHECKING:
     from tvm.runtime import Device
@@ -45,6 +45,25 @@ def resolve_target(spec: TargetSpec) -> Target:
     return target
 
 
+def usable_target(spec: TargetSpec) -> Target:
+    """Return the canonical Target of a spec, if this machine can run code for it.
+
+    Raises OptionError as `resolve_target` does; LackingError where the machine lacks the device,
+    or instructions that the target's CPU has.
+    """
+    from pytest_tvmtune.relax.cpu_features import lacking_features
+
+    target = resolve_target(spec)
+    device_of(target)
+    if not spec.is_host and any(name in target.attrs for name in ("mcpu", "mattr")):
+        # What the system hides of its own CPU, as virtual machines do, is no reason.
+        hidden = lacking_features(canonical(resolve_target(parse_target(HOST))))
+        lacking = [name for name in lacking_features(canonical(target)) if name not in hidden]
+        if lacking:
+            raise LackingError(f"target {spec.given!r}: this machine's CPU lacks {listed(lacking)}")
+    return target
+
+
 def _explain(config: dict[str, object], error: Exception) -> str:
     import tvm
 
@@ -69,13 +88,13 @@ def num_cores(target: Target) -> int:
 def device_of(target: Target) -> Device:
     """Return the first device of a target's kind.
 
-    Raises OptionError when this machine has none.
+    Raises LackingError when this machine has none.
     """
     import tvm
 
     device = tvm.runtime.device(device_kind(target), 0)
     if not device.exist:
-        raise OptionError(f"target {str(target.kind.name)!r}: this machine has no such device")
+        raise LackingError(f"target {str(target.kind.name)!r}: this machine has no such device")
     return device
 
 

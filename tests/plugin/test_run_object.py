@@ -63,7 +63,7 @@ def test_tiny(tvm_tune):
     )
     result = suite.runpytest_subprocess("--tvm-update-new")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines([f"*{message}*", "1 tasks got no trial: ask for more with *"])
+    result.stdout.fnmatch_lines([f"*{message}*", "1 task got no trial: ask for more with *"])
     strict = suite.runpytest_subprocess("--tvm-strict")
     strict.assert_outcomes(failed=1)
     strict.stdout.fnmatch_lines([message])

@@ -262,7 +262,7 @@ def test_what_transforming_the_parameters_cost() -> None:
     [
         (
             case(tasks_restored=["a", "b"]),
-            "2 tasks were not in the store: their baselines' records were taken",
+            "2 tasks not in the store: the records of the baselines were taken",
         ),
         (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: ask for more with --tvm-trials"),
         (
@@ -286,7 +286,7 @@ def test_what_to_do_next_is_said_only_where_it_helps(result: CaseResult, said: s
 
 def test_an_accepted_new_case_needs_no_advice() -> None:
     lines = footer(case(latency=replace(PASSED, verdict="NEW", accepted=True)))
-    assert lines[1].endswith("accepted 1 baselines")
+    assert lines[1].endswith("accepted 1 baseline")
     assert len(lines) == 2
 
 
@@ -296,7 +296,7 @@ def test_no_case_at_all() -> None:
 
 def test_the_header_says_what_the_run_will_use() -> None:
     lines = header_lines(
-        targets=["llvm -mcpu=a", "llvm"],
+        targets=[("llvm-1", "{1}"), ("llvm", '{"num-cores": 1}'), ("llvm", '{"num-cores": 2}')],
         store=Path("/tmp/store"),
         tuning="never",
         trials=[0, 8],
@@ -307,8 +307,8 @@ def test_the_header_says_what_the_run_will_use() -> None:
     assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
     assert f"{machine.usable_cores} usable cores, {machine.cpu}" in lines[0]
     assert lines[1:] == [
-        "tvmtune: target llvm -mcpu=a",
-        "tvmtune: target llvm",
+        "tvmtune: target llvm-1 = {1}",
+        'tvmtune: target llvm = {"num-cores": 1}, other tests with num-cores 2',
         "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",
         (
             "tvmtune: gate: 20 items, false alarms at most 1% for all together, so 15 epochs or "
