@@ -90,7 +90,8 @@ def _is_marked(attributes: Any) -> bool:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Note whose baseline an item gates against, so that no two tests share one."""
-    if is_case(item) or isinstance(item, ModelItem):
+    if is_case(item):
+        assert isinstance(item, pytest.Function)
         note_source(item)
 
 

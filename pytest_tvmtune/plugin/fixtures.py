@@ -10,9 +10,9 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.plugin.attempts import begin
-from pytest_tvmtune.plugin.marks import options_of
+from pytest_tvmtune.plugin.marks import options_of, wrong_mark
 from pytest_tvmtune.plugin.origins import function_origin
-from pytest_tvmtune.plugin.parameters import MARKER, is_case
+from pytest_tvmtune.plugin.parameters import is_case
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
     try:
         options = options_of(item, state.run)
     except OptionError as error:
-        pytest.fail(f"{item.nodeid}: marker {MARKER}: {error}", pytrace=False)
+        raise wrong_mark(item, error) from None
     assert options is not None, "what is left out is skipped"
     begin(item, options, function_origin(item))
     return options

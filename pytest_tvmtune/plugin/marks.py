@@ -16,13 +16,14 @@ from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import CaseOptions, RunOptions
 from pytest_tvmtune.core.results import choice_of
 from pytest_tvmtune.core.settings import parse_marker
+from pytest_tvmtune.core.targets import TargetSpec
 from pytest_tvmtune.plugin.choices import item_choices
 from pytest_tvmtune.plugin.parameters import CASE_FIXTURE, MARKER, parametrized
 
 _TOO_LATE = (
-    "target= and prepack= make a test's items, and this mark (of pytest.param(..., marks=...), or "
-    "from add_marker) comes when they are made: put these two in a mark on the test function, its "
-    "class or its module; a parameter for other targets is a test of its own"
+    "target= and prepack= decide which items a test becomes, and a mark in pytest.param(..., "
+    "marks=...) or from add_marker comes after that: put them in a mark on the test function, its "
+    "class or its module; write a test of its own for a parameter with other targets"
 )
 
 
@@ -33,10 +34,23 @@ def merged_arguments(marks: Iterable[pytest.Mark], config: pytest.Config) -> dic
         if mark.args:
             raise OptionError(f"takes keyword arguments only, not {mark.args!r}")
         merged.update(mark.kwargs)
+    if "target" in merged:
+        merged["target"] = _without_objects(merged["target"])
     arguments = parse_marker(merged)
     if "work_dir" in arguments:
         arguments["work_dir"] = config.rootpath / arguments["work_dir"]
     return arguments
+
+
+def _without_objects(value: object) -> object:
+    """Return targets with a configuration for each `tvm.target.Target`, which only TVM can read."""
+    if isinstance(value, (list, tuple)):
+        return [_without_objects(one) for one in value]
+    if value is None or isinstance(value, (str, Mapping, TargetSpec)):
+        return value
+    from pytest_tvmtune.relax.targets import shortest_config
+
+    return shortest_config(value)
 
 
 def marks_of(item: pytest.Item) -> list[pytest.Mark]:
@@ -62,6 +76,11 @@ def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
         return made
     before, now = (merged_arguments(some, item.config) for some in (early, marks))
     return rechosen(run, before, now, made)
+
+
+def wrong_mark(item: pytest.Item, error: OptionError) -> BaseException:
+    """Return what fails an item with a mark that is wrong."""
+    return pytest.fail.Exception(f"{item.nodeid}: marker {MARKER}: {error}", pytrace=False)
 
 
 def rechosen(

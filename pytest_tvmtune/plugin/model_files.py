@@ -17,9 +17,8 @@ from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.sidecar import DATA_SETS, ONNXRUNTIME, UNTUNED, Sidecar, parse_sidecar
 from pytest_tvmtune.plugin.attempts import begin, conclude
 from pytest_tvmtune.plugin.choices import Choice, item_choices
-from pytest_tvmtune.plugin.marks import marks_of, merged_arguments, rechosen
+from pytest_tvmtune.plugin.marks import marks_of, merged_arguments, rechosen, wrong_mark
 from pytest_tvmtune.plugin.origins import path_of
-from pytest_tvmtune.plugin.parameters import MARKER
 from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
 from pytest_tvmtune.plugin.state import STATE, Origin, State, is_worker
 
@@ -222,7 +221,7 @@ class ModelItem(pytest.Item):
             now = {**merged_arguments(marks, self.config), **before}
             options = rechosen(self.config.stash[STATE].run, before, now, made)
         except OptionError as error:
-            pytest.fail(f"{self.nodeid}: marker {MARKER}: {error}", pytrace=False)
+            raise wrong_mark(self, error) from None
         assert options is not None, "the same items are made"
         return options
 

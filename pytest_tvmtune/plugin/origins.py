@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,54 +28,45 @@ def function_origin(item: pytest.Function) -> Origin:
 
 
 def path_of(item: pytest.Item) -> str:
-    """Return a file's path from the rootdir; of one outside of it, the path that its id has."""
+    """Return a file's path from the rootdir, also where it is outside of it: `../tests/test_a.py`.
+
+    Of such a file pytest's own id is no help: it depends on whether the file or a folder of its is
+    named on the command line.
+    """
     rootdir = item.config.rootpath
-    # The second: where either is reached through a symbolic link.
-    for path, root in ((item.path, rootdir), (item.path.resolve(), rootdir.resolve())):
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
-    # pytest's path of a file that was named itself is empty.
-    return item.nodeid.partition("::")[0] or item.path.name
+    if item.path.is_relative_to(rootdir):
+        return item.path.relative_to(rootdir).as_posix()
+    # Either may be reached through a symbolic link.
+    return Path(os.path.relpath(item.path.resolve(), rootdir.resolve())).as_posix()
 
 
-def note_source(item: pytest.Item) -> None:
-    """Note of which test an item's baseline is."""
+def note_source(item: pytest.Function) -> None:
+    """Note of which parameters an item's baseline is."""
     sources = item.config.stash[STATE].sources.setdefault(_key(item), [])
-    if (source := _source(item)) not in sources:
-        sources.append(source)
+    if (ids := parametrized(item).ids) not in sources:
+        sources.append(ids)
 
 
 def shared_baseline(item: pytest.Item) -> str:
     """Return what to say of an item whose baseline is another test's, too; "" for all others."""
+    if not isinstance(item, pytest.Function):
+        return ""
     sources = item.config.stash[STATE].sources.get(_key(item), [])
     if len(sources) < 2:
         return ""
-    files = list(dict.fromkeys(path for path, _ in sources))
-    if len(files) > 1:
-        return (
-            f"two tests have the id {item.nodeid!r}, so that they would share a baseline: those in "
-            f"{files[0]} and {files[1]}; run them in two sessions, or with a --rootdir above both"
-        )
-    first, second = (" and ".join(map(repr, ids)) for _, ids in sources[:2])
+    first, second = (" and ".join(map(repr, ids)) for ids in sources[:2])
     return (
         f"two tests have the id {item.nodeid!r}, so that they would share a baseline: one has the "
         f"parameter ids {first}, one {second}; give them ids that differ when '-' joins them"
     )
 
 
-def _key(item: pytest.Item) -> tuple[str, ...]:
+def _key(item: pytest.Function) -> tuple[str, ...]:
     """Return what the identity of an item's baselines is made of."""
-    if not isinstance(item, pytest.Function):
-        return path_of(item), item.name
-    made = parametrized(item)
     options = item.callspec.params[CASE_FIXTURE]
     choice = f"{options.target.name} {options.prepack}" if isinstance(options, CaseOptions) else ""
-    return path_of(item), _classes_of(item), item.originalname, made.params, choice
-
-
-def _source(item: pytest.Item) -> tuple[Path, tuple[str, ...]]:
-    ids = parametrized(item).ids if isinstance(item, pytest.Function) else ()
-    return item.path, ids
+    params = parametrized(item).params
+    return path_of(item), _classes_of(item), item.originalname, params, choice
 
 
 def _classes_of(item: pytest.Item) -> str:

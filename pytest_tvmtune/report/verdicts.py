@@ -50,8 +50,8 @@ def verdict_words(result: CaseResult) -> str:
     """Return the verdict with what else is to be known at a glance."""
     verdict, latency = verdict_of(result), result.latency
     slower = latency is not None and latency.verdict == "REGRESSION"
-    if result.outcome in {"xfailed", "xpassed"}:
-        return f"{verdict}, {result.outcome}"
+    if result.outcome == "xfailed":
+        return f"{verdict}, xfailed"
     if verdict == WRONG and slower:
         return f"{WRONG}, REGRESSION"
     if latency is None or verdict in {WRONG, FAILED}:
@@ -60,6 +60,8 @@ def verdict_words(result: CaseResult) -> str:
         verdict += " (same code)"
     if has_failed(result) and not slower:
         verdict += ", test failed"
+    if result.outcome == "xpassed":
+        verdict += ", xpassed"
     return f"{verdict}, accepted" if latency.accepted else verdict
 
 

@@ -243,7 +243,9 @@ def untuned_sentence(case: Case) -> str:
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
     log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
+    trials = result.tuning_trials
+    asked = "1 trial was" if trials == 1 else f"{trials} trials were"
     return (
         f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
-        f"{result.tuning_trials} trials were asked: {told}{log}"
+        f"{asked} asked: {told}{log}"
     )

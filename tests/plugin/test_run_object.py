@@ -58,9 +58,7 @@ def test_tiny(tvm_tune):
     tvm_tune(Tiny(), **GIVEN).check()
 """
     )
-    message = (
-        "tiny[[]llvm[]]: 1 of 2 tasks are untuned though 1 trials were asked: fused_matmul_add"
-    )
+    message = "tiny[[]llvm[]]: 1 of 2 tasks are untuned though 1 trial was asked: fused_matmul_add"
     result = suite.runpytest_subprocess("--tvm-update-new")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines([f"*{message}*", "1 task got no trial: ask for more with *"])
