@@ -47,9 +47,9 @@ def _no_case(item: pytest.Item) -> str:
             "function, or a class that doesn't derive from unittest.TestCase"
         )
     return (
-        f"{fixtures} can't be had through getfixturevalue: name them among the test's arguments "
-        '(or in @pytest.mark.usefixtures("tvm_tune"), or among those of the scenario\'s function), '
-        "so that it becomes one item a target"
+        f"{fixtures} can't be had through getfixturevalue: make them arguments of the test, or of "
+        'the function of a BDD scenario, or use @pytest.mark.usefixtures("tvm_tune"), so that the '
+        "test becomes one item a target"
     )
 
 
