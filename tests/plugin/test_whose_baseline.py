@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from repeating import PLUGINS, install
-from snippets import TINY
+from snippets import TINY, WORKER_IDS, WORKERS
 
 # A test of this suite writes down what its baseline would be named by.
 SUITE = """
@@ -167,7 +167,7 @@ def test_two_tests_with_one_id_do_not_share_a_baseline(suite: pytest.Pytester) -
     result.stdout.fnmatch_lines([said])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "xdist"])
+@pytest.mark.parametrize("workers", WORKERS, ids=WORKER_IDS)
 def test_repetitions_gate_against_one_baseline(
     suite: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:
