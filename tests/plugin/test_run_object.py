@@ -45,7 +45,7 @@ def test_unmarked(tvm_tune):
     )
     result = suite.runpytest_subprocess("--tvm-trials=0")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["transformed the parameters of 1 prepacked cases in *"])
+    result.stdout.fnmatch_lines(["transformed the parameters of 1 prepacked case in *"])
 
 
 def test_tasks_that_stay_untuned_are_told(suite: pytest.Pytester) -> None:
