@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_group, add_json, existing_store, print_json
-from pytest_tvmtune.core.baseline import Baseline
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.baseline import Baseline, default_name
+from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.baselines import load_baseline, read_records
@@ -85,8 +85,8 @@ def _show(options: argparse.Namespace) -> int:
             f"  artifact   {baseline.artifact}  {_state(store, baseline)}\n"
             f"  untuned    {baseline.untuned}\n"
             f"  then took  {format_seconds(baseline.median_s)}, median of "
-            f"{len(baseline.samples_s)} samples from {format_seconds(low)} to "
-            f"{format_seconds(high)}, {baseline.num_threads} threads\n"
+            f"{counted(len(baseline.samples_s), 'sample')} from {format_seconds(low)} to "
+            f"{format_seconds(high)}, {counted(baseline.num_threads, 'thread')}\n"
             f"  machine    {machine['cpu']}; TVM {machine['tvm']}, tvm-ffi {machine['tvm_ffi']}\n"
             f"  records    {len(tasks)}"
         )
@@ -113,7 +113,7 @@ def _export(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
     chosen = _chosen(store, options.names)
     size = export_baselines(store, chosen, options.file)
-    print(f"exported {len(chosen)} baselines to {options.file} ({format_bytes(size)})")
+    print(f"exported {counted(len(chosen), 'baseline')} to {options.file} ({format_bytes(size)})")
     return 0
 
 
@@ -121,7 +121,7 @@ def _import(options: argparse.Namespace) -> int:
     taken = import_baselines(Store(root=options.dir), options.file)
     for baseline in taken:
         print(baseline.identity.file_name)
-    print(f"imported {len(taken)} baselines")
+    print(f"imported {counted(len(taken), 'baseline')}")
     return 0
 
 
@@ -152,7 +152,7 @@ def _test_name(baseline: Baseline) -> str:
     one = baseline.identity
     parts = [one.path, one.cls, one.function]
     params = f"[{one.params}]" if one.params else ""
-    name = f" {one.name}" if one.name != one.function.removeprefix("test_") else ""
+    name = f" {one.name}" if one.name != default_name(one.function, one.path) else ""
     return "::".join(part for part in parts if part) + params + name
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pytest_tvmtune.cli.arguments import add_group, add_json, days_ago, existing_store, print_json
 from pytest_tvmtune.cli.gc import carry_out
 from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.report.tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import cleaning, inventory
 from pytest_tvmtune.store.builds import Plan
@@ -153,7 +153,7 @@ def _workload_lines(key: str, workload: Workload) -> list[str]:
         for record in workload.records
     ]
     for line in workload.served:
-        asked = f"{line.trials} trials asked for the model"
+        asked = f"{counted(line.trials, 'trial')} asked for the model"
         if line.max_trials_per_task is not None:
             asked += f", at most {line.max_trials_per_task} a task"
         state = "" if line.complete else ", interrupted"
@@ -186,7 +186,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _sign(options: argparse.Namespace) -> int:
     done, left_out = sign_store(existing_store(options.dir))
-    print("\n".join([*(f"left out: {what}" for what in left_out), f"signed {done} files"]))
+    for what in left_out:
+        print(f"left out: {what}")
+    print(f"signed {counted(done, 'file')}")
     return 1 if left_out else 0
 
 
@@ -215,7 +217,8 @@ def _export(options: argparse.Namespace) -> int:
     workloads = [one for one in deployed if one.records]
     append_to_work_dir(options.work_dir, workloads)
     records = sum(len(workload.records) for workload in workloads)
-    print(f"exported {len(workloads)} workloads with {records} records to {options.work_dir}")
+    found = f"{counted(len(workloads), 'workload')} with {counted(records, 'record')}"
+    print(f"exported {found} to {options.work_dir}")
     return 0
 
 
@@ -239,7 +242,8 @@ def _import(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"left out: {problem}")
     records_read = sum(len(workload.records) for workload in workloads)
-    print(f"imported {len(workloads)} workloads with {records_read} records for {key}")
+    found = f"{counted(len(workloads), 'workload')} with {counted(records_read, 'record')}"
+    print(f"imported {found} for {key}")
     return 0
 
 
@@ -263,7 +267,8 @@ def _prune(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**removed, "dropped_records": dropped})
     elif options.keep is not None:
-        print(f"{'would drop' if options.dry_run else 'dropped'} {dropped} records beyond the best")
+        done = "would drop" if options.dry_run else "dropped"
+        print(f"{done} {counted(dropped, 'record')} beyond the best")
     return 0
 
 

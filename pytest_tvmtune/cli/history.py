@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
 from pytest_tvmtune.cli.runs import RUN_HELP, load_run
-from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError
+from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError, counted
 from pytest_tvmtune.core.settings import REPORTS
 from pytest_tvmtune.report.changes import Change, find_changes
 from pytest_tvmtune.report.comparing import pair_lines, pair_up
@@ -98,7 +98,8 @@ def _history(options: argparse.Namespace) -> int:
     else:
         print("\n".join([label, "", *point_lines(points, changes)]))
         if left_out:
-            print(f"{left_out} runs on other CPUs or with other threads: see --all-machines")
+            others = counted(left_out, "run")
+            print(f"{others} on other CPUs or with other threads: see --all-machines")
     return 0
 
 

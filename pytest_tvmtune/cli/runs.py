@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import existing_store
-from pytest_tvmtune.core.errors import ReportError, StoreError
+from pytest_tvmtune.core.errors import ReportError, StoreError, counted
 from pytest_tvmtune.store.history import list_runs, read_report
 
 RUN_HELP = "its number, `last`, `last~1` (the one before), or a file that --tvm-json wrote"
@@ -29,7 +29,9 @@ def load_run(folder: Path, text: str) -> dict[str, Any]:
     back = int(match[1] or 0)
     runs = list_runs(store)
     if back >= len(runs):
-        raise StoreError(f"{text}: the history has {len(runs)} runs, see `tvmtune history`")
+        raise StoreError(
+            f"{text}: the history has {counted(len(runs), 'run')}, see `tvmtune history`"
+        )
     return read_report(store, runs[-1 - back].run)
 
 

@@ -66,6 +66,15 @@ def _file_stem(identity: dict[str, Any], *more: str) -> str:
     return f"{slug}-{digest[:12]}"
 
 
+def default_name(function: str, path: str) -> str:
+    """Return what a case is called whose test gives it no name: the function, without `test_`.
+
+    Of a function called `test_` only its file is left: the name of that.
+    """
+    stem = path.rpartition("/")[2].removesuffix(".py")
+    return function.removeprefix("test_") or stem.removeprefix("test_") or "test"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """The accepted artifact of one case, with what it was when accepted.

@@ -40,6 +40,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return `1 case`, `2 cases`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class TvmTuneError(Exception):
     """Base of every error raised on purpose by pytest-tvmtune."""
 
@@ -48,6 +53,13 @@ class OptionError(TvmTuneError):
     """A value given to an option, an ini key or a marker argument is not acceptable.
 
     The plugin turns it into a UsageError (option, ini) or a collection error (marker).
+    """
+
+
+class LackingError(OptionError):
+    """This machine lacks what a target needs: a device, or instructions of the CPU.
+
+    The plugin skips a test that is pinned to it, and makes a UsageError of what a run asks for.
     """
 
 

@@ -53,6 +53,12 @@ class RunOptions:
                 return targets
         return None
 
+    @property
+    def unpinned_targets(self) -> tuple[TargetSpec, ...]:
+        """The targets of a test that isn't pinned to any."""
+        default: tuple[TargetSpec, ...] = BY_NAME["target"].default
+        return self.asked_targets or default
+
     def case_options(self, marker: Layer, *, target: TargetSpec, prepack: bool) -> CaseOptions:
         """Return one item's options: its marker first, then this run's layers."""
         layers = (marker, *self.layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ GoldenState = Literal["new", "matched", "differs", "unusable", "written"]
 TaskState = Literal["tuned", "untuned is faster", "untuned", "failed"]
 # What a task can come to when nothing is left to be done for it.
 _SETTLED: tuple[TaskState, ...] = ("tuned", "untuned is faster")
+# pytest's own words for a whole test; "" while it runs.
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", ""]
+_MOST_PARAMS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +179,28 @@ class LatencyResult:
         return LatencyResult(**values)
 
 
-def label_of(name: str, target_name: str, *, prepack: bool) -> str:
-    """Return the name of a case in messages and tables."""
-    return f"{name}[{choice_of(target_name, prepack=prepack)}]"
+def label_of(name: str, target_name: str, *, prepack: bool, params: str = "") -> str:
+    """Return the name of a case in messages and tables: `mlp[llvm]`, `operator[relu-8-llvm]`.
+
+    params: the user's own parametrization ids, "" where there are none; long ones are shortened.
+    """
+    choice = choice_of(target_name, prepack=prepack)
+    return f"{name}[{short_params(params)}-{choice}]" if params else f"{name}[{choice}]"
+
+
+def short_params(params: str) -> str:
+    """Return parametrization ids that fit into a label or a cell of a table."""
+    return params if len(params) <= _MOST_PARAMS else f"{params[: _MOST_PARAMS - 3]}..."
 
 
 def choice_of(target_name: str, *, prepack: bool) -> str:
     """Return the name of a target with a prepack choice, as in the ids of tests."""
     return f"{target_name}-prepack" if prepack else target_name
+
+
+def without_group(nodeid: str) -> str:
+    """Return a test's id without xdist's `@group`, which belongs to how it was run."""
+    return re.sub(r"(?<=\])@[^\]]*$", "", nodeid)
 
 
 @dataclass(kw_only=True)
@@ -193,7 +211,10 @@ class CaseResult:
     everywhere; `None` where nothing was measured. workspace_bytes: the most memory that tensors
     between kernels, and outputs, need at once. tuning_curve: of this run's own tuning.
     untuned_ratio: a call's time divided by that of the same model without records, where that was
-    measured. logs: stage -> path of what its child processes printed.
+    measured. logs: stage -> path of what its child processes printed. params: the user's own
+    parametrization ids. baseline: the name of its baseline's file, whether there is one or not.
+    attempts: how often its test was run (plugins run failed tests again), this being the last;
+    earlier_findings: what failed the attempts before.
     """
 
     name: str
@@ -202,6 +223,10 @@ class CaseResult:
     target_name: str
     target: str
     prepack: bool
+    params: str = ""
+    baseline: str = ""
+    attempts: int = 1
+    earlier_findings: list[str] = field(default_factory=list)
     tuning_trials: int = 0
     trials_spent: int = 0
     tasks: list[TaskResult] = field(default_factory=list)
@@ -229,7 +254,12 @@ class CaseResult:
     findings: list[str] = field(default_factory=list)
     failure: Failure | None = None
     warnings: list[str] = field(default_factory=list)
-    outcome: str = ""
+    outcome: Outcome = ""
+
+    @property
+    def label(self) -> str:
+        """Its name in messages and tables."""
+        return label_of(self.name, self.target_name, prepack=self.prepack, params=self.params)
 
     @property
     def tuned_tasks(self) -> int:

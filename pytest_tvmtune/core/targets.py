@@ -22,6 +22,16 @@ _ACCEPTED = (
     'a kind ("llvm"), "host", "llvm -mcpu=znver4 -num-cores 4", '
     'a dict or its JSON: {"kind": "llvm", "mcpu": "znver4"}'
 )
+# What TVM 0.27 fills in for a kind: who gives it means the kind alone.
+FILLED_IN: Mapping[str, Mapping[str, object]] = {
+    "llvm": {"keys": ["cpu"]},
+    "c": {"keys": ["cpu"]},
+    "cuda": {"keys": ["cuda", "gpu"], "max_num_threads": 1024, "thread_warp_size": 32},
+    "rocm": {"keys": ["rocm", "gpu"], "max_num_threads": 256, "thread_warp_size": 64},
+    "vulkan": {"keys": ["vulkan", "gpu"], "max_num_threads": 256, "thread_warp_size": 1},
+    "opencl": {"keys": ["opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1},
+    "metal": {"keys": ["metal", "gpu"], "max_num_threads": 256, "thread_warp_size": 16},
+}
 _LIST_KEYS = frozenset({"keys", "libs", "mattr"})
 _KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -135,6 +145,14 @@ def _from_config(config: object, given: str, name: str) -> TargetSpec:
     kind = config.get("kind")
     if "tag" not in config and not (isinstance(kind, str) and _KIND.fullmatch(kind)):
         raise OptionError(f"{name}: {given!r} names no target kind, give {_ACCEPTED}")
+    filled_in = FILLED_IN.get(str(kind), {})
+    config = {
+        key: value
+        for key, value in config.items()
+        if key not in filled_in or value != filled_in[key]
+    }
+    if isinstance(host := config.get("host"), (str, Mapping)):
+        config["host"] = parse_target(host, f"{name}: host").config or host
     cores = config.get("num-cores")
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int) or cores < 1):
         raise OptionError(f"{name}: num-cores is {cores!r} in {given!r}, it must be at least 1")

@@ -6,6 +6,8 @@ Importing it imports neither tvm nor numpy: those are loaded when the first mark
 from pytest_tvmtune.plugin.collection import (
     pytest_collection_modifyitems,
     pytest_generate_tests,
+    pytest_itemcollected,
+    pytest_pycollect_makeitem,
     pytest_report_collectionfinish,
 )
 from pytest_tvmtune.plugin.configuration import (
@@ -35,6 +37,8 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",
+    "pytest_itemcollected",
+    "pytest_pycollect_makeitem",
     "pytest_pyfunc_call",
     "pytest_report_collectionfinish",
     "pytest_runtest_makereport",

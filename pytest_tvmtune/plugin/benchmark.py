@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.plugin.model_files import ModelItem
+from pytest_tvmtune.plugin.parameters import CASE_FIXTURE
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # What its session is registered as, and the fixture by which it knows a benchmark.
 SESSION = "pytest-benchmark"
 FIXTURE = "benchmark"
+# What an item added to that session.
+_ADDED = pytest.StashKey[list[Any]]()
 
 
 class SampleClock:
@@ -89,6 +92,10 @@ def _tell(session: Any, item: pytest.Item, state: ItemState) -> None:
         if own.stats is not None:
             own.stats.params = _params(item, state)
         return
+    # Of a test that is run again, the last attempt counts.
+    for stats in item.stash.get(_ADDED, []):
+        session.benchmarks.remove(stats)
+    item.stash[_ADDED] = []
     for run in state.runs:
         if run.samples:
             _add(session, item, state, run)
@@ -99,12 +106,13 @@ def _add(session: Any, item: pytest.Item, state: ItemState, run: Run) -> None:
     from pytest_benchmark.utils import NameWrapper
 
     clock = SampleClock(run.samples)
+    added: list[Any] = []
     marker = item.get_closest_marker(FIXTURE)
     options = {**session.options, **(marker.kwargs if marker else {})}
     # Not by `request.getfixturevalue`: a test may time several models, a model file has no fixture.
     benchmark = BenchmarkFixture(
         item,
-        add_stats=session.benchmarks.append,
+        add_stats=added.append,
         logger=session.logger,
         warner=item.warn,
         disabled=session.disabled,
@@ -116,6 +124,8 @@ def _add(session: Any, item: pytest.Item, state: ItemState, run: Run) -> None:
     benchmark.params = _params(item, state)
     benchmark.extra_info.update(extra_info(run.result))
     benchmark.pedantic(clock.advance, rounds=len(run.samples))
+    session.benchmarks += added
+    item.stash[_ADDED] += added
 
 
 def _params(item: pytest.Item, state: ItemState) -> dict[str, Any]:
@@ -123,7 +133,7 @@ def _params(item: pytest.Item, state: ItemState) -> dict[str, Any]:
     callspec = getattr(item, "callspec", None)
     own = dict(callspec.params) if callspec else {}
     options = state.options
-    given = {name: value for name, value in own.items() if value is not options}
+    given = {name: value for name, value in own.items() if name != CASE_FIXTURE}
     return {**given, "target": options.target.name, "prepack": options.prepack}
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import unittest
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.errors import OptionError, TvmTuneError
+from pytest_tvmtune.core.errors import LackingError, OptionError, TvmTuneError
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.settings import BY_NAME, parse_marker
+from pytest_tvmtune.core.settings import BY_NAME
 from pytest_tvmtune.plugin.choices import Choice, item_choices
+from pytest_tvmtune.plugin.marks import merged_arguments, options_of
 from pytest_tvmtune.plugin.model_files import ModelItem, left_alone_lines
+from pytest_tvmtune.plugin.origins import note_source
+from pytest_tvmtune.plugin.parameters import CASE_FIXTURE, MARKER, is_case
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR
 from pytest_tvmtune.plugin.state import STATE, State, is_worker
 
-MARKER = "tvm_tune"
-CASE_FIXTURE = "_tvmtune_case"
+_FIXTURES = "tvm_tune, tvm_target, tvm_device"
 _BEGAN_LATE = (
     "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
     "overridden by then, models run without that; name the module that does so with --tvm-setup"
@@ -26,34 +30,21 @@ _BEGAN_LATE = (
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each target and prepack choice; ours come last in an item's id."""
-    marks = list(metafunc.definition.iter_markers(MARKER))
+    definition = metafunc.definition
     if CASE_FIXTURE not in metafunc.fixturenames:
         # A mark on its class or module may be meant for its neighbours.
-        if any(mark.name == MARKER for mark in metafunc.definition.own_markers):
+        if any(mark.name == MARKER for mark in definition.own_markers):
             raise pytest.Collector.CollectError(
-                f"{metafunc.definition.nodeid} is marked {MARKER} but takes none of the fixtures "
-                "tvm_tune, tvm_target, tvm_device: add one, or drop the marker"
+                f"{definition.nodeid} is marked {MARKER} but takes none of the fixtures "
+                f"{_FIXTURES}: add one, or drop the marker"
             )
         return
     try:
-        arguments = _marker_arguments(marks)
-        if "work_dir" in arguments:
-            arguments["work_dir"] = metafunc.config.rootpath / arguments["work_dir"]
+        arguments = merged_arguments(definition.iter_markers(MARKER), metafunc.config)
         choices = item_choices(metafunc.config.stash[STATE].run, arguments)
     except OptionError as error:
-        raise pytest.Collector.CollectError(
-            f"{metafunc.definition.nodeid}: marker {MARKER}: {error}"
-        ) from None
+        raise _wrong_mark(definition, error) from None
     metafunc.parametrize(CASE_FIXTURE, [_param(choice) for choice in choices], indirect=True)
-
-
-def _marker_arguments(marks: list[pytest.Mark]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for mark in reversed(marks):  # the closest comes first and beats the others
-        if mark.args:
-            raise OptionError(f"takes keyword arguments only, not {mark.args!r}")
-        merged.update(mark.kwargs)
-    return parse_marker(merged)
 
 
 def _param(choice: Choice) -> Any:
@@ -61,11 +52,60 @@ def _param(choice: Choice) -> Any:
     return pytest.param(choice.options, id=choice.id, marks=marks)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector, name: str, obj: object
+) -> Generator[None, Any, Any]:
+    """Check what is only known of items that were made: the marks of their parameters."""
+    made = yield
+    if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
+        _check_test_case(collector, name, obj)
+    for item in made if isinstance(made, list) else ():
+        if is_case(item):
+            try:
+                options_of(item, collector.config.stash[STATE].run)
+            except OptionError as error:
+                raise _wrong_mark(item, error) from None
+    return made
+
+
+def _wrong_mark(node: pytest.Item, error: OptionError) -> pytest.Collector.CollectError:
+    return pytest.Collector.CollectError(f"{node.nodeid}: marker {MARKER}: {error}")
+
+
+def _check_test_case(collector: pytest.Collector, name: str, cls: type[unittest.TestCase]) -> None:
+    """Raise CollectError for a marked unittest class, or one with a marked method."""
+    nodeid = f"{collector.nodeid}::{name}"
+    marked = [nodeid] if _is_marked(vars(cls)) else []
+    for method in unittest.defaultTestLoader.getTestCaseNames(cls):
+        if _is_marked(getattr(getattr(cls, method), "__dict__", {})):
+            marked.append(f"{nodeid}::{method}")
+    if marked:
+        raise pytest.Collector.CollectError(
+            f"{marked[0]} is marked {MARKER}, but pytest gives methods of unittest.TestCase no "
+            f"fixtures ({_FIXTURES}): write a test function, or a class that doesn't derive from "
+            "unittest.TestCase"
+        )
+
+
+def _is_marked(attributes: Any) -> bool:
+    marks = attributes.get("pytestmark", ())
+    marks = marks if isinstance(marks, (list, tuple)) else [marks]
+    return any(getattr(mark, "name", "") == MARKER for mark in marks)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note whose baseline an item gates against, so that no two tests share one."""
+    if is_case(item):
+        assert isinstance(item, pytest.Function)
+        note_source(item)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Once marked tests are to run, check store, installation and targets."""
-    wanted = [options for item in items if (options := case_options_of(item)) is not None]
-    if not wanted or config.option.collectonly:
+    wanted = [item for item in items if case_options_of(item) is not None]
+    if not wanted or runs_nothing(config):
         return
     state = config.stash[STATE]
     try:
@@ -78,16 +118,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.clear()
 
 
+def runs_nothing(config: pytest.Config) -> bool:
+    """Whether pytest only shows what it found: no test is called."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
+    return any(getattr(config.option, name, False) for name in names)
+
+
 def case_options_of(item: pytest.Item) -> CaseOptions | None:
     """Return what an item is told to do, None when it isn't one of ours."""
     if isinstance(item, ModelItem):
         return item.options
-    callspec = getattr(item, "callspec", None)
-    value = callspec.params.get(CASE_FIXTURE) if callspec else None
-    return value if isinstance(value, CaseOptions) else None
+    if not is_case(item):
+        return None
+    assert isinstance(item, pytest.Function)
+    try:
+        return options_of(item, item.config.stash[STATE].run)
+    except OptionError:  # the item says so when it runs
+        value = item.callspec.params[CASE_FIXTURE]
+        return value if isinstance(value, CaseOptions) else None
 
 
-def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> None:
+def _start(config: pytest.Config, state: State, items: list[pytest.Item]) -> None:
     from pytest_tvmtune.plugin.progress import ProgressDisplay
     from pytest_tvmtune.relax.environment import check_imports, check_installation
     from pytest_tvmtune.relax.registrations import began_late
@@ -96,27 +147,28 @@ def _start(config: pytest.Config, state: State, wanted: list[CaseOptions]) -> No
 
     store = open_store(state.run.store_dir, state.run.store_fallback)
     sweep_scratch(store)
-    tuning = state.run.tuning != "never" and any(options.trials for options in wanted)
+    told = {item: options for item in items if (options := case_options_of(item)) is not None}
+    tuning = state.run.tuning != "never" and any(one.trials for one in told.values())
     check_installation(store, tuning=tuning)
     check_imports()
     use_setup(_setup_modules(config, state))
     if began_late():
         state.notes.append(_BEGAN_LATE)
 
-    # They import numpy and tvm.
-    from pytest_tvmtune.relax.targets import canonical, device_of, resolve_target
-    from pytest_tvmtune.runner.case import Workshop
+    from pytest_tvmtune.runner.case import Workshop  # imports numpy and tvm
 
-    for spec in dict.fromkeys(options.target for options in wanted):
-        target = resolve_target(spec)
-        device_of(target)
-        state.canonical_targets.append(f"{spec.name} = {canonical(target)}")
-    state.wanted = wanted
+    _resolve_targets(state, list(told.values()))
+    for item, options in told.items():
+        problem = state.target_problems.get(options.target)
+        if isinstance(problem, LackingError):
+            item.add_marker(pytest.mark.skip(reason=str(problem)))
+        elif problem is None:
+            state.wanted.append(options)
     state.workshop = Workshop(
         store=store,
         on_progress=ProgressDisplay(config),
         started_s=state.started_s,
-        gated_items=len(wanted),
+        gated_items=max(1, len(state.wanted)),
     )
 
 
@@ -129,18 +181,34 @@ def _setup_modules(config: pytest.Config, state: State) -> list[str]:
     return list(dict.fromkeys(modules))
 
 
+def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
+    """Note each target, or what is wrong with it; raise that where a test isn't pinned to it."""
+    from pytest_tvmtune.relax.targets import canonical, usable_target
+
+    for spec in dict.fromkeys(options.target for options in told):
+        try:
+            state.canonical_targets[spec] = canonical(usable_target(spec))
+        except OptionError as error:
+            if spec in state.run.unpinned_targets:
+                raise
+            for asked in state.run.asked_targets or ():
+                if asked.kind == spec.kind:
+                    usable_target(asked)
+            state.target_problems[spec] = error
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say what the marked tests will run with, now that there are any."""
     state = config.stash[STATE]
-    if state.workshop is None:
+    if not state.wanted:
         return [] if items else left_alone_lines(config)
     from pytest_tvmtune.report.terminal import header_lines
 
     return header_lines(
-        targets=state.canonical_targets,
+        targets=[(spec.name, text) for spec, text in state.canonical_targets.items()],
         store=state.run.store_dir,
         tuning=state.run.tuning,
         trials=sorted({options.trials for options in state.wanted}),
         max_times_s=sorted({options.max_time_s for options in state.wanted}),
-        gated_items=state.workshop.gated_items,
+        gated_items=len(state.wanted),
     )

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.settings import BY_NAME, REPORTS, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.benchmark import Benchmarks
 from pytest_tvmtune.plugin.model_files import model_folders
+from pytest_tvmtune.plugin.parameters import ParameterNotes
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
 from pytest_tvmtune.relax.registrations import start_recording
@@ -101,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
+    config.pluginmanager.register(ParameterNotes(), "tvmtune-parameters")
     config.pluginmanager.register(Benchmarks(config), "tvmtune-benchmarks")
 
 

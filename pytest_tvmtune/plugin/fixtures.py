@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import unittest
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import choice_of
-from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState, Origin
+from pytest_tvmtune.plugin.attempts import begin
+from pytest_tvmtune.plugin.marks import options_of, wrong_mark
+from pytest_tvmtune.plugin.origins import function_origin
+from pytest_tvmtune.plugin.parameters import is_case
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE
 
 if TYPE_CHECKING:
     from pytest_tvmtune.plugin.tune import TvmTune
@@ -17,30 +22,34 @@ if TYPE_CHECKING:
 @pytest.fixture
 def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
     """Return this item's options: one target, prepacked or not."""
-    options = getattr(request, "param", None)
-    if options is None:
-        pytest.fail(
-            "tvm_tune, tvm_target and tvm_device can't be had through getfixturevalue: name them "
-            "among the test's arguments, so that it becomes one item a target",
-            pytrace=False,
-        )
-    assert isinstance(options, CaseOptions)
-    request.node.stash[ITEM_STATE] = ItemState(
-        options=options, origin=_origin(request.node, options)
-    )
+    item: pytest.Item = request.node
+    if not is_case(item):
+        pytest.fail(_no_case(item), pytrace=False)
+    assert isinstance(item, pytest.Function)
+    state = item.config.stash[STATE]
+    try:
+        options = options_of(item, state.run)
+    except OptionError as error:
+        raise wrong_mark(item, error) from None
+    assert options is not None, "what is left out is skipped"
+    begin(item, options, function_origin(item))
     return options
 
 
-def _origin(item: pytest.Function, options: CaseOptions) -> Origin:
-    own = choice_of(options.target.name, prepack=options.prepack)
-    return Origin(
-        nodeid=item.nodeid,
-        path=item.path,
-        rootdir=item.config.rootpath,
-        name=item.originalname.removeprefix("test_"),
-        cls="" if item.cls is None else item.cls.__qualname__,
-        function=item.originalname,
-        params=item.callspec.id.removesuffix(own).removesuffix("-"),
+def _no_case(item: pytest.Item) -> str:
+    fixtures = "tvm_tune, tvm_target and tvm_device"
+    if isinstance(item, pytest.DoctestItem):
+        return f"{item.nodeid}: a doctest can't use {fixtures}: write a test function"
+    cls = getattr(item, "cls", None)
+    if cls is not None and issubclass(cls, unittest.TestCase):
+        return (
+            f"{item.nodeid}: a method of unittest.TestCase can't use {fixtures}: write a test "
+            "function, or a class that doesn't derive from unittest.TestCase"
+        )
+    return (
+        f"{fixtures} can't be had through getfixturevalue: make them arguments of the test, or of "
+        'the function of a BDD scenario, or use @pytest.mark.usefixtures("tvm_tune"), so that the '
+        "test becomes one item a target"
     )
 
 
@@ -65,4 +74,4 @@ def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmT
     """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
     from pytest_tvmtune.plugin.tune import tvm_tune_of
 
-    return tvm_tune_of(request.config, request.node.stash[ITEM_STATE])
+    return tvm_tune_of(request.node, request.node.stash[ITEM_STATE])

@@ -15,9 +15,12 @@ from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.model_files import SIDECAR_SUFFIX, SUFFIX, case_name, matches, sidecar_path
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.sidecar import DATA_SETS, ONNXRUNTIME, UNTUNED, Sidecar, parse_sidecar
+from pytest_tvmtune.plugin.attempts import begin, conclude
 from pytest_tvmtune.plugin.choices import Choice, item_choices
-from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS, conclude
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin, State, is_worker
+from pytest_tvmtune.plugin.marks import marks_of, merged_arguments, rechosen, wrong_mark
+from pytest_tvmtune.plugin.origins import path_of
+from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
+from pytest_tvmtune.plugin.state import STATE, Origin, State, is_worker
 
 _DATA_SET = re.compile(r"test_data_set_(\d+)")
 
@@ -177,20 +180,16 @@ class ModelItem(pytest.Item):
         """Tune, compile and run the model, then fail once with all findings."""
         from pytest_tvmtune.plugin.tune import tvm_tune_of
 
-        assert self.options is not None, "what is left out is skipped"
         sidecar = os.path.relpath(sidecar_path(self.path), self.config.rootpath)
-        state = ItemState(
-            options=self.options,
-            origin=Origin(
-                nodeid=self.nodeid,
-                path=self.path,
-                rootdir=self.config.rootpath,
-                name=case_name(self.path),
-                sidecar=sidecar,
-            ),
+        origin = Origin(
+            nodeid=self.nodeid,
+            path=self.path,
+            identity_path=path_of(self),
+            name=case_name(self.path),
+            sidecar=sidecar,
         )
-        self.stash[ITEM_STATE] = state
-        tvm_tune = tvm_tune_of(self.config, state)
+        state = begin(self, self._marked_options(), origin)
+        tvm_tune = tvm_tune_of(self, state)
         found = _own_data_sets(self.path, self.sidecar)
         given = self.sidecar.inputs
         expected = self.sidecar.expected or _first_reference([] if given else found)
@@ -208,7 +207,23 @@ class ModelItem(pytest.Item):
                 "its numbers were compared with nothing: this is TVM's own untuned build; "
                 "install onnxruntime, or put test_data_set_0 beside the model"
             )
-        conclude(state)
+        conclude(self, state)
+
+    def _marked_options(self) -> CaseOptions:
+        """Return its options with what marks that a conftest added say; the sidecar beats them."""
+        made = self.options
+        assert made is not None, "what is left out is skipped"
+        marks = marks_of(self)
+        if not marks:
+            return made
+        before = self.sidecar.options
+        try:
+            now = {**merged_arguments(marks, self.config), **before}
+            options = rechosen(self.config.stash[STATE].run, before, now, made)
+        except OptionError as error:
+            raise wrong_mark(self, error) from None
+        assert options is not None, "the same items are made"
+        return options
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return what pytest heads a failure with; it insists on a line where a test is skipped."""

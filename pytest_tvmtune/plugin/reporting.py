@@ -13,7 +13,15 @@ import pytest
 
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.settings import REPORTS
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, State, is_worker
+from pytest_tvmtune.plugin.attempts import conclude, finished_cases, note_phase
+from pytest_tvmtune.plugin.state import (
+    ITEM_STATE,
+    STATE,
+    FinishedCase,
+    ItemState,
+    State,
+    is_worker,
+)
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
@@ -29,18 +37,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     outcome = yield
     state = pyfuncitem.stash.get(ITEM_STATE, None)
     if state is not None:
-        conclude(state)
+        conclude(pyfuncitem, state)
     return outcome
 
 
-def conclude(state: ItemState) -> None:
-    """Fail a test that has come to its end, where what it did not do or know fails it."""
-    findings = [finding for run in state.runs for finding in run.conclude()]
-    if findings:
-        pytest.fail("\n".join(findings), pytrace=False)
-
-
-@pytest.hookimpl(wrapper=True)
+# First, so that it sees what pytest and other plugins make of an expected failure.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -49,16 +51,12 @@ def pytest_runtest_makereport(
     state = item.stash.get(ITEM_STATE, None)
     if state is None:
         return report
-    state.passed = state.passed and report.passed
-    state.failed = state.failed or report.failed
+    note_phase(state, report)
     if report.when == "teardown":
         if state.passed:
             _accept(state, report)
-        for result in state.results:
-            # Neither: skipped, or failed as expected.
-            passed_or_skipped = "passed" if state.passed else "skipped"
-            result.outcome = "failed" if state.failed else passed_or_skipped
-        setattr(report, _CASES, [result.to_json() for result in state.results])
+        cases = finished_cases(item, state)
+        setattr(report, _CASES, [result.to_json() for result in cases])
         _add_properties(report, state)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
@@ -78,7 +76,7 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
             if run.accept() and run.result.latency is not None:
                 run.result.latency = replace(run.result.latency, accepted=True)
     except TvmTuneError as error:
-        state.passed, state.failed = False, True
+        state.passed, state.outcome = False, "failed"
         report.outcome = "failed"
         report.longrepr = f"what this test accepts could not be recorded: {error}"
 
@@ -99,13 +97,23 @@ class CaseCollector:
         """Keep a finished test's cases; under xdist they come from the workers."""
         if is_worker(self._config):
             return
-        state = self._config.stash[STATE]
-        for case in getattr(report, _CASES, []):
-            from pytest_tvmtune.core.results import CaseResult
+        cases: list[dict[str, Any]] = getattr(report, _CASES, [])
+        if not cases:
+            return
+        from pytest_tvmtune.core.results import CaseResult
 
-            state.results.append(CaseResult.from_json(case))
+        finished = []
+        for case in cases:
+            result = CaseResult.from_json(case)
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
-            state.json_cases.append(case)
+            finished.append(FinishedCase(result=result, json=case))
+        # xdist's --dist=each runs every test on each worker.
+        key = (report.nodeid, getattr(report, "worker_id", ""))
+        items = self._config.stash[STATE].finished.setdefault(key, [])
+        if items and finished[0].result.attempts > 1:
+            items[-1] = finished
+        else:
+            items.append(finished)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -139,7 +147,8 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     wanted = {name: getattr(state.run, name) for name in REPORTS}
     paths = {name: path for name, path in wanted.items() if path is not None}
     summary = _step_summary(state)
-    if not (paths or summary or state.json_cases):
+    cases = [case.json for case in state.cases]
+    if not (paths or summary or cases):
         return
     from pytest_tvmtune.core.environment import fingerprint
     from pytest_tvmtune.report.files import append_step_summary, write_reports
@@ -149,8 +158,8 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     session.config.hook.pytest_tvmtune_machine_info(
         config=session.config, machine_info=machine_info
     )
-    report = make_report(state.json_cases, machine_info)
-    if state.json_cases:
+    report = make_report(cases, machine_info)
+    if cases:
         state.notes.append(_keep(session.config, state, report))
     if summary is not None:
         try:
@@ -170,7 +179,7 @@ def _step_summary(state: State) -> Path | None:
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return None
-    return Path(path) if state.results and state.run.step_summary == "on" else None
+    return Path(path) if state.finished and state.run.step_summary == "on" else None
 
 
 def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
@@ -191,12 +200,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash[STATE]
     if state.usage_error:
         terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
-    if state.results:
+    if state.finished:
         from pytest_tvmtune.report.terminal import summary_lines
 
         verbose = config.get_verbosity() > 0
         terminalreporter.section("tvmtune")
-        for line in summary_lines(state.results, verbose=verbose):
+        for line in summary_lines([case.result for case in state.cases], verbose=verbose):
             terminalreporter.write_line(line)
     for note in state.notes:
         terminalreporter.write_line(note)

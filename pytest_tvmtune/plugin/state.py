@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.targets import TargetSpec
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.core.results import CaseResult
+    from pytest_tvmtune.core.results import CaseResult, Outcome
     from pytest_tvmtune.plugin.run import Run
     from pytest_tvmtune.runner.case import Workshop
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedCase:
+    """A case on its way into the reports. json: its result as JSON holds it, with hooks' keys."""
+
+    result: CaseResult
+    json: dict[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -21,8 +31,10 @@ class State:
     """One per pytest process.
 
     workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
-    marked test was collected. results: every finished case, in the process that reports;
-    json_cases: the same, with what hooks added.
+    marked test was collected. target_problems: why tests pinned to a target can't run. sources:
+    for what names a baseline, the parameter ids of the tests that it would name. finished: in the
+    process that reports, by a test's id and xdist worker: the cases of the last attempt of each
+    item with that id.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     notes: what the summary tells beside, and fails nothing.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
@@ -37,25 +49,32 @@ class State:
     has_python: dict[Path, bool] = field(default_factory=dict)
     left_alone: list[Path] = field(default_factory=list)
     workshop: Workshop | None = None
-    canonical_targets: list[str] = field(default_factory=list)
+    canonical_targets: dict[TargetSpec, str] = field(default_factory=dict)
+    target_problems: dict[TargetSpec, OptionError] = field(default_factory=dict)
+    sources: dict[tuple[str, ...], list[tuple[str, ...]]] = field(default_factory=dict)
     wanted: list[CaseOptions] = field(default_factory=list)
-    results: list[CaseResult] = field(default_factory=list)
-    json_cases: list[dict[str, Any]] = field(default_factory=list)
+    finished: dict[tuple[str, str], list[list[FinishedCase]]] = field(default_factory=dict)
     usage_error: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def cases(self) -> list[FinishedCase]:
+        """Every case, as the last attempt of its test left it."""
+        return [case for items in self.finished.values() for cases in items for case in cases]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Which item a case is of: where the case's default name and its baseline's identity come from.
 
-    params: the user's own parametrization ids. sidecar: where a model file's options stand, "" for
+    identity_path: from the rootdir, with forward slashes. params: the user's own parametrization
+    ids. sidecar: where a model file's options stand, "" for
     a test function.
     """
 
     nodeid: str
     path: Path
-    rootdir: Path
+    identity_path: str
     name: str
     cls: str = ""
     function: str = ""
@@ -65,17 +84,19 @@ class Origin:
 
 @dataclass(kw_only=True)
 class ItemState:
-    """One per test item: what it was told, what it did, whether all phases passed or one failed.
+    """One per attempt to run an item: what it was told, what it did, what it came to.
 
-    results: of every call of `tvm_tune`; runs: of those whose model could be opened.
+    marks: that its options were made of. results: of every call of `tvm_tune`; runs: of those whose
+    model could be opened. passed: whether all phases did; outcome: pytest's word for the test.
     """
 
     options: CaseOptions
     origin: Origin
     runs: list[Run] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
+    marks: tuple[pytest.Mark, ...] = ()
     passed: bool = True
-    failed: bool = False
+    outcome: Outcome = "passed"
 
 
 STATE = pytest.StashKey[State]()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
-from pytest_tvmtune.core.errors import GivenError, ModelError, TvmTuneError
+from pytest_tvmtune.core.errors import GivenError, TvmTuneError
 from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
+from pytest_tvmtune.plugin.attempts import check_marks
 from pytest_tvmtune.plugin.golden import GoldenFile
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import STATE, ItemState
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 class TvmTune:
     """Tune what is missing, compile, load and run a model, as its test's marker says."""
 
+    item: pytest.Item
     item_state: ItemState
     run_options: RunOptions
-    workshop: Workshop
+    workshop: Workshop | None
 
     def __call__(
         self,
@@ -59,10 +61,12 @@ class TvmTune:
         tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
         """
+        if self.workshop is None:
+            pytest.skip("under --setup-only no model is compiled")
+        check_marks(self.item, self.item_state)
         name = self._name(name)
-        label = label_of(
-            name, self.item_state.options.target.name, prepack=self.item_state.options.prepack
-        )
+        origin, options = self.item_state.origin, self.item_state.options
+        label = label_of(name, options.target.name, prepack=options.prepack, params=origin.params)
         try:
             run = self._start(
                 name,
@@ -109,7 +113,9 @@ class TvmTune:
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
 
-        check_registrations(self.workshop.store)
+        workshop = self.workshop
+        assert workshop is not None, "marked tests are checked when they are collected"
+        check_registrations(workshop.store)
         options = self.item_state.options
         opened = open_model(model, name=name, seed=options.seed, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):
@@ -117,12 +123,14 @@ class TvmTune:
         case = open_case(
             opened,
             options,
-            self.workshop,
+            workshop,
             name=name,
             nodeid=self.item_state.origin.nodeid,
+            params=self.item_state.origin.params,
             pipeline=pipeline,
         )
         identity = self._identity(name, case.result)
+        case.result.baseline = identity.file_name
         golden = GoldenFile(
             case=case,
             identity=identity,
@@ -142,6 +150,7 @@ class TvmTune:
             target_name=options.target.name,
             target=options.target.given,
             prepack=options.prepack,
+            params=self.item_state.origin.params,
             tuning_trials=options.trials,
             findings=[finding],
             failure=failure,
@@ -149,10 +158,8 @@ class TvmTune:
 
     def _identity(self, name: str, result: CaseResult) -> Identity:
         origin = self.item_state.origin
-        if not origin.path.is_relative_to(origin.rootdir):
-            raise ModelError(f"{origin.path} is not under the rootdir {origin.rootdir}")
         return Identity(
-            path=origin.path.relative_to(origin.rootdir).as_posix(),
+            path=origin.identity_path,
             cls=origin.cls,
             function=origin.function,
             params=origin.params,
@@ -163,8 +170,7 @@ class TvmTune:
         )
 
 
-def tvm_tune_of(config: pytest.Config, item_state: ItemState) -> TvmTune:
+def tvm_tune_of(item: pytest.Item, item_state: ItemState) -> TvmTune:
     """Return what runs the models of one item."""
-    state = config.stash[STATE]
-    assert state.workshop is not None, "marked tests are checked when they are collected"
-    return TvmTune(item_state=item_state, run_options=state.run, workshop=state.workshop)
+    state = item.config.stash[STATE]
+    return TvmTune(item=item, item_state=item_state, run_options=state.run, workshop=state.workshop)

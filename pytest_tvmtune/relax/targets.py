@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import usable_cores
-from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.targets import TargetSpec
+from pytest_tvmtune.core.errors import LackingError, OptionError, listed
+from pytest_tvmtune.core.targets import HOST, TargetSpec, parse_target
 
 if TYPE_CHECKING:
     from tvm.runtime import Device
@@ -45,6 +45,57 @@ def resolve_target(spec: TargetSpec) -> Target:
     return target
 
 
+def usable_target(spec: TargetSpec) -> Target:
+    """Return the canonical Target of a spec, if this machine can run code for it.
+
+    Raises OptionError as `resolve_target` does; LackingError where the machine lacks the device,
+    or instructions that the target's CPU has.
+    """
+    from pytest_tvmtune.relax.cpu_features import lacking_features
+
+    target = resolve_target(spec)
+    if not _first_device(target).exist:
+        raise LackingError(f"target {spec.given!r}: this machine has no such device")
+    if not spec.is_host and any(name in target.attrs for name in ("mcpu", "mattr")):
+        # What the system hides of its own CPU, as virtual machines do, is no reason.
+        hidden = lacking_features(canonical(resolve_target(parse_target(HOST))))
+        lacking = [name for name in lacking_features(canonical(target)) if name not in hidden]
+        if lacking:
+            raise LackingError(f"target {spec.given!r}: this machine's CPU lacks {listed(lacking)}")
+    return target
+
+
+def shortest_config(value: object) -> object:
+    """Return the least configuration that makes an equal Target; what is no Target, as it is.
+
+    A Target has all that TVM fills in, so that one of `llvm` doesn't look like it.
+    """
+    from tvm.target import Target, list_tags
+
+    if not isinstance(value, Target):
+        return value
+    full = json.loads(str(value))
+
+    def makes_it(config: dict[str, Any] | str) -> bool:
+        try:
+            return bool(json.loads(str(Target(config))) == full)
+        except (ValueError, TypeError, RuntimeError):
+            return False
+
+    config: dict[str, Any] = dict(full)
+    for key in set(full) - {"kind"}:
+        less = {name: one for name, one in config.items() if name != key}
+        if makes_it(less):
+            config = less
+    if len(config) > 2:
+        # A Target doesn't remember the tag that it was made of.
+        tags = (str(tag) for tag in list_tags() or ())
+        config = next(({"tag": tag} for tag in tags if makes_it(tag)), config)
+    if value.host is not None and "host" in config:
+        config["host"] = shortest_config(value.host)
+    return config
+
+
 def _explain(config: dict[str, object], error: Exception) -> str:
     import tvm
 
@@ -69,14 +120,18 @@ def num_cores(target: Target) -> int:
 def device_of(target: Target) -> Device:
     """Return the first device of a target's kind.
 
-    Raises OptionError when this machine has none.
+    Raises LackingError when this machine has none.
     """
+    device = _first_device(target)
+    if not device.exist:
+        raise LackingError(f"target {str(target.kind.name)!r}: this machine has no such device")
+    return device
+
+
+def _first_device(target: Target) -> Device:
     import tvm
 
-    device = tvm.runtime.device(device_kind(target), 0)
-    if not device.exist:
-        raise OptionError(f"target {str(target.kind.name)!r}: this machine has no such device")
-    return device
+    return tvm.runtime.device(device_kind(target), 0)
 
 
 def device_kind(target: Target) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_tvmtune.core.results import CaseResult, label_of
+from pytest_tvmtune.core.results import CaseResult, without_group
 from pytest_tvmtune.report.tables import format_seconds, table_lines
 
 _HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")
@@ -43,14 +43,16 @@ class Pair:
 
 def pair_up(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[Pair]:
     """Return a pair for each case of either run, what became slowest first."""
-    runs = [{(case.nodeid, case.name): case for case in cases} for cases in (first, second)]
+    runs = [
+        {(without_group(case.nodeid), case.name): case for case in cases}
+        for cases in (first, second)
+    ]
     pairs = []
     for nodeid, name in sorted(set(runs[0]) | set(runs[1])):
         one, other = (run.get((nodeid, name)) for run in runs)
         known = one or other
         assert known is not None
-        label = label_of(known.name, known.target_name, prepack=known.prepack)
-        pairs.append(Pair(nodeid=nodeid, label=label, first=one, second=other))
+        pairs.append(Pair(nodeid=nodeid, label=known.label, first=one, second=other))
     return sorted(pairs, key=lambda pair: -(pair.ratio or -math.inf))
 
 
@@ -88,4 +90,4 @@ def _verdict(case: CaseResult | None) -> str:
     if case is None:
         return "not in this run"
     verdict = "not timed" if case.latency is None else case.latency.verdict
-    return f"{verdict}, failed" if case.outcome == "failed" else verdict
+    return verdict if case.outcome in {"passed", ""} else f"{verdict}, {case.outcome}"

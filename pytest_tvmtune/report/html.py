@@ -16,8 +16,9 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.kernel_times import KernelTable
-from pytest_tvmtune.core.results import CaseResult, TaskResult, label_of
+from pytest_tvmtune.core.results import CaseResult, TaskResult, short_params
 from pytest_tvmtune.report import plots, verdicts
 from pytest_tvmtune.report.json import cases_of
 from pytest_tvmtune.report.tables import format_bytes, format_seconds
@@ -68,6 +69,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "seconds": lambda value: _or_nothing(value, format_seconds),
+        "counted": counted,
+        "short_params": short_params,
         "bytes": lambda value: _or_nothing(value, format_bytes),
         "general": lambda value: _or_nothing(value, lambda number: f"{number:.3g}"),
         "exact": lambda value: _or_nothing(value, lambda number: f"{number:.3f}"),
@@ -102,7 +105,7 @@ def _link(path: str, links_from: Path | None) -> str:
 
 def _view(result: CaseResult, place: int) -> dict[str, Any]:
     """Return what the templates show of one case, beside its result."""
-    label = label_of(result.name, result.target_name, prepack=result.prepack)
+    label = result.label
     digest = hashlib.sha256(f"{result.nodeid} {label}".encode()).hexdigest()[:10]
     kind = verdicts.kind_of(result)
     tasks = sorted(result.tasks, key=_by_need)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pytest_tvmtune.core.results import CaseResult, LatencyResult, label_of
+from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.results import CaseResult, LatencyResult
 from pytest_tvmtune.report.json import cases_of
 from pytest_tvmtune.report.tables import format_seconds
 from pytest_tvmtune.report.terminal import footer_lines
@@ -43,7 +44,7 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
     ]
     if quiet:
         rows = "\n".join((*_HEAD, *map(_row, quiet)))
-        blocks.append(_details(f"{_cases(len(quiet))} passed", rows))
+        blocks.append(_details(f"{counted(len(quiet), 'case')} passed", rows))
     blocks.append(_machine(report["machine"]))
     if most_bytes is None or _size(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"
@@ -74,17 +75,13 @@ def _size(blocks: Sequence[str]) -> int:
 
 
 def _heading(results: Sequence[CaseResult], failed: int) -> str:
-    words = f"{failed} failed of {_cases(len(results))}"
+    words = f"{failed} failed of {counted(len(results), 'case')}"
     return "\n".join([f"### tvmtune: {words}", "", *_lines(footer_lines(results))])
 
 
 def _lines(lines: Sequence[str]) -> list[str]:
     """Return lines that stay lines: two blanks at an end are a line break."""
     return [f"{_text(line)}  " for line in lines]
-
-
-def _cases(count: int) -> str:
-    return f"{count} case" if count == 1 else f"{count} cases"
 
 
 def _row(result: CaseResult) -> str:
@@ -116,7 +113,7 @@ def _ratio(latency: LatencyResult | None) -> str:
 
 
 def _label(result: CaseResult) -> str:
-    return label_of(result.name, result.target_name, prepack=result.prepack)
+    return result.label
 
 
 def _code(text: str) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.errors import counted, first_line
 from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.results import (
     CaseResult,
     ErrorResult,
     LatencyResult,
+    Outcome,
     TaskResult,
-    label_of,
+    short_params,
 )
 from pytest_tvmtune.core.sequential import (
     SESSION_ALPHA,
@@ -29,19 +32,20 @@ _HEADINGS = (
     "model", "target", "prepack", "tuned", "max abs error", "now", "baseline", "ratio", "verdict"
 )  # fmt: skip
 _MOST_OUTPUTS = 8
+_OTHER_OUTCOMES: tuple[Outcome, ...] = ("skipped", "xfailed", "xpassed")
 _RIGHT = frozenset({"tuned", "max abs error", "now", "baseline", "ratio"})
 
 
 def header_lines(
     *,
-    targets: Sequence[str],
+    targets: Sequence[tuple[str, str]],
     store: Path,
     tuning: str,
     trials: Sequence[int],
     max_times_s: Sequence[float],
     gated_items: int,
 ) -> list[str]:
-    """Return what the marked tests of this run will use."""
+    """Return what the marked tests of this run will use. targets: names with canonical JSON."""
     machine = fingerprint()
     most_s = ", ".join(f"{seconds:g}" for seconds in max_times_s)
     alpha = item_alpha(gated_items)
@@ -50,14 +54,29 @@ def header_lines(
             f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, "
             f"{machine.usable_cores} usable cores, {machine.cpu}"
         ),
-        *(f"tvmtune: target {target}" for target in targets),
+        *(f"tvmtune: target {line}" for line in _target_lines(targets)),
         f"tvmtune: trials {', '.join(map(str, trials))} (tuning={tuning}), store {store}",
         (
-            f"tvmtune: gate: {gated_items} item{'s' * (gated_items > 1)}, false alarms at most "
+            f"tvmtune: gate: {counted(gated_items, 'item')}, false alarms at most "
             f"{SESSION_ALPHA:.0%} for all together, so {fewest_epochs(alpha)} epochs or more each, "
             f"within {most_s} s (slow models: {least_epochs(alpha)} epochs, whatever they take)"
         ),
     ]
+
+
+def _target_lines(targets: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for each name: targets of one name differ in num-cores alone."""
+    texts: dict[str, list[str]] = {}
+    for name, text in targets:
+        known = texts.setdefault(name, [])
+        if text not in known:
+            known.append(text)
+    lines = []
+    for name, known in texts.items():
+        more = [str(json.loads(text).get("num-cores")) for text in known[1:]]
+        also = f", other tests with num-cores {', '.join(more)}" if more else ""
+        lines.append(f"{name} = {known[0]}{also}")
+    return lines
 
 
 def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> list[str]:
@@ -73,8 +92,9 @@ def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> li
 
 
 def _details(result: CaseResult) -> list[str]:
-    label = label_of(result.name, result.target_name, prepack=result.prepack)
-    lines = [f"{label}: {line}" for error in result.errors for line in _error_lines(error)]
+    label = result.label
+    lines = [f"{label}: {line}" for line in _attempt_lines(result)]
+    lines += [f"{label}: {line}" for error in result.errors for line in _error_lines(error)]
     for found in result.divergences:
         lines += [f"{label}: {found.sentence()}", *divergence_lines(found)]
     latency = result.latency
@@ -95,14 +115,22 @@ def _times(task: TaskResult) -> str:
     return f": {format_seconds(task.untuned_s)}, the best schedule {format_seconds(task.best_s)}"
 
 
+def _attempt_lines(result: CaseResult) -> list[str]:
+    if result.attempts == 1:
+        return []
+    failed = [first_line(finding) for finding in result.earlier_findings]
+    return [f"attempt {result.attempts} of its test", *(f"  before: {line}" for line in failed)]
+
+
 def _latency_lines(label: str, latency: LatencyResult) -> list[str]:
     lines = [f"{label}: {latency.message}"]
     if latency.cause is not None:
         lines.append(f"  cause: {latency.cause.message}")
     if latency.epochs:
         lines.append(
-            f"  {latency.epochs} epochs, {latency.pairs} pairs in {latency.spent_s:.1f} s, "
-            f"noise {latency.noise or 0:.1%} an epoch, {latency.num_threads} threads"
+            f"  {counted(latency.epochs, 'epoch')}, {counted(latency.pairs, 'pair')} in "
+            f"{latency.spent_s:.1f} s, noise {latency.noise or 0:.1%} an epoch, "
+            f"{counted(latency.num_threads, 'thread')}"
         )
     if latency.accepted_median_s is not None:
         on = latency.accepted_on
@@ -152,7 +180,7 @@ def _output_line(output: OutputError) -> str:
 def _row(result: CaseResult) -> tuple[str, ...]:
     error, latency = result.reference_error, result.latency
     return (
-        result.name,
+        f"{result.name}[{short_params(result.params)}]" if result.params else result.name,
         result.target_name,
         "yes" if result.prepack else "no",
         f"{result.tuned_tasks}/{len(result.tasks)}",
@@ -172,19 +200,28 @@ def _seconds(value: float | None) -> str:
 def footer_lines(results: Sequence[CaseResult]) -> list[str]:
     """Return the counts of a run, and what may be done next."""
     verdicts = Counter(result.latency.verdict for result in results if result.latency)
-    accepted = sum(bool(result.latency and result.latency.accepted) for result in results)
-    failed = sum(has_failed(result) for result in results)
+    # Tests that are repeated have one baseline.
+    accepted = len(
+        {
+            result.baseline or result.label
+            for result in results
+            if result.latency and result.latency.accepted
+        }
+    )
+    outcomes = Counter("failed" if has_failed(result) else result.outcome for result in results)
     trials = sum(result.trials_spent for result in results)
-    counts = [f"{len(results)} cases", f"{failed} failed"]
+    counts = [counted(len(results), "case"), f"{outcomes['failed']} failed"]
+    counts += [f"{outcomes[name]} {name}" for name in _OTHER_OUTCOMES if outcomes[name]]
     counts += [f"{count} {verdict}" for verdict, count in sorted(verdicts.items())]
     tuned = sum(result.tuned_now for result in results)
     compiled = sum(result.compiled_now for result in results)
     lines = [
         ", ".join(counts),
         (
-            f"tuned {tuned} cases with {trials} trials ({sum(r.tuning_s for r in results):.1f} s), "
+            f"tuned {counted(tuned, 'case')} with {counted(trials, 'trial')} "
+            f"({sum(r.tuning_s for r in results):.1f} s), "
             f"compiled {compiled} ({sum(r.compile_s for r in results):.1f} s), "
-            f"accepted {accepted} baselines"
+            f"accepted {counted(accepted, 'baseline')}"
         ),
     ]
     transformed = [result for result in results if result.transform_s is not None]
@@ -192,13 +229,15 @@ def footer_lines(results: Sequence[CaseResult]) -> list[str]:
         seconds = sum(result.transform_s or 0.0 for result in transformed)
         size = sum(result.transform_extra_bytes or 0 for result in transformed)
         lines.append(
-            f"transformed the parameters of {len(transformed)} prepacked cases in "
+            f"transformed the parameters of {counted(len(transformed), 'prepacked case')} in "
             f"{format_seconds(seconds)}, {size / 1e6:.3g} MB more memory (not part of the latency)"
         )
     if restored := sum(len(result.tasks_restored) for result in results):
-        lines.append(f"{restored} tasks were not in the store: their baselines' records were taken")
+        lines.append(
+            f"{counted(restored, 'task')} not in the store: the records of the baselines were taken"
+        )
     if left_out := sum(len(result.tasks_left_out) for result in results):
-        lines.append(f"{left_out} tasks got no trial: ask for more with --tvm-trials")
+        lines.append(f"{counted(left_out, 'task')} got no trial: ask for more with --tvm-trials")
     goldens = [result.golden for result in results if result.golden is not None]
     if new_goldens := sum(golden.state == "new" for golden in goldens):
         lines.append(f"{new_goldens} without golden outputs: write them with --tvm-update-new")
@@ -207,14 +246,26 @@ def footer_lines(results: Sequence[CaseResult]) -> list[str]:
         lines.append(f"wrote golden outputs, look at them and commit them: {', '.join(written)}")
     for result in results:
         if result.latency is not None and result.latency.acceptance is not None:
-            label = label_of(result.name, result.target_name, prepack=result.prepack)
+            label = result.label
             lines.append(f"{label}: {result.latency.acceptance.sentence}")
-    new = sum(bool(r.latency and r.latency.verdict == "NEW" and not r.latency.accepted)
-              for r in results)  # fmt: skip
+    new = len({result.baseline or result.label for result in results if _may_be_accepted(result)})
     if new:
         lines.append(f"{new} without a baseline: accept with --tvm-update-new")
-    if verdicts["REGRESSION"]:
+    if any(map(_is_unaccepted_regression, results)):
         lines.append("accept a regression, when it is meant, with --tvm-update")
     if verdicts["INCONCLUSIVE"]:
         lines.append("inconclusive: give it longer with --tvm-max-time, or a quieter machine")
     return lines
+
+
+def _may_be_accepted(result: CaseResult) -> bool:
+    """Whether a case lacks nothing but a baseline: no wrong numbers, no other reason to fail."""
+    latency = result.latency
+    is_new = latency is not None and latency.verdict == "NEW" and not latency.accepted
+    return is_new and not result.findings and result.outcome in {"passed", "xpassed", ""}
+
+
+def _is_unaccepted_regression(result: CaseResult) -> bool:
+    latency = result.latency
+    slower = latency is not None and latency.verdict == "REGRESSION" and not latency.accepted
+    return slower and result.outcome not in {"xfailed", "skipped"}

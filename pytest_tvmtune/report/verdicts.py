@@ -25,7 +25,12 @@ VERDICTS = tuple(_KINDS)
 
 
 def has_failed(result: CaseResult) -> bool:
-    """Whether the test failed, or the case alone should have made it fail."""
+    """Whether the test failed, or the case alone should have made it fail.
+
+    What fails as expected, or is skipped then, hasn't: pytest says so.
+    """
+    if result.outcome in {"xfailed", "skipped"}:
+        return False
     return result.outcome == "failed" or bool(result.findings)
 
 
@@ -45,6 +50,8 @@ def verdict_words(result: CaseResult) -> str:
     """Return the verdict with what else is to be known at a glance."""
     verdict, latency = verdict_of(result), result.latency
     slower = latency is not None and latency.verdict == "REGRESSION"
+    if result.outcome == "xfailed":
+        return f"{verdict}, xfailed"
     if verdict == WRONG and slower:
         return f"{WRONG}, REGRESSION"
     if latency is None or verdict in {WRONG, FAILED}:
@@ -53,12 +60,18 @@ def verdict_words(result: CaseResult) -> str:
         verdict += " (same code)"
     if has_failed(result) and not slower:
         verdict += ", test failed"
+    if result.outcome == "xpassed":
+        verdict += ", xpassed"
     return f"{verdict}, accepted" if latency.accepted else verdict
 
 
 def kind_of(result: CaseResult) -> Kind:
     """Return how a case is to be looked at: the kind of its verdict, `fail` for a failed test."""
-    return "fail" if has_failed(result) else _KINDS.get(verdict_of(result), "warn")
+    if has_failed(result):
+        return "fail"
+    kind = _KINDS.get(verdict_of(result), "warn")
+    # It failed as expected.
+    return "warn" if kind == "fail" else kind
 
 
 def worst_first(results: Sequence[CaseResult]) -> list[CaseResult]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import CaseResult, TuningProgress, label_of
+from pytest_tvmtune.core.results import CaseResult, TuningProgress
 from pytest_tvmtune.relax.build import PIPELINE
 from pytest_tvmtune.relax.identity import setup_identity, toolchain_identity
 from pytest_tvmtune.store.layout import Store, slug
@@ -58,7 +58,7 @@ class Case:
     @property
     def label(self) -> str:
         """The name in messages: `mlp[llvm-prepack]`."""
-        return label_of(self.result.name, self.result.target_name, prepack=self.result.prepack)
+        return self.result.label
 
     def log_path(self, stage: str) -> Path:
         """Return where children of this stage print to; reports link to it from then on."""
@@ -76,11 +76,13 @@ def open_case(
     *,
     name: str,
     nodeid: str,
+    params: str = "",
     pipeline: Any = None,
 ) -> Case:
     """Return a case that has not begun.
 
-    pipeline: the user's own passes, instead of tuning and the stock pipeline.
+    params: the user's own parametrization ids. pipeline: the user's own passes, instead of tuning
+    and the stock pipeline.
     Raises OptionError for a target TVM doesn't know, ModelError when the pipeline fails.
     """
     from pytest_tvmtune.relax.model import with_parked_params
@@ -106,6 +108,7 @@ def open_case(
             target_name=options.target.name,
             target=target_json,
             prepack=options.prepack,
+            params=params,
             tuning_trials=0 if model.is_ready else options.trials,
         ),
     )

@@ -254,7 +254,9 @@ def untuned_sentence(case: Case) -> str:
     has_reasons = any(task.reason for task in incomplete)
     again = "; to try again: --tvm-tuning=refresh" if has_reasons else ""
     log = f"; log: {case.log_path('tune')}" if again else ""
+    trials = result.tuning_trials
+    asked = "1 trial was" if trials == 1 else f"{trials} trials were"
     return (
         f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
-        f"{result.tuning_trials} trials were asked: {told}{again}{log}"
+        f"{asked} asked: {told}{again}{log}"
     )

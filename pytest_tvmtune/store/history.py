@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import zlib
@@ -22,7 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.results import label_of
+from pytest_tvmtune.core.results import label_of, without_group
 from pytest_tvmtune.store.atomic import set_aside
 from pytest_tvmtune.store.layout import Store
 
@@ -144,10 +143,14 @@ def _insert(store: Store, report: Mapping[str, Any], revision: str) -> int:
 def _row(case: Mapping[str, Any]) -> tuple[Any, ...]:
     latency = case["latency"] or {}
     return (
-        # xdist's group belongs to how it was run.
-        re.sub(r"(?<=\])@[^\]]*$", "", case["nodeid"]),
+        without_group(case["nodeid"]),
         case["name"],
-        label_of(case["name"], case["target_name"], prepack=case["prepack"]),
+        label_of(
+            case["name"],
+            case["target_name"],
+            prepack=case["prepack"],
+            params=case.get("params", ""),
+        ),
         case["outcome"],
         latency.get("verdict", ""),
         latency.get("median_s"),
@@ -173,16 +176,20 @@ def list_runs(store: Store) -> list[Run]:
 def find_points(store: Store, text: str) -> list[Point]:
     """Return the points of every case that `text` names, the oldest first. Raises StoreError.
 
-    A case is named by its label (`mlp[llvm]`), its test's id, or else by a part of these.
+    A case is named by its label (`mlp[llvm]`), its test's id, or else by a part of these. Points
+    from before a case had its present label belong to it.
     """
     fields = tuple(Point.__dataclass_fields__)
-    query = f"SELECT {', '.join(fields)} FROM cases JOIN runs USING (run) "  # noqa: S608  no input
+    query = (
+        f"SELECT {', '.join(fields)} FROM cases JOIN runs USING (run) WHERE (nodeid, name) IN "  # noqa: S608  no input
+        "(SELECT nodeid, name FROM cases WHERE {}) ORDER BY run"
+    )
     with _opened(store) as connection:
         for where in (
-            "WHERE label = :text OR nodeid = :text ORDER BY run",
-            "WHERE instr(label, :text) OR instr(nodeid, :text) ORDER BY run",
+            "label = :text OR nodeid = :text",
+            "instr(label, :text) OR instr(nodeid, :text)",
         ):
-            rows = connection.execute(query + where, {"text": text}).fetchall()
+            rows = connection.execute(query.format(where), {"text": text}).fetchall()
             if rows:
                 break
     return [Point(**dict(zip(fields, row, strict=True))) for row in rows]

@@ -266,7 +266,7 @@ def test_only_what_was_named_is_exported(known: Store, run: Run, tmp_path: Path)
     file = tmp_path / "out.zip"
     code, out, _ = run("baselines", "export", file, "cnn")
     assert code == 0
-    assert out.startswith(f"exported 1 baselines to {file} (")
+    assert out.startswith(f"exported 1 baseline to {file} (")
     main(["baselines", "import", str(file), "--dir", str(tmp_path / "target")])
     (path,) = (tmp_path / "target" / "baselines").glob("*.json")
     assert path.name.startswith("test_cnn-TestCnn-test_cnn-8-f32-second-host-prepack-")
@@ -286,7 +286,7 @@ def test_an_import_replaces_what_is_here(store: Store, run: Run, tmp_path: Path)
     assert f"artifact   {older.artifact}" in run("baselines", "show", "mlp")[1]
     code, out, _ = run("baselines", "import", file)
     assert code == 0
-    assert out == f"{newer.identity.file_name}\nimported 1 baselines\n"
+    assert out == f"{newer.identity.file_name}\nimported 1 baseline\n"
     assert f"artifact   {newer.artifact}" in run("baselines", "show", "mlp")[1]
     assert len(listed(run)) == 1
 

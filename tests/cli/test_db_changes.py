@@ -73,7 +73,7 @@ def test_real_records_travel_from_tvm_into_the_store_and_back(
     assert (code, err) == (0, "")
     ((key, shash),) = stored_keys(store)
     assert key.startswith(f"llvm-tvm{minor(installed_version('apache-tvm'))}-")
-    assert out == f"imported 1 workloads with 1 records for {key}\n"
+    assert out == f"imported 1 workload with 1 record for {key}\n"
     found = read_workload(store, key, shash)
     assert found is not None
     assert [(r.mean_s, r.cpu, r.cores) for r in found.records] == [(1.5e-3, "unknown", 0)]
@@ -82,7 +82,7 @@ def test_real_records_travel_from_tvm_into_the_store_and_back(
 
     code, out, _ = run("db", "export", tmp_path / "out")
     assert code == 0
-    assert out == f"exported 1 workloads with 1 records to {tmp_path / 'out'}\n"
+    assert out == f"exported 1 workload with 1 record to {tmp_path / 'out'}\n"
     back = JSONDatabase(work_dir=str(tmp_path / "out"))
     assert back.has_workload(mod)
     (mine,), (theirs,) = (one.get_all_tuning_records() for one in (back, database))
@@ -114,7 +114,7 @@ def test_importing_keeps_what_is_known_and_tells_what_is_left_out(
     assert code == 0
     assert out.splitlines() == [
         "left out: database_tuning_record.json line 2 is damaged",
-        f"imported 1 workloads with 2 records for {key}",
+        f"imported 1 workload with 2 records for {key}",
     ]
     found = read_workload(store, key, SHASH)
     assert found is not None

@@ -165,7 +165,7 @@ def test_an_earlier_runs_reports_are_made_again(runs: Store, run: Run, tmp_path:
     code, out, err = run("report", "last")
     assert (code, err) == (0, "")
     assert "TVM 0.27.0" in out.splitlines()[0]
-    assert "1 cases, 0 failed, 1 PASS" in out
+    assert "1 case, 0 failed, 1 PASS" in out
     paths = {name: tmp_path / f"run.{name}" for name in ("html", "json", "markdown")}
     given = [text for name, path in paths.items() for text in (f"--{name}", path)]
     assert run("report", "3", *given) == (0, "", "")

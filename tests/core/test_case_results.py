@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from pytest_tvmtune.core.results import (
     GoldenResult,
     LatencyResult,
     TaskResult,
+    without_group,
 )
 from pytest_tvmtune.core.tuning_curve import TuningPoint
 
@@ -103,6 +104,10 @@ FULL = CaseResult(
     target_name="llvm",
     target='{"kind": "llvm"}',
     prepack=True,
+    params="8-relu",
+    baseline="test_mlp-mlp-0123456789ab.json",
+    attempts=2,
+    earlier_findings=["mlp[8-relu-llvm-prepack]: slower"],
     tuning_trials=64,
     trials_spent=16,
     tasks=TASKS,
@@ -293,3 +298,24 @@ def test_what_one_line_reports_ask() -> None:
     assert FULL.tuned_tasks == 1
     assert FULL.reference_error is FULL.errors[0]
     assert (EMPTY.tuned_tasks, EMPTY.reference_error) == (0, None)
+
+
+def test_a_label_shows_the_parameters_of_its_test() -> None:
+    case = replace(FULL, name="operator", params="relu-8", target_name="llvm", prepack=False)
+    assert case.label == "operator[relu-8-llvm]"
+    assert replace(case, params="", prepack=True).label == "operator[llvm-prepack]"
+    long = replace(case, params="x" * 500).label
+    assert len(long) < 90
+    assert long.endswith("...-llvm]")
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "without"),
+    [
+        ("t.py::test_it[a-llvm]@group", "t.py::test_it[a-llvm]"),
+        ("t.py::test_it[a@b-llvm]", "t.py::test_it[a@b-llvm]"),
+        ("t.py::test_it[a@b-llvm]@c", "t.py::test_it[a@b-llvm]"),
+    ],
+)
+def test_xdists_group_is_no_part_of_an_id(nodeid: str, without: str) -> None:
+    assert without_group(nodeid) == without

@@ -13,6 +13,7 @@ import pytest
 from pytest_tvmtune.core.baseline import (
     Baseline,
     Identity,
+    default_name,
     golden_file_name,
     golden_identity,
 )
@@ -183,3 +184,17 @@ def test_golden_outputs_are_shared_by_targets_and_prepack_and_move_with_their_fi
         assert golden_identity(other) == golden_identity(one)
     for key in ("path", "cls", "function", "params", "name", "entry"):
         assert golden_file_name(replace(one, **{key: "other"})) != name
+
+
+@pytest.mark.parametrize(
+    ("function", "path", "name"),
+    [
+        ("test_mlp", "tests/test_it.py", "mlp"),
+        ("bench_mlp", "tests/test_it.py", "bench_mlp"),
+        ("test_", "tests/test_mlp.py", "mlp"),
+        ("test_", "checks.py", "checks"),
+        ("test_", "test_.py", "test"),
+    ],
+)
+def test_no_case_is_without_a_name(function: str, path: str, name: str) -> None:
+    assert default_name(function, path) == name

@@ -47,7 +47,38 @@ class PrintsItsConfiguration:
 
 def test_an_object_that_prints_as_json_is_taken_by_its_text_as_a_tvm_target_does() -> None:
     spec = parse_target(PrintsItsConfiguration())
-    assert spec.config == {"kind": "llvm", "mcpu": "znver4", "keys": ["cpu"]}
+    assert spec.config == {"kind": "llvm", "mcpu": "znver4"}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"kind": "llvm", "keys": ["cpu"]}, "llvm"),
+        ("llvm -keys=cpu -num-cores=3", "llvm"),
+        ('{"kind": "cuda", "keys": ["cuda", "gpu"], "thread_warp_size": 32}', "cuda"),
+        ({"kind": "llvm", "mcpu": "x86-64-v3", "keys": ["cpu"]}, "llvm-5b9c65ff"),
+    ],
+)
+def test_what_tvm_fills_in_makes_no_other_target(given: object, name: str) -> None:
+    assert parse_target(given).name == name
+
+
+@pytest.mark.parametrize("keys", [["arm_cpu", "cpu"], ["cpu", "arm_cpu"], []])
+def test_other_keys_do(keys: list[str]) -> None:
+    assert parse_target({"kind": "llvm", "keys": keys}).name != "llvm"
+
+
+def test_a_host_has_one_form() -> None:
+    names = {
+        parse_target({"kind": "cuda", "host": host}).name
+        for host in (
+            "llvm",
+            {"kind": "llvm"},
+            '{"kind": "llvm"}',
+            {"kind": "llvm", "keys": ["cpu"]},
+        )
+    }
+    assert len(names) == 1
 
 
 def test_a_parsed_target_stays_as_it_is() -> None:

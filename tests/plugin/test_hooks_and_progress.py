@@ -70,7 +70,7 @@ def test_tiny(tvm_tune):
     done = suite.runpytest_subprocess("-q", "--tvm-tuning=refresh")
     done.assert_outcomes(passed=1)
     assert "tuning tiny" not in done.stderr.str() + done.stdout.str()
-    done.stdout.fnmatch_lines(["tuned 1 cases with 2 trials*"])
+    done.stdout.fnmatch_lines(["tuned 1 case with 2 trials*"])
 
 
 def run_on_a_terminal(suite: pytest.Pytester) -> str:
@@ -121,4 +121,4 @@ def test_tiny(tvm_tune):
     assert "0/2" in bars[0]
     assert any("/2 [" in bar and " us]" in bar for bar in bars)
     # It is gone when tuning is over: the summary stands on lines of its own.
-    assert any(state.strip().startswith("1 cases, 0 failed, 1 NEW") for state in states)
+    assert any(state.strip().startswith("1 case, 0 failed, 1 NEW") for state in states)

@@ -194,7 +194,7 @@ def test_dynamic(request):
     )
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=2, errors=0, failed=1)
-    result.stdout.fnmatch_lines(["*can't be had through getfixturevalue: name them *"])
+    result.stdout.fnmatch_lines(["*can't be had through getfixturevalue: make them *"])
 
 
 def test_targets_that_differ_in_cores_only_are_refused(suite: pytest.Pytester) -> None:

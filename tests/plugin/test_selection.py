@@ -159,6 +159,26 @@ def test_target_and_device_fixtures(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(['tvmtune: target llvm = {*"num-cores": 3*'])
 
 
+def test_a_target_object_is_the_target_that_it_means(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_it=SUITE
+        + """
+from tvm.target import Target
+
+@pytest.mark.tvm_tune(target=[Target("llvm"), Target({"kind": "llvm", "mcpu": "x86-64-v3"})])
+def test_it(_tvmtune_case): note(_tvmtune_case)
+
+@pytest.mark.tvm_tune(target=Target({"kind": "llvm", "num-cores": 1}))
+def test_cores(_tvmtune_case): note(_tvmtune_case)
+"""
+    )
+    result = suite.runpytest_subprocess("-v")
+    for name in ("test_it[[]llvm]", "test_it[[]llvm-5b9c65ff]", "test_cores[[]llvm]"):
+        result.stdout.fnmatch_lines([f"test_it.py::{name} PASSED*"])
+    # One name, one line.
+    result.stdout.fnmatch_lines(["tvmtune: target llvm = {*}, other tests with num-cores 1"])
+
+
 def test_paths_are_relative_to_where_they_were_written(suite: pytest.Pytester) -> None:
     suite.makeini("[pytest]\ntvm_dir = from_ini\n")
     suite.makepyfile(test_it=SUITE + TEST.format(marker="trials=0"))

@@ -60,7 +60,7 @@ def test_a_fallback_saves_tuning_and_is_only_read(suite: pytest.Pytester) -> Non
     suite.makeini("[pytest]\ntvm_store_fallback =\n    shared\n")
     suite.makepyfile(test_it=SUITE.replace("trials=4", "trials=8"))
     result = suite.runpytest_subprocess("-k", "1")
-    result.stdout.fnmatch_lines(["tuned 1 cases with * trials*"])
+    result.stdout.fnmatch_lines(["tuned 1 case with * trials*"])
     assert contents(shared) == before
 
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from sample_report import sample_case
 
-from pytest_tvmtune.report.verdicts import kind_of, verdict_of, verdict_words, worst_first
+from pytest_tvmtune.report.verdicts import (
+    has_failed,
+    kind_of,
+    verdict_of,
+    verdict_words,
+    worst_first,
+)
 
 CASES = [sample_case(number) for number in range(9)]
 BY_NAME = {case.name: case for case in CASES}
@@ -39,3 +45,12 @@ def test_a_verdict_that_a_later_version_knows() -> None:
     unknown = replace(case, latency=replace(case.latency, verdict="DRIFT"))
     assert (verdict_of(unknown), kind_of(unknown)) == ("DRIFT", "warn")
     assert worst_first([unknown, case]) == [unknown, case]
+
+
+def test_what_fails_as_expected_has_not_failed() -> None:
+    wrong = replace(BY_NAME["silero"], outcome="xfailed")
+    assert not has_failed(wrong)
+    assert (verdict_words(wrong), kind_of(wrong)) == ("WRONG NUMBERS, xfailed", "warn")
+    unexpected = replace(BY_NAME["mlp"], outcome="xpassed")
+    assert verdict_words(unexpected) == "PASS, xpassed"
+    assert not has_failed(unexpected)

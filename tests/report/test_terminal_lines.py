@@ -262,7 +262,7 @@ def test_what_transforming_the_parameters_cost() -> None:
     [
         (
             case(tasks_restored=["a", "b"]),
-            "2 tasks were not in the store: their baselines' records were taken",
+            "2 tasks not in the store: the records of the baselines were taken",
         ),
         (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: ask for more with --tvm-trials"),
         (
@@ -286,7 +286,7 @@ def test_what_to_do_next_is_said_only_where_it_helps(result: CaseResult, said: s
 
 def test_an_accepted_new_case_needs_no_advice() -> None:
     lines = footer(case(latency=replace(PASSED, verdict="NEW", accepted=True)))
-    assert lines[1].endswith("accepted 1 baselines")
+    assert lines[1].endswith("accepted 1 baseline")
     assert len(lines) == 2
 
 
@@ -296,7 +296,7 @@ def test_no_case_at_all() -> None:
 
 def test_the_header_says_what_the_run_will_use() -> None:
     lines = header_lines(
-        targets=["llvm -mcpu=a", "llvm"],
+        targets=[("llvm-1", "{1}"), ("llvm", '{"num-cores": 1}'), ("llvm", '{"num-cores": 2}')],
         store=Path("/tmp/store"),
         tuning="never",
         trials=[0, 8],
@@ -307,8 +307,8 @@ def test_the_header_says_what_the_run_will_use() -> None:
     assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
     assert f"{machine.usable_cores} usable cores, {machine.cpu}" in lines[0]
     assert lines[1:] == [
-        "tvmtune: target llvm -mcpu=a",
-        "tvmtune: target llvm",
+        "tvmtune: target llvm-1 = {1}",
+        'tvmtune: target llvm = {"num-cores": 1}, other tests with num-cores 2',
         "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",
         (
             "tvmtune: gate: 20 items, false alarms at most 1% for all together, so 15 epochs or "
@@ -324,3 +324,33 @@ def test_the_header_counts_epochs_by_what_is_gated(items: int, fewest: int, leas
     )[-1]
     assert f"gate: {items} item{'s' * (items > 1)}, " in line
     assert f"so {fewest} epochs or more each, within 10 s (slow models: {least} epochs" in line
+
+
+def test_cases_with_wrong_numbers_or_of_failed_tests_lack_no_baseline() -> None:
+    new = replace(PASSED, verdict="NEW")
+    wrong = case(latency=new, findings=["wrong numbers"], outcome="failed")
+    failed = case(latency=new, outcome="failed")
+    expected = case(latency=new, findings=["wrong numbers"], outcome="xfailed")
+    assert not any("baseline: accept" in line for line in footer(wrong, failed, expected))
+    slower = replace(PASSED, verdict="REGRESSION")
+    assert footer(case(latency=slower, findings=["slower"], outcome="xfailed"))[2:] == []
+    assert footer(case(latency=replace(slower, accepted=True)))[2:] == []
+
+
+def test_repetitions_of_a_test_have_one_baseline() -> None:
+    new = replace(PASSED, verdict="NEW")
+    both = [case(latency=new, baseline="a.json") for _ in range(2)]
+    assert footer(*both)[2:] == ["1 without a baseline: accept with --tvm-update-new"]
+    accepted = [replace(one, latency=replace(new, accepted=True)) for one in both]
+    assert footer(*accepted)[1].endswith("accepted 1 baseline")
+
+
+def test_the_table_shows_the_parameters_of_tests() -> None:
+    lines = summary_lines([case(params="relu-8"), case(params="")])
+    assert [line.split()[0] for line in lines[1:3]] == ["mlp[relu-8]", "mlp"]
+
+
+def test_earlier_attempts_are_told_when_verbose() -> None:
+    again = case(attempts=2, earlier_findings=["mlp[llvm]: slower\n  cause: another record"])
+    assert "mlp[llvm]:   before: mlp[llvm]: slower" in summary_lines([again], verbose=True)
+    assert not any("attempt" in line for line in summary_lines([again]))

@@ -168,7 +168,7 @@ def test_carried_to_another_store_in_one_file(
     assert main(["baselines", "export", str(file), "--dir", str(accepted.store.root)]) == 0
     store = Store(root=tmp_path / "elsewhere")
     assert main(["baselines", "import", str(file), "--dir", str(store.root)]) == 0
-    assert "imported 1 baselines" in capsys.readouterr().out
+    assert "imported 1 baseline" in capsys.readouterr().out
     case, built = prepared(store)
     assert not case.result.tuned_now
     latency = judged(store, case, built)

@@ -264,7 +264,7 @@ def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
         assert known is not None
         # Tuned by one of them; the others waited for it.
         assert [line.complete for line in known.served] == [True]
-    assert sum("tuned 1 cases" in text for text in said) == 1
+    assert sum("tuned 1 case" in text for text in said) == 1
 
 
 def test_identical_workloads_of_two_models_are_tuned_once(open_: OpenCase) -> None:

@@ -57,6 +57,19 @@ def test_a_case_is_found_by_its_name_first_and_by_a_part_of_it_else(store: Store
     assert [(run.cases, run.failed) for run in list_runs(store)] == [(3, 1), (1, 0)]
 
 
+def test_runs_from_before_labels_had_parameters_belong_to_the_same_case(store: Store) -> None:
+    nodeid = "t.py::test_operator[relu-llvm]"
+    before = case("operator", nodeid=nodeid)
+    del before["params"]
+    keep(store, before)
+    keep(store, {**before, "params": "relu"}, case("operator", nodeid="t.py::test_operator[gelu]"))
+    points = find_points(store, "operator[relu-llvm]")
+    assert [(point.run, point.label) for point in points] == [
+        (1, "operator[llvm]"),
+        (2, "operator[relu-llvm]"),
+    ]
+
+
 def test_a_test_that_ran_twice_in_one_session_counts_once(store: Store) -> None:
     keep(store, case("mlp", 1e-3, outcome="failed"), case("mlp", 2e-3))
     (point,) = find_points(store, "mlp[llvm]")

@@ -1,0 +1,87 @@
+"""The life of an item's state: begun by each attempt to run it, concluded, and its outcome.
+
+Plugins run a failed test again in one session (pytest-rerunfailures, flaky): pytest then counts
+the last attempt, and so do all reports.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+
+import pytest
+
+from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.plugin.marks import marks_of
+from pytest_tvmtune.plugin.origins import shared_baseline
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin
+
+
+@dataclass(kw_only=True)
+class _Earlier:
+    """What an item's attempts before came to. findings: by the name of the case."""
+
+    attempts: int = 0
+    findings: dict[str, list[str]] = field(default_factory=dict)
+
+
+_EARLIER = pytest.StashKey[_Earlier]()
+
+
+def begin(item: pytest.Item, options: CaseOptions, origin: Origin) -> ItemState:
+    """Return the state of an item that begins to run; fail one that can't."""
+    if shared := shared_baseline(item):
+        pytest.fail(shared, pytrace=False)
+    if (problem := item.config.stash[STATE].target_problems.get(options.target)) is not None:
+        where = origin.sidecar or f"{item.nodeid}: marker tvm_tune"
+        pytest.fail(f"{where}: {problem}", pytrace=False)
+    state = ItemState(options=options, origin=origin, marks=tuple(marks_of(item)))
+    item.stash[ITEM_STATE] = state
+    return state
+
+
+def check_marks(item: pytest.Item, state: ItemState) -> None:
+    """Fail a test that was marked while it ran: nothing would come of it."""
+    marks = marks_of(item)
+    if len(marks) != len(state.marks) or not all(map(operator.is_, marks, state.marks)):
+        pytest.fail(
+            f"{item.nodeid}: a tvm_tune mark was added when the test already ran, where it changes "
+            "nothing: put it on the test, on its class or module, in pytest.param(..., marks=...), "
+            "or add it in a conftest's pytest_collection_modifyitems",
+            pytrace=False,
+        )
+
+
+def conclude(item: pytest.Item, state: ItemState) -> None:
+    """Fail a test that has come to its end, where what it did not do or know fails it."""
+    check_marks(item, state)
+    findings = [finding for run in state.runs for finding in run.conclude()]
+    if findings:
+        pytest.fail("\n".join(findings), pytrace=False)
+
+
+def note_phase(state: ItemState, report: pytest.TestReport) -> None:
+    """Note what a phase of a test came to, in pytest's own words."""
+    state.passed = state.passed and report.passed
+    if report.failed:
+        state.outcome = "failed"
+    elif state.outcome in {"failed", "xfailed"}:
+        return
+    elif hasattr(report, "wasxfail"):
+        state.outcome = "xfailed" if report.skipped else "xpassed"
+    elif report.skipped:
+        state.outcome = "skipped"
+
+
+def finished_cases(item: pytest.Item, state: ItemState) -> list[CaseResult]:
+    """Return the cases of an attempt that is over, which know those before it."""
+    earlier = item.stash.setdefault(_EARLIER, _Earlier())
+    earlier.attempts += 1
+    for result in state.results:
+        result.outcome = state.outcome
+        result.attempts = earlier.attempts
+        known = earlier.findings.setdefault(result.name, [])
+        result.earlier_findings = list(known)
+        known += result.findings
+    return state.results
