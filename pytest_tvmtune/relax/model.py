@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 from pytest_tvmtune.relax.array_files import LARGE_BYTES, ArrayFile, Parked, given_back, park
 
@@ -150,7 +151,7 @@ def _check_well_formed(mod: IRModule) -> None:
         relax.analysis.well_formed(mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
         raise ModelError(
-            f"the module is not well formed: {first_line(error)}; "
+            f"the module is not well formed: {cause_of(error)}; "
             "see tvm.relax.analysis.well_formed(mod)"
         ) from None
 

@@ -12,12 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import (
-    ImporterError,
-    ModelError,
-    UnsupportedOperatorError,
-    first_line,
-)
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
 
 
 def check_file(path: Path) -> None:
@@ -58,7 +54,7 @@ def _silent_stderr() -> Iterator[None]:
 def failed(label: str, importer: str, error: Exception) -> ImporterError:
     """Return what tells that TVM's importer raised an error of its own."""
     return ImporterError(
-        f"{label}: TVM's {importer} importer failed: {type(error).__name__}: {first_line(error)}"
+        f"{label}: TVM's {importer} importer failed: {type(error).__name__}: {cause_of(error)}"
     )
 
 

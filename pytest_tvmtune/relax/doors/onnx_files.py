@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError
 from pytest_tvmtune.relax.doors.importing import check_file
 
 _OLDEST_IR_VERSION = 3
@@ -33,7 +34,7 @@ def read_model(onnx: Any, path: Path) -> Any:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(
-            f"{path}: not an ONNX model, or truncated ({first_line(error)}); write the file again"
+            f"{path}: not an ONNX model, or truncated ({cause_of(error)}); write the file again"
         ) from None
     for tensor in _tensors_elsewhere(onnx, proto):
         _check_external(path, tensor)
@@ -41,7 +42,7 @@ def read_model(onnx: Any, path: Path) -> Any:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:  # noqa: BLE001
         raise ModelError(
-            f"{path}: its weights are in other files, which can't be read ({first_line(error)}); "
+            f"{path}: its weights are in other files, which can't be read ({cause_of(error)}); "
             "keep them beside it"
         ) from None
     return proto
@@ -95,7 +96,7 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
     except Exception as error:  # noqa: BLE001  onnx raises several types here
         raise ModelError(
             f"{label}: opset {opset} is too old, and onnx can't convert it to {needed}: "
-            f"{first_line(error)}; export the model again"
+            f"{cause_of(error)}; export the model again"
         ) from None
     _mend_resize(onnx, converted.graph)
     if opset < _OLDEST_OPSET:

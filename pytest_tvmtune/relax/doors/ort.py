@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array
 
 INSTALL = "pip install 'pytest-tvmtune[onnx]'"
@@ -53,7 +54,7 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
     try:
         outputs = session.run(None, feed)
     except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
-        raise ModelError(f"{label}: onnxruntime failed to run it: {first_line(error)}") from None
+        raise ModelError(f"{label}: onnxruntime failed to run it: {cause_of(error)}") from None
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
@@ -69,6 +70,6 @@ def _open_session(proto: Any, label: str, options: Any) -> Any:
         )
     except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
         raise ModelError(
-            f"{label}: onnxruntime refuses the model: {first_line(error)}; "
+            f"{label}: onnxruntime refuses the model: {cause_of(error)}; "
             "check it with onnx.checker.check_model, and shapes=... if given"
         ) from None

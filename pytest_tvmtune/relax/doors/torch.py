@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.relax.doors.importing import check_file, quiet
 from pytest_tvmtune.relax.doors.torch_import import import_program, is_tensor
@@ -105,7 +106,7 @@ def _read(path: Path) -> ExportedProgram:
         return torch.export.load(str(path))
     except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
         raise ModelError(
-            f"{path}: torch.export.load can't read it: {first_line(error)}; "
+            f"{path}: torch.export.load can't read it: {cause_of(error)}; "
             "write it with torch.export.save(program, path)"
         ) from None
 
@@ -156,7 +157,7 @@ def _export(
     except Exception as error:  # noqa: BLE001  it raises whatever the module raises
         raise ModelError(
             f"{label}: torch.export can't export it with these inputs: "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"{type(error).__name__}: {cause_of(error)}"
         ) from None
 
 
@@ -255,7 +256,7 @@ def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
             with torch.no_grad(), mode:
                 result = runs(*args, **kwargs)
         except Exception as error:  # the model's own code, which may raise anything
-            raise ModelError(f"torch can't compute it: {first_line(error)}") from error
+            raise ModelError(f"torch can't compute it: {cause_of(error)}") from error
         if isinstance(result, torch.Tensor):
             return as_numpy(result)
         return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))
