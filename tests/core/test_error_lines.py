@@ -59,8 +59,10 @@ HOST_MEMORY = (
         (
             LAYER_NORM,
             (
-                "relax.nn.layer_norm requires the input gamma, beta, etc., to have size same as the "
-                "lengths of the data on the given axes. However, there exists (4,) and (1,) that are "
+                "relax.nn.layer_norm requires the input gamma, beta, etc., to have size same as "
+                "the "
+                "lengths of the data on the given axes. However, there exists (4,) and (1,) that "
+                "are "
                 "unequal."
             ),
         ),
@@ -82,21 +84,24 @@ HOST_MEMORY = (
         ),
         (
             (
-                "Check failed: (current_subtree_ == -1) is false: There should be a compute block if "
+                "Check failed: (current_subtree_ == -1) is false: There should be a compute "
+                "block if "
                 "there is only one subtree under the root."
             ),
             "There should be a compute block if there is only one subtree under the root.",
         ),
         (
             (
-                "Check failed: (data_type == PrimType::Float(32) || data_type == PrimType::Float(16)) "
+                "Check failed: (data_type == PrimType::Float(32) || data_type == "
+                "PrimType::Float(16)) "
                 "is false: layer_norm: only support float32 and float16 for now"
             ),
             "layer_norm: only support float32 and float16 for now",
         ),
         (
             (
-                "Check failed: equation_.inputs.size() == input_shapes_.size() (2 vs. 1) : Number of "
+                "Check failed: equation_.inputs.size() == input_shapes_.size() (2 vs. 1) : "
+                "Number of "
                 "operands does not match the equation"
             ),
             "Number of operands does not match the equation",
@@ -104,9 +109,11 @@ HOST_MEMORY = (
         ("Check failed: (a == b) is false: ", "Check failed: (a == b) is false:"),
         (
             (
-                "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add node. "
+                "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Add "
+                "node. "
                 "Name:'' Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/math/"
-                "element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, ptrdiff_t)"
+                "element_wise_ops.h:563 void onnxruntime::BroadcastIterator::Init(ptrdiff_t, "
+                "ptrdiff_t)"
                 " axis == 1 || axis == largest was false. Attempting to broadcast an axis by a "
                 "dimension other than 1. 2 by 3\n\n"
             ),
@@ -115,7 +122,8 @@ HOST_MEMORY = (
         (
             (
                 "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while "
-                "running Gather node. Name:'pick' Status Message: indices element out of data bounds, "
+                "running Gather node. Name:'pick' Status Message: indices element out of data "
+                "bounds, "
                 "idx=9 must be within the inclusive range [-2,1]"
             ),
             (
