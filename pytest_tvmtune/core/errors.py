@@ -18,7 +18,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 class TvmTuneError(Exception):
-    """Base of every error raised on purpose by pytest-tvmtune."""
+    """Base of every error raised on purpose by pytest-tvmtune.
+
+    log_path: the file, named in the message, that has everything that is known of it.
+    """
+
+    log_path: Path | None = None
 
 
 class OptionError(TvmTuneError):
@@ -49,7 +54,14 @@ class UnsupportedTypeError(ModelError):
 
 
 class ImporterError(ModelError):
-    """TVM's importer failed on the model, or made of it what can't be compiled."""
+    """TVM's importer failed on the model, or made of it what can't be compiled.
+
+    printed: what it printed and warned of.
+    """
+
+    def __init__(self, message: str, *, printed: str = "") -> None:
+        self.printed = printed
+        super().__init__(message)
 
 
 class UnsupportedOperatorError(ModelError):
@@ -73,6 +85,10 @@ class RecordsNotAppliedError(CompileError):
     def __init__(self, message: str, *, shashes: tuple[str, ...]) -> None:
         self.shashes = shashes
         super().__init__(message)
+
+
+class DefectError(TvmTuneError):
+    """A fault of pytest-tvmtune itself: it raised what it doesn't raise on purpose."""
 
 
 class TuningError(TvmTuneError):

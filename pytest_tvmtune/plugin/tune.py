@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +63,21 @@ class TvmTune:
         label = label_of(
             name, self.item_state.options.target.name, prepack=self.item_state.options.prepack
         )
+        logs: dict[str, str] = {}
+
+        def log(stage: str) -> Path:
+            from pytest_tvmtune.runner.case import log_path
+
+            path = log_path(self.workshop.store, label, self.item_state.origin.nodeid, stage)
+            logs[stage] = str(path)
+            return path
+
         try:
             run = self._start(
                 name,
                 model,
                 pipeline,
+                log,
                 params=params,
                 inputs=inputs,
                 entry=entry,
@@ -82,7 +92,7 @@ class TvmTune:
                     f"{self.item_state.origin.sidecar}"
                 )
             self.item_state.results.append(
-                self._failed_to_open(name, entry, finding, failure_of(error))
+                self._failed_to_open(name, entry, finding, failure_of(error), logs)
             )
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
@@ -104,22 +114,27 @@ class TvmTune:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
 
-    def _start(self, name: str, model: Any, pipeline: Any, **source: Any) -> Run:
+    def _start(
+        self, name: str, model: Any, pipeline: Any, log: Callable[[str], Path], **source: Any
+    ) -> Run:
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
+        from pytest_tvmtune.store.error_logs import errors_logged
 
         options = self.item_state.options
-        opened = open_model(model, name=name, seed=options.seed, **source)
+        with errors_logged(lambda: log("import")):
+            opened = open_model(model, name=name, seed=options.seed, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
-        case = open_case(
-            opened,
-            options,
-            self.workshop,
-            name=name,
-            nodeid=self.item_state.origin.nodeid,
-            pipeline=pipeline,
-        )
+        with errors_logged(lambda: log("pipeline")):
+            case = open_case(
+                opened,
+                options,
+                self.workshop,
+                name=name,
+                nodeid=self.item_state.origin.nodeid,
+                pipeline=pipeline,
+            )
         identity = self._identity(name, case.result)
         golden = GoldenFile(
             case=case,
@@ -130,7 +145,12 @@ class TvmTune:
         return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
 
     def _failed_to_open(
-        self, name: str, entry: str | None, finding: str, failure: Failure
+        self,
+        name: str,
+        entry: str | None,
+        finding: str,
+        failure: Failure,
+        logs: dict[str, str],
     ) -> CaseResult:
         options = self.item_state.options
         return CaseResult(
@@ -141,6 +161,7 @@ class TvmTune:
             target=options.target.given,
             prepack=options.prepack,
             tuning_trials=options.trials,
+            logs=logs,
             findings=[finding],
             failure=failure,
         )

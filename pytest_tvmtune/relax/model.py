@@ -149,11 +149,11 @@ def _check_well_formed(mod: IRModule) -> None:
 
     try:
         relax.analysis.well_formed(mod)
-    except Exception as error:  # noqa: BLE001  TVM raises several types here
+    except Exception as error:  # TVM raises several types here
         raise ModelError(
             f"the module is not well formed: {cause_of(error)}; "
             "see tvm.relax.analysis.well_formed(mod)"
-        ) from None
+        ) from error
 
 
 def _pick_entry(mod: IRModule, entry: str | None) -> str:

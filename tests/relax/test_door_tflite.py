@@ -130,7 +130,9 @@ def test_what_can_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ModelError, match=r"not a TFLite model, its identifier is b' upo'"):
         open_model(path, name="m")
     path.write_bytes(linear_model(last=tflite.BuiltinOperator.RNN))
-    with pytest.raises(UnsupportedOperatorError, match=r"operator RNN \(node '#1', 1 in all") as e:
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"operator RNN \(operator #1, 1 in all"
+    ) as e:
         open_model(path, name="m")
     assert e.value.operators == {"RNN": 1}
     path.write_bytes(linear_model()[:300])

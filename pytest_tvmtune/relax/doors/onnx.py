@@ -17,7 +17,7 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors import ort
-from pytest_tvmtune.relax.doors.importing import failed, quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import importer, innermost_local, unsupported
 from pytest_tvmtune.relax.doors.onnx_files import (
     STANDARD_DOMAINS,
     all_nodes,
@@ -168,12 +168,9 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
 
     # It names only those of the outermost graph, or else the first that it meets.
     if nodes := _without_converter(proto):
-        raise unsupported(label, "ONNX", [(_operator(node), node.name) for node in nodes])
-    try:
-        with quiet():
-            mod = from_onnx(proto, keep_params_in_input=True)
-    except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
-        raise failed(label, "ONNX", error) from None
+        raise unsupported(label, "ONNX", [(_operator(node), _which(node)) for node in nodes])
+    with importer(label, "ONNX", _place):
+        mod = from_onnx(proto, keep_params_in_input=True)
     mod, params = detach_params(mod)
     if not _is_static(mod):
         raise ImporterError(
@@ -198,3 +195,17 @@ def _without_converter(proto: Any) -> list[Any]:
 def _operator(node: Any) -> str:
     is_standard = node.domain in STANDARD_DOMAINS
     return str(node.op_type if is_standard else f"{node.domain}.{node.op_type}")
+
+
+def _place(error: BaseException) -> str:
+    node = innermost_local(error, "node", "op_type")
+    return "" if node is None else f"{_operator(node)} ({_which(node)})"
+
+
+def _which(node: Any) -> str:
+    """Return what tells a node from others: its name, or a value that it makes or takes."""
+    if node.name:
+        return f"node {node.name!r}"
+    if output := next(filter(None, node.output), ""):
+        return f"the node with output {output!r}"
+    return f"the node with input {next(filter(None, node.input), '')!r}"

@@ -93,11 +93,11 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
 
     try:
         converted = version_converter.convert_version(proto, needed)
-    except Exception as error:  # noqa: BLE001  onnx raises several types here
+    except Exception as error:  # onnx raises several types here
         raise ModelError(
             f"{label}: opset {opset} is too old, and onnx can't convert it to {needed}: "
             f"{cause_of(error)}; export the model again"
-        ) from None
+        ) from error
     _mend_resize(onnx, converted.graph)
     if opset < _OLDEST_OPSET:
         _mend_prelu(onnx, converted)

@@ -53,8 +53,8 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
     session = _open_session(proto, label, options)
     try:
         outputs = session.run(None, feed)
-    except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
-        raise ModelError(f"{label}: onnxruntime failed to run it: {cause_of(error)}") from None
+    except Exception as error:  # onnxruntime raises types of its own
+        raise ModelError(f"{label}: onnxruntime failed to run it: {cause_of(error)}") from error
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
@@ -68,8 +68,8 @@ def _open_session(proto: Any, label: str, options: Any) -> Any:
         return onnxruntime.InferenceSession(
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # noqa: BLE001  onnxruntime raises types of its own
+    except Exception as error:  # onnxruntime raises types of its own
         raise ModelError(
             f"{label}: onnxruntime refuses the model: {cause_of(error)}; "
             "check it with onnx.checker.check_model, and shapes=... if given"
-        ) from None
+        ) from error

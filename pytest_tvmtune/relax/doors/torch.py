@@ -104,11 +104,11 @@ def _read(path: Path) -> ExportedProgram:
     check_file(path)
     try:
         return torch.export.load(str(path))
-    except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
+    except Exception as error:  # torch raises whatever its readers raise
         raise ModelError(
             f"{path}: torch.export.load can't read it: {cause_of(error)}; "
             "write it with torch.export.save(program, path)"
-        ) from None
+        ) from error
 
 
 def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -154,11 +154,11 @@ def _export(
     try:
         with torch.no_grad(), quiet():
             return torch.export.export(module, args, kwargs)
-    except Exception as error:  # noqa: BLE001  it raises whatever the module raises
+    except Exception as error:  # it raises whatever the module raises
         raise ModelError(
             f"{label}: torch.export can't export it with these inputs: "
             f"{type(error).__name__}: {cause_of(error)}"
-        ) from None
+        ) from error
 
 
 @contextlib.contextmanager
@@ -222,7 +222,8 @@ def _checked(spec: Any, value: Any) -> Any:
 
 def _arrays(program: ExportedProgram, leaves: Sequence[Any]) -> list[Array]:
     pairs = zip(_user_inputs(program), leaves, strict=True)
-    return [as_numpy(value) for spec, value in pairs if is_tensor(spec)]
+    # Copies: the test may call a module of its own that changes its inputs in place.
+    return [np.array(as_numpy(value)) for spec, value in pairs if is_tensor(spec)]
 
 
 def _call(program: ExportedProgram, leaves: Sequence[Any]) -> tuple[Any, Any]:
