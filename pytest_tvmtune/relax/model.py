@@ -199,7 +199,8 @@ def _tensor_spec(entry: str, param: Any) -> TensorSpec:
     name = str(param.name)
     if not isinstance(param.ty, relax.TensorType):
         raise ModelError(
-            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry"
+            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry; "
+            "make it a tensor, or compute it in the function"
         )
     return spec_of_type(name, param.ty, entry)
 
