@@ -26,8 +26,8 @@ def to_numpy(value: Any, path: str = ROOT) -> Any:
         return np.array(value.numpy(), copy=True)
     if isinstance(value, (tvm_ffi.Array, tuple, list)):
         return tuple(to_numpy(item, f"{path}[{index}]") for index, item in enumerate(value))
-    kind = "string" if isinstance(value, str) else type(value).__name__
+    kind = "a string" if isinstance(value, str) else f"a {type(value).__name__}"
     raise ModelError(
-        f"{path} is {'null' if value is None else f'a {kind}'}: only tensors, shapes and numbers can be compared, in tuples or by "
-        "themselves; leave it out of what the entry returns"
+        f"{path} is {'null' if value is None else kind}: only tensors, shapes and numbers can be "
+        "compared, in tuples or by themselves; leave it out of what the entry returns"
     )
