@@ -189,17 +189,25 @@ def drop_weights_from_inputs(proto: Any) -> None:
 
 def all_nodes(graph: Any) -> Iterator[Any]:
     """Return the nodes of a graph and of all graphs within them (branches, loop bodies)."""
+    for one in all_graphs(graph):
+        yield from one.node
+
+
+def all_graphs(graph: Any) -> Iterator[Any]:
+    """Return a graph and all graphs within its nodes, at any depth."""
+    yield graph
     for node in graph.node:
-        yield node
-        for inner in _inner_graphs(node):
-            yield from all_nodes(inner)
+        for inner in node_graphs(node):
+            yield from all_graphs(inner)
 
 
-def _inner_graphs(node: Any) -> Iterator[Any]:
+def node_graphs(node: Any) -> list[Any]:
+    """Return the graphs within a node: branches, loop bodies."""
+    graphs = []
     for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        graphs += [attribute.g] if attribute.HasField("g") else []
+        graphs += attribute.graphs
+    return graphs
 
 
 def _tensors_elsewhere(onnx: Any, proto: Any) -> Iterator[Any]:
@@ -208,7 +216,7 @@ def _tensors_elsewhere(onnx: Any, proto: Any) -> Iterator[Any]:
     for graph in graphs:
         tensors = list(graph.initializer)
         for node in graph.node:
-            graphs += _inner_graphs(node)
+            graphs += node_graphs(node)
             tensors += [a.t for a in node.attribute if a.HasField("t")]
         yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
 
