@@ -17,6 +17,7 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError, ModelError
 from pytest_tvmtune.relax.child import WAITING, enter_stage
 from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
+from pytest_tvmtune.relax.known_faults import explained
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.workspace import peak_bytes
@@ -84,7 +85,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             executable.export_library(str(request["library"]))
             write_kernels(compiled, Path(request["kernels"]))
         except Exception as error:
-            raise CompileError(f"TVM can't compile it: {cause_of(error)}") from error
+            cause = explained(cause_of(error), prepack=request["prepack"])
+            raise CompileError(f"TVM can't compile it: {cause}") from error
         compile_s = time.perf_counter() - started
     kernels = describe(compiled, request["tasks"])
     manifest = Manifest(
