@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_WITHOUT = "compile it without prepack (--tvm-prepack=no, prepack=False)"
+_WITHOUT = "compile it without prepack (--tvm-prepack=off, in the marker prepack=False)"
 _PREPACKED = (
     (
         re.compile(r"There should be a compute block"),
