@@ -7,6 +7,7 @@ what an operator's object prints, before hints, or after a traceback.
 from __future__ import annotations
 
 import re
+import traceback
 
 _MOST_CHARACTERS = 300
 _HEAD_CHARACTERS = 110
@@ -45,6 +46,18 @@ def cause_of(error: object) -> str:
         said = prefix.sub("", said, count=1) if prefix.match(said) else said
     said = _ORT_NODE.sub(_ort_node, said)
     return _shortened(said) or type(error).__name__
+
+
+def typed_cause_of(error: BaseException) -> str:
+    """Return an exception's type and cause; of one without text, the line of code that raised it.
+
+    A bare assertion says nothing else.
+    """
+    name = type(error).__name__
+    if str(error).strip():
+        return f"{name}: {cause_of(error)}"
+    raised_at = traceback.extract_tb(error.__traceback__)[-1:]
+    return ": ".join([name, *(_shortened(frame.line) for frame in raised_at if frame.line)])
 
 
 def _sentence(lines: list[str]) -> str:

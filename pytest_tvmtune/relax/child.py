@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 
 # A stage that may last: another process has the machine's cores.
@@ -107,7 +107,7 @@ def run_request(folder: Path) -> NoReturn:
         answer = {"expected": error}
     except Exception as error:  # noqa: BLE001  everything else is reported with the log
         traceback.print_exc()
-        answer = {"unexpected": f"{type(error).__name__}: {cause_of(error)}"}
+        answer = {"unexpected": typed_cause_of(error)}
     beside = folder / "result.tmp"
     beside.write_bytes(pickle.dumps(answer))
     beside.replace(folder / "result.pkl")

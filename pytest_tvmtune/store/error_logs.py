@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import DefectError, ImporterError, StoreError, TvmTuneError
 from pytest_tvmtune.store.atomic import write_text
 
@@ -35,7 +35,7 @@ def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
         raise
     except Exception as error:
         defect = DefectError(
-            f"{type(error).__name__}: {cause_of(error)} ({_place(error)}); this is a fault of "
+            f"{typed_cause_of(error)} ({_place(error)}); this is a fault of "
             "pytest-tvmtune, neither the model's nor TVM's: report it, with the log"
         )
         defect.__cause__ = error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
 from pytest_tvmtune.core.errors import listed
 
 LAYER_NORM = (
@@ -51,6 +51,11 @@ HOST_MEMORY = (
     "accessed by host memory (it is not contained in a thread environment or in the function "
     "arguments.\n    Did you forget to bind?\n" + "    T_add[i] = x[i]\n" * 20
 )
+
+
+def raise_bare(values: list[int]) -> None:
+    if len(values) < 2:
+        raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,15 @@ def test_what_is_too_long_loses_its_middle_never_its_end() -> None:
     assert said.startswith("begins xx")
     assert said.endswith("xx ends")
     assert len(said) == 300
+
+
+def test_an_exception_without_text_is_told_by_the_line_that_raised_it() -> None:
+    values: list[int] = []
+    with pytest.raises(AssertionError) as caught:
+        raise_bare(values)
+    assert typed_cause_of(caught.value) == "AssertionError: raise AssertionError"
+    assert typed_cause_of(KeyError("a")) == "KeyError: 'a'"
+    assert typed_cause_of(ValueError()) == "ValueError"
 
 
 def test_a_long_list_names_the_first_ones() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
 
 
@@ -65,7 +65,7 @@ def importer(label: str, name: str, place: Callable[[BaseException], str]) -> It
                 raise
             raise ImporterError(
                 f"{label}: TVM's {name} importer failed{at and f' at {at}'}: "
-                f"{type(error).__name__}: {cause_of(error)}",
+                f"{typed_cause_of(error)}",
                 printed=said(),
             ) from error
 

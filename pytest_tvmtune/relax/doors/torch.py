@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.relax.doors.importing import check_file, quiet
@@ -156,8 +156,7 @@ def _export(
             return torch.export.export(module, args, kwargs)
     except Exception as error:  # it raises whatever the module raises
         raise ModelError(
-            f"{label}: torch.export can't export it with these inputs: "
-            f"{type(error).__name__}: {cause_of(error)}"
+            f"{label}: torch.export can't export it with these inputs: {typed_cause_of(error)}"
         ) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy
 from pytest_tvmtune.relax.doors.importing import (
@@ -56,8 +56,7 @@ def import_program(program: ExportedProgram, label: str) -> tuple[IRModule, dict
             core = program.run_decompositions()
     except Exception as error:  # torch raises whatever its decompositions raise
         raise ModelError(
-            f"{label}: torch can't decompose it into its core operators: "
-            f"{type(error).__name__}: {cause_of(error)}"
+            f"{label}: torch can't decompose it into its core operators: {typed_cause_of(error)}"
         ) from error
     importable = _with_everything_as_parameters(core, label)
     converters = _rounding_converters(core)
