@@ -8,30 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_LINE_LENGTH = 160
 _MOST_NAMES = 4
-
-
-def first_line(error: object) -> str:
-    """Return the first line of an error, its type when it has none."""
-    lines = str(error).strip().splitlines()
-    return shortened(lines[0]) if lines else type(error).__name__
-
-
-def last_line(error: object) -> str:
-    """Return the last line of an error that says something, shortened; its type when none does.
-
-    TVM's errors begin with a traceback of C++ and end with what is wrong, but for a remark in
-    parentheses.
-    """
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("(")]
-    return shortened(lines[-1].removeprefix("Error message: ") if lines else type(error).__name__)
-
-
-def shortened(text: str) -> str:
-    """Return a line that fits into a message; one that was cut ends with dots."""
-    return text if len(text) <= _LINE_LENGTH else text[: _LINE_LENGTH - 3].rstrip() + "..."
 
 
 def listed(names: Sequence[str]) -> str:
@@ -46,7 +23,12 @@ def counted(count: int, noun: str) -> str:
 
 
 class TvmTuneError(Exception):
-    """Base of every error raised on purpose by pytest-tvmtune."""
+    """Base of every error raised on purpose by pytest-tvmtune.
+
+    log_path: the file, named in the message, that has everything that is known of it.
+    """
+
+    log_path: Path | None = None
 
 
 class OptionError(TvmTuneError):
@@ -84,7 +66,14 @@ class UnsupportedTypeError(ModelError):
 
 
 class ImporterError(ModelError):
-    """TVM's importer failed on the model, or made of it what can't be compiled."""
+    """TVM's importer failed on the model, or made of it what can't be compiled.
+
+    printed: what it printed and warned of.
+    """
+
+    def __init__(self, message: str, *, printed: str = "") -> None:
+        self.printed = printed
+        super().__init__(message)
 
 
 class UnsupportedOperatorError(ModelError):
@@ -108,6 +97,10 @@ class RecordsNotAppliedError(CompileError):
     def __init__(self, message: str, *, shashes: tuple[str, ...]) -> None:
         self.shashes = shashes
         super().__init__(message)
+
+
+class DefectError(TvmTuneError):
+    """A fault of pytest-tvmtune itself: it raised what it doesn't raise on purpose."""
 
 
 class TuningError(TvmTuneError):

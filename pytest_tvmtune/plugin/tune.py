@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,11 +67,22 @@ class TvmTune:
         name = self._name(name)
         origin, options = self.item_state.origin, self.item_state.options
         label = label_of(name, options.target.name, prepack=options.prepack, params=origin.params)
+        logs: dict[str, str] = {}
+        store = self.workshop.store
+
+        def log(stage: str) -> Path:
+            from pytest_tvmtune.runner.case import log_path
+
+            path = log_path(store, label, origin.nodeid, stage)
+            logs[stage] = str(path)
+            return path
+
         try:
             run = self._start(
                 name,
                 model,
                 pipeline,
+                log,
                 params=params,
                 inputs=inputs,
                 entry=entry,
@@ -86,7 +97,7 @@ class TvmTune:
                     f"{self.item_state.origin.sidecar}"
                 )
             self.item_state.results.append(
-                self._failed_to_open(name, entry, finding, failure_of(error))
+                self._failed_to_open(name, entry, finding, failure_of(error), logs)
             )
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
@@ -108,27 +119,32 @@ class TvmTune:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
 
-    def _start(self, name: str, model: Any, pipeline: Any, **source: Any) -> Run:
+    def _start(
+        self, name: str, model: Any, pipeline: Any, log: Callable[[str], Path], **source: Any
+    ) -> Run:
         from pytest_tvmtune.relax.child_registrations import check_registrations
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
+        from pytest_tvmtune.store.error_logs import errors_logged
 
         workshop = self.workshop
         assert workshop is not None, "marked tests are checked when they are collected"
         check_registrations(workshop.store)
         options = self.item_state.options
-        opened = open_model(model, name=name, seed=options.seed, **source)
+        with errors_logged(lambda: log("import")):
+            opened = open_model(model, name=name, seed=options.seed, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
-        case = open_case(
-            opened,
-            options,
-            workshop,
-            name=name,
-            nodeid=self.item_state.origin.nodeid,
-            params=self.item_state.origin.params,
-            pipeline=pipeline,
-        )
+        with errors_logged(lambda: log("pipeline")):
+            case = open_case(
+                opened,
+                options,
+                workshop,
+                name=name,
+                nodeid=self.item_state.origin.nodeid,
+                params=self.item_state.origin.params,
+                pipeline=pipeline,
+            )
         identity = self._identity(name, case.result)
         case.result.baseline = identity.file_name
         golden = GoldenFile(
@@ -140,7 +156,12 @@ class TvmTune:
         return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
 
     def _failed_to_open(
-        self, name: str, entry: str | None, finding: str, failure: Failure
+        self,
+        name: str,
+        entry: str | None,
+        finding: str,
+        failure: Failure,
+        logs: dict[str, str],
     ) -> CaseResult:
         options = self.item_state.options
         return CaseResult(
@@ -152,6 +173,7 @@ class TvmTune:
             prepack=options.prepack,
             params=self.item_state.origin.params,
             tuning_trials=options.trials,
+            logs=logs,
             findings=[finding],
             failure=failure,
         )

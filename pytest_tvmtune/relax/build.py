@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import installed_version
-from pytest_tvmtune.core.errors import CompileError, ModelError, last_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import CompileError, ModelError
 from pytest_tvmtune.relax.child import WAITING, enter_stage
 from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
+from pytest_tvmtune.relax.known_faults import explained
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.workspace import peak_bytes
@@ -83,7 +85,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             executable.export_library(str(request["library"]))
             write_kernels(compiled, Path(request["kernels"]))
         except Exception as error:
-            raise CompileError(f"TVM can't compile it: {last_line(error)}") from error
+            cause = explained(cause_of(error), prepack=request["prepack"])
+            raise CompileError(f"TVM can't compile it: {cause}") from error
         compile_s = time.perf_counter() - started
     kernels = describe(compiled, request["tasks"])
     manifest = Manifest(
@@ -114,7 +117,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     try:
         vm = relax.VirtualMachine(tvm.runtime.load_module(str(request["library"])), device)
     except Exception as error:
-        raise CompileError(f"it isn't a library of the Relax VM: {last_line(error)}") from error
+        raise CompileError(f"it isn't a library of the Relax VM: {cause_of(error)}") from error
     if not _has_function(vm, entry):
         raise CompileError(f"the library has no entry {entry!r}; say which: entry=...")
     transforms = _has_function(vm, f"{entry}_transform_params")

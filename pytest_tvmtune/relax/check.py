@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import last_line
+from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.relax.build import import_intrinsics_if_needed
 from pytest_tvmtune.relax.child import WAITING, enter_stage, tell_progress
 from pytest_tvmtune.store.locks import shared_cores
@@ -48,7 +48,7 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     try:
         stock = Workload.from_json(workload)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        return "foreign", last_line(error)
+        return "foreign", cause_of(error)
     # TVM doesn't compare them.
     if int(str(shash2hex(stock.mod)), 16) != int(workload[0]):
         return "foreign", "its structural hash is another one"
@@ -60,5 +60,5 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     except (OSError, MemoryError):
         raise  # the machine's, and not the record's
     except Exception as error:  # noqa: BLE001  and here
-        return "bad", last_line(error)
+        return "bad", cause_of(error)
     return "sound", ""

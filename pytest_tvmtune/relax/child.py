@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_tvmtune.core.errors import TvmTuneError, last_line
+from pytest_tvmtune.core.error_text import typed_cause_of
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.relax.registrations import start_recording
 from pytest_tvmtune.relax.setup import use_setup
 
@@ -126,7 +127,7 @@ def run_request(folder: Path) -> NoReturn:
         answer = {"expected": error}
     except Exception as error:  # noqa: BLE001  everything else is reported with the log
         traceback.print_exc()
-        answer = {"unexpected": f"{type(error).__name__}: {last_line(error)}"}
+        answer = {"unexpected": typed_cause_of(error)}
     beside = folder / "result.tmp"
     beside.write_bytes(pickle.dumps(answer))
     beside.replace(folder / "result.pkl")

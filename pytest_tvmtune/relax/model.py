@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.dtypes import to_plain
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 from pytest_tvmtune.relax.array_files import LARGE_BYTES, ArrayFile, Parked, given_back, park
 
@@ -148,11 +149,11 @@ def _check_well_formed(mod: IRModule) -> None:
 
     try:
         relax.analysis.well_formed(mod)
-    except Exception as error:  # noqa: BLE001  TVM raises several types here
+    except Exception as error:  # TVM raises several types here
         raise ModelError(
-            f"the module is not well formed: {first_line(error)}; "
+            f"the module is not well formed: {cause_of(error)}; "
             "see tvm.relax.analysis.well_formed(mod)"
-        ) from None
+        ) from error
 
 
 def _pick_entry(mod: IRModule, entry: str | None) -> str:
@@ -198,7 +199,8 @@ def _tensor_spec(entry: str, param: Any) -> TensorSpec:
     name = str(param.name)
     if not isinstance(param.ty, relax.TensorType):
         raise ModelError(
-            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry"
+            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry; "
+            "make it a tensor, or compute it in the function"
         )
     return spec_of_type(name, param.ty, entry)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError, last_line
+from pytest_tvmtune.core.error_text import typed_cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.model import Model, entry_names
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def put_through(model: Model, pipeline: Any, target: Target) -> Model:
             # A copy, since a function may change what it is given.
             mod = pipeline(model.mod.clone())
     except Exception as error:  # the user's own code, which may raise anything
-        raise ModelError(
-            f"the pipeline failed: {type(error).__name__}: {last_line(error)}"
-        ) from error
+        raise ModelError(f"the pipeline failed: {typed_cause_of(error)}") from error
     if not isinstance(mod, IRModule):
         raise ModelError(f"the pipeline returned a {type(mod).__name__}, not an IRModule")
     entry = model.signature.entry

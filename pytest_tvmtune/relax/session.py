@@ -24,6 +24,7 @@ from pytest_tvmtune.relax.array_files import (
     given_back,
     park,
 )
+from pytest_tvmtune.relax.outputs import to_numpy
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
 if TYPE_CHECKING:
@@ -150,8 +151,11 @@ def transform_params(
 
 
 def call(session: Session) -> Any:
-    """Run the entry once; return its outputs as numpy arrays, in tuples where it has several."""
-    outputs = _to_numpy(call_on_device(session))
+    """Run the entry once; return its outputs as numpy arrays, in tuples where it has several.
+
+    Raises ModelError for an output that has no numbers.
+    """
+    outputs = to_numpy(call_on_device(session))
     give_back(session.arrays)
     return outputs
 
@@ -248,9 +252,3 @@ def copy_of(tensor: Any) -> Any:
 
 def _address(tensor: Any) -> int:
     return int(tensor.data_ptr())
-
-
-def _to_numpy(value: Any) -> Any:
-    if hasattr(value, "numpy"):
-        return np.array(value.numpy(), copy=True)
-    return tuple(_to_numpy(item) for item in value)

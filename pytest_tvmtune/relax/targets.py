@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import usable_cores
+from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import LackingError, OptionError, listed
 from pytest_tvmtune.core.targets import HOST, TargetSpec, parse_target
 
@@ -103,8 +104,7 @@ def _explain(config: dict[str, object], error: Exception) -> str:
     kind = config.get("kind")
     if kind is not None and kind not in kinds:
         return f"unknown kind {kind!r}, TVM here has {', '.join(kinds)}"
-    first_line = str(error).strip().splitlines()[0]
-    return first_line.partition(" Target creation from")[0]
+    return cause_of(str(error).partition(" Target creation from")[0])
 
 
 def canonical(target: Target) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import counted, first_line
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.outputs import OutputError
 from pytest_tvmtune.core.results import (
     CaseResult,
@@ -118,7 +118,7 @@ def _times(task: TaskResult) -> str:
 def _attempt_lines(result: CaseResult) -> list[str]:
     if result.attempts == 1:
         return []
-    failed = [first_line(finding) for finding in result.earlier_findings]
+    failed = [finding.splitlines()[0] for finding in result.earlier_findings]
     return [f"attempt {result.attempts} of its test", *(f"  before: {line}" for line in failed)]
 
 

@@ -62,11 +62,16 @@ class Case:
 
     def log_path(self, stage: str) -> Path:
         """Return where children of this stage print to; reports link to it from then on."""
-        # Tests of two files may have one name.
-        digest = hashlib.sha256(self.result.nodeid.encode()).hexdigest()[:6]
-        path = self.store.logs / f"{slug(self.label)}-{digest}-{stage}.log"
+        path = log_path(self.store, self.label, self.result.nodeid, stage)
         self.result.logs[stage] = str(path)
         return path
+
+
+def log_path(store: Store, label: str, nodeid: str, stage: str) -> Path:
+    """Return where the log of a stage is, of the case that messages call `label`."""
+    # Tests of two files may have one name.
+    digest = hashlib.sha256(nodeid.encode()).hexdigest()[:6]
+    return store.logs / f"{slug(label)}-{digest}-{stage}.log"
 
 
 def open_case(

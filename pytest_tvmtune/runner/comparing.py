@@ -12,6 +12,7 @@ from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.diagnosing import PLAIN, PREPACKED, UNTUNED, diagnose
 from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs
+from pytest_tvmtune.store.error_logs import errors_logged
 
 
 def compare_with_expected(
@@ -78,7 +79,8 @@ def _referred(case: Case, name: str) -> Any:
             f"expected={name!r}: this model has no such reference; it has {known}. "
             "Arrays, or a callable that takes the inputs, can be given for any model"
         )
-    return _call(references[name], case)
+    with errors_logged(lambda: case.log_path("reference")):
+        return _call(references[name], case)
 
 
 def _call(function: Any, case: Case) -> Any:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_tvmtune.core.environment import allowed_cores, fingerprint, installed_version
-from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError
 from pytest_tvmtune.core.hindrances import hindrances
 from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.quantities import Threshold
@@ -178,7 +179,7 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
         artifact = build(case, prepack=False, records={}).artifact
         measured = measure(case, artifact, artifact, alpha=alpha, expected_s=1e-3, tell_noise=False)
     except TvmTuneError as error:
-        yield Finding(name="noise", state="problem", text=f"not measured: {first_line(error)}")
+        yield Finding(name="noise", state="problem", text=f"not measured: {cause_of(error)}")
         return
     threads = measured.num_threads
     asked = "as many as" if threads == case.num_threads else f"not the {case.num_threads}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.errors import TvmTuneError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.sequential import decide, item_alpha, weigh
 from pytest_tvmtune.report.kernels import slower_kernels_line
 from pytest_tvmtune.runner.building import Built, build, load
@@ -77,7 +78,7 @@ def _slower_kernels(case: Case, built: Built, twin: Built) -> str:
     try:
         return slower_kernels_line(time_kernels(case, built.artifact, twin.artifact))
     except TvmTuneError as error:
-        return f"its kernels could not be timed: {first_line(error)}"
+        return f"its kernels could not be timed: {cause_of(error)}"
 
 
 def _rough_s(session: Session) -> float:

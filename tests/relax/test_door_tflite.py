@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tflite
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.relax.doors import open_model
 
 RNG = np.random.default_rng(11)
@@ -130,9 +130,18 @@ def test_what_can_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ModelError, match=r"not a TFLite model, its identifier is b' upo'"):
         open_model(path, name="m")
     path.write_bytes(linear_model(last=tflite.BuiltinOperator.RNN))
-    with pytest.raises(UnsupportedOperatorError, match=r"operator RNN \(node '#1', 1 in all") as e:
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"operator RNN \(operator #1, 1 in all"
+    ) as e:
         open_model(path, name="m")
     assert e.value.operators == {"RNN": 1}
+    for operator, said in {
+        "CONV_2D": "AssertionError: input tensors length should be >= 2",
+        "CONCATENATION": "AssertionError: assert ",
+    }.items():
+        path.write_bytes(linear_model(last=getattr(tflite.BuiltinOperator, operator)))
+        with pytest.raises(ImporterError, match=rf"at operator #1 \({operator}\): {said}"):
+            open_model(path, name="m")
     path.write_bytes(linear_model()[:300])
     with pytest.raises(ModelError, match="TVM's TFLite importer failed"):
         open_model(path, name="m")

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors.ort import INSTALL
 from pytest_tvmtune.relax.imports import import_package
@@ -61,7 +62,7 @@ def _read_array(path: Path, name: str) -> Array:
             return _read_tensor(path)
         loaded = np.load(path, allow_pickle=False)
     except _UNREADABLE as error:
-        raise ModelError(f"{path}: can't be read: {first_line(error)}") from None
+        raise ModelError(f"{path}: can't be read: {cause_of(error)}") from None
     if isinstance(loaded, np.ndarray):
         return loaded
     with loaded:
@@ -76,7 +77,7 @@ def _member(path: Path, loaded: Any, name: str) -> Array:
     try:
         return np.asarray(loaded[chosen])
     except _UNREADABLE as error:
-        raise ModelError(f"{path}: {chosen!r} can't be read: {first_line(error)}") from None
+        raise ModelError(f"{path}: {chosen!r} can't be read: {cause_of(error)}") from None
 
 
 def _read_tensor(path: Path) -> Array:
@@ -89,4 +90,4 @@ def _read_tensor(path: Path) -> Array:
             raise ValueError("it holds no tensor; sequences and optional values can't be given")
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
-        raise ModelError(f"{path}: not an ONNX tensor: {first_line(error)}") from None
+        raise ModelError(f"{path}: not an ONNX tensor: {cause_of(error)}") from None

@@ -9,15 +9,12 @@ import os
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pytest_tvmtune.core.errors import (
-    ImporterError,
-    ModelError,
-    UnsupportedOperatorError,
-    first_line,
-)
+from pytest_tvmtune.core.error_text import typed_cause_of
+from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
 
 
 def check_file(path: Path) -> None:
@@ -27,19 +24,50 @@ def check_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what importers warn of (every input they rename) and print (what they fail on)."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+def quiet() -> Iterator[Callable[[], str]]:
+    """Keep back what importers print and warn of (every input they rename).
+
+    Yields what returns that, as text.
+    """
+    printed = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
+        warnings.simplefilter("always")
+
+        def said() -> str:
+            warned = (f"{type(one.message).__name__}: {one.message}\n" for one in caught)
+            return printed.getvalue() + "".join(warned)
+
+        yield said
+
+
+@contextlib.contextmanager
+def importer(label: str, name: str, place: Callable[[BaseException], str]) -> Iterator[None]:
+    """Call one of TVM's importers, without a word.
+
+    name: the importer's. place: returns which of the model's nodes an error is about.
+    Raises ImporterError from whatever the importer raises; what this package's own code raises
+    there passes.
+    """
+    with quiet() as said:
         try:
             yield
         except Exception as error:
+            at = place(error)
+            ours = _raised_here(error)
             with _silent_stderr():
                 # The traceback holds a BlockBuilder, whose end is told on the terminal; converters
                 # keep it in cycles.
                 traceback.clear_frames(error.__traceback__)
+                for frame, _ in traceback.walk_tb(error.__traceback__):
+                    _ = frame.f_locals  # until Python 3.13 a frame keeps the copy that `place` had
                 gc.collect()
-            raise
+            if ours:
+                raise
+            raise ImporterError(
+                f"{label}: TVM's {name} importer failed{at and f' at {at}'}: "
+                f"{typed_cause_of(error)}",
+                printed=said(),
+            ) from error
 
 
 @contextlib.contextmanager
@@ -55,11 +83,19 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def failed(label: str, importer: str, error: Exception) -> ImporterError:
-    """Return what tells that TVM's importer raised an error of its own."""
-    return ImporterError(
-        f"{label}: TVM's {importer} importer failed: {type(error).__name__}: {first_line(error)}"
-    )
+def _raised_here(error: BaseException) -> bool:
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    return Path(last.f_code.co_filename).is_relative_to(Path(__file__).parents[2])
+
+
+def innermost_local(error: BaseException, name: str, attribute: str) -> Any:
+    """Return the variable `name` of the innermost frame of a traceback that has one, else None.
+
+    attribute: what the variable's value has, and others of that name have not.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = (frame.f_locals.get(name) for frame in reversed(frames))
+    return next((value for value in found if hasattr(value, attribute)), None)
 
 
 def unsupported(
@@ -67,12 +103,12 @@ def unsupported(
 ) -> UnsupportedOperatorError:
     """Return the error that names all operators without a converter.
 
-    nodes: (operator, name of the node) of each of them in the model, in its order.
+    nodes: (operator, which node it is) of each of them in the model, in its order.
     """
     counts = Counter(operator for operator, _ in nodes)
-    first = {operator: node or "unnamed" for operator, node in reversed(nodes)}
+    first = dict(reversed(nodes))
     listing = ", ".join(
-        f"{name} (node {first[name]!r}, {count} in all)" for name, count in sorted(counts.items())
+        f"{name} ({first[name]}, {count} in all)" for name, count in sorted(counts.items())
     )
     return UnsupportedOperatorError(
         f"{label}: unsupported operator {listing}: TVM's {importer} importer has no converter",

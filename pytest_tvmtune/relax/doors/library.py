@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ModelError, last_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, as_numpy
 from pytest_tvmtune.relax.doors.importing import check_file
 from pytest_tvmtune.relax.model import Model, Params, plain_params
@@ -60,7 +61,7 @@ def _export(executable: Any) -> bytes:
         try:
             executable.export_library(str(library))
         except Exception as error:  # TVM and the compiler it calls raise several types
-            raise ModelError(f"the executable can't be exported: {last_line(error)}") from error
+            raise ModelError(f"the executable can't be exported: {cause_of(error)}") from error
         return library.read_bytes()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError, last_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.model import Params
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def export_nn_module(module: Any, spec: Mapping[str, Any] | None) -> tuple[IRMod
     try:
         mod, named = module.export_tvm(spec=dict(spec))
     except Exception as error:
-        raise ModelError(f"export_tvm failed: {last_line(error)}") from error
+        raise ModelError(f"export_tvm failed: {cause_of(error)}") from error
     if all(parameter.data is not None for _, parameter in named):
         return mod, [(name, parameter.data) for name, parameter in named]
     return mod, None

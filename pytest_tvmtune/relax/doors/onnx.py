@@ -17,7 +17,7 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.relax.doors import ort
-from pytest_tvmtune.relax.doors.importing import failed, quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import importer, innermost_local, quiet, unsupported
 from pytest_tvmtune.relax.doors.onnx_files import (
     STANDARD_DOMAINS,
     all_nodes,
@@ -129,16 +129,19 @@ def _static_proto(
 def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     try:
         return _import(proto, label)
-    except ModelError as error:
+    except (ImporterError, UnsupportedOperatorError) as error:
         problem = error
-    is_unsupported = isinstance(problem, UnsupportedOperatorError)
     if not ort.can_run():
+        if isinstance(problem, UnsupportedOperatorError):
+            raise problem
         hint = f"; constants were not folded, that needs onnxruntime: {ort.INSTALL}"
-        raise problem if is_unsupported else ImporterError(f"{problem}{hint}") from None
+        raise ImporterError(f"{problem}{hint}", printed=problem.printed) from problem.__cause__
     try:
         folded = ort.fold_constants(proto, label)
-    except ModelError as refused:
-        raise problem if is_unsupported else refused from None
+    except ModelError:
+        if isinstance(problem, UnsupportedOperatorError):
+            raise problem from None
+        raise
     return _import(prepared(folded, label), label)
 
 
@@ -150,14 +153,39 @@ def _is_static(mod: IRModule) -> bool:
 
     def visit(expr: Any) -> None:
         if isinstance(expr, relax.Var) and isinstance(expr.ty, relax.TensorType):
-            dims = expr.ty.shape
-            if dims is None or not all(hasattr(dim, "value") for dim in dims):
-                dynamic.append(expr)
+            dynamic.extend([expr] * _is_dynamic(expr))
 
     for _, function in mod.functions_items():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
     return not dynamic
+
+
+def _is_dynamic(expr: Any) -> bool:
+    """Whether a tensor has a shape that isn't all numbers."""
+    from tvm import relax
+
+    if not isinstance(getattr(expr, "ty", None), relax.TensorType):
+        return False
+    dims = expr.ty.shape
+    # A shape may be a variable, too.
+    return not isinstance(dims, relax.ShapeExpr) or not all(hasattr(dim, "value") for dim in dims)
+
+
+def _where_dynamic(proto: Any) -> str:
+    """Return which output of which node is the first without a static shape."""
+    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+    importer = ONNXGraphImporter({}, "float32", keep_params_in_input=True)
+    opset = next(one.version for one in proto.opset_import if one.domain in STANDARD_DOMAINS)
+    with quiet():
+        importer.from_onnx(proto.graph, opset)
+    for node in proto.graph.node:
+        for output in node.output:
+            # By the model's own names.
+            if _is_dynamic(importer._nodes.get(output)):  # noqa: SLF001
+                return f"{_operator(node)} ({_which(node)}) gives {output!r}"
+    return "TVM's ONNX importer gives a value"
 
 
 def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
@@ -166,17 +194,15 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
 
     # It names only those of the outermost graph, or else the first that it meets.
     if nodes := _without_converter(proto):
-        raise unsupported(label, "ONNX", [(_operator(node), node.name) for node in nodes])
-    try:
-        with quiet():
-            mod = from_onnx(proto, keep_params_in_input=True)
-    except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
-        raise failed(label, "ONNX", error) from None
+        raise unsupported(label, "ONNX", [(_operator(node), _which(node)) for node in nodes])
+    with importer(label, "ONNX", _place):
+        mod = from_onnx(proto, keep_params_in_input=True)
     mod, params = detach_params(mod)
     if not _is_static(mod):
         raise ImporterError(
-            f"{label}: TVM's ONNX importer makes dynamic shapes of it; a shape may depend on "
-            "shapes alone, and not on the values of inputs"
+            f"{label}: {_where_dynamic(proto)} a shape that only a call knows: it depends on "
+            "values, and models are compiled for static shapes; make those values constants of the "
+            "model"
         )
     return mod, list(params.get("main", []))
 
@@ -196,3 +222,17 @@ def _without_converter(proto: Any) -> list[Any]:
 def _operator(node: Any) -> str:
     is_standard = node.domain in STANDARD_DOMAINS
     return str(node.op_type if is_standard else f"{node.domain}.{node.op_type}")
+
+
+def _place(error: BaseException) -> str:
+    node = innermost_local(error, "node", "op_type")
+    return "" if node is None else f"{_operator(node)} ({_which(node)})"
+
+
+def _which(node: Any) -> str:
+    """Return what tells a node from others: its name, or a value that it makes or takes."""
+    if node.name:
+        return f"node {node.name!r}"
+    if output := next(filter(None, node.output), ""):
+        return f"the node with output {output!r}"
+    return f"the node with input {next(filter(None, node.input), '')!r}"

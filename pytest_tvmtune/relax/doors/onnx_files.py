@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError, first_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError
 from pytest_tvmtune.relax.doors.importing import check_file
 
 _OLDEST_IR_VERSION = 3
@@ -33,7 +34,7 @@ def read_model(onnx: Any, path: Path) -> Any:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(
-            f"{path}: not an ONNX model, or truncated ({first_line(error)}); write the file again"
+            f"{path}: not an ONNX model, or truncated ({cause_of(error)}); write the file again"
         ) from None
     for tensor in _tensors_elsewhere(onnx, proto):
         _check_external(path, tensor)
@@ -41,7 +42,7 @@ def read_model(onnx: Any, path: Path) -> Any:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:  # noqa: BLE001
         raise ModelError(
-            f"{path}: its weights are in other files, which can't be read ({first_line(error)}); "
+            f"{path}: its weights are in other files, which can't be read ({cause_of(error)}); "
             "keep them beside it"
         ) from None
     return proto
@@ -92,11 +93,11 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
 
     try:
         converted = version_converter.convert_version(proto, needed)
-    except Exception as error:  # noqa: BLE001  onnx raises several types here
+    except Exception as error:  # onnx raises several types here
         raise ModelError(
             f"{label}: opset {opset} is too old, and onnx can't convert it to {needed}: "
-            f"{first_line(error)}; export the model again"
-        ) from None
+            f"{cause_of(error)}; export the model again"
+        ) from error
     _mend_resize(onnx, converted.graph)
     if opset < _OLDEST_OPSET:
         _mend_prelu(onnx, converted)
@@ -188,17 +189,25 @@ def drop_weights_from_inputs(proto: Any) -> None:
 
 def all_nodes(graph: Any) -> Iterator[Any]:
     """Return the nodes of a graph and of all graphs within them (branches, loop bodies)."""
+    for one in all_graphs(graph):
+        yield from one.node
+
+
+def all_graphs(graph: Any) -> Iterator[Any]:
+    """Return a graph and all graphs within its nodes, at any depth."""
+    yield graph
     for node in graph.node:
-        yield node
-        for inner in _inner_graphs(node):
-            yield from all_nodes(inner)
+        for inner in node_graphs(node):
+            yield from all_graphs(inner)
 
 
-def _inner_graphs(node: Any) -> Iterator[Any]:
+def node_graphs(node: Any) -> list[Any]:
+    """Return the graphs within a node: branches, loop bodies."""
+    graphs = []
     for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        graphs += [attribute.g] if attribute.HasField("g") else []
+        graphs += attribute.graphs
+    return graphs
 
 
 def _tensors_elsewhere(onnx: Any, proto: Any) -> Iterator[Any]:
@@ -207,7 +216,7 @@ def _tensors_elsewhere(onnx: Any, proto: Any) -> Iterator[Any]:
     for graph in graphs:
         tensors = list(graph.initializer)
         for node in graph.node:
-            graphs += _inner_graphs(node)
+            graphs += node_graphs(node)
             tensors += [a.t for a in node.attribute if a.HasField("t")]
         yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
 

@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.relax.doors.importing import check_file, failed, quiet, unsupported
+from pytest_tvmtune.core.errors import ImporterError, ModelError
+from pytest_tvmtune.relax.doors.importing import (
+    check_file,
+    importer,
+    innermost_local,
+    unsupported,
+)
 from pytest_tvmtune.relax.imports import import_package
 
 if TYPE_CHECKING:
@@ -33,14 +38,14 @@ def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
     if isinstance(source, (str, os.PathLike)):
         label, source = str(source), _read(tflite, Path(source))
     try:
-        with quiet():
+        with importer(label, "TFLite", _place):
             mod = from_tflite(source)
-    except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
-        if found := re.search(r"not supported in frontend TFLite: (.+)", str(error)):
+    except ImporterError as error:
+        if found := re.search(r"not supported in frontend TFLite: (.+)", str(error.__cause__)):
             names = set(re.findall(r"'([^']+)'", found[1]))
             nodes = [one for one in _operators(tflite, source) if one[0] in names]
-            raise unsupported(label, "TFLite", nodes) from None
-        raise failed(label, "TFLite", error) from None
+            raise unsupported(label, "TFLite", nodes) from error.__cause__
+        raise
     mod, _ = detach_params(mod)
     return mod
 
@@ -63,4 +68,10 @@ def _operators(tflite: Any, model: Any) -> Iterator[tuple[str, str]]:
         name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "unknown")
         if name == _CUSTOM:
             name = code.CustomCode().decode(errors="replace")
-        yield name, f"#{index}"
+        yield name, f"operator #{index}"
+
+
+def _place(error: BaseException) -> str:
+    index = innermost_local(error, "op_idx", "__index__")
+    name = innermost_local(error, "op_code_str", "format")
+    return "" if index is None else f"operator #{index} ({name})"

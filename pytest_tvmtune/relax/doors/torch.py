@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import ModelError, first_line
+from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.relax.doors.importing import check_file, quiet
 from pytest_tvmtune.relax.doors.torch_import import import_program, is_tensor
@@ -101,11 +102,11 @@ def _read(path: Path) -> ExportedProgram:
     check_file(path)
     try:
         return torch.export.load(str(path))
-    except Exception as error:  # noqa: BLE001  torch raises whatever its readers raise
+    except Exception as error:  # torch raises whatever its readers raise
         raise ModelError(
-            f"{path}: torch.export.load can't read it: {first_line(error)}; "
+            f"{path}: torch.export.load can't read it: {cause_of(error)}; "
             "write it with torch.export.save(program, path)"
-        ) from None
+        ) from error
 
 
 def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -151,11 +152,10 @@ def _export(
     try:
         with torch.no_grad(), quiet():
             return torch.export.export(module, args, kwargs)
-    except Exception as error:  # noqa: BLE001  it raises whatever the module raises
+    except Exception as error:  # it raises whatever the module raises
         raise ModelError(
-            f"{label}: torch.export can't export it with these inputs: "
-            f"{type(error).__name__}: {first_line(error)}"
-        ) from None
+            f"{label}: torch.export can't export it with these inputs: {typed_cause_of(error)}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -219,7 +219,8 @@ def _checked(spec: Any, value: Any) -> Any:
 
 def _arrays(program: ExportedProgram, leaves: Sequence[Any]) -> list[Array]:
     pairs = zip(_user_inputs(program), leaves, strict=True)
-    return [as_numpy(value) for spec, value in pairs if is_tensor(spec)]
+    # Copies: the test may call a module of its own that changes its inputs in place.
+    return [np.array(as_numpy(value)) for spec, value in pairs if is_tensor(spec)]
 
 
 def _call(program: ExportedProgram, leaves: Sequence[Any]) -> tuple[Any, Any]:
@@ -253,7 +254,7 @@ def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
             with torch.no_grad(), mode:
                 result = runs(*args, **kwargs)
         except Exception as error:  # the model's own code, which may raise anything
-            raise ModelError(f"torch can't compute it: {first_line(error)}") from error
+            raise ModelError(f"torch can't compute it: {cause_of(error)}") from error
         if isinstance(result, torch.Tensor):
             return as_numpy(result)
         return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))

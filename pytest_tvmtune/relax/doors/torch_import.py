@@ -7,9 +7,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.error_text import typed_cause_of
+from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy
-from pytest_tvmtune.relax.doors.importing import failed, quiet, unsupported
+from pytest_tvmtune.relax.doors.importing import (
+    importer,
+    innermost_local,
+    quiet,
+    unsupported,
+)
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -44,32 +50,37 @@ def import_program(program: ExportedProgram, label: str) -> tuple[IRModule, dict
     from tvm.relax.frontend import detach_params
     from tvm.relax.frontend.torch import from_exported_program
 
-    core = None
     try:
         with quiet():
             # New objects, which may be changed.
             core = program.run_decompositions()
-            importable = _with_everything_as_parameters(core, label)
+    except Exception as error:  # torch raises whatever its decompositions raise
+        raise ModelError(
+            f"{label}: torch can't decompose it into its core operators: {typed_cause_of(error)}"
+        ) from error
+    importable = _with_everything_as_parameters(core, label)
+    converters = _rounding_converters(core)
+    try:
+        with importer(label, "torch", _place):
             mod = from_exported_program(
                 importable,
                 keep_params_as_input=True,
                 unwrap_unit_return_tuple=bool(program.call_spec.out_spec.is_leaf()),
-                custom_convert_map=_rounding_converters(core),
+                custom_convert_map=converters,
                 run_ep_decomposition=False,
             )
-    except ModelError:
+    except ImporterError as error:
+        names = _missing(error.__cause__)
+        graphs = [part.graph for part in core.graph_module.modules()]
+        found = [
+            (str(node.target), f"node {node.name!r}")
+            for graph in graphs
+            for node in graph.nodes
+            if node.op == "call_function" and node.target.__name__ in names
+        ]
+        if found:
+            raise unsupported(label, "torch", found) from error.__cause__
         raise
-    except Exception as error:  # noqa: BLE001  it raises whatever its converters raise
-        if core is not None and (names := _missing(error)):
-            graphs = [part.graph for part in core.graph_module.modules()]
-            nodes = [node for graph in graphs for node in graph.nodes]
-            found = [
-                (str(node.target), node.name)
-                for node in nodes
-                if node.op == "call_function" and node.target.__name__ in names
-            ]
-            raise unsupported(label, "torch", found) from None
-        raise failed(label, "torch", error) from None
     mod, _ = detach_params(mod)
     params = {
         spec.arg.name: as_numpy(importable.state_dict[spec.target])
@@ -115,7 +126,12 @@ def _dtype(node: Any) -> str:
     return str(getattr(node.meta.get("val"), "dtype", "")).removeprefix("torch.")
 
 
-def _missing(error: Exception) -> set[str]:
+def _place(error: BaseException) -> str:
+    node = innermost_local(error, "node", "all_input_nodes")
+    return "" if node is None else f"node {node.name!r} ({node.target})"
+
+
+def _missing(error: BaseException | None) -> set[str]:
     """Return the functions that the importer has no converter for, as its error lists them."""
     found = re.search(r"Unsupported function types \[(.*)\]", str(error))
     return set(re.findall(r"'([^']+)'", found[1])) if found else set()
@@ -126,7 +142,7 @@ def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
 
     The importer itself binds those into the IR, and copies all parameters. Parameters that are one
     tensor under several names become one, those that nobody uses are left out; so are inputs and
-    outputs that are no tensors.
+    outputs that are no tensors, and what the model writes into its inputs.
     """
     from torch.export.graph_signature import InputKind
 
@@ -155,15 +171,22 @@ def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
             specs.append(replace(spec, kind=InputKind.PARAMETER) if is_param else spec)
         elif not node.users:
             graph.erase_node(node)
-    outputs = [spec for spec in core.graph_signature.output_specs if is_tensor(spec)]
-    if not outputs:
-        raise ModelError(f"{label}: it returns no tensor")
     end = next(node for node in graph.nodes if node.op == "output")
-    end.args = (tuple(nodes[spec.arg.name] for spec in outputs),)
+    # Not by the names in the signature: what was merged has another one by now.
+    returned = [
+        (node, spec)
+        for node, spec in zip(end.args[0], core.graph_signature.output_specs, strict=True)
+        if is_tensor(spec) and spec.kind.name in _OUTPUTS
+    ]
+    if not returned:
+        raise ModelError(f"{label}: it returns no tensor")
+    end.args = (tuple(node for node, _ in returned),)
     return SimpleNamespace(
         graph=graph,
         graph_module=core.graph_module,
-        graph_signature=SimpleNamespace(input_specs=specs, output_specs=outputs),
+        graph_signature=SimpleNamespace(
+            input_specs=specs, output_specs=[spec for _, spec in returned]
+        ),
         state_dict=state,
         tensor_constants={},
         constants={},
@@ -175,7 +198,8 @@ def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
 
 def _refuse_changes(core: ExportedProgram, label: str) -> None:
     for spec in core.graph_signature.output_specs:
-        if spec.kind.name not in _OUTPUTS:
+        # What it writes into an input nobody sees who hands a copy to each call, as TVM does.
+        if spec.kind.name not in {*_OUTPUTS, "USER_INPUT_MUTATION"}:
             what = str(spec.kind.name).lower().replace("_", " ")
             raise ModelError(
                 f"{label}: it changes {spec.target!r} when it is called ({what}), a compiled "

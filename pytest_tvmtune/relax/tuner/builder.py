@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.relax.fork_server import Forked
 from pytest_tvmtune.relax.tuner.forks import fork
 
@@ -137,5 +138,5 @@ def _run_candidate(
     try:
         build(mod_text, target_text, folder / LIBRARY)
     except Exception as error:
-        (folder / _ERROR).write_text(f"{type(error).__name__}: {error}")
+        (folder / _ERROR).write_text(typed_cause_of(error))
         raise

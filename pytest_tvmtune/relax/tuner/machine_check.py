@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.errors import TuningError, last_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.relax.targets import device_kind
 from pytest_tvmtune.relax.tuner.batches import arguments_of
 from pytest_tvmtune.relax.tuner.builder import BUILD_TIMEOUT_S, KILLED, build_candidates
@@ -52,7 +53,7 @@ def check_machine(
     if problem:
         raise TuningError(
             "tuning stopped: this machine can't build or run a kernel that is known to be good "
-            f"({last_line(problem)}); {_NEXT}"
+            f"({cause_of(problem)}); {_NEXT}"
         )
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.budget import next_task
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
-from pytest_tvmtune.core.errors import last_line
 from pytest_tvmtune.core.tuning_curve import improvements
 from pytest_tvmtune.relax.child import WAITING, LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.targets import device_kind
@@ -181,7 +180,7 @@ class Rounds:
         valid: list[tuple[float, MeasureCandidate, Built]] = []
         for candidate, one, result in zip(batch.candidates, built, measured, strict=True):
             if result.run_s is None:
-                search.errors[last_line(result.problem)] += 1
+                search.errors[result.problem] += 1
                 one.discard()
                 continue
             valid.append((result.run_s, candidate, one))

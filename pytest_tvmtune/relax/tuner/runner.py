@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_tvmtune.core.errors import last_line
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.relax.tuner.builder import KILLED
 from pytest_tvmtune.relax.tuner.forks import fork
 
@@ -144,7 +144,7 @@ def _serve(connection: Any) -> None:
             answer = function(*arguments, tensors)
         except Exception as error:  # noqa: BLE001  whatever a candidate does is its result
             tensors.clear()  # it may have been for want of memory
-            answer = {"problem": f"{type(error).__name__}: {last_line(error)}"}
+            answer = {"problem": typed_cause_of(error)}
         connection.send(answer)
 
 

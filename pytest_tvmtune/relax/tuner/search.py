@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.budget import Account
 from pytest_tvmtune.core.environment import usable_cores
-from pytest_tvmtune.core.errors import TuningError, last_line
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results import Task
 from pytest_tvmtune.relax.tuner.layouts import lost_elements
 from pytest_tvmtune.store.records import Record, Untuned
@@ -134,7 +135,7 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
         found.trace.apply_to_schedule(schedule, remove_postproc=False)
         lost = lost_elements(schedule.mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        return last_line(error)
+        return cause_of(error)
     if lost:
         return lost
     database.commit_tuning_record(found)
@@ -161,7 +162,7 @@ def generate(
         raise  # the machine's, and not the task's
     except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
         what = "the search failed" if search.explorer else "no design space"
-        search.reason = f"{what}: {last_line(error)}"
+        search.reason = f"{what}: {cause_of(error)}"
         found = []
     # What was proposed is never proposed again: what is too many now is kept for later. In a space
     # so large that they mount up, the last ones are never missed.
