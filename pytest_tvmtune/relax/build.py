@@ -7,11 +7,11 @@ tested is what users deploy.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import CompileError, ModelError, last_line
 from pytest_tvmtune.relax.child import WAITING, enter_stage
@@ -73,7 +73,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     )
     enter_stage(folder, WAITING)
     with shared_cores():
-        started = time.perf_counter()
+        started = monotonic_s()
         try:
             enter_stage(folder, "applying the tuning records")
             lowered = mod if request["is_ready"] else pipeline(mod)
@@ -84,7 +84,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             write_kernels(compiled, Path(request["kernels"]))
         except Exception as error:
             raise CompileError(f"TVM can't compile it: {last_line(error)}") from error
-        compile_s = time.perf_counter() - started
+        compile_s = monotonic_s() - started
     kernels = describe(compiled, request["tasks"])
     manifest = Manifest(
         target=request["target"],

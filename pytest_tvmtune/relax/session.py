@@ -6,7 +6,6 @@ import ctypes
 import math
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.signature import Array
@@ -76,10 +76,10 @@ def open_session(
     transform_s = extra_bytes = None
     ready, arrays = originals, tuple(params)
     if point.transforms:
-        started = time.perf_counter()
+        started = monotonic_s()
         with given_back(params):
             ready = transform_params(vm, entry, originals)
-        transform_s = time.perf_counter() - started
+        transform_s = monotonic_s() - started
         own = _own(originals, ready)
         extra_bytes = sum(size_bytes(ready[index]) for index in own)
         if scratch is not None and extra_bytes >= LARGE_BYTES:

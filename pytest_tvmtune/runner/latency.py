@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
+from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
 from pytest_tvmtune.core.hindrances import hindrances
@@ -112,7 +112,7 @@ def make_baseline(
         samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
         fingerprint=fingerprint().to_json(),
-        accepted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        accepted_at=utc_text(now_s()),
     )
 
 

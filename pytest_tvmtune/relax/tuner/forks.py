@@ -9,11 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,11 +24,13 @@ from pytest_tvmtune.core.environment import cgroup_memory_bytes, usable_cores
 from pytest_tvmtune.relax.child import die_with_parent, leave_out_torch, name_process
 from pytest_tvmtune.relax.fork_server import (
     Forked,
+    Socket,
     close_all_but,
     ends_here,
     flush_output,
     request_fork,
     serve,
+    socket_pair,
 )
 
 # What a process may take beyond what it has when it starts, as a share of the memory that is free.
@@ -45,7 +46,7 @@ class _Server:
 
     kind: str
     memory_bytes: int
-    requests: socket.socket
+    requests: Socket
 
 
 _servers: list[_Server] = []
@@ -62,8 +63,8 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
         free = min(free, cgroup_memory_bytes() or free)
         share = int(free * _MEMORY_SHARE) // usable_cores()
         memory_bytes = max(_LEAST_MEMORY_BYTES, share)
-    ours, theirs = socket.socketpair()
-    with theirs:
+    ours, theirs = socket_pair()
+    with closing(theirs):
         _begin(kind, memory_bytes, theirs)
     _servers[:] = [_Server(kind=kind, memory_bytes=memory_bytes, requests=ours)]
 
@@ -92,7 +93,7 @@ def fork(
     return process, connection
 
 
-def _begin(kind: str, memory_bytes: int, requests: socket.socket) -> None:
+def _begin(kind: str, memory_bytes: int, requests: Socket) -> None:
     if not _has_one_thread():
         number = requests.fileno()
         subprocess.Popen(
@@ -115,7 +116,7 @@ def _has_one_thread() -> bool:
     return tasks.is_dir() and len(list(tasks.iterdir())) == 1
 
 
-def _serve(requests: socket.socket, kind: str, memory_bytes: int) -> NoReturn:
+def _serve(requests: Socket, kind: str, memory_bytes: int) -> NoReturn:
     die_with_parent()  # while it imports, it wouldn't hear of the tuner's death
     name_process("tvmtune-forks")
     leave_out_torch()
@@ -144,4 +145,4 @@ def _limit_memory(more_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    _serve(Socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
