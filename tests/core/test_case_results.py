@@ -61,6 +61,11 @@ OUTPUT = OutputError(
     worst_rel=WORST,
     worst_ulp=WORST,
     worst=(WORST, WORST),
+    name="logits",
+    problem="shape",
+    shape_expected=(3, 2),
+    dtype_expected="float16",
+    expected_rms=0.5,
 )
 ARGUMENT = ArgumentStats(
     index=1,

@@ -29,6 +29,21 @@ class Square:
 
 
 @I.ir_module
+class Halves:
+    """Long sums in float16."""
+
+    @R.function
+    def main(x: R.Tensor((4, 512), "float16"), w: R.Tensor((512, 64), "float16")) -> R.Tensor(
+        (4, 64), "float16"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            gv = R.matmul(x, w)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
 class SquareAndLayer:
     """Square, and one layer more."""
 
