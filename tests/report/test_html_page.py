@@ -45,7 +45,7 @@ def test_all_that_a_case_came_to_is_there() -> None:
     page = Page(html_report(sample_report()))
     assert len([one for one in page.all("tbody") if "case" in str(one.get("class"))]) == 9
     for words in (
-        "3 failed of 9 cases", "1.186x slower", "another record is applied", "unsupported operator",
+        "3 failed of 9 cases", "1.19x slower", "another record is applied", "unsupported operator",
         "first diverging kernel: fused_conv2d_relu", "l1, l2 = sch.get_loops(block=b0)",
         "fused_conv2d8_add_relu", "rtol 0.0001", "znver4", "A CPU @ 2.00GHz", "24 epochs",
         "silero-plain", "best latency by trial", "accept a regression", "0.27.0.post1",
