@@ -131,10 +131,11 @@ def _wait(
         while monotonic_s() < entered_s + timeout_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(_POLL_S, timeout_s))
+            code = process.poll()  # before what it wrote is read: so its last words are heard
             if on_progress:
                 for line in progress.new_lines():
                     on_progress(json.loads(line))
-            if (code := process.poll()) is not None:
+            if code is not None:
                 return code
             if stage != stage_of(folder) or stage == WAITING:
                 stage, entered_s = stage_of(folder), monotonic_s()

@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,11 +59,13 @@ def open_session(
     inputs: Sequence[Array],
     device: Device,
     scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
 ) -> Session:
     """Load an artifact and put parameters and inputs on the device.
 
     params: every parameter after the runtime inputs, original order and shapes. scratch: below it
-    large transformed parameters are parked; None leaves them in memory.
+    large transformed parameters are parked; None leaves them in memory. instrument: called before
+    and after each kernel, of the transform as well; not together with scratch.
     Raises CompileError when the library doesn't take what its model promised.
     """
     import tvm
@@ -71,6 +73,8 @@ def open_session(
 
     module = tvm.runtime.load_module(str(library))
     vm = relax.VirtualMachine(module, device)
+    if instrument is not None:
+        vm.set_instrument(instrument)
     originals = _placed(params, device)
     placed = _placed(inputs, device)
     transform_s = extra_bytes = None
@@ -112,12 +116,15 @@ def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
 
 
 def open_requested(
-    request: Mapping[str, Any], side: Mapping[str, Any], scratch: Path | None = None
+    request: Mapping[str, Any],
+    side: Mapping[str, Any],
+    scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
 ) -> Session:
     """Return the session that the request of a job describes. Raises CompileError.
 
     request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
-    scratch: as in `open_session`.
+    scratch, instrument: as in `open_session`.
     """
     import tvm
 
@@ -132,6 +139,7 @@ def open_requested(
         inputs=request["inputs"],
         device=device_of(tvm.target.Target(request["target"])),
         scratch=scratch,
+        instrument=instrument,
     )
 
 

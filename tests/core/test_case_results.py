@@ -80,7 +80,7 @@ ARGUMENT = ArgumentStats(
     agrees=False,
 )
 CRASH = Failure(
-    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV"
+    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV", kernel="lstm"
 )  # no real one has all of it
 TABLE = KernelTable(
     rows=(
