@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,10 @@ def test_links_are_relative_to_where_the_page_stands(tmp_path: Path) -> None:
 
     assert links(links_from=tmp_path / "reports") == ["../store/a%20log%231.log"]
     assert links() == [f"{tmp_path.as_uri()}/store/a%20log%231.log"]
+    # No UTF-8, as the paths of a folder `ü` are where the locale is C.
+    case.logs = {"gate": str(tmp_path / os.fsdecode(b"b\xfcro"))}
+    report = make_report([case.to_json()], {})
+    assert links(links_from=tmp_path) == ["b%FCro"]
 
 
 def test_what_was_not_measured_or_is_no_number() -> None:
