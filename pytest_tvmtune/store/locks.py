@@ -37,7 +37,7 @@ def claim(path: Path) -> FileLock | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(blocking=False)
     except Timeout:
         return None
     return lock
