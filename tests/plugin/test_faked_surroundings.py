@@ -25,8 +25,9 @@ def faked(monkeypatch):
     for name, fake in fakes.items():
         real = getattr(time, name)
         for module in list(sys.modules.values()):
-            for key in [key for key, held in vars(module).items() if held is real]:
-                if module.__name__ != "threading":
+            held = getattr(module, "__dict__", {})
+            for key in [key for key, value in held.items() if value is real]:
+                if module is not threading:
                     monkeypatch.setattr(module, key, fake)
 
 @pytest.mark.tvm_tune(trials=2, prepack="on")
