@@ -177,7 +177,7 @@ def test_half_as_much_again_is_a_regression_with_its_evidence(
     assert latency.interval
     assert latency.slowdown_ratio
     assert 1.2 < latency.interval[0] <= latency.slowdown_ratio <= latency.interval[1]
-    number = r"\d\.\d+x"
+    number = r"\d+(\.\d+)?x"
     assert re.fullmatch(
         rf"{number} slower \(99\.\d+ % confidence: {number} to {number}\), limit 1\.20x",
         latency.message,
