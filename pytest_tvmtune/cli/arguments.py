@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import OptionError, StoreError
 from pytest_tvmtune.core.plain import finite
 from pytest_tvmtune.store.layout import Store
@@ -72,7 +72,7 @@ def days_ago(text: str) -> float:
         days = -1.0
     if not 0 <= days < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
-    return time.time() - days * _DAY_S
+    return now_s() - days * _DAY_S
 
 
 def size(text: str) -> int:

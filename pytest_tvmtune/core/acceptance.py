@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_tvmtune.core.clock import today
 from pytest_tvmtune.core.errors import OptionError
 
 PARTS = ("accept", "until", "reason")
@@ -68,5 +69,4 @@ def acceptance_of(
     """Return what holds today, None without one."""
     if ratio is None or until is None or reason is None:
         return None
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    return Acceptance(ratio=ratio, until=until.isoformat(), reason=reason, expired=today > until)
+    return Acceptance(ratio=ratio, until=until.isoformat(), reason=reason, expired=today() > until)

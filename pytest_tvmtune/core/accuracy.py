@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from pytest_tvmtune.core.arrays import compare_arrays
-from pytest_tvmtune.core.leaves import Nested, expected_leaves, flatten, paths_of
-from pytest_tvmtune.core.outputs import ElementError, OutputError
+from pytest_tvmtune.core.dtypes import FLOATS, is_real
+from pytest_tvmtune.core.leaves import (
+    Nested,
+    Pair,
+    flatten,
+    names_by_path,
+    pair_up,
+    pair_up_all,
+    paths_of,
+)
+from pytest_tvmtune.core.outputs import ElementError, OutputError, Problem
 from pytest_tvmtune.core.results import ErrorResult
+from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import ELEMENTWISE, Tolerance, as_tolerance
 
+# What of dtypes must agree: nothing but the values, their kinds (float, integer, bool), or all.
+Dtypes = Literal["values", "kinds", "names"]
 _MOST_OUTPUTS = 5
 
 
@@ -21,6 +36,7 @@ def compare(
     tolerance: Tolerance | None = None,
     outputs: Mapping[str, object] | None = None,
     names: Sequence[str] = (),
+    dtypes: Dtypes = "values",
 ) -> ErrorResult:
     """Compare nested outputs with what is expected of them.
 
@@ -28,18 +44,66 @@ def compare(
     of numbers for an array; or a dict by path (`output[1]`) or name, of those to compare.
     tolerance: for all outputs. outputs: a Tolerance, or a dict of its fields, by path or name; it
     goes before `tolerance`, and what neither says is settled by dtype.
-    names: what the model's source calls its outputs, in order, where it does.
-    Raises ModelError when the structure, or the shape of an output, differs.
+    names: what the model's source calls its outputs, in order, where it does. dtypes: what of them
+    must agree.
+    An output that has another shape or type than expected, isn't returned or isn't expected, is
+    wrong. Raises ModelError for an expectation that is no real numbers, or of an unknown output.
     """
-    got = dict(flatten(actual))
+    return _compare_pairs(
+        pair_up(actual, expected, names),
+        actual,
+        against=against,
+        tolerance=tolerance,
+        outputs=outputs,
+        names=names,
+        dtypes=dtypes,
+    )
+
+
+def compare_all(
+    actual: Nested,
+    expected: Mapping[str, Array],
+    *,
+    against: str,
+    tolerance: Tolerance | None = None,
+    outputs: Mapping[str, object] | None = None,
+    names: Sequence[str] = (),
+) -> ErrorResult:
+    """Compare all outputs as `compare` does, with arrays by path of the very same dtypes."""
+    return _compare_pairs(
+        pair_up_all(actual, expected),
+        actual,
+        against=against,
+        tolerance=tolerance,
+        outputs=outputs,
+        names=names,
+        dtypes="names",
+    )
+
+
+def _compare_pairs(
+    pairs: Sequence[Pair],
+    actual: Nested,
+    *,
+    against: str,
+    tolerance: Tolerance | None,
+    outputs: Mapping[str, object] | None,
+    names: Sequence[str],
+    dtypes: Dtypes,
+) -> ErrorResult:
+    paths = [path for path, _ in flatten(actual)]
     own = {
         path: as_tolerance(value, path)
-        for path, value in paths_of(outputs or {}, list(got), names, "outputs").items()
+        for path, value in paths_of(outputs or {}, paths, names, "outputs").items()
     }
     for_all = tolerance or Tolerance()
+    called = names_by_path(paths, names)
     results = tuple(
-        compare_arrays(path, got[path], want, own.get(path, for_all).over(for_all))
-        for path, want in expected_leaves(actual, expected, names)
+        replace(
+            _compare_pair(pair, own.get(pair.path, for_all).over(for_all), dtypes),
+            name=called.get(pair.path, ""),
+        )
+        for pair in pairs
     )
     failed = [explain(one) for one in results if not one.passed]
     if len(failed) > _MOST_OUTPUTS:
@@ -51,20 +115,64 @@ def compare(
     return ErrorResult(
         against=against,
         passed=not failed,
-        max_abs_error=max((one.worst_abs.error for one in results if one.worst_abs), default=0.0),
-        max_rel_error=max((one.worst_rel.error for one in results if one.worst_rel), default=0.0),
+        max_abs_error=_largest((one, one.worst_abs) for one in results),
+        max_rel_error=_largest((one, one.worst_rel) for one in results),
         message="\n".join(failed),
         outputs=results,
     )
 
 
+def _compare_pair(pair: Pair, tolerance: Tolerance, dtypes: Dtypes) -> OutputError:
+    got, want = pair.got, pair.want
+    if got is None or want is None:
+        problem: Problem = "missing" if got is None else "surplus"
+    elif got.shape != want.shape:
+        problem = "shape"
+    elif dtypes != "values" and _type(got, dtypes) != _type(want, dtypes):
+        problem = "dtype"
+    else:
+        return compare_arrays(pair.path, got, want, tolerance)
+    dtype = "" if got is None else got.dtype.name
+    rtol, atol, statistic = tolerance.settled(dtype)
+    return OutputError(
+        path=pair.path,
+        dtype=dtype,
+        shape=() if got is None else tuple(got.shape),
+        size=0 if got is None else got.size,
+        passed=False,
+        rtol=rtol,
+        atol=atol,
+        statistic=statistic,
+        problem=problem,
+        shape_expected=None if want is None else tuple(want.shape),
+        dtype_expected="" if want is None else want.dtype.name,
+    )
+
+
+def _type(array: Array, dtypes: Dtypes) -> str:
+    """Return what of an array's dtype must agree."""
+    if dtypes == "names" or not is_real(array.dtype):
+        return str(array.dtype.name)
+    if array.dtype.name in FLOATS:
+        return "float"
+    # The types of ml_dtypes that are left are integers, as int4 is.
+    return "bool" if array.dtype.kind == "b" else "integer"
+
+
+def _largest(found: Iterable[tuple[OutputError, ElementError | None]]) -> float:
+    """Return the largest error; infinite where an output could not be compared."""
+    errors = (math.inf if one.problem else worst.error if worst else 0.0 for one, worst in found)
+    return max(errors, default=0.0)
+
+
 def explain(output: OutputError) -> str:
     """Return what is wrong with an output, in several short lines."""
+    if output.problem:
+        return output.described
     share = output.mismatches / output.size
-    name = f"{output.path} {output.dtype}{list(output.shape)}"
     count = f"{output.mismatches} of {output.size} values differ"
     lines = [
-        f"{name}: {count} ({share:.1%}{_not_finite(output)})",
+        f"{output.described}: {count} ({share:.1%}{_not_finite(output)})",
         *(f"  {line}" for line in _worst_lines(output)),
     ]
     if len(output.worst) > 1:
@@ -84,13 +192,7 @@ def explain(output: OutputError) -> str:
 
 
 def _not_finite(output: OutputError) -> str:
-    counts = {
-        "unexpected NaN": output.unexpected_nan,
-        "unexpected Inf": output.unexpected_inf,
-        "missing NaN": output.missing_nan,
-        "missing Inf": output.missing_inf,
-    }
-    return "".join(f", {count} {what}" for what, count in counts.items() if count)
+    return "".join(f", {count} {what}" for what, count in output.not_finite.items())
 
 
 def _worst_lines(output: OutputError) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from pytest_tvmtune.core.tolerances import ELEMENTWISE, Tolerance, quantile
 # Looked at piece by piece, in the CPU's cache: a large array needs no temporaries of its size.
 _PIECE = 1 << 15
 _SHOWN = 3
+# What is larger, as masks of attention are, says nothing of how large a sum's terms are.
+_LARGEST = 1e18
 _BY_DTYPE = Tolerance()
 
 
@@ -105,6 +108,7 @@ def compare_arrays(
         worst_rel=worst(one for piece in pieces for one in piece.by_rel),
         worst_ulp=worst(one for piece in pieces for one in piece.by_ulp),
         worst=elements((one for piece in pieces for one in piece.by_excess), _SHOWN),
+        expected_rms=root_mean_square(want) if mismatches else None,
     )
 
 
@@ -214,6 +218,24 @@ def _statistic(statistic: str, pieces: Iterator[Array], size: int) -> float:
     if not stop:
         return 0.0
     return float(np.quantile(values[:stop], which, overwrite_input=True))
+
+
+def root_mean_square(array: Array) -> float:
+    """Return that of the elements up to `_LARGEST`, without NaN; 0.0 where there are none."""
+    values = plain(array)
+    with np.errstate(all="ignore"):
+        square_sum = float(np.vdot(values, values))
+        if not square_sum < _LARGEST**2:
+            values = values[np.abs(values) < _LARGEST].astype(np.float64)
+            square_sum = float(np.vdot(values, values))
+    return math.sqrt(square_sum / max(1, values.size))
+
+
+def plain(array: Array) -> Array:
+    """Return the elements in a type that numpy computes with, without a copy where they are."""
+    if array.dtype.itemsize < 4:
+        return np.asarray(array, np.float32).reshape(-1)
+    return np.asarray(array, np.float64 if array.dtype.kind in "iu" else array.dtype).reshape(-1)
 
 
 def _element(got: Array, want: Array, found: _Worst) -> ElementError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pytest_tvmtune.core.environment import minor
 from pytest_tvmtune.core.errors import listed
-from pytest_tvmtune.core.kernels import Kernel, Kernels, partners
+from pytest_tvmtune.core.kernels import Kernel, Kernels, is_layout, partners, prepacked_of
 
 # environment: the libraries are the same. tvm: another version compiled it. model: workloads, or
 # calls of them, came or went. schedule: other records are applied. code: same workloads, records
@@ -17,6 +17,8 @@ Kind = Literal["environment", "tvm", "model", "schedule", "code", "order"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 # Of now's kernel, by name: the baseline's, and its own.
 Pairs = Mapping[str, tuple[Kernel, Kernel]]
+# Ends what stands for the workload of a kernel that only lays out weights.
+_LAYOUT = ", layout"
 _ORDER = "every kernel is the same; their order, their names or a constant differs"
 
 
@@ -55,6 +57,8 @@ def find_cause(
     if not (before.kernels and now.kernels):
         unknown = ("another library", versions, "what it is made of isn't known", threads)
         return Cause(kind="code", message="; ".join(filter(None, unknown)))
+    before = replace(before, kernels=_with_layouts_of_tasks(before.kernels))
+    now = replace(now, kernels=_with_layouts_of_tasks(now.kernels))
     names = partners(before.kernels, now.kernels)
     pairs = {name: (before.kernels[old], now.kernels[name]) for name, old in names.items()}
     # Equal code computes the same at the same speed, whatever it came from.
@@ -85,11 +89,12 @@ def _model_change(
     recalled = [
         f"{name} {was} -> {calls} times"
         for name, old in names.items()
-        if (was := before.kernels[old].calls) != (calls := now.kernels[name].calls)
+        if not _is_made_by_tuning(now.kernels[name])
+        and (was := before.kernels[old].calls) != (calls := now.kernels[name].calls)
     ]
     parts = (
-        ("new", [name for name in now.kernels if name not in names]),
-        ("gone", [name for name in before.kernels if name not in names.values()]),
+        ("new", _without_partner(now, names)),
+        ("gone", _without_partner(before, names.values())),
         ("changed", changed),
         ("called", recalled),
     )
@@ -98,6 +103,7 @@ def _model_change(
 
 
 def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str]) -> str:
+    pairs = {name: pair for name, pair in pairs.items() if not _is_made_by_tuning(pair[1])}
     other = [
         n for n, (old, new) in pairs.items() if old.record and new.record not in {"", old.record}
     ]
@@ -122,6 +128,33 @@ def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str
 def _code_change(pairs: Pairs) -> str:
     names = [name for name, (old, new) in pairs.items() if old.record == new.record]
     return f"the same records, but other code for {listed(names)}" if names else ""
+
+
+def _with_layouts_of_tasks(kernels: Kernels) -> Kernels:
+    """Return the kernels, where those that lay out weights have the record that made them.
+
+    Tuning makes them, and splits the task's own kernel into two: that is no change of the model.
+    """
+
+    def of_task(name: str, kernel: Kernel) -> Kernel:
+        task = kernels.get(prepacked_of(name))
+        if task is None or not is_layout(name):
+            return kernel
+        return replace(kernel, shash=task.shash + _LAYOUT, record=task.record)
+
+    return {name: of_task(name, kernel) for name, kernel in kernels.items()}
+
+
+def _is_made_by_tuning(kernel: Kernel) -> bool:
+    return kernel.shash.endswith(_LAYOUT)
+
+
+def _without_partner(origin: Origin, partnered: Collection[str]) -> list[str]:
+    return [
+        name
+        for name, kernel in origin.kernels.items()
+        if name not in partnered and not _is_made_by_tuning(kernel)
+    ]
 
 
 def _workload_differs(old: Kernel, new: Kernel) -> bool:

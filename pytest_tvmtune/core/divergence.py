@@ -135,12 +135,6 @@ class Divergence:
 
 
 def _how_much(output: OutputError) -> str:
-    counts = {
-        "NaN": output.unexpected_nan,
-        "Inf": output.unexpected_inf,
-        "missing NaN": output.missing_nan,
-        "missing Inf": output.missing_inf,
-    }
-    if strange := [f"{count} {what}" for what, count in counts.items() if count]:
-        return f" ({', '.join(strange)})"
+    if counts := [f"{count} {what}" for what, count in output.not_finite.items()]:
+        return f" ({', '.join(counts).replace('unexpected ', '')})"
     return f" by up to {output.worst_abs.error:.3g}" if output.worst_abs else ""

@@ -30,6 +30,10 @@ class TvmTuneError(Exception):
 
     log_path: Path | None = None
 
+    def add(self, words: str) -> None:
+        """Add a line to the message: what was found out since."""
+        self.args = (f"{self}\n{words}",)
+
 
 class OptionError(TvmTuneError):
     """A value given to an option, an ini key or a marker argument is not acceptable.
@@ -111,15 +115,23 @@ class ChildError(TvmTuneError):
     """A child process crashed, hung or failed.
 
     `log_path` holds everything it printed, TVM's own log included; `stage` is what it was at;
-    `cause` is the signal's name, "time-out", or "" where it ended by itself.
+    `cause` is the signal's name, "time-out", or "" where it ended by itself; `kernel` is the one
+    that crashed, where that is known.
     """
 
     def __init__(
-        self, message: str, *, log_path: Path | None = None, stage: str = "", cause: str = ""
+        self,
+        message: str,
+        *,
+        log_path: Path | None = None,
+        stage: str = "",
+        cause: str = "",
+        kernel: str = "",
     ) -> None:
         self.log_path = log_path
         self.stage = stage
         self.cause = cause
+        self.kernel = kernel
         super().__init__(message if log_path is None else f"{message}\nlog: {log_path}")
 
 

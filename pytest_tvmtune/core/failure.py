@@ -50,13 +50,15 @@ class Failure:
     """The first thing that failed a case.
 
     operators: of `unsupported operator`, how often each occurs. stage: what the child process was
-    at that failed; signal: what a `crash` ended with, such as SIGSEGV.
+    at that failed; signal: what a `crash` ended with, such as SIGSEGV; kernel: in which it was, ""
+    where that isn't known.
     """
 
     kind: Kind
     operators: dict[str, int] = field(default_factory=dict)
     stage: str = ""
     signal: str = ""
+    kernel: str = ""
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Failure:
@@ -70,7 +72,7 @@ def failure_of(error: TvmTuneError) -> Failure:
         if error.cause == "time-out":
             return Failure(kind="time-out", stage=error.stage)
         kind: Kind = "crash" if error.cause else "error"
-        return Failure(kind=kind, stage=error.stage, signal=error.cause)
+        return Failure(kind=kind, stage=error.stage, signal=error.cause, kernel=error.kernel)
     kind = next(kind for known, kind in _KINDS if isinstance(error, known))
     operators = error.operators if isinstance(error, UnsupportedOperatorError) else {}
     return Failure(kind=kind, operators=operators)

@@ -6,13 +6,10 @@ import math
 
 import numpy as np
 
-from pytest_tvmtune.core.arrays import compare_arrays
+from pytest_tvmtune.core.arrays import compare_arrays, plain, root_mean_square
 from pytest_tvmtune.core.divergence import ArgumentStats
 from pytest_tvmtune.core.signature import Array
 from pytest_tvmtune.core.tolerances import Tolerance
-
-# What is larger, as masks of attention are, says nothing of how large a sum's terms are.
-_LARGEST = 1e18
 
 
 def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
@@ -26,7 +23,7 @@ def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
     rtol, atol, _ = tolerance.settled(want.dtype.name)
     if atol and not rtol:
         rtol, _, _ = Tolerance().settled(want.dtype.name)
-    scale = _root_mean_square(want) if rtol else 0.0
+    scale = root_mean_square(want) if rtol else 0.0
     return Tolerance(rtol=rtol, atol=max(atol, rtol * scale))
 
 
@@ -34,7 +31,7 @@ def statistics_of(
     index: int, got: Array, want: Array | None, tolerance: Tolerance
 ) -> ArgumentStats:
     """Return what a report says of an argument. want: the other build's, where it is comparable."""
-    values = _plain(got)
+    values = plain(got)
     is_finite = np.isfinite(values)
     # Weights are large: no copy of those that are sound.
     finite = values if is_finite.all() else values[is_finite]
@@ -55,21 +52,3 @@ def statistics_of(
         max_abs_error=error,
         agrees=agrees,
     )
-
-
-def _root_mean_square(array: Array) -> float:
-    """Return that of the elements up to `_LARGEST`, without NaN; 0.0 where there are none."""
-    values = _plain(array)
-    with np.errstate(all="ignore"):
-        square_sum = float(np.vdot(values, values))
-        if not square_sum < _LARGEST**2:
-            values = values[np.abs(values) < _LARGEST].astype(np.float64)
-            square_sum = float(np.vdot(values, values))
-    return math.sqrt(square_sum / max(1, values.size))
-
-
-def _plain(array: Array) -> Array:
-    """Return the elements in a type that numpy computes with, without a copy where they are."""
-    if array.dtype.itemsize < 4:
-        return np.asarray(array, np.float32).reshape(-1)
-    return np.asarray(array, np.float64 if array.dtype.kind in "iu" else array.dtype).reshape(-1)

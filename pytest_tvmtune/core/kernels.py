@@ -10,6 +10,9 @@ from typing import Any
 
 PREPACKED = "_prepacked"
 WEIGHT_PREPACK = "_weight_prepack"
+# Names may get a number where one is taken.
+_PREPACKED = re.compile(rf"{PREPACKED}(\d*)$")
+_LAYOUT = re.compile(rf"{WEIGHT_PREPACK}(\d*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,17 @@ Kernels = Mapping[str, Kernel]
 
 def task_name(kernel: str) -> str:
     """Return what the tuning task of a kernel is called: prepacking renames what it splits."""
-    return kernel.removesuffix(PREPACKED)
+    return _PREPACKED.sub("", kernel)
+
+
+def is_layout(kernel: str) -> bool:
+    """Whether a kernel only lays weights out for a tuned, prepacked one. No call of it is timed."""
+    return bool(_LAYOUT.search(kernel))
+
+
+def prepacked_of(layout: str) -> str:
+    """Return the name of the kernel that takes what a layout kernel makes."""
+    return _LAYOUT.sub(rf"{PREPACKED}\1", layout)
 
 
 def family(kernel: str) -> str:
@@ -71,11 +84,12 @@ def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
 def partners(before: Kernels, now: Kernels) -> dict[str, str]:
     """Return now's kernel -> before's kernel of the same workload, in now's order.
 
-    By hash of the task, then by what was compiled, then by name. Of several that are alike, those
+    By hash of the task, prepacked kernels first with prepacked ones, then by what was compiled,
+    then by name, then by what is left of it without prepacking. Of several that are alike, those
     of one name belong together, the rest in order.
     """
     found: dict[str, str] = {}
-    for key in (_by_task, _by_code, _by_name):
+    for key in (_by_task_and_form, _by_task, _by_code, _by_name, _by_task_name):
         old = _grouped(key, before, found.values())
         for value, names in _grouped(key, now, found).items():
             others = old.get(value, [])
@@ -85,8 +99,12 @@ def partners(before: Kernels, now: Kernels) -> dict[str, str]:
     return {name: found[name] for name in now if name in found}
 
 
-def _by_task(name: str, kernel: Kernel) -> tuple[str, bool] | None:
-    return (kernel.shash, name.endswith(PREPACKED)) if kernel.shash else None
+def _by_task_and_form(name: str, kernel: Kernel) -> tuple[str, bool] | None:
+    return (kernel.shash, task_name(name) != name) if kernel.shash else None
+
+
+def _by_task(_: str, kernel: Kernel) -> str:
+    return kernel.shash
 
 
 def _by_code(_: str, kernel: Kernel) -> str:
@@ -95,6 +113,10 @@ def _by_code(_: str, kernel: Kernel) -> str:
 
 def _by_name(name: str, _: Kernel) -> str:
     return name
+
+
+def _by_task_name(name: str, _: Kernel) -> str:
+    return task_name(name)
 
 
 def _grouped(

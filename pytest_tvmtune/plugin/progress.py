@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.results import TuningProgress
 from pytest_tvmtune.plugin.state import is_worker
 from pytest_tvmtune.report.tables import format_seconds
@@ -22,7 +22,7 @@ class ProgressDisplay:
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._silent = config.getoption("verbose", 0) < 0 or is_worker(config)
         self._bar: Any = None
-        self._started_s = time.monotonic()
+        self._started_s = monotonic_s()
         self._last_line_s = float("-inf")
 
     def __call__(self, progress: TuningProgress) -> None:
@@ -39,15 +39,15 @@ class ProgressDisplay:
         if sys.stderr.isatty():
             self._show_bar(progress)
         elif progress.finished or not (progress.done or progress.note):
-            self._started_s = time.monotonic()  # a case begins or ends
-        elif time.monotonic() - self._last_line_s >= PLAIN_LINE_EVERY_S:
-            self._last_line_s = time.monotonic()
+            self._started_s = monotonic_s()  # a case begins or ends
+        elif monotonic_s() - self._last_line_s >= PLAIN_LINE_EVERY_S:
+            self._last_line_s = monotonic_s()
             sys.stderr.write(f"\n{self._line(progress)}\n")
 
     def _line(self, progress: TuningProgress) -> str:
         if progress.note:
             return f"tuning {progress.label}: {progress.note}"
-        spent_s = time.monotonic() - self._started_s
+        spent_s = monotonic_s() - self._started_s
         left_s = spent_s / progress.done * (progress.total - progress.done)
         details = [*_details(progress), f"about {left_s:.0f} s left"]
         counts = f"{progress.done}/{progress.total} trials"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.settings import REPORTS
 from pytest_tvmtune.plugin.attempts import conclude, finished_cases, note_phase
@@ -83,7 +83,7 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
 
 def started_s(config: pytest.Config) -> float:
     """Return when the session began, in seconds since 1970; a worker was told by its controller."""
-    told: float = getattr(config, "workerinput", {}).get(_STARTED, time.time())
+    told: float = getattr(config, "workerinput", {}).get(_STARTED, now_s())
     return told
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pytest_tvmtune.runner.case import Case
     from pytest_tvmtune.store.artifacts import Artifact
     from pytest_tvmtune.store.records import Workload
+
+# It returns findings, and raises TvmTuneError where it can't be made.
+_Check = Callable[[], list[str]]
 
 
 class Run:
@@ -130,11 +133,8 @@ class Run:
         dtype.
         """
         __tracebackhide__ = True
-        self._fail_on(
-            self._accuracy(
-                expected, How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-            )
-        )
+        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(lambda: self._accuracy(expected, how))
 
     def assert_prepack_equivalent(
         self,
@@ -149,11 +149,8 @@ class Run:
         Tolerances as in `assert_allclose`.
         """
         __tracebackhide__ = True
-        self._fail_on(
-            self._prepack_equivalence(
-                How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-            )
-        )
+        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(lambda: self._prepack_equivalence(how))
 
     def assert_matches_golden(
         self,
@@ -173,14 +170,12 @@ class Run:
         __tracebackhide__ = True
         self._checked = True
         how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        with self._findings():
-            findings = self._golden.check(self._built, self.outputs, how)
-        self._fail_on(findings)
+        self._make(lambda: self._golden.check(self._built, self.outputs, how))
 
     def assert_no_regression(self) -> None:
         """Compare the latency with the accepted baseline's, both run here and now."""
         __tracebackhide__ = True
-        self._fail_on(self._latency())
+        self._make(self._latency)
 
     def check(
         self,
@@ -198,7 +193,7 @@ class Run:
         """
         __tracebackhide__ = True
         how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        self._fail_on(self._accuracy(expected, how) + self._beside_accuracy(how))
+        self._make(lambda: self._accuracy(expected, how), *self._all_but_accuracy(how))
 
     def check_data_sets(self, folders: Sequence[Path]) -> None:
         """Make every check that applies, the numbers once for each folder of ONNX test data.
@@ -210,11 +205,12 @@ class Run:
         from pytest_tvmtune.runner.data_sets import compare_data_sets
 
         self._checked = True
-        with self._findings():
-            findings = compare_data_sets(
+        self._make(
+            lambda: compare_data_sets(
                 self._case, self._built, self._session, self.outputs, folders
-            )
-        self._fail_on(findings + self._beside_accuracy(How()))
+            ),
+            *self._all_but_accuracy(How()),
+        )
 
     def kernels(self, *, budget_s: float = 2.0) -> KernelTable:
         """Return what each kernel of the artifact takes, the dearest first.
@@ -257,39 +253,53 @@ class Run:
     def _accuracy(self, expected: Any, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
 
-        with self._findings():
-            error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
+        error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
         if error is None:
             # Untuned and unpacked itself: that nothing was compared shows in every report.
             return []
         self._checked = True
         return note_error(self._case, self._built, error, how)
 
-    def _beside_accuracy(self, how: How) -> list[str]:
-        findings = self._prepack_equivalence(how) if self.result.prepack else []
-        return findings + self._latency()
+    def _all_but_accuracy(self, how: How) -> list[_Check]:
+        equivalence: list[_Check] = [lambda: self._prepack_equivalence(how)]
+        return [*(equivalence if self.result.prepack else []), self._latency]
 
     def _prepack_equivalence(self, how: How) -> list[str]:
         from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
 
         self._checked = True
-        with self._findings():
-            error = compare_prepacked(self._case, self.outputs, how)
+        error = compare_prepacked(self._case, self.outputs, how)
         return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
         from pytest_tvmtune.runner.untuned_twin import slower_than_untuned
 
         self._checked = True
-        with self._findings():
-            found = self._gate.check(self._built, self._session)
-            slower = slower_than_untuned(self._case, self._built, self._session)
-        if slower:
-            self.warn(slower)
+        found = self._gate.check(self._built, self._session)
         self.samples = found.samples_s
+        if slower := slower_than_untuned(self._case, self._built, self._session):
+            self.warn(slower)
         if found.unknown:
             self.warn(found.unknown)
         return found.findings
+
+    def _make(self, *checks: _Check) -> None:
+        """Make all checks, then fail the test once with all findings.
+
+        What keeps one from being made is its finding, and no reason to leave out the others.
+        """
+        __tracebackhide__ = True
+        from pytest_tvmtune.relax.child_registrations import check_registrations
+
+        findings: list[str] = []
+        for check in checks:
+            try:
+                check_registrations(self._case.store)
+                findings += check()
+            except TvmTuneError as error:
+                self.result.note_failure(failure_of(error))
+                findings.append(f"{self._case.label}: {error}")
+        self._fail_on(findings)
 
     @contextmanager
     def _findings(self) -> Iterator[None]:

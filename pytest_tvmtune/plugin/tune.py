@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from pytest_tvmtune.plugin.state import STATE, ItemState
 
 if TYPE_CHECKING:
     from pytest_tvmtune.runner.case import Workshop
+
+# Threads of a test may call it at once, and what builds modules in TVM is one for all threads.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,17 +82,18 @@ class TvmTune:
             return path
 
         try:
-            run = self._start(
-                name,
-                model,
-                pipeline,
-                log,
-                params=params,
-                inputs=inputs,
-                entry=entry,
-                shapes=shapes,
-                spec=spec,
-            )
+            with _ONE_AT_A_TIME:
+                run = self._start(
+                    name,
+                    model,
+                    pipeline,
+                    log,
+                    params=params,
+                    inputs=inputs,
+                    entry=entry,
+                    shapes=shapes,
+                    spec=spec,
+                )
         except TvmTuneError as error:
             finding = f"{label}: {error}"
             if isinstance(error, GivenError) and self.item_state.origin.sidecar:

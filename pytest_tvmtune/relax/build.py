@@ -7,11 +7,11 @@ tested is what users deploy.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError, ModelError
@@ -21,7 +21,7 @@ from pytest_tvmtune.relax.known_faults import explained
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.relax.prepare import extract, prepare
 from pytest_tvmtune.relax.workspace import peak_bytes
-from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
+from pytest_tvmtune.store.artifacts import MANIFEST, EntryPoint, Manifest
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.work_dirs import RECORDS_FILE
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PIPELINE = "static_shape_tuning_pipeline"
 FIRST_RUN = "running it for the first time with these inputs"
+IN_KERNEL = "in kernel "
 
 
 def module_text(mod: IRModule) -> str:
@@ -75,7 +76,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     )
     enter_stage(folder, WAITING)
     with shared_cores():
-        started = time.perf_counter()
+        started = monotonic_s()
         try:
             enter_stage(folder, "applying the tuning records")
             lowered = mod if request["is_ready"] else pipeline(mod)
@@ -87,7 +88,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             cause = explained(cause_of(error), prepack=request["prepack"])
             raise CompileError(f"TVM can't compile it: {cause}") from error
-        compile_s = time.perf_counter() - started
+        compile_s = monotonic_s() - started
     kernels = describe(compiled, request["tasks"])
     manifest = Manifest(
         target=request["target"],
@@ -97,7 +98,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         entries=_entry_points(lowered, planned),
         kernels=kernels,
     )
-    run_once({**request, "manifest": manifest.to_json()})
+    _run_what_was_made(request, manifest)
     applied = sorted({kernel.shash for kernel in kernels.values() if kernel.record})
     return {"manifest": manifest.to_json(), "applied": applied, "compile_s": compile_s}
 
@@ -126,9 +127,9 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
         tvm=installed_version("apache-tvm"),
         tvm_ffi=installed_version("apache-tvm-ffi"),
         entries={entry: EntryPoint(arguments=None, transforms=transforms)},
-    ).to_json()
-    run_once({**request, "manifest": manifest})
-    return {"manifest": manifest, "applied": [], "compile_s": 0.0}
+    )
+    _run_what_was_made(request, manifest)
+    return {"manifest": manifest.to_json(), "applied": [], "compile_s": 0.0}
 
 
 def _has_function(vm: Any, name: str) -> bool:
@@ -148,6 +149,30 @@ def run_once(request: dict[str, Any]) -> None:
 
     enter_stage(request["folder"], FIRST_RUN)
     call(open_requested(request, request))
+
+
+def run_watched(request: dict[str, Any]) -> None:
+    """Job: do as `run_once`, in a stage of its own for each kernel: `IN_KERNEL` and its name.
+
+    So whoever waits for a run that crashes knows in which.
+    """
+    from pytest_tvmtune.relax.session import call, open_requested
+
+    folder: Path = request["folder"]
+
+    def instrument(_function: Any, name: str, before: bool, _ret: Any, *_arguments: Any) -> int:
+        enter_stage(folder, f"{IN_KERNEL}{name}" if before else FIRST_RUN)
+        return 0
+
+    enter_stage(folder, FIRST_RUN)
+    call(open_requested(request, request, instrument=instrument))
+
+
+def _run_what_was_made(request: dict[str, Any], manifest: Manifest) -> None:
+    """Run a library once. Its manifest is left with it, for whoever looks into a crash."""
+    described = manifest.to_json()
+    Path(request["library"]).with_name(MANIFEST).write_text(json.dumps(described))
+    run_once({**request, "manifest": described})
 
 
 def _entry_points(lowered: IRModule, planned: IRModule) -> dict[str, EntryPoint]:

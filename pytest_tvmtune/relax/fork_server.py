@@ -2,10 +2,14 @@
 
 The server calls no kernel and starts no thread, so that a fork begins as a fresh process does. It
 ends when nobody can ask any more, and its forks with it.
+
+Sockets are `_socket`'s: plugins that keep tests off the network, such as pytest-socket, replace the
+class `socket.socket`, which `socket.socketpair` uses as well.
 """
 
 from __future__ import annotations
 
+import _socket
 import gc
 import json
 import os
@@ -17,12 +21,13 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from pytest_tvmtune.relax.child import die_with_parent
 
+Socket: TypeAlias = _socket.socket
 _PART_BYTES = 1 << 16
 _NUMBER = struct.Struct("!i")
 # What a fork does with its request and its file descriptor.
@@ -37,7 +42,7 @@ class Forked:
     """
 
     pid: int
-    answers: socket.socket
+    answers: Socket
     returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -66,16 +71,21 @@ class Forked:
                 os.kill(self.pid, signal.SIGKILL)
 
 
-def request_fork(requests: socket.socket, request: Mapping[str, Any], fd: int) -> Forked:
+def socket_pair() -> tuple[Socket, Socket]:
+    """Return two sockets, connected with each other."""
+    return _socket.socketpair()
+
+
+def request_fork(requests: Socket, request: Mapping[str, Any], fd: int) -> Forked:
     """Return a process that a server has forked, which is handed a file descriptor.
 
     requests: the other end of what the server serves. Raises OSError when it has ended.
     """
-    answers, theirs = socket.socketpair()
+    answers, theirs = socket_pair()
     try:
-        with theirs:
+        with closing(theirs):
             line = json.dumps(request).encode() + b"\n"
-            socket.send_fds(requests, [line], [theirs.fileno(), fd])
+            socket.send_fds(requests, [line], [theirs.fileno(), fd])  # type: ignore[arg-type]
         told = answers.recv(_NUMBER.size)  # comes when it has loaded what a fork needs
         if not told:
             raise ConnectionError("the server ended")
@@ -86,7 +96,7 @@ def request_fork(requests: socket.socket, request: Mapping[str, Any], fd: int) -
 
 
 def serve(
-    requests: socket.socket,
+    requests: Socket,
     become: Become,
     prepare: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> NoReturn:
@@ -95,8 +105,8 @@ def serve(
     become: called in the fork, with the request and the file descriptor. prepare: called before,
     in the server.
     """
-    jobs: dict[int, socket.socket] = {}
-    woken, wakes = socket.socketpair()
+    jobs: dict[int, Socket] = {}
+    woken, wakes = socket_pair()
     for end in (woken, wakes):
         end.setblocking(False)
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
@@ -119,15 +129,15 @@ def serve(
                     answers.send(_NUMBER.pack(pid))
 
 
-def _receive(requests: socket.socket) -> tuple[dict[str, Any], socket.socket, int]:
+def _receive(requests: Socket) -> tuple[dict[str, Any], Socket, int]:
     message, fds = b"", []
     while not message.endswith(b"\n"):
-        part, new_fds, _, _ = socket.recv_fds(requests, _PART_BYTES, 2)
+        part, new_fds, _, _ = socket.recv_fds(requests, _PART_BYTES, 2)  # type: ignore[arg-type]
         if not part:
             os._exit(0)
         message += part
         fds += new_fds
-    return json.loads(message), socket.socket(fileno=fds[0]), fds[1]
+    return json.loads(message), Socket(fileno=fds[0]), fds[1]
 
 
 def _fork(become: Become, request: dict[str, Any], fd: int) -> int:
@@ -177,11 +187,11 @@ def close_all_but(fd: int) -> None:
     os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _reap(jobs: dict[int, socket.socket], woken: socket.socket) -> None:
+def _reap(jobs: dict[int, Socket], woken: Socket) -> None:
     woken.recv(_PART_BYTES)
     while jobs:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        with jobs.pop(pid) as answers, suppress(OSError):
+        with closing(jobs.pop(pid)) as answers, suppress(OSError):
             answers.send(_NUMBER.pack(os.waitstatus_to_exitcode(status)))

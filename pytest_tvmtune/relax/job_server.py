@@ -10,15 +10,19 @@ import atexit
 import importlib
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol
 
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.relax.child import (
     die_with_parent,
     import_setup,
@@ -26,15 +30,23 @@ from pytest_tvmtune.relax.child import (
     name_process,
     run_request,
 )
-from pytest_tvmtune.relax.fork_server import Forked, request_fork, serve
+from pytest_tvmtune.relax.fork_server import (
+    Forked,
+    Socket,
+    request_fork,
+    serve,
+    socket_pair,
+)
 from pytest_tvmtune.relax.interpreters import command, import_path
 from pytest_tvmtune.relax.registrations import start_recording
 from pytest_tvmtune.relax.setup import setup_in_use
+from pytest_tvmtune.store.locks import FOLDER_VARIABLE
 
 # What most jobs import.
 _PRELOADED = ("numpy", "tvm.relax", "pytest_tvmtune.relax.build", "pytest_tvmtune.relax.prepare")
 # They change from one job to the next, and nothing that is preloaded reads them.
-_OF_A_JOB = ("PYTEST_", "TVMTUNE_KEY", "TVM_NUM_THREADS")
+_OF_A_JOB = ("PYTEST_", "TVMTUNE_KEY", "TVM_NUM_THREADS", "TMPDIR", FOLDER_VARIABLE)
+_POLL_S = 0.01
 
 
 class Process(Protocol):
@@ -60,20 +72,66 @@ def start_job(
 
     log: where what it prints goes. fresh: a new interpreter, not a fork. preload: a module that
     the server imports before it forks, or nothing. Where no server can be had, it is a new
-    interpreter too. Raises OSError.
+    interpreter too. Raises OSError, and EnvironmentProblemError where the interpreter can't be run.
     """
-    while not fresh and (server := _server(folder, environment)) is not None:
-        with suppress(OSError):  # it was killed since: another one is begun
-            return server.fork(folder, log, environment, preload)
-    return subprocess.Popen(
-        command("pytest_tvmtune.relax.child", str(folder), str(os.getpid())),
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
+    with _one_at_a_time:
+        while not fresh and (server := _server(folder, environment)) is not None:
+            with suppress(OSError):  # it was killed since: another one is begun
+                return server.fork(folder, log, environment, preload)
+    with _naming_the_interpreter():
+        process = subprocess.Popen(
+            command("pytest_tvmtune.relax.child", str(folder), str(os.getpid())),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return _Fresh(process=process)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fresh:
+    """A new interpreter. The clock of its own `wait` stands still where a test has frozen time."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        end_s = None if timeout is None else monotonic_s() + timeout
+        while (code := self.process.poll()) is None:
+            if end_s is not None and monotonic_s() >= end_s:
+                raise subprocess.TimeoutExpired(self.process.args, timeout or 0.0)
+            time.sleep(_POLL_S)
+        return code
+
+
+@contextmanager
+def _naming_the_interpreter() -> Iterator[None]:
+    """Turn the error of an interpreter that can't be started into one that says so."""
+    advice = (
+        "models are compiled and run in new processes of it; "
+        "run pytest with an installed Python: python -m pytest"
     )
+    if not sys.executable:
+        raise EnvironmentProblemError(
+            f"sys.executable is {sys.executable!r}: this Python's interpreter isn't known; {advice}"
+        )
+    try:
+        yield
+    except OSError as error:
+        if error.filename != sys.executable:
+            raise
+        raise EnvironmentProblemError(
+            f"can't start this Python's interpreter {sys.executable}: {error.strerror}; {advice}"
+        ) from error
 
 
 @dataclass(kw_only=True)
@@ -84,7 +142,7 @@ class _Server:
     environment: dict[str, str]
     setup: list[str]
     process: subprocess.Popen[bytes]
-    requests: socket.socket
+    requests: Socket
     has_forked: bool = False
     ended: bool = False
 
@@ -117,6 +175,8 @@ class _Server:
 
 
 _servers: list[_Server] = []
+# Threads of one test may ask at once.
+_one_at_a_time = threading.Lock()
 
 
 def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
@@ -135,8 +195,8 @@ def _server(empty: Path, environment: Mapping[str, str]) -> _Server | None:
             if not server.has_forked:
                 return None  # TVM can't be imported there: the job itself finds out why
         _servers.pop().end()
-    ours, theirs = socket.socketpair()
-    with theirs:
+    ours, theirs = socket_pair()
+    with closing(theirs), _naming_the_interpreter():
         process = subprocess.Popen(
             command("pytest_tvmtune.relax.job_server", str(theirs.fileno()), json.dumps(setup)),
             cwd=empty,
@@ -176,7 +236,7 @@ def _affinity() -> list[int]:
 
 def main() -> NoReturn:
     """Load what jobs need, then fork them. sys.argv: the socket's number, the setup as JSON."""
-    requests = socket.socket(fileno=int(sys.argv[1]))
+    requests = Socket(fileno=int(sys.argv[1]))
     die_with_parent()  # while it imports, it wouldn't hear that nobody can ask any more
     name_process("tvmtune-server")
     start_recording()
@@ -205,6 +265,7 @@ def _become_job(request: dict[str, Any], log: int) -> NoReturn:
     for variable in filter(_is_of_a_job, list(os.environ)):
         del os.environ[variable]
     os.environ.update(request["variables"])
+    tempfile.tempdir = None  # what was found without them
     if request["cores"]:
         os.sched_setaffinity(0, request["cores"])
     run_request(Path(request["folder"]))

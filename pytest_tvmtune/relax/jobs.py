@@ -15,15 +15,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.relax.child import PROGRESS, WAITING, LineTail, stage_of
 from pytest_tvmtune.relax.job_server import Process, start_job
 from pytest_tvmtune.relax.setup import setup_in_use
+from pytest_tvmtune.store.locks import FOLDER_VARIABLE, lock_folder
 
 _POLL_S = 0.25
 _TAIL_LINES = 6
@@ -54,7 +55,8 @@ def run_job(
     from the server, for what depends on where things lie in memory. preload: a module that the
     server imports once, for this job and all that follow.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
-    function itself raised; StoreError when there is no room for the request.
+    function itself raised; StoreError when there is no room for the request,
+    EnvironmentProblemError when no interpreter can be started.
     """
     folder: Path | None = None
     try:
@@ -65,11 +67,13 @@ def run_job(
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
         with log_path.open("wb" if full else "ab") as log:
             process = start_job(
-                folder, log, _environment(num_threads), fresh=fresh, preload=preload
+                folder, log, _environment(folder, num_threads), fresh=fresh, preload=preload
             )
-    except OSError as error:
+    except BaseException as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
     try:
         code = _wait(process, folder, timeout_s, log_path, on_progress)
@@ -104,9 +108,19 @@ def _write_request(
     (folder / "request.pkl").write_bytes(pickle.dumps(message))
 
 
-def _environment(num_threads: int) -> dict[str, str]:
-    """Return a job's environment variables."""
-    environment = {**os.environ, "TVM_NUM_THREADS": str(num_threads)}
+def _environment(folder: Path, num_threads: int) -> dict[str, str]:
+    """Return a job's environment variables.
+
+    Its temporary files are in its folder: what a killed compiler or linker leaves goes with it.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    environment = {
+        **os.environ,
+        "TVM_NUM_THREADS": str(num_threads),
+        "TMPDIR": str(temporary),
+        FOLDER_VARIABLE: str(lock_folder()),
+    }
     # What the tests make of warnings is theirs: no candidate fails by a deprecation in TVM.
     environment.pop("PYTHONWARNINGS", None)
     # For what a job starts itself; its own path is this process's. It works in another folder.
@@ -123,18 +137,19 @@ def _wait(
     on_progress: Callable[[dict[str, Any]], None] | None,
 ) -> int:
     progress = LineTail(path=folder / PROGRESS)
-    stage, entered_s = "", time.monotonic()
+    stage, entered_s = "", monotonic_s()
     try:
-        while time.monotonic() < entered_s + timeout_s:
+        while monotonic_s() < entered_s + timeout_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(_POLL_S, timeout_s))
+            code = process.poll()  # before what it wrote is read: so its last words are heard
             if on_progress:
                 for line in progress.new_lines():
                     on_progress(json.loads(line))
-            if (code := process.poll()) is not None:
+            if code is not None:
                 return code
             if stage != stage_of(folder) or stage == WAITING:
-                stage, entered_s = stage_of(folder), time.monotonic()
+                stage, entered_s = stage_of(folder), monotonic_s()
         raise ChildError(
             f"{stage}: no answer within {timeout_s:g} s, stopped",
             log_path=log_path,

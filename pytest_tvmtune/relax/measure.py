@@ -7,7 +7,6 @@ import gc
 import math
 import os
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.sequential import Decision, Epoch, decide, least_epochs, weigh
 from pytest_tvmtune.relax.array_files import given_back
 from pytest_tvmtune.relax.child import enter_stage
@@ -49,7 +49,7 @@ class Clock:
 
     max_time_s: float
     least_epochs: int
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=monotonic_s)
 
     def is_over(self, epochs: int) -> bool:
         """Whether no further epoch begins."""
@@ -58,7 +58,7 @@ class Clock:
     @property
     def spent_s(self) -> float:
         """Seconds since it was started."""
-        return time.perf_counter() - self.started
+        return monotonic_s() - self.started
 
 
 def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def warm_up(contest: Contest, copies: Copies, rng: random.Random) -> tuple[int, 
     """
     arrangement = place(contest, copies, rng)[0]
     arrangement.enter()
-    deadline = time.perf_counter() + _MOST_WARM_UP_S
+    deadline = monotonic_s() + _MOST_WARM_UP_S
     rounds: list[tuple[float, ...]] = []
     number = 1
     while True:
@@ -174,7 +174,7 @@ def warm_up(contest: Contest, copies: Copies, rng: random.Random) -> tuple[int, 
         number = 1 if contest.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
         recent = list(zip(*rounds[-3:], strict=True))
         stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
-        if (len(rounds) >= 4 and stable) or time.perf_counter() > deadline:
+        if (len(rounds) >= 4 and stable) or monotonic_s() > deadline:
             return number, _pair_s(arrangement.timers, number)
 
 
@@ -187,10 +187,10 @@ def _pair_s(timers: Sequence[Timer], number: int) -> float:
     """Return the seconds of a pair, the shortest of some: one may have been interrupted."""
     taken: list[float] = []
     while len(taken) < 3 and sum(taken) < _PAIRS_S:
-        started = time.perf_counter()
+        started = monotonic_s()
         for timer in timers:
             timer(number)
-        taken.append(time.perf_counter() - started)
+        taken.append(monotonic_s() - started)
     return min(taken)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import secrets
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ class Copies:
         import tvm
 
         # TVM maps one path once and never unmaps it: only a new path moves the code.
-        copy = self.folder / f"placed-{time.perf_counter_ns()}.so"
+        copy = self.folder / f"placed-{secrets.token_hex(8)}.so"
         shutil.copyfile(library, copy)
         try:
             module = tvm.runtime.load_module(str(copy))

@@ -6,14 +6,14 @@ import ctypes
 import math
 import os
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.signature import Array
@@ -60,11 +60,13 @@ def open_session(
     inputs: Sequence[Array],
     device: Device,
     scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
 ) -> Session:
     """Load an artifact and put parameters and inputs on the device.
 
     params: every parameter after the runtime inputs, original order and shapes. scratch: below it
-    large transformed parameters are parked; None leaves them in memory.
+    large transformed parameters are parked; None leaves them in memory. instrument: called before
+    and after each kernel, of the transform as well; not together with scratch.
     Raises CompileError when the library doesn't take what its model promised.
     """
     import tvm
@@ -72,15 +74,17 @@ def open_session(
 
     module = tvm.runtime.load_module(str(library))
     vm = relax.VirtualMachine(module, device)
+    if instrument is not None:
+        vm.set_instrument(instrument)
     originals = _placed(params, device)
     placed = _placed(inputs, device)
     transform_s = extra_bytes = None
     ready, arrays = originals, tuple(params)
     if point.transforms:
-        started = time.perf_counter()
+        started = monotonic_s()
         with given_back(params):
             ready = transform_params(vm, entry, originals)
-        transform_s = time.perf_counter() - started
+        transform_s = monotonic_s() - started
         own = _own(originals, ready)
         extra_bytes = sum(size_bytes(ready[index]) for index in own)
         if scratch is not None and extra_bytes >= LARGE_BYTES:
@@ -113,12 +117,15 @@ def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
 
 
 def open_requested(
-    request: Mapping[str, Any], side: Mapping[str, Any], scratch: Path | None = None
+    request: Mapping[str, Any],
+    side: Mapping[str, Any],
+    scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
 ) -> Session:
     """Return the session that the request of a job describes. Raises CompileError.
 
     request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
-    scratch: as in `open_session`.
+    scratch, instrument: as in `open_session`.
     """
     import tvm
 
@@ -133,6 +140,7 @@ def open_requested(
         inputs=request["inputs"],
         device=device_of(tvm.target.Target(request["target"])),
         scratch=scratch,
+        instrument=instrument,
     )
 
 

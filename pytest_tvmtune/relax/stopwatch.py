@@ -8,7 +8,6 @@ model of many small ones seemed to take a sixth longer.
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.relax.watching import instrumented
 
 _SOURCE = Path(__file__).with_suffix(".cc")
@@ -142,7 +142,7 @@ class Watch:
         )
 
     def _in_python(self) -> Seen:
-        clock = time.perf_counter
+        clock = monotonic_s
         course: list[Called] = []
         seconds: list[float] = []
         began, is_innermost = 0.0, False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.relax.array_files import give_back
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def make_timer(
         for _ in range(number):
             if flush is not None:
                 flush()
-            started = time.perf_counter()
+            started = monotonic_s()
             call()
             sync()
-            spent_s += time.perf_counter() - started
+            spent_s += monotonic_s() - started
         return spent_s / number
 
     return timer
@@ -67,9 +67,9 @@ def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: flo
     )
     timer(1)
     number = calls_per_sample(timer(1), min_sample_s)
-    deadline = time.perf_counter() + budget_s
+    deadline = monotonic_s() + budget_s
     taken = [timer(number)]
-    while len(taken) < samples and time.perf_counter() < deadline:
+    while len(taken) < samples and monotonic_s() < deadline:
         taken.append(timer(number))
     give_back(session.arrays)
     return taken

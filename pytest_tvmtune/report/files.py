@@ -40,7 +40,7 @@ def append_step_summary(report: Report, path: Path) -> None:
     try:
         written = path.stat().st_size if path.exists() else 0
         text = markdown_report(report, most_bytes=_MOST_SUMMARY_BYTES - written - 1)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"\n{text}" if text else "")
     except OSError as error:
         raise StoreError(f"can't write {path}: {error.strerror or error}") from error

@@ -97,10 +97,10 @@ def _hash(content: str) -> str:
 
 def _link(path: str, links_from: Path | None) -> str:
     if not Path(path).is_absolute():
-        return quote(path)
+        return quote(os.fsencode(path))
     if links_from is None:
         return Path(path).as_uri()
-    return quote(Path(os.path.relpath(path, links_from)).as_posix())
+    return quote(os.fsencode(os.path.relpath(path, links_from)))
 
 
 def _view(result: CaseResult, place: int) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import ReportError
 from pytest_tvmtune.core.plain import finite
 from pytest_tvmtune.core.results import CaseResult
@@ -26,7 +26,7 @@ def make_report(
     return {
         "schema": SCHEMA,
         "version": SCHEMA_VERSION,
-        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created_at": utc_text(now_s()),
         "machine": finite(dict(machine_info)),
         "cases": [
             finite(dict(case)) for case in sorted(cases, key=lambda c: (c["nodeid"], c["name"]))

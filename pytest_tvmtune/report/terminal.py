@@ -169,7 +169,9 @@ def _error_lines(error: ErrorResult) -> list[str]:
 def _output_line(output: OutputError) -> str:
     kinds = {"abs": output.worst_abs, "rel": output.worst_rel, "ULP": output.worst_ulp}
     errors = [f"max {kind} {one.error:.2g}" for kind, one in kinds.items() if one]
-    line = f"{output.path} {output.dtype}{list(output.shape)}: {', '.join(errors) or 'equal'}"
+    if output.problem:
+        return output.described
+    line = f"{output.described}: {', '.join(errors) or 'equal'}"
     if output.mismatches:
         line += f", {output.mismatches} of {output.size} beyond the tolerance"
     if output.limit is not None:

@@ -15,6 +15,7 @@ from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.identity import toolchain_identity
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, toolchain_parts
+from pytest_tvmtune.runner.crashing import naming_the_kernel
 from pytest_tvmtune.runner.tuning import Records, plan
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.work_dirs import write_work_dir
@@ -51,10 +52,11 @@ def build(case: Case, *, prepack: bool, records: Records) -> Built:
         return known
     folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
     try:
-        if case.model.library is None:
-            made = _compile(case, folder, prepack=prepack, records=records)
-        else:
-            made = _adopt(case, folder, case.model.library)
+        with naming_the_kernel(case, folder / artifacts.LIBRARY):
+            if case.model.library is None:
+                made = _compile(case, folder, prepack=prepack, records=records)
+            else:
+                made = _adopt(case, folder, case.model.library)
         artifact = artifacts.publish(
             case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
         )
@@ -158,20 +160,21 @@ def run_new_data_in_child(case: Case, built: Built) -> Built:
     digest = _first_run(case)
     if digest in built.build.ran_with:
         return built
-    run_job(
-        "pytest_tvmtune.relax.build:run_once",
-        {
-            "target": case.target_json,
-            "entry": case.model.signature.entry,
-            "library": str(built.artifact.library),
-            "manifest": built.artifact.manifest.to_json(),
-        },
-        arrays=case.model.data,
-        scratch=case.store.scratch,
-        log_path=case.log_path("run"),
-        timeout_s=case.options.timeout_s,
-        num_threads=case.num_threads,
-    )
+    with naming_the_kernel(case, built.artifact.library, built.artifact.manifest):
+        run_job(
+            "pytest_tvmtune.relax.build:run_once",
+            {
+                "target": case.target_json,
+                "entry": case.model.signature.entry,
+                "library": str(built.artifact.library),
+                "manifest": built.artifact.manifest.to_json(),
+            },
+            arrays=case.model.data,
+            scratch=case.store.scratch,
+            log_path=case.log_path("run"),
+            timeout_s=case.options.timeout_s,
+            num_threads=case.num_threads,
+        )
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
     done = replace(built.build, ran_with=ran_with)
     builds.write_build(case.store, built.key, done)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.results import CaseResult, TuningProgress
@@ -34,7 +34,7 @@ class Workshop:
 
     store: Store
     on_progress: Callable[[TuningProgress], None] | None = None
-    started_s: float = field(default_factory=time.time)
+    started_s: float = field(default_factory=now_s)
     gated_items: int = 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.failure import Failure
@@ -14,6 +14,9 @@ from pytest_tvmtune.runner.diagnosing import PLAIN, PREPACKED, UNTUNED, diagnose
 from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs
 from pytest_tvmtune.store.error_logs import errors_logged
 
+if TYPE_CHECKING:
+    from pytest_tvmtune.core.accuracy import Dtypes
+
 
 def compare_with_expected(
     case: Case, built: Built, outputs: Any, expected: Any, how: How
@@ -22,16 +25,16 @@ def compare_with_expected(
 
     expected: arrays; a callable, called with the runtime inputs; the name of one of the model's
     references; None: the untuned, unpacked build.
-    Raises ModelError for a reference that this model doesn't have, and for another structure.
+    Raises ModelError for a reference that this model doesn't have, and for what is no arrays.
     """
     if expected is None:
         wanted = reference_outputs(case, built)
         return None if wanted is None else compare_outputs(case, outputs, wanted, UNTUNED, how)
     if isinstance(expected, str):
-        wanted, against = _referred(case, expected), expected
-    else:
-        wanted, against = _call(expected, case) if callable(expected) else expected, "expected"
-    return compare_outputs(case, outputs, wanted, against, how)
+        return compare_outputs(case, outputs, _referred(case, expected), expected, how)
+    wanted = _call(expected, case) if callable(expected) else expected
+    # Of what the test says itself only the values count: 2 may stand for 2.0.
+    return compare_outputs(case, outputs, wanted, "expected", how, dtypes="values")
 
 
 def compare_prepacked(case: Case, outputs: Any, how: How) -> ErrorResult:
@@ -40,7 +43,15 @@ def compare_prepacked(case: Case, outputs: Any, how: How) -> ErrorResult:
     return compare_outputs(case, outputs, counterpart_outputs(case), against, how)
 
 
-def compare_outputs(case: Case, outputs: Any, expected: Any, against: str, how: How) -> ErrorResult:
+def compare_outputs(
+    case: Case,
+    outputs: Any,
+    expected: Any,
+    against: str,
+    how: How,
+    *,
+    dtypes: Dtypes = "kinds",
+) -> ErrorResult:
     """Compare, with what `how` leaves open taken from the marker. Raises ModelError."""
     from pytest_tvmtune.core.accuracy import compare
 
@@ -48,9 +59,10 @@ def compare_outputs(case: Case, outputs: Any, expected: Any, against: str, how: 
         outputs,
         expected,
         against=against,
-        tolerance=_tolerance(case, how),
+        tolerance=tolerance_of(case, how),
         outputs=how.outputs,
         names=case.model.output_names,
+        dtypes=dtypes,
     )
 
 
@@ -63,11 +75,12 @@ def note_error(case: Case, built: Built, error: ErrorResult, how: How) -> list[s
     if error.passed:
         return []
     case.result.note_failure(Failure(kind="wrong numbers"))
-    said = diagnose(case, built, error, _tolerance(case, how)).replace("\n", "\n  ")
+    said = diagnose(case, built, error, tolerance_of(case, how)).replace("\n", "\n  ")
     return [f"{case.label}: wrong numbers against {error.against}: {error.message}\n  {said}"]
 
 
-def _tolerance(case: Case, how: How) -> Tolerance:
+def tolerance_of(case: Case, how: How) -> Tolerance:
+    """Return how far all outputs may be off: by the call, else by the marker."""
     return how.tolerance.over(Tolerance(rtol=case.options.rtol, atol=case.options.atol))
 
 

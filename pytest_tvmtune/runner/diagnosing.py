@@ -8,6 +8,7 @@ from typing import Any
 from pytest_tvmtune.core.divergence import Divergence
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results import ErrorResult
+from pytest_tvmtune.core.rounding import rounding_share
 from pytest_tvmtune.core.tolerances import Tolerance
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.relax.reproducer import SCRIPT
@@ -21,45 +22,80 @@ from pytest_tvmtune.store.layout import slug
 JOB = "pytest_tvmtune.relax.divergence:find_divergence"
 UNTUNED = "the untuned, unpacked build"
 PLAIN, PREPACKED = "not prepacked", "prepacked"
+_BUILDS = frozenset({UNTUNED, PLAIN, PREPACKED})
+_BEFORE_TUNING = (
+    "the fault is in the model, in its import, or in what TVM makes of it before tuning"
+)
 
 
 def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance) -> str:
     """Return, in a line or two, where wrong numbers begin; keep it in the case's result."""
     try:
-        if error.against in {PLAIN, PREPACKED}:
-            sides = built, counterpart_build(case)
-            now, other = sides if case.options.prepack else sides[::-1]
-            against = PLAIN
-        else:
-            now, against = built, UNTUNED
-            if case.model.library is not None:
-                return "a ready library has no other build whose kernels it could be compared with"
-            reference = reference_build(case, built)
-            if reference is None:
-                return (
-                    f"this is {UNTUNED} itself: the fault is in the model, in its import, or in "
-                    "what TVM makes of it before tuning"
-                )
-            other = reference
+        sides = _sides(case, built, error)
+        if isinstance(sides, str):
+            return sides
+        now, other, against = sides
         found = first_divergence(case, now, other, against=against, tolerance=tolerance)
     except TvmTuneError as failure:
         # Whatever it is, the finding stands.
         return f"the first diverging kernel could not be found: {failure}"
     case.result.divergences.append(found)
     if found.kind == "none":
-        return f"{found.sentence()}{_elsewhere(found, error)}"
+        return f"{found.sentence()}{_elsewhere(case, found, error)}"
     if found.no_reproducer:
         return f"{found.sentence()}\nno reproducer: {found.no_reproducer}"
     return f"{found.sentence()}\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
 
 
-def _elsewhere(found: Divergence, error: ErrorResult) -> str:
+def _sides(case: Case, built: Built, error: ErrorResult) -> tuple[Built, Built, str] | str:
+    """Return the build with wrong numbers, one to compare its kernels with, and what that is.
+
+    Where there is no other, or it would show nothing: the reason.
+    """
+    if error.against in {PLAIN, PREPACKED}:
+        sides = built, counterpart_build(case)
+        return (*(sides if case.options.prepack else sides[::-1]), PLAIN)
+    if case.model.library is not None:
+        return "a ready library has no other build whose kernels it could be compared with"
+    if error.against != UNTUNED and any(one.problem for one in error.outputs):
+        return f"all builds of this model return the same shapes and types: {_BEFORE_TUNING}"
+    reference = reference_build(case, built)
+    if reference is None:
+        return _untuned_itself(case, error)
+    return built, reference, UNTUNED
+
+
+def _untuned_itself(case: Case, error: ErrorResult) -> str:
+    """Say what may be behind wrong numbers of the build that others are compared with."""
+    share, dtype = _rounding(case, error)
+    if not share:
+        return f"this is {UNTUNED} itself: {_BEFORE_TUNING}"
+    return (
+        f"this is {UNTUNED} itself. No value is off by more than {share:.2g} of the output's root "
+        f"mean square: {dtype} rounding that adds up can do that. Where that is good enough, give "
+        f"rtol= and atol=, or statistic='mean'; otherwise {_BEFORE_TUNING}"
+    )
+
+
+def _elsewhere(case: Case, found: Divergence, error: ErrorResult) -> str:
     """Say where a fault is that no kernel shows, as far as that is known."""
     if not found.compared or found.compared < found.calls:
         return ""
-    if error.against in {PLAIN, PREPACKED, UNTUNED}:
-        return "; small differences add up"
-    return "; the fault is older than tuning and prepacking, or small differences add up"
+    is_rounding = not any(one.not_finite or one.problem for one in error.outputs)
+    if error.against in _BUILDS:
+        return (
+            "; small differences add up"
+            if is_rounding
+            else "; NaN, Inf or another shape on one side only is no rounding"
+        )
+    older = "; the fault is older than tuning and prepacking"
+    return f"{older}, or small differences add up" if _rounding(case, error)[0] else older
+
+
+def _rounding(case: Case, error: ErrorResult) -> tuple[float, str]:
+    signature = case.model.signature
+    dtypes = {spec.dtype for spec in (*signature.inputs, *signature.params)}
+    return rounding_share(error.outputs, dtypes)
 
 
 def first_divergence(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.cause import Cause, Origin, find_cause
 from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.ratio_words import ratio_words
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import item_alpha, weigh
 from pytest_tvmtune.runner.building import Built, build
@@ -85,4 +86,4 @@ def _without_tuning(case: Case, baseline: Baseline) -> str:
     except TvmTuneError as error:
         return f"untuned code can't be compared ({error})"
     ratio = weigh(measured.epochs, item_alpha(1)).ratio
-    return f"untuned against untuned {ratio:.3f}x: so much is code generation's"
+    return f"untuned against untuned {ratio_words(ratio)}: so much is code generation's"

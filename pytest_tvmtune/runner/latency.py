@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.baseline import Baseline, Identity
+from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
 from pytest_tvmtune.core.hindrances import hindrances
+from pytest_tvmtune.core.ratio_words import gate_words
 from pytest_tvmtune.core.results import LatencyResult
 from pytest_tvmtune.core.sequential import (
     MIN_EPOCHS,
-    Evidence,
     decide,
     item_alpha,
     resolvable_ratio,
@@ -113,7 +113,7 @@ def make_baseline(
         samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
         fingerprint={**fingerprint().to_json(), **content_here(case.store)},
-        accepted_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        accepted_at=utc_text(now_s()),
     )
 
 
@@ -200,7 +200,8 @@ def _gate(
     verdict = decide(evidence, threshold, final=True)
     _, limit = threshold.limits(evidence.baseline_median_s)
     resolvable = resolvable_ratio(weigh(measured.noise, alpha)) if measured.noise else math.inf
-    message = f"{_ratio_words(evidence)}, limit {limit:.3f}x"
+    interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
+    message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
     if verdict == "INCONCLUSIVE":
         message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
     if measured.placements < min(MIN_EPOCHS, evidence.epochs):
@@ -220,7 +221,7 @@ def _gate(
         median_s=evidence.now_median_s,
         baseline_median_s=evidence.baseline_median_s,
         slowdown_ratio=evidence.ratio,
-        interval=(evidence.low, evidence.high) if math.isfinite(evidence.high) else None,
+        interval=interval,
         confidence=1 - 2 * alpha,
         threshold=threshold.text,
         limit_ratio=limit,
@@ -236,15 +237,6 @@ def _gate(
         baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
     )
     return latency, list(latency.samples_s)
-
-
-def _ratio_words(evidence: Evidence) -> str:
-    ratio = evidence.ratio
-    words = f"{ratio:.3f}x slower" if ratio >= 1 else f"{1 / ratio:.3f}x faster"
-    if not math.isfinite(evidence.high):
-        return f"{words} (too few epochs for an interval: {evidence.epochs})"
-    confidence = f"{100 * (1 - 2 * evidence.alpha):.6g}"
-    return f"{words} ({confidence}% CI {evidence.low:.3f} to {evidence.high:.3f})"
 
 
 def _noise_words(resolvable: float) -> str:

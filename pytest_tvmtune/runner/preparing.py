@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError
+from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError, TvmTuneError
 from pytest_tvmtune.core.results import Task, TaskResult, TaskState
 from pytest_tvmtune.runner.building import Built, build, find_built, load
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
+from pytest_tvmtune.runner.crashing import FAULTS
 from pytest_tvmtune.runner.refusing import refuse_bad_records
 from pytest_tvmtune.runner.sizes import note_sizes
 from pytest_tvmtune.runner.tuning import (
@@ -169,8 +170,27 @@ def _build_tuned(
         try:
             return build(case, prepack=prepack, records=records), workloads
         except (CompileError, ChildError) as error:
-            if not refuse_bad_records(case, records, error):
-                raise
+            if refuse_bad_records(case, records, error):
+                continue
+            # What a killed or a slow process came to shows nothing.
+            if prepack and not (isinstance(error, ChildError) and error.cause not in FAULTS):
+                error.add(_without_prepack(case, tuned=bool(records)))
+            raise
+
+
+def _without_prepack(case: Case, *, tuned: bool) -> str:
+    """Say whether what fails prepacked works without; that is noted nowhere."""
+    how = "not prepacked and untuned" if tuned else "not prepacked"
+    try:
+        build(case, prepack=False, records={})
+    except CompileError as error:
+        return f"nor does it compile {how}: {cause_of(error)}"
+    except ChildError as error:
+        return f"nor does it work {how}: {cause_of(error)}"
+    except TvmTuneError as error:
+        return f"whether it works {how} isn't known: {cause_of(error)}"
+    whose = "cpu_weight_prepack, or in a tuning record" if tuned else "cpu_weight_prepack"
+    return f"{how} it compiles and runs: the fault is in {whose}"
 
 
 def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:

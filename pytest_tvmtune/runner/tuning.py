@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_tvmtune.core.budget import MAX_ROUND
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.errors import listed
 from pytest_tvmtune.core.results import Task, TuningProgress
@@ -130,7 +131,7 @@ def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], ke
 
 
 def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> None:
-    started = time.perf_counter()
+    started = monotonic_s()
     trials = _budget(case, tasks, mine, key)
     weights = {task.name: task.weight for task in mine}
     done_before = case.result.trials_spent
@@ -168,7 +169,7 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
     )
     result = case.result
     result.tuned_now = True
-    result.tuning_s += time.perf_counter() - started
+    result.tuning_s += monotonic_s() - started
     result.trials_spent += sum(one["spent"] for one in done["tasks"].values())
 
 

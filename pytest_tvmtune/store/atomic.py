@@ -38,7 +38,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, see `write_bytes`."""
-    write_bytes(path, text.encode())
+    # Paths may hold bytes that are no UTF-8, or were read in a locale that knows none.
+    write_bytes(path, text.encode(errors="surrogateescape"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.atomic import write_text
@@ -138,7 +139,7 @@ def _mtime_s(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
-        return time.time()
+        return now_s()
 
 
 def _size(path: Path) -> int:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterable
 from typing import Any
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 
 # What was written within the clock's grain after it was looked at would have the same time.
-_GRAIN_NS = 2_000_000_000
+_GRAIN_S = 2.0
 
 
 def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
             digests[path] = _sha256(path)
         except OSError:
             continue
-        if max(looks[1:3]) < time.time_ns() - _GRAIN_NS:
+        if max(looks[1:3]) < (now_s() - _GRAIN_S) * 1e9:
             news[path] = [looks, digests[path]]
     if news:
         # Another process may have written meanwhile: at worst, a file is read once more.

@@ -250,7 +250,10 @@ def _opened(store: Store, *, write: bool = False) -> Iterator[sqlite3.Connection
     mode = "rwc" if write else "rw" if os.access(path, os.W_OK) else "ro"
     try:
         connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=_WAIT_S, isolation_level=None
+            f"file:{quote(os.fsencode(path))}?mode={mode}",
+            uri=True,
+            timeout=_WAIT_S,
+            isolation_level=None,
         )
         try:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -9,10 +9,10 @@ import contextlib
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic import write_text
 
@@ -146,7 +146,7 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
 
 def sweep_scratch(store: Store) -> None:
     """Remove what killed processes left in the scratch folder more than a day ago."""
-    oldest_s = time.time() - _SCRATCH_AGE_S
+    oldest_s = now_s() - _SCRATCH_AGE_S
     for leftover in store.scratch.glob("*"):
         with contextlib.suppress(OSError):
             if leftover.stat().st_mtime < oldest_s:

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from pytest_tvmtune.core.errors import StoreError
 
+# Where these locks are, in the environment of children, whose temporary folders are their own.
+FOLDER_VARIABLE = "TVMTUNE_LOCKS"
 # Waiting is cut into pieces, so that Ctrl-C is heard within one.
 _PIECE_S = 0.25
 
@@ -27,7 +29,7 @@ def folder_lock(folder: Path) -> FileLock:
 def path_lock(path: Path) -> FileLock:
     """Return the lock for changing a folder of the user's, where no file of ours may be left."""
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return FileLock(_in_temporary_folder(f"{digest}.lock"))
+    return FileLock(_in_lock_folder(f"{digest}.lock"))
 
 
 def claim(path: Path) -> FileLock | None:
@@ -35,10 +37,15 @@ def claim(path: Path) -> FileLock | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(blocking=False)
     except Timeout:
         return None
     return lock
+
+
+def lock_folder() -> Path:
+    """Return the machine's temporary folder, as the process at the top sees it."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir())
 
 
 @contextlib.contextmanager
@@ -61,11 +68,12 @@ def _cores(mode: str) -> Iterator[None]:
     from filelock import ReadWriteLock
 
     try:
-        # In the machine's temporary folder, since two checkouts share the cores.
-        lock = ReadWriteLock(_in_temporary_folder("cores.db"))
+        # In the machine's temporary folder, since two checkouts share the cores. An instance for
+        # each holder: threads of one process wait for one another, too.
+        lock = ReadWriteLock(_in_lock_folder("cores.db"), is_singleton=False)
         # Whoever wants the cores alone holds the turnstile while it waits, so that those who
         # share them can't pass it for ever.
-        turnstile = FileLock(_in_temporary_folder("turnstile.lock"))
+        turnstile = FileLock(_in_lock_folder("turnstile.lock"))
         _wait_for(turnstile.acquire)
         try:
             if mode == "write":
@@ -76,13 +84,13 @@ def _cores(mode: str) -> Iterator[None]:
             _wait_for(lock.acquire_read)
     except OSError as error:
         raise StoreError(
-            f"can't lock the machine's cores in {tempfile.gettempdir()}: {error}; "
+            f"can't lock the machine's cores in {lock_folder()}: {error}; "
             "set TMPDIR to a folder that can be written"
         ) from error
     try:
         yield
     finally:
-        lock.release()
+        lock.close()
 
 
 def _wait_for(acquire: Callable[..., Any]) -> None:
@@ -92,5 +100,5 @@ def _wait_for(acquire: Callable[..., Any]) -> None:
             return
 
 
-def _in_temporary_folder(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"pytest-tvmtune-{os.getuid()}-{name}"
+def _in_lock_folder(name: str) -> Path:
+    return lock_folder() / f"pytest-tvmtune-{os.getuid()}-{name}"

@@ -62,6 +62,11 @@ OUTPUT = OutputError(
     worst_rel=WORST,
     worst_ulp=WORST,
     worst=(WORST, WORST),
+    name="logits",
+    problem="shape",
+    shape_expected=(3, 2),
+    dtype_expected="float16",
+    expected_rms=0.5,
 )
 ARGUMENT = ArgumentStats(
     index=1,
@@ -76,7 +81,7 @@ ARGUMENT = ArgumentStats(
     agrees=False,
 )
 CRASH = Failure(
-    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV"
+    kind="crash", operators={"LSTM": 2}, stage="compiling", signal="SIGSEGV", kernel="lstm"
 )  # no real one has all of it
 TABLE = KernelTable(
     rows=(

@@ -211,3 +211,78 @@ def test_a_ready_library_is_not_looked_into() -> None:
     assert found.message == "another library; what it is made of isn't known; threads 2 -> 4"
     unknown = replace(BEFORE, kernels={})
     assert cause(before=unknown, kernels=BEFORE.kernels).kind == "code"
+
+
+# Tuning with prepack splits a task's kernel into one that lays out the weights and one that takes
+# them: `conv` becomes `conv_weight_prepack` and `conv_prepacked`.
+CONV = kernel("c")
+SPLIT = {"conv_prepacked": kernel("c", "rc"), "conv_weight_prepack": kernel("", code="layout")}
+
+
+@pytest.mark.parametrize("number", ["", "1"])
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (
+            {"conv": CONV},
+            SPLIT,
+            "schedule changed: conv_prepacked tuned now, untuned in the baseline",
+        ),
+        (SPLIT, {"conv": CONV}, "conv untuned now, tuned in the baseline"),
+        # A schedule that lays out nothing: the kernel keeps its name.
+        (
+            {"conv": kernel("c", "other")},
+            SPLIT,
+            "schedule changed: another record is applied to conv_prepacked",
+        ),
+        (
+            SPLIT,
+            {"conv": kernel("c", "other")},
+            "schedule changed: another record is applied to conv",
+        ),
+        (
+            SPLIT,
+            {
+                "conv_prepacked": kernel("c", "other"),
+                "conv_weight_prepack": kernel("", code="other layout"),
+            },
+            "schedule changed: another record is applied to conv_prepacked",
+        ),
+    ],
+)
+def test_what_tuning_splits_is_no_change_of_the_model(
+    was: Mapping[str, Kernel], now: Mapping[str, Kernel], told: str, number: str
+) -> None:
+    """Also where the names of another task's kernels move up by one."""
+    before = replace(BEFORE, kernels={**BEFORE.kernels, **was})
+    renamed = {f"{name}{number}": one for name, one in now.items()}
+    known = ["ra", "rb", "rc", "other"]
+    found = cause({**BEFORE.kernels, **renamed}, before=before, known=known)
+    for name in now:
+        told = told.replace(f"{name} ", f"{name}{number} ")
+        told = f"{told}{number}" if told.endswith(f" {name}") else told
+    assert found == Cause(kind="schedule", message=told)
+
+
+def test_a_layout_kernel_of_the_same_record_with_other_code_is_named() -> None:
+    before = replace(BEFORE, kernels={**BEFORE.kernels, **SPLIT})
+    other = {**SPLIT, "conv_weight_prepack": kernel("", code="other layout")}
+    assert cause({**BEFORE.kernels, **other}, before=before) == Cause(
+        kind="code", message="the same records, but other code for conv_weight_prepack"
+    )
+
+
+def test_a_layout_kernel_without_the_kernel_it_is_for_is_of_the_model() -> None:
+    """It is the user's own, and only called so."""
+    own = {"my_weight_prepack": kernel("", code="own")}
+    assert cause({**BEFORE.kernels, **own}).message == "model changed (new: my_weight_prepack)"
+
+
+def test_what_tuning_splits_under_another_tvm_is_matched_by_name() -> None:
+    before = replace(BEFORE, kernels={**BEFORE.kernels, "conv": CONV})
+    split = {"conv_prepacked": kernel("C", "rc"), "conv_weight_prepack": kernel("", code="layout")}
+    found = cause({**BEFORE.kernels, **split}, before=before, versions=NEXT, known=["ra", "rb"])
+    assert found == Cause(
+        kind="tvm",
+        message=f"{TOLD}; schedule changed: conv_prepacked tuned now, untuned in the baseline",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.accuracy import compare
+from pytest_tvmtune.core.accuracy import compare, compare_all
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
@@ -161,30 +161,123 @@ def test_plain_numbers_stand_for_an_array() -> None:
     assert check((np.array([1, 2]), np.array([3])), ([1, 2], [3])).passed
 
 
+ONE, TWO = np.ones(1, F32), np.ones(2, F32)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "told"),
+    [
+        (
+            (ONE,),
+            (ONE, TWO),
+            "output[1]: the model doesn't return it, expected is float32[2]",
+        ),
+        (
+            (ONE, TWO),
+            (ONE,),
+            "output[1] float32[2]: the model returns it, and it isn't expected",
+        ),
+        (
+            (ONE, TWO),
+            TWO,
+            (
+                "output[0] float32[1]: the model returns it, and it isn't expected\n"
+                "output[1] float32[2]: the model returns it, and it isn't expected\n"
+                "output: the model doesn't return it, expected is float32[2]"
+            ),
+        ),
+        (
+            ONE,
+            (TWO, ONE),
+            (
+                "output float32[1]: the model returns it, and it isn't expected\n"
+                "output[0]: the model doesn't return it, expected is float32[2]\n"
+                "output[1]: the model doesn't return it, expected is float32[1]"
+            ),
+        ),
+        (
+            np.ones((2, 3), F32),
+            np.ones((3, 2)),
+            "output float32[2, 3]: another shape than expected, float64[3, 2]",
+        ),
+        (np.ones(3, F32), 1.0, "output float32[3]: another shape than expected, float64[]"),
+        (
+            (ONE, ONE),
+            {"output[1]": TWO},
+            "output[1] float32[1]: another shape than expected, float32[2]",
+        ),
+    ],
+)
+def test_another_shape_or_structure_is_a_finding(actual: Any, expected: Any, told: str) -> None:
+    result = check(actual, expected)
+    assert (result.passed, result.message) == (False, told)
+    assert result.max_abs_error == result.max_rel_error == math.inf
+    wrong = [one for one in result.outputs if not one.passed]
+    assert all(one.problem and not one.mismatches for one in wrong)
+
+
+def test_what_is_compared_beside_another_shape() -> None:
+    result = check((ONE, ONE + 1), (TWO, ONE), names=("logits", "loss"))
+    assert [one.problem for one in result.outputs] == ["shape", ""]
+    assert (result.outputs[0].shape, result.outputs[0].shape_expected) == ((1,), (2,))
+    assert result.message.startswith(
+        "logits (output[0]) float32[1]: another shape than expected, float32[2]\n"
+        "loss (output[1]) float32[1]: 1 of 1 values differ"
+    )
+
+
 @pytest.mark.parametrize(
     ("actual", "expected", "message"),
     [
-        ((np.ones(1),), (np.ones(1), np.ones(1)), "a tuple of 1, expected is one of 2"),
-        ((np.ones(1), np.ones(1)), np.ones(2), "a tuple of 2, expected is one array"),
-        ((np.ones(1), (np.ones(1),)), (np.ones(1), np.ones(1)), "a tuple of 1, expected is one"),
-        (np.ones((2, 3)), np.ones((3, 2)), r"output has shape \(2, 3\), expected has \(3, 2\)"),
-        (np.ones(3), np.ones(()), r"output has shape \(3,\), expected has \(\)"),
-        ((np.ones(1), np.ones(1)), (np.ones(1), np.ones(2)), r"output\[1\] has shape"),
-        (np.ones(1), (np.ones(2), np.ones(3)), "expected"),
-        (np.ones(1), ["a"], "expected"),
-        (np.ones(1), None, "NoneType is not an array"),
+        (ONE, ["a"], "expected is a list of 1, the model returns one array"),
+        (ONE, [[1.0], [1.0, 2.0]], "expected is a list of 2, the model returns one array"),
+        (ONE, None, "NoneType is not an array"),
+        ((ONE, ONE), (ONE, "a"), "str is not an array"),
+        ((ONE, ONE), "a", "str is not an array"),
     ],
 )
-def test_another_structure_is_the_callers_mistake(actual: Any, expected: Any, message: str) -> None:
+def test_what_is_no_array_is_the_callers_mistake(actual: Any, expected: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         check(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected", "kinds", "names"),
+    [("float32", "float64", "", "dtype"), ("int32", "int64", "", "dtype"),
+     ("float32", "int64", "dtype", "dtype"), ("bool", "uint8", "dtype", "dtype"),
+     ("float32", "float32", "", "")],
+)  # fmt: skip
+def test_dtypes_count_against_references_and_goldens(
+    dtype: str, expected: str, kinds: str, names: str
+) -> None:
+    got, want = np.ones(2, dtype), np.ones(2, expected)
+    assert check(got, want).passed
+    assert check(got, want, dtypes="kinds").outputs[0].problem == kinds
+    result = check(got, want, dtypes="names")
+    assert result.outputs[0].problem == names
+    assert result.message == (
+        f"output {dtype}[2]: another type than expected, {expected}[2]" if names else ""
+    )
+
+
+def test_a_reference_of_no_real_numbers_is_told() -> None:
+    result = check(ONE, np.ones(1, complex), dtypes="kinds")
+    assert result.message == "output float32[1]: another type than expected, complex128[1]"
+
+
+def test_all_outputs_by_path() -> None:
+    stored = {"output[0]": ONE, "output[2]": TWO}
+    result = compare_all((ONE, TWO), stored, against="golden")
+    assert [(one.path, one.problem) for one in result.outputs] == [
+        ("output[0]", ""), ("output[1]", "surplus"), ("output[2]", "missing")
+    ]  # fmt: skip
+    assert compare_all((ONE, TWO), {"output[0]": ONE, "output[1]": TWO}, against="golden").passed
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0)])
 def test_empty_arrays_agree(shape: tuple[int, ...]) -> None:
     assert check(np.ones(shape, F32), np.ones(shape, F32)).passed
-    with pytest.raises(ModelError, match="has shape"):
-        check(np.ones(shape, F32), np.ones(1, F32))
+    assert check(np.ones(shape, F32), np.ones(1, F32)).outputs[0].problem == "shape"
 
 
 def test_rank_0() -> None:

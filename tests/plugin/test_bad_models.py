@@ -138,7 +138,7 @@ MESSAGES = [
     "which_entry[llvm]: the module has several entries, say which: entry='one' *",
     "unknown_entry[llvm]: no entry 'three'; the module has one, two",
     "a second call of tvm_tune in one test needs a name of its own: *",
-    "wrong_structure[llvm]: output has shape (2, 8), expected has (2, 2, 8)",
+    "wrong_structure[llvm]: *output float32[2, 8]: another shape than expected, float32[2, 2, 8]",
 ]
 
 

@@ -93,3 +93,58 @@ def test_what_outputs_are_compared_with(suite: pytest.Pytester) -> None:
     cases = json.loads((suite.path / "report.json").read_text())["cases"]
     (errors,) = [c["errors"] for c in cases if c["name"] == "onnxruntime"]
     assert [one["against"] for one in errors] == ["onnxruntime", "expected", "expected"]
+
+
+SHAPES = '''
+import numpy as np
+import onnx.parser
+import pytest
+
+# TVM ignores `output_shape` (docs/tvm-findings.md), and returns 4 rows and columns.
+MODEL = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,1,2,2] x) => (float[1,1,3,3] y, float[1,1,2,2] z) <float[1,1,2,2] w = {1,1,1,1}> {
+  y = ConvTranspose <strides=[2,2], output_shape=[3,3]> (x, w)
+  z = Relu (x)
+}""")
+X = np.ones((1, 1, 2, 2), "float32")
+
+@pytest.mark.tvm_tune(trials=0, prepack="on")
+def test_shape(tvm_tune):
+    tvm_tune(MODEL, inputs={"x": X}).check("onnxruntime")
+
+@pytest.mark.tvm_tune(trials=0)
+def test_own_mistake(tvm_tune):
+    tvm_tune(MODEL, inputs={"x": X}).check({"y": np.ones((1, 1, 4, 4)), "zz": X})
+'''
+
+
+def test_another_shape_is_wrong_numbers_and_all_checks_are_made(suite: pytest.Pytester) -> None:
+    suite.makepyfile(SHAPES)
+    result = suite.runpytest_subprocess("--tvm-json=report.json", "-v")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "shape[[]llvm-prepack[]]: wrong numbers against onnxruntime: y (output[[]0[]]) "
+                "float32[[]1, 1, 4, 4[]]: another shape than expected, float32[[]1, 1, 3, 3[]]"
+            ),
+            "  all builds of this model return the same shapes and types: the fault is in the *",
+            "own_mistake[[]llvm[]]: expected names 'zz'; the model's outputs are *",
+            "shape[[]llvm-prepack[]]: against onnxruntime: y (output[[]0[]]) *another shape*",
+            "shape[[]llvm-prepack[]]: against onnxruntime: z (output[[]1[]]) float32*: equal",
+        ]
+    )
+    cases = json.loads((suite.path / "report.json").read_text())["cases"]
+    mistake, shape = sorted(cases, key=lambda case: str(case["name"]))
+    assert shape["failure"]["kind"] == "wrong numbers"
+    assert [(one["against"], one["passed"]) for one in shape["errors"]] == [
+        ("onnxruntime", False),
+        ("not prepacked", True),
+    ]
+    output = shape["errors"][0]["outputs"][0]
+    assert (output["name"], output["path"], output["problem"]) == ("y", "output[0]", "shape")
+    assert (output["shape"], output["shape_expected"]) == ([1, 1, 4, 4], [1, 1, 3, 3])
+    assert mistake["failure"]["kind"] == "model"
+    assert (mistake["errors"], len(mistake["findings"])) == ([], 1)
+    # The latency was judged all the same.
+    assert [case["latency"]["verdict"] for case in cases] == ["NEW", "NEW"]

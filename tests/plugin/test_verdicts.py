@@ -162,7 +162,7 @@ def test_slower_fails_faster_passes(
     assert verdict(suite) == "REGRESSION"
     result.stdout.fnmatch_lines(
         [
-            "chain[[]llvm[]]: *x slower (* CI * to *), limit 1.030x",
+            "chain[[]llvm[]]: *x slower (* % confidence: * to *), limit 1.03x",
             "  cause: model changed (called: matmul 2 -> 4 times, transpose 2 -> 4 times)",
             "  costs more: matmul (same code) +* (* -> *, *x)*",
             "  accept with --tvm-update",

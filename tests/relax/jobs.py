@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.store.locks import lock_folder
 
 
 def echo(request: dict[str, Any]) -> dict[str, Any]:
@@ -65,3 +67,15 @@ def kill_the_parent(request: dict[str, Any]) -> None:
     enter_stage(request["folder"], "sawing off the branch")
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(600)
+
+
+def leave_a_file(request: dict[str, Any]) -> dict[str, str]:
+    """Return where a file of a compiler that was killed would be, and where the locks are."""
+    left = Path(tempfile.mkdtemp()) / "lib0.o"
+    left.write_text("half an object")
+    return {
+        "left": str(left),
+        "variable": os.environ["TMPDIR"],
+        "locks": str(lock_folder()),
+        "folder": str(request["folder"]),
+    }

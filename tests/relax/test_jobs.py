@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,13 @@ import numpy as np
 import psutil
 import pytest
 
-from pytest_tvmtune.core.errors import ChildError, ModelError, StoreError
+from pytest_tvmtune.core.errors import (
+    ChildError,
+    EnvironmentProblemError,
+    ModelError,
+    StoreError,
+)
+from pytest_tvmtune.relax.job_server import end_servers
 
 
 def gone(pid: int) -> bool:
@@ -63,3 +75,87 @@ def test_other_errors_are_told_with_the_log(job: Any, tmp_path: Path) -> None:
 def test_an_early_exit_is_no_answer(job: Any) -> None:
     with pytest.raises(ChildError, match="ended with exit code 3: so long"):
         job("leave")
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
+def test_temporary_files_of_a_job_go_with_it_and_the_locks_stay_the_machines(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(machine))
+    answer = job("leave_a_file", fresh=fresh)
+    assert Path(answer["left"]).is_relative_to(answer["folder"])
+    assert answer["left"].startswith(answer["variable"])
+    assert answer["locks"] == str(machine)
+    assert list(machine.iterdir()) == list((tmp_path / "tmp").iterdir()) == []
+    # The next one has a folder of its own.
+    assert job("leave_a_file", fresh=fresh)["variable"] != answer["variable"]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
+def test_a_job_times_out_where_a_test_has_frozen_time(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    """As freezegun does it: in every module that holds one of these functions."""
+    job("where", variables=[])
+    for name in ("time", "monotonic", "perf_counter"):
+        real = getattr(time, name)
+        for module in list(sys.modules.values()):
+            held = [key for key, value in vars(module).items() if value is real]
+            for key in held if module.__name__.partition(".")[0] != "threading" else ():
+                monkeypatch.setattr(module, key, lambda: 1_580_000_000.0)
+    assert time.monotonic() == subprocess._time() == 1_580_000_000  # type: ignore[attr-defined]
+    with pytest.raises(ChildError, match="going round in circles: no answer within 3 s"):
+        job("hang_with_a_grandchild", fresh=fresh, timeout_s=3.0, pid_file=str(tmp_path / "pids"))
+
+
+class GuardedSocket(socket.socket):
+    """What pytest-socket puts in the place of socket.socket."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("A test tried to use socket.socket.")
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
+def test_jobs_need_no_socket_that_is_blocked(
+    job: Any, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    end_servers()
+    monkeypatch.setattr(socket, "socket", GuardedSocket)
+    with pytest.raises(RuntimeError, match="tried to use"):
+        socket.socketpair()
+    assert (job("where", fresh=fresh, variables=[])["parent"] != os.getpid()) == (not fresh)
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "told"),
+    [("{}/gone/python", "can't start this Python's interpreter .*/gone/python: No such file"),
+     ("{}/locked", "can't start this Python's interpreter .*/locked: Permission denied"),
+     ("", "sys.executable is '': this Python's interpreter isn't known; models are compiled"),
+     (None, "sys.executable is None: this Python's interpreter isn't known; models")],
+)  # fmt: skip
+def test_an_interpreter_that_cannot_be_started_is_named(
+    job: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interpreter: str | None,
+    told: str,
+) -> None:
+    end_servers()
+    (tmp_path / "locked").write_text("not executable")
+    path = interpreter and interpreter.format(tmp_path)
+    monkeypatch.setattr(sys, "executable", path)
+    for fresh in (False, True):
+        with pytest.raises(EnvironmentProblemError, match=told):
+            job("echo", fresh=fresh)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_threads_may_start_jobs_at_once(job: Any) -> None:
+    end_servers()
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda _: job("where", variables=[]), range(8)))
+    assert len({one["pid"] for one in told}) == 8
+    assert len({one["parent"] for one in told}) == 1

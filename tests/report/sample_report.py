@@ -11,6 +11,7 @@ from pytest_tvmtune.core.cause import Cause
 from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
 from pytest_tvmtune.core.outputs import ElementError, OutputError
+from pytest_tvmtune.core.ratio_words import gate_words
 from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
 from pytest_tvmtune.core.sequential import Epoch, Evidence, weigh
 from pytest_tvmtune.core.tuning_curve import TuningPoint
@@ -181,15 +182,15 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
     verdict = "REGRESSION" if ratio > 1.1 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
     if result.name.startswith("bert"):
         verdict = "INCONCLUSIVE"
-    words = f"{evidence.ratio:.3f}x slower" if ratio >= 1 else f"{1 / evidence.ratio:.3f}x faster"
+    interval = (evidence.low, evidence.high)
     moved = verdict in {"REGRESSION", "IMPROVEMENT"}
     return LatencyResult(
         verdict=verdict,
-        message=f"{words} (98% CI {evidence.low:.3f} to {evidence.high:.3f}), limit 1.030x",
+        message=gate_words(evidence.ratio, interval, 1 - 2 * ALPHA, 1.03),
         median_s=evidence.now_median_s,
         baseline_median_s=evidence.baseline_median_s,
         slowdown_ratio=evidence.ratio,
-        interval=(evidence.low, evidence.high),
+        interval=interval,
         confidence=1 - 2 * ALPHA,
         threshold="3%",
         epochs=evidence.epochs,

@@ -200,7 +200,7 @@ def test_the_counts() -> None:
 
 MEASURED = replace(
     PASSED,
-    message="1.200x slower (98.04% CI 1.190 to 1.210), limit 1.030x",
+    message="1.20x slower (98 % confidence: 1.19x to 1.21x), limit 1.03x",
     epochs=14,
     pairs=98,
     spent_s=1.25,
@@ -224,7 +224,7 @@ def details(*results: CaseResult) -> list[str]:
 def test_a_verbose_run_says_how_each_case_was_timed() -> None:
     lines = details(case("a", latency=MEASURED), case("b"), case("c", latency=MEASURED))
     assert lines[:3] == [
-        "a[llvm]: 1.200x slower (98.04% CI 1.190 to 1.210), limit 1.030x",
+        "a[llvm]: 1.20x slower (98 % confidence: 1.19x to 1.21x), limit 1.03x",
         "  14 epochs, 98 pairs in 1.2 s, noise 1.2% an epoch, 4 threads",
         (
             "  accepted with 900 us at 2024-01-01T00:00:00Z, on a CPU, TVM 0.27.0 "

@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
+from tvm.script import tirx as T  # noqa: N812
 
 # What the fixture `open_` is: (mod, **settings and source) -> Case.
 OpenCase = Callable[..., Any]
@@ -24,6 +25,71 @@ class Square:
         with R.dataflow():
             wt = R.permute_dims(w)
             gv = R.matmul(x, wt)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class Halves:
+    """Long sums in float16."""
+
+    @R.function
+    def main(x: R.Tensor((4, 512), "float16"), w: R.Tensor((512, 64), "float16")) -> R.Tensor(
+        (4, 64), "float16"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            gv = R.matmul(x, w)
+            R.output(gv)
+        return gv
+
+
+@I.ir_module
+class Gathers:
+    """Two kernels; the second one takes its input as indices."""
+
+    @T.prim_func(private=True, s_tir=True)
+    def plus_one(x: T.Buffer((T.int64(4),), "int32"), y: T.Buffer((T.int64(4),), "int32")):
+        for i in range(T.int64(4)):
+            with T.sblock("b"):
+                vi = T.axis.remap("S", [i])
+                y[vi] = x[vi] + 1
+
+    @T.prim_func(private=True, s_tir=True)
+    def gather(
+        x: T.Buffer((T.int64(4),), "int32"),
+        y: T.Buffer((T.int64(4),), "int32"),
+        z: T.Buffer((T.int64(4),), "int32"),
+    ):
+        for i in range(T.int64(4)):
+            with T.sblock("b"):
+                vi = T.axis.remap("S", [i])
+                z[vi] = y[x[vi]]
+
+    @R.function
+    def main(x: R.Tensor((4,), "int32")) -> R.Tensor((4,), "int32"):
+        R.func_attr({"num_input": 1})
+        cls = Gathers
+        with R.dataflow():
+            y = R.call_tir(cls.plus_one, (x,), out_ty=R.Tensor((4,), "int32"))
+            z = R.call_tir(cls.gather, (x, y), out_ty=R.Tensor((4,), "int32"))
+            R.output(z)
+        return z
+
+
+@I.ir_module
+class Scatters:
+    """What TVM can't compile with `cpu_weight_prepack`."""
+
+    @R.function
+    def main(
+        x: R.Tensor((4, 4), "float32"),
+        at: R.Tensor((2, 4), "int64"),
+        new: R.Tensor((2, 4), "float32"),
+    ) -> R.Tensor((4, 4), "float32"):
+        R.func_attr({"num_input": 3})
+        with R.dataflow():
+            gv = R.scatter_elements(x, at, new, axis=0)
             R.output(gv)
         return gv
 

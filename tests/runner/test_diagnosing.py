@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import tvm
 from cases import opener
-from modules import TwoLayers
+from modules import Halves, OpenCase, TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from pytest_tvmtune.core.accuracy import compare
 from pytest_tvmtune.core.errors import ModelError, StoreError
 from pytest_tvmtune.core.results import ErrorResult
 from pytest_tvmtune.core.tolerances import How, Tolerance
@@ -25,9 +26,14 @@ from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
 from pytest_tvmtune.runner import diagnosing
 from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case, tuning_key
-from pytest_tvmtune.runner.comparing import note_error
-from pytest_tvmtune.runner.diagnosing import first_divergence
-from pytest_tvmtune.runner.preparing import counterpart_build, reference_build, tune_and_build
+from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
+from pytest_tvmtune.runner.diagnosing import PLAIN, UNTUNED, first_divergence
+from pytest_tvmtune.runner.preparing import (
+    counterpart_build,
+    load_and_call,
+    reference_build,
+    tune_and_build,
+)
 from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
@@ -169,3 +175,50 @@ def test_relaid_weights_that_are_swapped_are_the_transforms_fault(
         "parameter 0 of what main_transform_params returns belongs elsewhere: "
         "what should be there is parameter 1"
     )
+
+
+def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
+    open_: OpenCase,
+) -> None:
+    """TVM sums up in float16, numpy in more."""
+    x, w = (RNG.standard_normal(shape).astype("float16") for shape in ((4, 512), (512, 64)))
+    case = open_(Halves, params=[w], inputs=[x])
+    built = tune_and_build(case)
+    _, outputs = load_and_call(case, built)
+    exact = x.astype("float64") @ w.astype("float64")
+    assert not compare_with_expected(case, built, outputs, exact, How()).passed
+
+    def said(expected: Any) -> str:
+        error = compare_with_expected(case, built, outputs, expected, How())
+        return note_error(case, built, error, How())[0].splitlines()[-1]
+
+    assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
+    assert "float16 rounding that adds up can do that" in said(exact)
+    with_nan = exact.copy()
+    with_nan[0, 0] = np.nan
+    itself = "  this is the untuned, unpacked build itself: the fault is in the model"
+    assert said(with_nan).startswith(itself)
+    assert said(-exact).startswith(itself)
+    assert said(exact[:2]).startswith("  all builds of this model return the same shapes")
+
+
+def test_nan_against_another_build_is_never_said_to_add_up(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = {"kind": "none", "calls": 2, "compared": 2, "output": None, "arguments": []}
+    monkeypatch.setattr(
+        diagnosing, "run_job", lambda _, request, **__: {**none, "against": request["against"]}
+    )
+
+    def said(want: Any, against: str) -> str:
+        error = compare(X, want, against=against)
+        return note_error(tuned.case, tuned.built, error, How())[0].splitlines()[-1]
+
+    with_nan = X.copy()
+    with_nan[0, 0] = np.nan
+    for against in (PLAIN, UNTUNED):
+        assert said(X + 1, against).endswith("within the tolerance; small differences add up")
+        assert said(with_nan, against).endswith("on one side only is no rounding")
+    older = "; the fault is older than tuning and prepacking"
+    assert said(X + 1, "expected").endswith(older)
+    assert said(with_nan, "expected").endswith(older)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,38 @@ def test_another_tvm_is_told_apart_from_its_search(accepted: Accepted) -> None:
     other = accepted.built.artifact.sha256
     cause = accepted.cause(accepted.open_case(0), untuned, fingerprint=old, untuned=other)
     assert "untuned against untuned " in cause.message
+
+
+@pytest.mark.parametrize("trials", [(0, 4), (4, 0)], ids=["tuned now", "untuned now"])
+def test_tuning_a_prepacked_model_is_no_change_of_it(
+    tmp_path: Path, trials: tuple[int, int]
+) -> None:
+    """Though its kernel is split into one that lays out the weights and one that takes them."""
+    store = open_store(tmp_path / "store")
+    before, now = (
+        opener(store)(
+            TwoLayers,
+            prepack=True,
+            settings={"trials": count, "tuning": "missing" if count else "never"},
+            **GIVEN,
+        )
+        for count in trials
+    )
+    untuned_first = sorted((before, now), key=lambda case: case.options.trials)
+    builts = {case.options.trials: tune_and_build(case) for case in untuned_first}
+    tuned = set(builts[4].artifact.manifest.kernels)
+    assert tuned == {"fused_matmul_relu1_prepacked", "fused_matmul_relu1_weight_prepack"}
+    old, new = (builts[count] for count in trials)
+    baseline = accept(before, old)
+    artifact = artifacts.find(store, baseline.artifact)
+    latency = explain_change(now, new, baseline, artifact, replace(SLOWER, verdict="IMPROVEMENT"))
+    assert latency.cause is not None
+    assert latency.cause.kind == "schedule"
+    assert latency.cause.message.startswith(
+        "schedule changed: fused_matmul_relu1_prepacked tuned now, untuned in the baseline"
+        if trials[1]
+        else "fused_matmul_relu1 untuned now, tuned in the baseline"
+    )
 
 
 def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:

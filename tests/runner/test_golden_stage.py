@@ -63,7 +63,7 @@ def test_items_that_start_together_write_once_and_must_agree(case: Case, path: P
         GoldenError, match=r"another test item .* output\[1\]\[1\] int64\[2\]: 1 of"
     ):
         write(case, third)
-    with pytest.raises(GoldenError, match=r"holds output\[0\] float32\[2, 8\], .* returns output "):
+    with pytest.raises(GoldenError, match=r"output\[1\]\[1\]: the model doesn't return it"):
         write(case, fourth)
     assert path.read_bytes() == content
 
@@ -94,9 +94,6 @@ def test_what_was_made_of_something_else_is_not_compared(
     others = {
         "other inputs or parameters": (open_(Square, params=[W], inputs=[X + 1]), OUTPUTS),
         "made with other inputs": (open_(Square, params=[W + 1], inputs=[X]), OUTPUTS),
-        "the model returns output float32": (case, X),
-        "holds output[0] float32[2, 8], output[1][0] float32[2, 8], output[1][1] int64[2], the "
-        "model returns output[0] float16[2, 8]": (case, (X.astype("float16"), OUTPUTS[1])),
     }
     for message, (other, outputs) in others.items():
         found = check(other, path, outputs, update=False)
@@ -109,3 +106,23 @@ def test_what_was_made_of_something_else_is_not_compared(
         update_new=True,
     )  # fmt: skip
     assert "belongs to another test: function='test_it', path='test_it.py'" in found.problem
+
+
+def test_another_interface_is_wrong_numbers_that_an_update_replaces(case: Case, path: Path) -> None:
+    write(case, check(case, path))
+    make_old(path)
+    others = {
+        "output[0]: the model doesn't return it, expected is float32[2, 8]": X,
+        "output[0] float16[2, 8]: another type than expected, float32[2, 8]": (
+            X.astype("float16"),
+            OUTPUTS[1],
+        ),
+        "output[0] float32[1, 8]: another shape than expected, float32[2, 8]": (X[:1], OUTPUTS[1]),
+    }
+    for message, outputs in others.items():
+        found = check(case, path, outputs, update=False)
+        assert (found.state, found.problem) == ("differs", "")
+        assert found.error is not None
+        assert not found.error.passed
+        assert message in found.error.message.splitlines()
+    assert check(case, path, X).proposal is not None

@@ -145,3 +145,9 @@ def test_set_aside(tmp_path: Path) -> None:
     assert message == f"x.json is damaged (line 1); set aside as {tmp_path / 'x.json.damaged'}"
     assert (tmp_path / "x.json.damaged").read_text() == "half"
     assert not path.exists()
+
+
+def test_a_path_in_a_text_may_be_no_utf_8(tmp_path: Path) -> None:
+    """As the paths of a folder `ü` are where the locale is C."""
+    write_text(tmp_path / "page.html", os.fsdecode(b"logs in b\xfcro"))
+    assert (tmp_path / "page.html").read_bytes() == b"logs in b\xfcro"

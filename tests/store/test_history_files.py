@@ -25,7 +25,7 @@ from pytest_tvmtune.store.history import (
     revision_of,
 )
 from pytest_tvmtune.store.inventory import problems, repair
-from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.layout import Store, open_store
 
 
 def writer(store: Store, name: str, count: int) -> subprocess.Popen[str]:
@@ -203,3 +203,9 @@ def test_a_revision_is_gits(tmp_path: Path) -> None:
     assert len(clean) == 12
     (tmp_path / "file").write_text("2")
     assert revision_of(tmp_path) == f"{clean}-dirty"
+
+
+def test_a_store_whose_path_is_no_utf_8(tmp_path: Path) -> None:
+    store = open_store(tmp_path / os.fsdecode(b"b\xfcro"))
+    keep(store, case("a"))
+    assert len(list_runs(store)) == 1

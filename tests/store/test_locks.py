@@ -6,14 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.store.locks import claim, folder_lock, path_lock
+from pytest_tvmtune.store.locks import (
+    claim,
+    exclusive_cores,
+    folder_lock,
+    path_lock,
+    shared_cores,
+)
 
 # Each says "held" once it holds, and holds until its input ends.
 CLAIM = """
@@ -216,3 +225,29 @@ def test_the_lock_of_a_users_folder_leaves_nothing_in_it(tmp_path: Path) -> None
 def test_a_folders_lock_makes_the_folder(tmp_path: Path) -> None:
     with folder_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_threads_share_the_cores_and_wait_for_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test may call `tvm_tune` in several threads."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held: list[str] = []
+    both = threading.Barrier(2, timeout=20)
+
+    def share(_: int) -> None:
+        with shared_cores():
+            both.wait()  # both hold it at once
+            held.append("shared")
+
+    def alone(_: int) -> None:
+        with exclusive_cores():
+            held.append("begin")
+            time.sleep(0.1)
+            held.append("end")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(share, range(2)))
+        assert held == ["shared"] * 2
+        list(pool.map(alone, range(3)))
+    assert held[2:] == ["begin", "end"] * 3

@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.relax.fork_server import Forked
 from pytest_tvmtune.relax.tuner.forks import fork
@@ -61,7 +61,7 @@ class _UnderWay:
     index: int
     folder: Path
     process: Forked
-    started_s: float = field(default_factory=time.monotonic)
+    started_s: float = field(default_factory=monotonic_s)
 
 
 def build_candidates(
@@ -96,7 +96,8 @@ def build_candidates(
                 connection.close()
                 running.append(_UnderWay(index=index, folder=folder, process=process))
             first_s = min(one.started_s for one in running) + timeout_s
-            wait([one.process.answers for one in running], max(0.0, first_s - time.monotonic()))
+            ends = [one.process.answers.fileno() for one in running]
+            wait(ends, max(0.0, first_s - monotonic_s()))
             for one in list(running):
                 result = _finish(one, timeout_s)
                 if result is None:
@@ -115,7 +116,7 @@ def _finish(one: _UnderWay, timeout_s: float) -> Built | None:
     """Return the result of a candidate that ended or ran out of time, else None."""
     process, problem = one.process, ""
     if process.poll() is None:
-        if time.monotonic() - one.started_s < timeout_s:
+        if monotonic_s() - one.started_s < timeout_s:
             return None
         process.kill()
         problem = f"build: time-out after {timeout_s:g} s"

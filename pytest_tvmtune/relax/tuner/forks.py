@@ -10,11 +10,10 @@ import json
 import multiprocessing
 import os
 import resource
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,11 +30,13 @@ from pytest_tvmtune.relax.child import (
 )
 from pytest_tvmtune.relax.fork_server import (
     Forked,
+    Socket,
     close_all_but,
     ends_here,
     flush_output,
     request_fork,
     serve,
+    socket_pair,
 )
 from pytest_tvmtune.relax.interpreters import command
 from pytest_tvmtune.relax.setup import setup_in_use
@@ -53,7 +54,7 @@ class _Server:
 
     kind: str
     memory_bytes: int
-    requests: socket.socket
+    requests: Socket
 
 
 _servers: list[_Server] = []
@@ -70,8 +71,8 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
         free = min(free, cgroup_memory_bytes() or free)
         share = int(free * _MEMORY_SHARE) // usable_cores()
         memory_bytes = max(_LEAST_MEMORY_BYTES, share)
-    ours, theirs = socket.socketpair()
-    with theirs:
+    ours, theirs = socket_pair()
+    with closing(theirs):
         _begin(kind, memory_bytes, theirs)
     _servers[:] = [_Server(kind=kind, memory_bytes=memory_bytes, requests=ours)]
 
@@ -100,7 +101,7 @@ def fork(
     return process, connection
 
 
-def _begin(kind: str, memory_bytes: int, requests: socket.socket) -> None:
+def _begin(kind: str, memory_bytes: int, requests: Socket) -> None:
     if not _has_one_thread():
         number = requests.fileno()
         setup = json.dumps(setup_in_use())
@@ -124,7 +125,7 @@ def _has_one_thread() -> bool:
     return tasks.is_dir() and len(list(tasks.iterdir())) == 1
 
 
-def _serve(requests: socket.socket, kind: str, memory_bytes: int) -> NoReturn:
+def _serve(requests: Socket, kind: str, memory_bytes: int) -> NoReturn:
     die_with_parent()  # while it imports, it wouldn't hear of the tuner's death
     name_process("tvmtune-forks")
     leave_out_torch()
@@ -156,4 +157,4 @@ def main() -> None:
     """Serve. sys.argv: the socket's number, the target's kind, bytes for a fork, the setup."""
     leave_out_torch()
     import_setup(json.loads(sys.argv[4]))
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    _serve(Socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))

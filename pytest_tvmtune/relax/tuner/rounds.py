@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +17,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.budget import next_task
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.environment import fingerprint, usable_cores
 from pytest_tvmtune.core.tuning_curve import improvements
 from pytest_tvmtune.relax.child import WAITING, LineTail, enter_stage, tell_progress
@@ -261,7 +261,7 @@ class Rounds:
             cpu=machine.cpu,
             cores=machine.usable_cores,
             num_threads=self.runner.num_threads,
-            at_s=time.time(),
+            at_s=now_s(),
         )
 
     def _untuned_of(self, run_s: float) -> Untuned:
@@ -271,7 +271,7 @@ class Rounds:
             cpu=machine.cpu,
             cores=machine.usable_cores,
             num_threads=self.runner.num_threads,
-            at_s=time.time(),
+            at_s=now_s(),
         )
 
     def keep(
@@ -281,7 +281,7 @@ class Rounds:
         request, account = self.request, search.account
         served = Served(
             run_id=request["run_id"],
-            at_s=time.time(),
+            at_s=now_s(),
             trials=request["requested_trials"],
             max_trials_per_task=request["max_trials_per_task"],
             spent=account.spent,
