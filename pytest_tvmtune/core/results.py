@@ -78,6 +78,15 @@ class TuningProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageProgress:
+    """What is done for a case, but for trials, and for how long; without a stage: it is over."""
+
+    label: str
+    stage: str = ""
+    spent_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorResult:
     """One numeric comparison. The two errors are the largest over all outputs.
 
@@ -181,7 +190,8 @@ class CaseResult:
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
     everywhere; `None` where nothing was measured. workspace_bytes: the most memory that tensors
-    between kernels, and outputs, need at once. tuning_curve: of this run's own tuning. logs:
+    between kernels, and outputs, need at once. dims: the sizes of dimensions that the model has
+    by name. tuning_curve: of this run's own tuning. logs:
     stage -> path of what its child processes printed.
     """
 
@@ -191,6 +201,7 @@ class CaseResult:
     target_name: str
     target: str
     prepack: bool
+    dims: dict[str, int] = field(default_factory=dict)
     tuning_trials: int = 0
     trials_spent: int = 0
     tasks: list[TaskResult] = field(default_factory=list)

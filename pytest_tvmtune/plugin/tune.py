@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
+from pytest_tvmtune.core.dims import shapes_sentence, sizes_by_name, unset_sentence
 from pytest_tvmtune.core.errors import GivenError, ModelError, TvmTuneError
 from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.options import RunOptions
@@ -54,7 +55,8 @@ class TvmTune:
         entry: the Relax function to call; needed where a module has several and none is `main`.
         name: what reports and the baseline call it; needed for a second call in one test.
         shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names; else those
-        of the inputs that are given.
+        of the inputs that are given, else what the marker's `dims` sets by name of dimension, else
+        1, with a warning.
         pipeline: a pass, or a function from IRModule to IRModule, to compile with instead of
         tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
@@ -66,6 +68,7 @@ class TvmTune:
         try:
             run = self._start(
                 name,
+                label,
                 model,
                 pipeline,
                 params=params,
@@ -75,15 +78,18 @@ class TvmTune:
                 spec=spec,
             )
         except TvmTuneError as error:
+            sidecar = self.item_state.origin.sidecar
             finding = f"{label}: {error}"
-            if isinstance(error, GivenError) and self.item_state.origin.sidecar:
+            dynamic = getattr(error, "dynamic", ())
+            if any(one.unset or not one.sizes for one in dynamic):
+                finding += f"\n{shapes_sentence(dynamic, sidecar)}"
+            elif isinstance(error, GivenError) and sidecar:
                 finding += (
-                    "\n  shapes and inputs of a model file: [shapes] and [inputs] in "
-                    f"{self.item_state.origin.sidecar}"
+                    f"\n  shapes and inputs of a model file: [shapes] and [inputs] in {sidecar}"
                 )
-            self.item_state.results.append(
-                self._failed_to_open(name, entry, finding, failure_of(error))
-            )
+            failed = self._failed_to_open(name, entry, finding, failure_of(error))
+            failed.dims = sizes_by_name(dynamic)
+            self.item_state.results.append(failed)
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
@@ -104,12 +110,14 @@ class TvmTune:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
 
-    def _start(self, name: str, model: Any, pipeline: Any, **source: Any) -> Run:
+    def _start(self, name: str, label: str, model: Any, pipeline: Any, **source: Any) -> Run:
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
+        from pytest_tvmtune.runner.under_way import under_way
 
         options = self.item_state.options
-        opened = open_model(model, name=name, seed=options.seed, **source)
+        with under_way(self.workshop.on_progress, label, "opening the model"):
+            opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
         case = open_case(
@@ -127,7 +135,13 @@ class TvmTune:
             beside=self.item_state.origin.path.parent,
             run_options=self.run_options,
         )
-        return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
+        return Run(
+            case=case,
+            identity=identity,
+            run_options=self.run_options,
+            golden=golden,
+            unset_dims=unset_sentence(opened.dynamic, self.item_state.origin.sidecar),
+        )
 
     def _failed_to_open(
         self, name: str, entry: str | None, finding: str, failure: Failure

@@ -21,8 +21,8 @@ from pytest_tvmtune.runner.tuning import (
     take_in_work_dir,
     tune_missing,
 )
+from pytest_tvmtune.runner.under_way import running
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.records import Workload
 from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.work_dirs import append_to_work_dir
@@ -70,7 +70,7 @@ def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
     """Return an artifact loaded in this process, and its outputs; never while others measure."""
     from pytest_tvmtune.relax.session import call
 
-    with shared_cores():
+    with running(case):
         session = load(case, built)
         return session, call(session)
 

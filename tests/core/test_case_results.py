@@ -103,6 +103,7 @@ FULL = CaseResult(
     target_name="llvm",
     target='{"kind": "llvm"}',
     prepack=True,
+    dims={"batch": 2},
     tuning_trials=64,
     trials_spent=16,
     tasks=TASKS,

@@ -1,0 +1,73 @@
+"""Symbolic dimensions of TVM's own modules, bound to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tvmtune.core.dims import UNSET_SIZE, Dims, DynamicInput, check_names
+from pytest_tvmtune.core.signature import normalise_name
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+
+def bind_symbolic(
+    mod: IRModule, entry: str, inputs: Any, dims: Dims
+) -> tuple[IRModule, tuple[DynamicInput, ...]]:
+    """Return a module whose entry has static shapes, as far as its dimensions are variables.
+
+    inputs: those that are given, whose sizes count first, then those of `dims`.
+    Raises GivenError for a name that the test sets and the entry doesn't have.
+    """
+    from tvm import relax
+
+    function = mod[entry]
+    params = list(function.params)
+    shapes = [_dims(param) for param in params]
+    if function.attrs and "num_input" in function.attrs:
+        params, shapes = (one[: int(function.attrs["num_input"])] for one in (params, shapes))
+    known = {**dims.sizes, **_given(params, shapes, inputs)}
+    variables = {str(dim.name): dim for dim in relax.analysis.free_symbolic_vars(function)}
+    variables |= {str(dim.name): dim for dim in relax.analysis.defined_symbolic_vars(function)}
+    dynamic = []
+    for param, shape in zip(params, shapes, strict=True):
+        declared = tuple(int(dim) if hasattr(dim, "value") else str(dim) for dim in shape)
+        if any(isinstance(dim, str) for dim in declared):
+            dynamic.append(
+                DynamicInput(
+                    name=str(param.name),
+                    declared=declared,
+                    sizes=tuple(d if isinstance(d, int) else known.get(d, 1) for d in declared),
+                    unset=tuple(
+                        i for i, d in enumerate(declared) if d in variables and d not in known
+                    ),
+                )
+            )
+    check_names(dims, dynamic, f"the module's {entry}")
+    if not variables:
+        return mod, ()
+    sizes = {name: known.get(name, UNSET_SIZE) for name in variables}
+    return relax.transform.BindSymbolicVars(sizes, entry)(mod), tuple(dynamic)
+
+
+def _dims(param: Any) -> list[Any]:
+    shape = getattr(param.ty, "shape", None)
+    return [] if shape is None else list(shape)
+
+
+def _given(params: Sequence[Any], shapes: Sequence[list[Any]], inputs: Any) -> dict[str, int]:
+    """Return the sizes that given inputs have where a dimension has a name."""
+    if isinstance(inputs, Mapping):
+        by_name = {normalise_name(str(name)): value for name, value in inputs.items()}
+        values = [by_name.get(normalise_name(str(param.name))) for param in params]
+    else:
+        values = list(inputs or ())
+    return {
+        str(dim): size
+        for shape, value in zip(shapes, values, strict=False)
+        if value is not None
+        for dim, size in zip(shape, np.shape(value), strict=False)
+    }
