@@ -120,13 +120,15 @@ def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
     unset = [one for one in inputs if one.unset]
     if not unset:
         return ""
-    names: dict[str, None] = {}
+    names = {(one.declared or ())[index]: None for one in unset for index in one.unset}
+    told = [str(name) for name in names if name != UNNAMED]
     for one in unset:
-        for index in one.unset:
-            dim = (one.declared or ())[index]
-            names[dim if dim != UNNAMED else f"dimension {index} of {one.name!r}"] = None  # type: ignore[index]
+        numbers = [str(index) for index in one.unset if (one.declared or ())[index] == UNNAMED]
+        if numbers:
+            word = "dimension" if len(numbers) == 1 else "dimensions"
+            told.append(f"{word} {' and '.join(numbers)} of {one.name!r}")
     return (
-        f"nothing sets its dynamic dimensions, so each is {UNSET_SIZE}: {', '.join(names)}. "
+        f"nothing sets its dynamic dimensions, so each is {UNSET_SIZE}: {', '.join(told)}. "
         f"{_how_to_set(unset, sidecar)}"
     )
 

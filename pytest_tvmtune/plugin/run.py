@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
-from pytest_tvmtune.core.errors import BaselineError, CompileError, ModelError, TvmTuneError
+from pytest_tvmtune.core.errors import (
+    BaselineError,
+    ChildError,
+    CompileError,
+    ModelError,
+    TvmTuneError,
+)
 from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
@@ -303,7 +309,7 @@ class Run:
         except TvmTuneError as error:
             self.result.note_failure(failure_of(error))
             finding = f"{self._case.label}: {error}"
-            if self._unset_dims and isinstance(error, (CompileError, ModelError)):
+            if self._unset_dims and isinstance(error, (ChildError, CompileError, ModelError)):
                 finding += f"\nThat may be why: {self._unset_dims}"
             self._fail_on([finding])
 

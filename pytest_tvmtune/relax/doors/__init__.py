@@ -11,7 +11,7 @@ from typing import Any
 from pytest_tvmtune.core.dims import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.doors.data_files import Inputs, read_inputs
-from pytest_tvmtune.relax.doors.symbolic import bind_symbolic
+from pytest_tvmtune.relax.doors.symbolic import bind_symbolic, check_sizes
 from pytest_tvmtune.relax.doors.torch import is_torch, load_torch
 from pytest_tvmtune.relax.model import Model, Params, make_model, pick_entry
 
@@ -115,6 +115,7 @@ def open_model(
         input_names=input_names,
         seed=seed,
     )
+    check_sizes(mod, model.signature.entry, dynamic, name)
     return replace(model, output_names=output_names, references=references, dynamic=dynamic)
 
 

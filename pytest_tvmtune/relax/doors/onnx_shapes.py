@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +19,15 @@ from pytest_tvmtune.core.dims import (
     check_names,
     sizes_by_name,
 )
-from pytest_tvmtune.core.errors import GivenError, ImporterError, UnsupportedTypeError
+from pytest_tvmtune.core.errors import (
+    GivenError,
+    ImporterError,
+    ModelError,
+    UnsupportedTypeError,
+)
 from pytest_tvmtune.core.signature import normalise_name
+from pytest_tvmtune.relax.doors.onnx_files import read_without_external_data, runtime_inputs
+from pytest_tvmtune.relax.doors.ort import INSTALL
 
 # Element types of ONNX that no array can have.
 _NO_NUMBERS = {0: "things of no type", 8: "strings"}
@@ -62,6 +70,21 @@ def make_static(
         else _fill_in(by_name[one.name], one, known)
         for one in found
     )
+
+
+def dynamic_inputs_of_file(path: Path) -> list[DynamicInput]:
+    """Return the inputs of a model file whose shapes aren't static; needs onnx, and no TVM.
+
+    Raises ModelError, naming the file.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise ModelError(f"reading ONNX models needs onnx: {INSTALL}") from None
+    proto = read_without_external_data(onnx, path)
+    if not proto.graph.node:
+        raise ModelError(f"{path}: not an ONNX model, its graph is empty")
+    return dynamic_inputs(runtime_inputs(proto), str(path))
 
 
 def dynamic_inputs(inputs: Sequence[Any], label: str) -> list[DynamicInput]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.dims import UNSET_SIZE, Dims, DynamicInput, check_names
+from pytest_tvmtune.core.errors import ImporterError
 from pytest_tvmtune.core.signature import normalise_name
 
 if TYPE_CHECKING:
@@ -51,6 +52,41 @@ def bind_symbolic(
         return mod, ()
     sizes = {name: known.get(name, UNSET_SIZE) for name in variables}
     return relax.transform.BindSymbolicVars(sizes, entry)(mod), tuple(dynamic)
+
+
+def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput], label: str) -> None:
+    """Raise ImporterError where the sizes of dynamic inputs are too small for a model.
+
+    That is where a tensor has a negative size, or an output is empty for what nothing sets: it
+    would be right whatever the model computes.
+    """
+    from tvm import relax
+
+    negative = []
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Var) and any(size < 0 for size in _sizes_in(expr.ty)):
+            negative.append(str(expr.ty))
+
+    if not dynamic:
+        return
+    relax.analysis.post_order_visit(mod[entry], visit)
+    outputs = mod[entry].ret_ty
+    problem = f"a tensor in it has the shape {negative[0]}" if negative else ""
+    if any(one.unset for one in dynamic) and 0 in _sizes_in(outputs):
+        problem = problem or f"an output is empty: {outputs}"
+    if problem:
+        error = ImporterError(f"{label}: its inputs are too small: {problem}")
+        error.dynamic = dynamic
+        raise error
+
+
+def _sizes_in(ty: Any) -> list[int]:
+    """Return all sizes in a type, of tensors in tuples, too; none for those that aren't numbers."""
+    fields = getattr(ty, "fields", None)
+    if fields is not None:
+        return [size for one in fields for size in _sizes_in(one)]
+    return [int(dim) for dim in getattr(ty, "shape", None) or () if hasattr(dim, "value")]
 
 
 def _dims(param: Any) -> list[Any]:
