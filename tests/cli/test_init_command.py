@@ -54,13 +54,13 @@ def test_a_sidecar_for_each_file_that_needs_one(
     assert sorted(models.rglob("*.toml")) == before
     code, out, err = run("init", models)
     assert (code, err) == (0, "")
+    named = "'x/in' (batch, seq len, 8), 'mask' (batch, 1, 1)"
+    unnamed = "'x' (batch, ?, 8), 'y' (batch, 1, 8), 'z' (no rank)"
     assert out.splitlines() == [
         f"{models}/static.onnx: left alone, its shapes are static",
         f"{models}/told.onnx: left alone, told.tvmtune.toml exists",
-        f"{models}/a/named.onnx: wrote named.tvmtune.toml, for 'x/in' (batch, seq len, 8), "
-        "'mask' (batch, 1, 1)",
-        f"{models}/b/unnamed.onnx: wrote unnamed.tvmtune.toml, for 'x' (batch, ?, 8), "
-        "'y' (batch, 1, 8), 'z' (no rank)",
+        f"{models}/a/named.onnx: wrote named.tvmtune.toml, for {named}",
+        f"{models}/b/unnamed.onnx: wrote unnamed.tvmtune.toml, for {unnamed}",
     ]
     assert dry == out.replace(": wrote ", ": would write ")
     said = {

@@ -115,7 +115,7 @@ def open_model(
         input_names=input_names,
         seed=seed,
     )
-    check_sizes(mod, model.signature.entry, dynamic, name)
+    check_sizes(mod, model.signature.entry, dynamic)
     return replace(model, output_names=output_names, references=references, dynamic=dynamic)
 
 

@@ -54,7 +54,7 @@ def bind_symbolic(
     return relax.transform.BindSymbolicVars(sizes, entry)(mod), tuple(dynamic)
 
 
-def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput], label: str) -> None:
+def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput]) -> None:
     """Raise ImporterError where the sizes of dynamic inputs are too small for a model.
 
     That is where a tensor has a negative size, or an output is empty for what nothing sets: it
@@ -76,7 +76,7 @@ def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput], labe
     if any(one.unset for one in dynamic) and 0 in _sizes_in(outputs):
         problem = problem or f"an output is empty: {outputs}"
     if problem:
-        error = ImporterError(f"{label}: its inputs are too small: {problem}")
+        error = ImporterError(f"its inputs are too small: {problem}")
         error.dynamic = dynamic
         raise error
 
