@@ -27,7 +27,7 @@ def test_a_folder_of_models_with_dynamic_dimensions(
     )
     result.stdout.fnmatch_lines(
         [
-            "*TvmTuneWarning: unset[[]llvm[]]: * so each is 1: m. Set them in models/unset.tvmtune*:",
+            "*TvmTuneWarning: unset[[]llvm[]]: * each is 1: m. Set them in */unset.tvmtune.toml:",
             "*[[]dims[]]",
             "*m = 1",
         ]
