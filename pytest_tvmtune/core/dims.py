@@ -126,7 +126,7 @@ def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
         numbers = [str(index) for index in one.unset if (one.declared or ())[index] == UNNAMED]
         if numbers:
             word = "dimension" if len(numbers) == 1 else "dimensions"
-            told.append(f"{word} {' and '.join(numbers)} of {one.name!r}")
+            told.append(f"{word} {', '.join(numbers)} of {one.name!r}")
     return (
         f"nothing sets its dynamic dimensions, so each is {UNSET_SIZE}: {', '.join(told)}. "
         f"{_how_to_set(unset, sidecar)}"

@@ -113,7 +113,7 @@ def test_what_nothing_sets_is_told_with_what_to_write() -> None:
         '    "x/in" = [1, 1]  # (batch, ?)',
     ]
     many = DynamicInput(name="m", declared=("?", 3, "?"), sizes=(1, 3, 1), unset=(0, 2))
-    assert "each is 1: dimensions 0 and 2 of 'm'. Set" in unset_sentence([many], "")
+    assert "each is 1: dimensions 0, 2 of 'm'. Set" in unset_sentence([many], "")
     assert unset_sentence([NAMED, MIXED], "").splitlines()[1:] == [
         "    @pytest.mark.tvm_tune(dims={'batch': 1, 'a b': 7})",
         "    tvm_tune(model, shapes={'x/in': (1, 1)})",
