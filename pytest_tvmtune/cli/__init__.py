@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_tvmtune.cli import baselines, db, doctor, env, gc, history
+from pytest_tvmtune.cli import baselines, db, doctor, env, gc, history, init
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.errors import TvmTuneError
 
 _EXAMPLES = """\
 examples:
   tvmtune doctor                             can this machine gate, and how finely?
+  tvmtune init models/                       sidecars for ONNX files with dynamic shapes
   tvmtune history 'mlp[llvm]'                what a model took, and where that changed
   tvmtune baselines export baselines.zip     all that another machine needs
   tvmtune db import WORK_DIR --target=llvm   records that were tuned elsewhere
@@ -68,6 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    for module in (env, doctor, history, baselines, db, gc):
+    for module in (env, doctor, init, history, baselines, db, gc):
         module.add_parser(commands, common)
     return parser

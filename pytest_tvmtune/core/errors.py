@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.core.dims import DynamicInput
 
 _MOST_NAMES = 4
 
@@ -58,7 +62,12 @@ class StoreError(TvmTuneError):
 
 
 class ModelError(TvmTuneError):
-    """The model, its parameters or its inputs can't be used as given."""
+    """The model, its parameters or its inputs can't be used as given.
+
+    dynamic: the inputs of the model whose shapes aren't static, where those may be why.
+    """
+
+    dynamic: Sequence[DynamicInput] = ()
 
 
 class GivenError(ModelError):

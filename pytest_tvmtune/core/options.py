@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_tvmtune.core.acceptance import Acceptance, acceptance_of
+from pytest_tvmtune.core.dims import Dims
 from pytest_tvmtune.core.quantities import Threshold
 from pytest_tvmtune.core.settings import BY_NAME
 from pytest_tvmtune.core.targets import TargetSpec
@@ -59,6 +60,18 @@ class RunOptions:
         default: tuple[TargetSpec, ...] = BY_NAME["target"].default
         return self.asked_targets or default
 
+    @property
+    def dims(self) -> dict[str, int]:
+        """The sizes of dimensions, by name, that this run sets in every model that has them."""
+        return self._merged_dims(self.layers)
+
+    @staticmethod
+    def _merged_dims(layers: tuple[Layer, ...]) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for layer in reversed(layers):
+            sizes |= layer.get("dims") or {}
+        return sizes
+
     def case_options(self, marker: Layer, *, target: TargetSpec, prepack: bool) -> CaseOptions:
         """Return one item's options: its marker first, then this run's layers."""
         layers = (marker, *self.layers)
@@ -74,6 +87,7 @@ class RunOptions:
             trials=value("trials"),
             max_trials_per_task=value("max_trials_per_task"),
             work_dir=value("work_dir"),
+            dims=Dims(sizes=self._merged_dims(layers), own=frozenset(self._merged_dims((marker,)))),
             seed=value("seed"),
             rtol=value("rtol"),
             atol=value("atol"),
@@ -102,6 +116,7 @@ class CaseOptions:
     trials: int
     max_trials_per_task: int | None
     work_dir: Path | None
+    dims: Dims
     seed: int
     rtol: float | None
     atol: float | None

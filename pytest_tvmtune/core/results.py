@@ -92,6 +92,15 @@ class TuningProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageProgress:
+    """What is done for a case, but for trials, and for how long; without a stage: it is over."""
+
+    label: str
+    stage: str = ""
+    spent_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorResult:
     """One numeric comparison. The two errors are the largest over all outputs.
 
@@ -209,12 +218,12 @@ class CaseResult:
 
     The one mutable value of this package: its run fills it in as the test asks. Seconds
     everywhere; `None` where nothing was measured. workspace_bytes: the most memory that tensors
-    between kernels, and outputs, need at once. tuning_curve: of this run's own tuning.
-    untuned_ratio: a call's time divided by that of the same model without records, where that was
-    measured. logs: stage -> path of what its child processes printed. params: the user's own
-    parametrization ids. baseline: the name of its baseline's file, whether there is one or not.
-    attempts: how often its test was run (plugins run failed tests again), this being the last;
-    earlier_findings: what failed the attempts before.
+    between kernels, and outputs, need at once. dims: the sizes of dimensions that the model has
+    by name. tuning_curve: of this run's own tuning. untuned_ratio: a call's time divided by that of
+    the same model without records, where that was measured. logs: stage -> path of what its child
+    processes printed. params: the user's own parametrization ids. baseline: the name of its
+    baseline's file, whether there is one or not. attempts: how often its test was run (plugins run
+    failed tests again), this being the last; earlier_findings: what failed the attempts before.
     """
 
     name: str
@@ -227,6 +236,7 @@ class CaseResult:
     baseline: str = ""
     attempts: int = 1
     earlier_findings: list[str] = field(default_factory=list)
+    dims: dict[str, int] = field(default_factory=dict)
     tuning_trials: int = 0
     trials_spent: int = 0
     tasks: list[TaskResult] = field(default_factory=list)

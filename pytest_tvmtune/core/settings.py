@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.acceptance import check_parts, parse_day, parse_reason
+from pytest_tvmtune.core.dims import parse_dims
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.model_files import parse_patterns
 from pytest_tvmtune.core.quantities import (
@@ -27,7 +28,8 @@ MAX_THREADS = 4096
 class Setting:
     """One row of the table in docs/reference.md: a name that works at several levels.
 
-    parse: (value, where it was given) -> value, raising OptionError.
+    parse: (value, where it was given) -> value, raising OptionError. singular: the name of an
+    option and ini key that give one of what the marker gives all of.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Setting:
     in_marker: bool = True
     on_command_line: bool = True
     repeatable: bool = False
+    singular: str = ""
 
     @property
     def is_switch(self) -> bool:
@@ -47,12 +50,12 @@ class Setting:
     @property
     def flag(self) -> str:
         """The command-line option."""
-        return "--tvm-" + self.name.replace("_", "-")
+        return "--tvm-" + (self.singular or self.name).replace("_", "-")
 
     @property
     def ini(self) -> str:
         """The ini key."""
-        return "tvm_" + self.name
+        return "tvm_" + (self.singular or self.name)
 
 
 def _choice(*accepted: str) -> Callable[[object, str], str]:
@@ -170,6 +173,16 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="DIR",
         help="a stock MetaSchedule work_dir: its records are taken in before, and the model's "
         "written out to it after",
+    ),
+    Setting(
+        name="dims",
+        singular="dim",
+        parse=parse_dims,
+        default={},
+        metavar="NAME=SIZE",
+        repeatable=True,
+        help="the size of a dynamic dimension, by the name that the model gives it; repeatable "
+        "(default: 1, with a warning)",
     ),
     Setting(
         name="seed",

@@ -161,14 +161,17 @@ def _of_torch(tensor: Any) -> Array:
         return np.asarray(tensor.contiguous().view(bits).numpy().view(dtype))
 
 
-def made_up(spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0) -> Array:
+def made_up(
+    spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0, below: int | None = None
+) -> Array:
     """Return seeded values for a tensor nobody gave: normal floats, small whole numbers.
 
     scale: standard deviation of floats. Integers are 0 or 1, so that they stay valid as
-    indices, axes and lengths.
+    indices, axes and lengths. below: what indexes an axis of so many elements, or less, stays
+    within it, floats too.
     """
     dtype = dtype_of(spec.dtype)
-    if spec.dtype in FLOATS:
+    if spec.dtype in FLOATS and below is None:
         values = np.empty(spec.shape, dtype)
         # Piece by piece, since they are drawn as doubles; numpy draws the same ones either way.
         flat = values.reshape(-1)
@@ -176,7 +179,8 @@ def made_up(spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0) -
             piece = flat[start : start + _PIECE]
             piece[:] = rng.standard_normal(piece.size) * scale
         return values
-    return np.asarray(rng.integers(0, 2, spec.shape), dtype=dtype)
+    most = 2 if below is None else min(2, below)
+    return np.asarray(rng.integers(0, most, spec.shape), dtype=dtype)
 
 
 def _listing(specs: Sequence[TensorSpec]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
-from pytest_tvmtune.core.settings import REPORTS
+from pytest_tvmtune.core.settings import BY_NAME, REPORTS
 from pytest_tvmtune.plugin.attempts import conclude, finished_cases, note_phase
 from pytest_tvmtune.plugin.state import (
     ITEM_STATE,
@@ -140,7 +140,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if state.usage_error:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
     if not config.option.collectonly:
+        if note := _unknown_dims(state):
+            state.notes.append(note)
         _write_reports(session, state)
+
+
+def _unknown_dims(state: State) -> str:
+    """Say which dimensions the run sets and none of its models has, "" where there are none."""
+    known = {name for case in state.cases for name in case.result.dims}
+    unknown = [name for name in state.run.dims if name not in known]
+    if not state.cases or not unknown:
+        return ""
+    has = f"they have {', '.join(sorted(known))}" if known else "they have none by name"
+    return (
+        f"{BY_NAME['dims'].flag}: no model that could be opened has a dimension "
+        f"{' or '.join(map(repr, unknown))}; {has}"
+    )
 
 
 def _write_reports(session: pytest.Session, state: State) -> None:

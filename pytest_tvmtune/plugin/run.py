@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
-from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
+from pytest_tvmtune.core.errors import (
+    BaselineError,
+    ChildError,
+    CompileError,
+    ModelError,
+    TvmTuneError,
+)
 from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.kernel_times import KernelTable
 from pytest_tvmtune.core.options import RunOptions
@@ -39,11 +45,18 @@ class Run:
     _session: Session
 
     def __init__(
-        self, *, case: Case, identity: Identity, run_options: RunOptions, golden: GoldenFile
+        self,
+        *,
+        case: Case,
+        identity: Identity,
+        run_options: RunOptions,
+        golden: GoldenFile,
+        unset_dims: str = "",
     ) -> None:
         self._case = case
         self._identity = identity
         self._run_options = run_options
+        self._unset_dims = unset_dims
         self._checked = False
         self._gate = Gate(case=case, identity=identity, run_options=run_options)
         self._golden = golden
@@ -85,6 +98,8 @@ class Run:
         from pytest_tvmtune.runner.preparing import load_and_call, tune_and_build
         from pytest_tvmtune.runner.tuning import untuned_sentence
 
+        if self._unset_dims:
+            self.warn(self._unset_dims)
         with self._findings():
             self._built = tune_and_build(self._case, self._accepted_records)
             self._session, self.outputs = load_and_call(self._case, self._built)
@@ -314,7 +329,10 @@ class Run:
             yield
         except TvmTuneError as error:
             self.result.note_failure(failure_of(error))
-            self._fail_on([f"{self._case.label}: {error}"])
+            finding = f"{self._case.label}: {error}"
+            if self._unset_dims and isinstance(error, (ChildError, CompileError, ModelError)):
+                finding += f"\nThat may be why: {self._unset_dims}"
+            self._fail_on([finding])
 
     def _fail_on(self, findings: list[str]) -> None:
         __tracebackhide__ = True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.baseline import Identity
+from pytest_tvmtune.core.dims import shapes_sentence, sizes_by_name, unset_sentence
 from pytest_tvmtune.core.errors import GivenError, TvmTuneError
 from pytest_tvmtune.core.failure import Failure, failure_of
 from pytest_tvmtune.core.options import RunOptions
@@ -60,7 +61,8 @@ class TvmTune:
         entry: the Relax function to call; needed where a module has several and none is `main`.
         name: what reports and the baseline call it; needed for a second call in one test.
         shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names; else those
-        of the inputs that are given.
+        of the inputs that are given, else what the marker's `dims` sets by name of dimension, else
+        1, with a warning.
         pipeline: a pass, or a function from IRModule to IRModule, to compile with instead of
         tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
@@ -85,6 +87,7 @@ class TvmTune:
             with _ONE_AT_A_TIME:
                 run = self._start(
                     name,
+                    label,
                     model,
                     pipeline,
                     log,
@@ -95,15 +98,18 @@ class TvmTune:
                     spec=spec,
                 )
         except TvmTuneError as error:
+            sidecar = self.item_state.origin.sidecar
             finding = f"{label}: {error}"
-            if isinstance(error, GivenError) and self.item_state.origin.sidecar:
+            dynamic = getattr(error, "dynamic", ())
+            if any(one.unset or not one.sizes for one in dynamic):
+                finding += f"\n{shapes_sentence(dynamic, sidecar)}"
+            elif isinstance(error, GivenError) and sidecar:
                 finding += (
-                    "\n  shapes and inputs of a model file: [shapes] and [inputs] in "
-                    f"{self.item_state.origin.sidecar}"
+                    f"\n  shapes and inputs of a model file: [shapes] and [inputs] in {sidecar}"
                 )
-            self.item_state.results.append(
-                self._failed_to_open(name, entry, finding, failure_of(error), logs)
-            )
+            failed = self._failed_to_open(name, entry, finding, failure_of(error), logs)
+            failed.dims = sizes_by_name(dynamic)
+            self.item_state.results.append(failed)
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
@@ -125,19 +131,27 @@ class TvmTune:
         return name
 
     def _start(
-        self, name: str, model: Any, pipeline: Any, log: Callable[[str], Path], **source: Any
+        self,
+        name: str,
+        label: str,
+        model: Any,
+        pipeline: Any,
+        log: Callable[[str], Path],
+        **source: Any,
     ) -> Run:
         from pytest_tvmtune.relax.child_registrations import check_registrations
         from pytest_tvmtune.relax.doors import open_model
         from pytest_tvmtune.runner.case import open_case
+        from pytest_tvmtune.runner.under_way import under_way
         from pytest_tvmtune.store.error_logs import errors_logged
 
         workshop = self.workshop
         assert workshop is not None, "marked tests are checked when they are collected"
         check_registrations(workshop.store)
         options = self.item_state.options
-        with errors_logged(lambda: log("import")):
-            opened = open_model(model, name=name, seed=options.seed, **source)
+        opening = under_way(workshop.on_progress, label, "opening the model")
+        with errors_logged(lambda: log("import")), opening:
+            opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
         with errors_logged(lambda: log("pipeline")):
@@ -158,7 +172,13 @@ class TvmTune:
             beside=self.item_state.origin.path.parent,
             run_options=self.run_options,
         )
-        return Run(case=case, identity=identity, run_options=self.run_options, golden=golden)
+        return Run(
+            case=case,
+            identity=identity,
+            run_options=self.run_options,
+            golden=golden,
+            unset_dims=unset_sentence(opened.dynamic, self.item_state.origin.sidecar),
+        )
 
     def _failed_to_open(
         self,

@@ -43,6 +43,7 @@ def run_job(
     num_threads: int,
     arrays: Mapping[str, Sequence[Any]] | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    on_stage: Callable[[str, float], None] | None = None,
     fresh: bool = False,
     preload: str = "",
 ) -> Any:
@@ -51,7 +52,9 @@ def run_job(
     request: plain values; it gets `folder` (a Path, removed afterwards) and each entry of
     `arrays` (numpy arrays, or files of them) as a list of memory-mapped arrays. timeout_s: for each
     stage that the job enters, but WAITING. num_threads: TVM runtime threads of every kernel that
-    runs there. on_progress: is given what the job passes to `tell_progress`. fresh: not forked
+    runs there. on_progress: is given what the job passes to `tell_progress`. on_stage: is
+    called, as long as the job runs, with its stage and how many seconds that has lasted, and with
+    no stage once it is over. fresh: not forked
     from the server, for what depends on where things lie in memory. preload: a module that the
     server imports once, for this job and all that follow.
     Raises ChildError when the process crashes, hangs or fails, and the TvmTuneError that the
@@ -76,7 +79,9 @@ def run_job(
             raise
         raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
     try:
-        code = _wait(process, folder, timeout_s, log_path, on_progress)
+        code = _wait(
+            process, folder, timeout_s, log_path, on_progress=on_progress, on_stage=on_stage
+        )
         return _result(folder, code, function, log_path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -134,10 +139,13 @@ def _wait(
     folder: Path,
     timeout_s: float,
     log_path: Path,
+    *,
     on_progress: Callable[[dict[str, Any]], None] | None,
+    on_stage: Callable[[str, float], None] | None,
 ) -> int:
     progress = LineTail(path=folder / PROGRESS)
     stage, entered_s = "", monotonic_s()
+    shown_s = entered_s
     try:
         while monotonic_s() < entered_s + timeout_s:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -148,8 +156,12 @@ def _wait(
                     on_progress(json.loads(line))
             if code is not None:
                 return code
-            if stage != stage_of(folder) or stage == WAITING:
-                stage, entered_s = stage_of(folder), monotonic_s()
+            if (now := stage_of(folder)) != stage or stage == WAITING:
+                entered_s = monotonic_s()
+                shown_s = shown_s if now == stage else entered_s
+                stage = now
+            if on_stage:
+                on_stage(stage, monotonic_s() - shown_s)
         raise ChildError(
             f"{stage}: no answer within {timeout_s:g} s, stopped",
             log_path=log_path,
@@ -161,6 +173,8 @@ def _wait(
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if on_stage:
+            on_stage("", 0.0)
 
 
 def _result(folder: Path, code: int, function: str, log_path: Path) -> Any:

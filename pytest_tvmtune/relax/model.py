@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.dims import DynamicInput
 from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 from pytest_tvmtune.relax.array_files import LARGE_BYTES, ArrayFile, Parked, given_back, park
+from pytest_tvmtune.relax.index_bounds import index_bounds
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -34,7 +36,8 @@ class Model:
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
     references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
-    arrays, in order, and raises ModelError where it can't.
+    arrays, in order, and raises ModelError where it can't. dynamic: inputs whose shapes were not
+    static in the source.
     """
 
     mod: IRModule | None
@@ -44,6 +47,7 @@ class Model:
     inputs: tuple[Array, ...]
     output_names: tuple[str, ...] = ()
     references: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    dynamic: tuple[DynamicInput, ...] = ()
     library: bytes | None = None
     original: Model | None = None
     parked: Parked | None = None
@@ -111,7 +115,7 @@ def make_model(
     for parameters and inputs that don't fit.
     """
     _check_well_formed(mod)
-    entry = _pick_entry(mod, entry)
+    entry = pick_entry(mod, entry)
     given_params = None if params is None else plain_params(params, entry)
     signature = _signature(mod, entry, given_params)
     if input_names is not None:
@@ -125,7 +129,11 @@ def make_model(
     else:
         bound = bind_arrays(signature.params, given_params, "parameter")
     if inputs is None:
-        chosen = [made_up(spec, rng) for spec in signature.inputs]
+        bounds = index_bounds(mod[entry], len(signature.inputs))
+        chosen = [
+            made_up(spec, rng, below=bounds.get(index))
+            for index, spec in enumerate(signature.inputs)
+        ]
     else:
         chosen = bind_arrays(signature.inputs, inputs, "input")
     return Model(mod=mod, name=name, signature=signature, params=tuple(bound), inputs=tuple(chosen))
@@ -156,7 +164,8 @@ def _check_well_formed(mod: IRModule) -> None:
         ) from error
 
 
-def _pick_entry(mod: IRModule, entry: str | None) -> str:
+def pick_entry(mod: IRModule, entry: str | None) -> str:
+    """Return the entry that is meant. Raises ModelError."""
     names = entry_names(mod)
     if entry is not None:
         if entry not in names:

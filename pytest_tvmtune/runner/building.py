@@ -17,6 +17,7 @@ from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, toolchain_parts
 from pytest_tvmtune.runner.crashing import naming_the_kernel
 from pytest_tvmtune.runner.tuning import Records, plan
+from pytest_tvmtune.runner.under_way import job_observer
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.work_dirs import write_work_dir
 
@@ -115,6 +116,7 @@ def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> di
         log_path=log_path,
         timeout_s=case.options.timeout_s,
         num_threads=case.num_threads,
+        on_stage=job_observer(case),
     )
     left_out = {
         shash: name
@@ -147,6 +149,7 @@ def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
         log_path=case.log_path("run"),
         timeout_s=case.options.timeout_s,
         num_threads=case.num_threads,
+        on_stage=job_observer(case),
     )
     # The store may have built the very same library, and know more of it.
     with contextlib.suppress(StoreError):
@@ -174,6 +177,7 @@ def run_new_data_in_child(case: Case, built: Built) -> Built:
             log_path=case.log_path("run"),
             timeout_s=case.options.timeout_s,
             num_threads=case.num_threads,
+            on_stage=job_observer(case),
         )
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
     done = replace(built.build, ran_with=ran_with)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import now_s
+from pytest_tvmtune.core.dims import sizes_by_name
 from pytest_tvmtune.core.environment import installed_version
 from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import CaseResult, TuningProgress
+from pytest_tvmtune.core.results import CaseResult, StageProgress, TuningProgress
 from pytest_tvmtune.relax.build import PIPELINE
 from pytest_tvmtune.relax.identity import setup_identity, toolchain_identity
 from pytest_tvmtune.store.layout import Store, slug
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
     from pytest_tvmtune.relax.model import Model
 
 
+Observer = Callable[[TuningProgress | StageProgress], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
     """What all cases of one run share.
 
-    on_progress: is told how tuning goes on. started_s: when the session began, in seconds since
-    1970, the same on every xdist worker; what was tuned since then, `refresh` needn't tune.
+    on_progress: is called with how a case goes on, from any thread. started_s: when the session
+    began, in seconds since 1970, the same on every xdist worker; what was tuned since then,
+    `refresh` needn't tune.
     gated_items: how many of the session's test items may gate, the same on every worker.
     """
 
     store: Store
-    on_progress: Callable[[TuningProgress], None] | None = None
+    on_progress: Observer | None = None
     started_s: float = field(default_factory=now_s)
     gated_items: int = 1
 
@@ -114,6 +119,7 @@ def open_case(
             target=target_json,
             prepack=options.prepack,
             params=params,
+            dims=sizes_by_name(model.dynamic),
             tuning_trials=0 if model.is_ready else options.trials,
         ),
     )

@@ -12,6 +12,7 @@ from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.diagnosing import PLAIN, PREPACKED, UNTUNED, diagnose
 from pytest_tvmtune.runner.preparing import counterpart_outputs, reference_outputs
+from pytest_tvmtune.runner.under_way import under_way
 from pytest_tvmtune.store.error_logs import errors_logged
 
 if TYPE_CHECKING:
@@ -98,4 +99,6 @@ def _referred(case: Case, name: str) -> Any:
 
 def _call(function: Any, case: Case) -> Any:
     # Copies: a function that works in place must not change what the model is called with.
-    return function(*(array.copy() for array in case.model.inputs))
+    inputs = [array.copy() for array in case.model.inputs]
+    with under_way(case.workshop.on_progress, case.label, "computing what is expected"):
+        return function(*inputs)

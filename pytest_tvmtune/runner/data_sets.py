@@ -15,7 +15,7 @@ from pytest_tvmtune.relax.doors.data_files import read_tensors
 from pytest_tvmtune.runner.building import Built, run_new_data_in_child
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.comparing import compare_outputs, note_error
-from pytest_tvmtune.store.locks import shared_cores
+from pytest_tvmtune.runner.under_way import running
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
@@ -63,5 +63,5 @@ def _with_inputs(case: Case, built: Built, folder: Path) -> tuple[Case, Built]:
 def _call(case: Case, session: Session) -> Any:
     from pytest_tvmtune.relax.session import call, with_inputs
 
-    with shared_cores():
+    with running(case):
         return call(with_inputs(session, case.model.inputs))

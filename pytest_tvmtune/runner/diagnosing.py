@@ -16,6 +16,7 @@ from pytest_tvmtune.runner.building import Built
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.preparing import counterpart_build, reference_build
 from pytest_tvmtune.runner.tuning import workloads_of
+from pytest_tvmtune.runner.under_way import job_observer
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 
@@ -127,6 +128,7 @@ def first_divergence(
         log_path=case.log_path("divergence"),
         timeout_s=case.options.timeout_s,
         num_threads=case.num_threads,
+        on_stage=job_observer(case),
     )
     return Divergence.from_json(told)
 

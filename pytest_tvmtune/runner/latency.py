@@ -29,6 +29,7 @@ from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.explaining import explain_change
 from pytest_tvmtune.runner.measuring import measure
 from pytest_tvmtune.runner.tuning import best_records, workloads_of
+from pytest_tvmtune.runner.under_way import held, under_way
 from pytest_tvmtune.runner.versions import content_here, versions_of_both, without_content
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.locks import exclusive_cores
@@ -136,7 +137,8 @@ def _without_comparison(
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     from pytest_tvmtune.relax.timing import num_threads_used, sample
 
-    with exclusive_cores():
+    timing = under_way(case.workshop.on_progress, case.label, "timing it")
+    with held(case, exclusive_cores()), timing:
         samples = sample(
             session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
         )

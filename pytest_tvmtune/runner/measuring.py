@@ -10,6 +10,7 @@ from pytest_tvmtune.core.kernel_times import KernelTable, SideTimes, table_of
 from pytest_tvmtune.core.sequential import Epoch, least_epochs
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case
+from pytest_tvmtune.runner.under_way import held, job_observer
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
 
@@ -51,7 +52,7 @@ def measure(
     """
     max_time_s = case.options.max_time_s if max_time_s is None else max_time_s
     calls = _CALLS_PER_EPOCH * least_epochs(alpha)
-    with exclusive_cores():
+    with held(case, exclusive_cores()):
         told = run_job(
             "pytest_tvmtune.relax.measure:measure_pair",
             {
@@ -67,6 +68,7 @@ def measure(
             # However slow the model is, so many calls are made.
             timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * expected_s),
             num_threads=case.num_threads,
+            on_stage=job_observer(case),
             fresh=True,
         )
     return Measured(
@@ -86,7 +88,7 @@ def time_kernels(
     budget_s: seconds to spend, at least three rounds. Raises ChildError, and ModelError where the
     entry calls other kernels each time.
     """
-    with exclusive_cores():
+    with held(case, exclusive_cores()):
         told = run_job(
             "pytest_tvmtune.relax.kernel_times:time_kernels",
             {**_contest(case, old or now, now), "alone": old is None, "budget_s": budget_s},
@@ -95,6 +97,7 @@ def time_kernels(
             log_path=case.log_path("kernels"),
             timeout_s=GATE_GRACE_S + case.options.timeout_s,
             num_threads=case.num_threads,
+            on_stage=job_observer(case),
             fresh=True,
         )
     before, after = told["sides"]

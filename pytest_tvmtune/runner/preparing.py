@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError, TvmTuneError
 from pytest_tvmtune.core.results import Task, TaskResult, TaskState
 from pytest_tvmtune.runner.building import Built, build, find_built, load
@@ -23,8 +24,8 @@ from pytest_tvmtune.runner.tuning import (
     take_in_work_dir,
     tune_missing,
 )
+from pytest_tvmtune.runner.under_way import running
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.records import Record, Workload
 from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
 from pytest_tvmtune.store.work_dirs import append_to_work_dir
@@ -73,7 +74,7 @@ def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
     """Return an artifact loaded in this process, and its outputs; never while others measure."""
     from pytest_tvmtune.relax.session import call
 
-    with shared_cores():
+    with running(case):
         session = load(case, built)
         return session, call(session)
 

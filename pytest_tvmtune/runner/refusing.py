@@ -12,6 +12,7 @@ from pytest_tvmtune.relax.build import FIRST_RUN
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, tuning_key
 from pytest_tvmtune.runner.tuning import Records
+from pytest_tvmtune.runner.under_way import job_observer
 from pytest_tvmtune.store.records import Record, Workload
 from pytest_tvmtune.store.work_dirs import write_work_dir
 from pytest_tvmtune.store.workloads import drop_workload, refuse_records
@@ -65,6 +66,7 @@ def _find_bad(case: Case, records: Records) -> dict[str, tuple[str, str]]:
                     log_path=case.log_path("check"),
                     timeout_s=case.options.timeout_s,
                     num_threads=case.num_threads,
+                    on_stage=job_observer(case),
                     on_progress=lambda row: told.update({row["index"]: row}),
                 )
                 break

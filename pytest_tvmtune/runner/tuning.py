@@ -17,6 +17,7 @@ from pytest_tvmtune.core.tuning_curve import extend_curve
 from pytest_tvmtune.relax.build import module_text
 from pytest_tvmtune.relax.jobs import run_job
 from pytest_tvmtune.runner.case import Case, module_parts, toolchain_parts, tuning_key
+from pytest_tvmtune.runner.under_way import job_observer
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import claim
 from pytest_tvmtune.store.records import Record, Workload
@@ -53,6 +54,7 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
             log_path=case.log_path("plan"),
             timeout_s=case.options.timeout_s,
             num_threads=case.num_threads,
+            on_stage=job_observer(case),
         )
         known = builds.Plan(
             model=case.model.name,
@@ -141,6 +143,12 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         extend_curve(case.result.tuning_curve, row["task"], improved, weights)
         _tell(case, TuningProgress(label=case.label, **row))
 
+    def on_stage(stage: str, spent_s: float) -> None:
+        # Of what has to do with trials, `on_progress` says more.
+        if watch is not None and not stage.startswith("tuning"):
+            watch(stage, spent_s)
+
+    watch = job_observer(case)
     _tell(case, TuningProgress(label=case.label, total=trials))
     done = run_job(
         "pytest_tvmtune.relax.tuner.tune:tune",
@@ -166,6 +174,7 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
         num_threads=case.num_threads,
         on_progress=on_progress,
+        on_stage=on_stage,
     )
     result = case.result
     result.tuned_now = True

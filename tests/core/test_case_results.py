@@ -113,6 +113,7 @@ FULL = CaseResult(
     baseline="test_mlp-mlp-0123456789ab.json",
     attempts=2,
     earlier_findings=["mlp[8-relu-llvm-prepack]: slower"],
+    dims={"batch": 2},
     tuning_trials=64,
     trials_spent=16,
     tasks=TASKS,

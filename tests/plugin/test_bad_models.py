@@ -54,8 +54,8 @@ def test_onnx_truncated(tvm_tune, tmp_path):
 def test_onnx_missing(tvm_tune):
     tvm_tune("nowhere.onnx")
 
-def test_onnx_dynamic(tvm_tune):
-    tvm_tune(graph(shape=("n", 3)))
+def test_onnx_no_rank(tvm_tune):
+    tvm_tune(graph(shape=None))
 
 def test_onnx_operator(tvm_tune):
     tvm_tune(graph("RandomNormalLike"))
@@ -91,7 +91,8 @@ def test_ill_typed(tvm_tune):
     function = relax.Function([var], body, relax.TensorType((2, 2), "float32"))
     tvm_tune(IRModule({"main": function.with_attr("global_symbol", "main")}))
 
-def test_dynamic_module(tvm_tune):
+@pytest.mark.tvm_tune(dims={"m": 2})
+def test_no_such_dimension(tvm_tune):
     tvm_tune(Dynamic)
 
 def test_no_model(tvm_tune):
@@ -123,7 +124,7 @@ MESSAGES = [
     "onnx_empty[llvm]: *empty.onnx: the file is empty, not an ONNX model",
     "onnx_truncated[llvm]: *cut.onnx: not an ONNX model, or truncated *",
     "onnx_missing[llvm]: nowhere.onnx: no such file",
-    "onnx_dynamic[llvm]: *input 'x' has the dynamic shape (n, 3); * shapes={'x': (1, 3)}",
+    "onnx_no_rank[llvm]: *input 'x' has no rank; give a static shape",
     "onnx_operator[llvm]: *unsupported operator RandomNormalLike (node 'the_node', 1 in all)*",
     "input_name[llvm]: unknown input 'z'; the model takes x: float32[2, 8]",
     "input_shape[llvm]: input 'x' has shape (1, 8), the model takes (2, 8)",
@@ -132,7 +133,7 @@ MESSAGES = [
     "param_surplus[llvm]: surplus parameter: 3 given, 2 wanted *",
     "param_transposed[llvm]: parameter 'fc.weight' has shape (8, 4), * looks transposed*",
     "ill_typed[llvm]: the module is not well formed: *",
-    "dynamic_module[llvm]: *'x' is *needs static shapes*",
+    "no_such_dimension[llvm]: the module's main: dims names 'm', its dynamic dimensions are n",
     "no_model[llvm]: can't open a int as a model; accepted: an IRModule, *",
     "no_spec[llvm]: an nn.Module needs its export spec: spec=*",
     "which_entry[llvm]: the module has several entries, say which: entry='one' *",
@@ -153,3 +154,5 @@ def test_each_is_one_failed_test(suite: pytest.Pytester, workers: tuple[str, ...
     assert "Traceback" not in text
     for message in MESSAGES:
         result.stdout.fnmatch_lines([message.replace("[", "[[]")])
+    for pasted in ("shapes={'x': (1,)}", "dims={'n': 1}"):
+        assert f"    tvm_tune(model, {pasted})" in text or f"tvm_tune({pasted})" in text

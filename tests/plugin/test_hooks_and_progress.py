@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 
 import pytest
 from snippets import TINY
+from terminals import run_on_a_terminal
 
 from pytest_tvmtune.store.history import read_report
 from pytest_tvmtune.store.layout import Store
@@ -71,37 +65,6 @@ def test_tiny(tvm_tune):
     done.assert_outcomes(passed=1)
     assert "tuning tiny" not in done.stderr.str() + done.stdout.str()
     done.stdout.fnmatch_lines(["tuned 1 case with 2 trials*"])
-
-
-def run_on_a_terminal(suite: pytest.Pytester) -> str:
-    """Run the suite on a pseudo-terminal of 40 rows and 120 columns; return what it showed.
-
-    It knows neither colours nor letters beyond ASCII.
-    """
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    process = subprocess.Popen(
-        command,
-        cwd=suite.path,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONIOENCODING": "ascii"},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(master, 4096)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(master)
-    assert process.wait() == 0
-    return shown.decode(errors="replace")
 
 
 def test_a_terminal_shows_one_line_that_moves(suite: pytest.Pytester) -> None:

@@ -48,6 +48,12 @@ def linear(batch: Any = 2, **options: Any) -> Any:
     return model(nodes, [("x", FLOAT, [batch, 4])], ["y"], weights, **options)
 
 
+def lstm_model(shape: list[Any]) -> Any:
+    """Return a model with an operator that TVM's importer doesn't know."""
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], name="remember", hidden_size=2)
+    return model([node], [("x", FLOAT, shape)], ["y"], {"w": floats(1, 8, 3), "r": floats(1, 8, 2)})
+
+
 def run_in_tvm(opened: Any) -> list[np.ndarray]:
     import tvm
     from tvm import relax

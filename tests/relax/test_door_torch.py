@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_tvmtune.core.errors import ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.dims import Dims, names_of, sizes_by_name, unset_sentence
+from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.relax.doors import open_model
 
 RNG = np.random.default_rng(7)
@@ -171,9 +172,45 @@ def test_dynamic_dimensions_become_those_of_the_inputs() -> None:
     program = exported(Linear(), torch.ones(2, 4), dynamic_shapes={"x": {0: batch}})
     assert assert_same(program).inputs[0].shape == (2, 4)
     assert assert_same(program, inputs=(floats(5, 4),)).inputs[0].shape == (5, 4)
+
+
+def test_dynamic_dimensions_are_set_by_the_names_that_the_program_shows() -> None:
+    class Looked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(3, 4)
+
+        def forward(self, tokens: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return self.table(tokens).sum(1) + x
+
+    batch, length = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", max=9)
+    program = exported(
+        Looked(),
+        torch.zeros(2, 3, dtype=torch.int64),
+        torch.ones(2, 4),
+        dynamic_shapes={"tokens": {0: batch, 1: length}, "x": {0: batch}},
+    )
+    by_example = assert_same(program)
+    first, second = names_of(by_example.dynamic)
+    assert sizes_by_name(by_example.dynamic) == {first: 2, second: 3}
+    # One is set, the other one has the example's size; made-up tokens stay inside the table.
+    opened = assert_same(program, dims=Dims(sizes={first: 5}, own=frozenset({first})))
+    assert [one.shape for one in opened.inputs] == [(5, 3), (5, 4)]
+    assert opened.inputs[0].max() < 3
+    assert unset_sentence(opened.dynamic, "") == ""
+    # What the test gives counts more than what the run sets.
+    given = (np.zeros((4, 3), "int64"), floats(4, 4))
+    opened = open_model(program, name="m", inputs=given, dims=Dims(sizes={first: 5}))
+    assert opened.inputs[0].shape == (4, 3)
+    with pytest.raises(GivenError, match=rf"dims names 'batch', .* are {first}, {second}"):
+        open_model(program, name="m", dims=Dims(sizes={"batch": 5}, own=frozenset({"batch"})))
+    with pytest.raises(GivenError, match=rf"the size 70 of {first} is out of range, .* 1 to 64"):
+        open_model(program, name="m", dims=Dims(sizes={first: 70}))
+    # Nothing says how large they are.
     program.example_inputs = None
-    with pytest.raises(ModelError, match=r"its shapes are dynamic; give inputs=\(x,\)"):
-        open_model(program, name="m")
+    opened = open_model(program, name="m", dims=Dims(sizes={second: 2}))
+    assert [one.shape for one in opened.inputs] == [(1, 2), (1, 4)]
+    assert f"so each is 1: {first}. Set them" in unset_sentence(opened.dynamic, "")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int8", "uint8", "bool"])

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.dims import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax.doors.data_files import Inputs, read_inputs
+from pytest_tvmtune.relax.doors.symbolic import bind_symbolic, check_sizes
 from pytest_tvmtune.relax.doors.torch import is_torch, load_torch
-from pytest_tvmtune.relax.model import Model, Params, make_model
+from pytest_tvmtune.relax.model import Model, Params, make_model, pick_entry
 
 _ACCEPTED = (
     "an IRModule, a relax.frontend.nn.Module with spec=..., "
@@ -46,12 +48,14 @@ def open_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     spec: Mapping[str, Any] | None = None,
     seed: int = 0,
+    dims: Dims = Dims(),  # noqa: B008  it is frozen
 ) -> Model:
     """Return the Model of any accepted source.
 
     inputs: as `read_inputs` takes them.
     shapes: static shapes of an ONNX model's dynamic inputs, by the file's own names.
     spec: what `nn.Module.export_tvm` takes.
+    dims: sizes of dimensions whose shapes neither `shapes` nor `inputs` give.
     Raises ModelError, naming what was given and what is accepted.
     """
     from tvm.ir import IRModule
@@ -66,25 +70,29 @@ def open_model(
     if kind == _LIBRARY:
         from pytest_tvmtune.relax.doors.library import open_library
 
+        check_names(dims, (), "a compiled library has the shapes it was compiled for")
         return open_library(source, name=name, entry=entry, params=params, inputs=inputs)
     if params is not None and kind:
         raise ModelError(f"params=...: {kind} models bring their own parameters")
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] = ()
     references: Mapping[str, Callable[..., Any]] = {}
+    dynamic: tuple[DynamicInput, ...] = ()
     if kind == "ONNX":
         from pytest_tvmtune.relax.doors.onnx import load_onnx
 
-        imported = load_onnx(source, shapes, inputs)
+        imported = load_onnx(source, shapes, inputs, dims)
         mod, params, input_names = imported.mod, imported.params, imported.input_names
         output_names, references = imported.output_names, {"onnxruntime": imported.reference}
+        dynamic = imported.dynamic
     elif kind == "torch":
-        program = load_torch(source, inputs)
+        program = load_torch(source, inputs, dims)
         mod, params, inputs = program.mod, program.params, program.inputs
-        references = {"torch": program.reference}
+        references, dynamic = {"torch": program.reference}, program.dynamic
     elif kind == "TFLite":
         from pytest_tvmtune.relax.doors.tflite import load_tflite
 
+        check_names(dims, (), "TFLite models have the shapes that are in the file")
         mod = load_tflite(source)
     elif isinstance(source, nn.Module):
         from pytest_tvmtune.relax.doors.nn_module import export_nn_module
@@ -95,6 +103,9 @@ def open_model(
         mod = source
     else:
         raise ModelError(f"can't open a {type(source).__name__} as a model; accepted: {_ACCEPTED}")
+    if not kind:
+        entry = pick_entry(mod, entry)
+        mod, dynamic = bind_symbolic(mod, entry, inputs, dims)
     model = make_model(
         mod,
         name=name,
@@ -104,7 +115,8 @@ def open_model(
         input_names=input_names,
         seed=seed,
     )
-    return replace(model, output_names=output_names, references=references)
+    check_sizes(mod, model.signature.entry, dynamic)
+    return replace(model, output_names=output_names, references=references, dynamic=dynamic)
 
 
 def _kind(source: Any) -> str:

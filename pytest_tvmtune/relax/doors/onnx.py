@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.dims import Dims, DynamicInput
 from pytest_tvmtune.core.errors import (
     GivenError,
     ImporterError,
@@ -52,26 +53,36 @@ class OnnxImport:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     reference: Callable[..., Any]
+    dynamic: tuple[DynamicInput, ...]
 
 
 def load_onnx(
     source: str | os.PathLike[str] | Any,
     shapes: Mapping[str, Sequence[int]] | None,
-    given: Mapping[str, object] | Sequence[object] | None = None,
+    given: Mapping[str, object] | Sequence[object] | None,
+    dims: Dims,
 ) -> OnnxImport:
     """Import an ONNX model with static shapes, its weights as parameters of `main`.
 
     source: a path, or a ModelProto (left unchanged). shapes: by the file's own input names, for
     inputs whose shape isn't static. given: the inputs, whose shapes those without one in `shapes`
-    get. Constant subgraphs are folded, by onnxruntime, only where
-    TVM's importer doesn't take the model as it is, or makes dynamic shapes of it.
+    get. dims: what the dimensions that neither covers get. Constant subgraphs are folded, by
+    onnxruntime, only where TVM's importer doesn't take the model as it is, or makes dynamic shapes
+    of it.
     Raises ModelError, naming the file and what to do, for whatever can't be imported, and
     UnsupportedOperatorError.
     """
-    label, proto, shapes = _static_proto(source, shapes, given)
+    label, proto, dynamic = _static_proto(source, shapes, given, dims)
     proto = prepared(proto, label)
     input_names = tuple(value.name for value in runtime_inputs(proto))
-    mod, params = _import_or_fold(proto, label)
+    try:
+        mod, params = _import_or_fold(proto, label)
+    except UnsupportedOperatorError:
+        raise
+    except ModelError as error:
+        # Not each model can have a dimension of 1.
+        error.dynamic = dynamic
+        raise
     # A path may be relative, and the test may change the folder before it asks.
     kept = Path(source).absolute() if isinstance(source, (str, os.PathLike)) else source
     return OnnxImport(
@@ -79,20 +90,23 @@ def load_onnx(
         params=params,
         input_names=input_names,
         output_names=tuple(value.name for value in proto.graph.output),
-        reference=partial(_run_in_onnxruntime, kept, shapes, input_names),
+        reference=partial(
+            _run_in_onnxruntime, kept, {one.name: one.sizes for one in dynamic}, input_names
+        ),
+        dynamic=dynamic,
     )
 
 
 def _run_in_onnxruntime(
     source: Any,
-    shapes: Mapping[str, Sequence[int]] | None,
+    shapes: Mapping[str, Sequence[int]],
     input_names: Sequence[str],
     *inputs: Array,
 ) -> Any:
     """Return what onnxruntime computes for the model, which is opened anew: few tests ask."""
     if not ort.can_run():
         raise ModelError(f'expected="onnxruntime" needs onnxruntime: {ort.INSTALL}')
-    label, proto, _ = _static_proto(source, shapes)
+    label, proto, _ = _static_proto(source, shapes, None, Dims())
     drop_weights_from_inputs(proto)
     return ort.compute_outputs(proto, label, dict(zip(input_names, inputs, strict=True)))
 
@@ -100,9 +114,10 @@ def _run_in_onnxruntime(
 def _static_proto(
     source: str | os.PathLike[str] | Any,
     shapes: Mapping[str, Sequence[int]] | None,
-    given: Mapping[str, object] | Sequence[object] | None = None,
-) -> tuple[str, Any, dict[str, Sequence[int]]]:
-    """Return what messages call the model, a copy of it with static shapes, and which it got."""
+    given: Mapping[str, object] | Sequence[object] | None,
+    dims: Dims,
+) -> tuple[str, Any, tuple[DynamicInput, ...]]:
+    """Return what messages call the model, a copy with static shapes, and what wasn't static."""
     onnx = import_package("onnx", "reading ONNX models", ort.INSTALL)
 
     if isinstance(source, (str, os.PathLike)):
@@ -122,8 +137,13 @@ def _static_proto(
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )
     chosen = {**shapes_of_given(inputs, given, label), **(shapes or {})}
-    make_static(inputs, chosen, label)
-    return label, proto, chosen
+    try:
+        return label, proto, make_static(inputs, chosen, label, dims)
+    except GivenError as error:
+        # No shape helps a model that can't be imported.
+        if error.dynamic and (nodes := _without_converter(proto)):
+            raise _unsupported(label, nodes) from None
+        raise
 
 
 def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
@@ -194,7 +214,7 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
 
     # It names only those of the outermost graph, or else the first that it meets.
     if nodes := _without_converter(proto):
-        raise unsupported(label, "ONNX", [(_operator(node), _which(node)) for node in nodes])
+        raise _unsupported(label, nodes)
     with importer(label, "ONNX", _place):
         mod = from_onnx(proto, keep_params_in_input=True)
     mod, params = detach_params(mod)
@@ -205,6 +225,10 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
             "model"
         )
     return mod, list(params.get("main", []))
+
+
+def _unsupported(label: str, nodes: Sequence[Any]) -> UnsupportedOperatorError:
+    return unsupported(label, "ONNX", [(_operator(node), _which(node)) for node in nodes])
 
 
 def _without_converter(proto: Any) -> list[Any]:

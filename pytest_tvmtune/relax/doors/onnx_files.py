@@ -25,17 +25,7 @@ _WEIGHT_SIZE = 32
 
 def read_model(onnx: Any, path: Path) -> Any:
     """Return a file's ModelProto with its external data. Raises ModelError, naming the file."""
-    check_file(path)
-    if path.stat().st_size == 0:
-        raise ModelError(f"{path}: the file is empty, not an ONNX model")
-    try:
-        proto = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
-        raise ModelError(
-            f"{path}: not an ONNX model, or truncated ({cause_of(error)}); write the file again"
-        ) from None
+    proto = read_without_external_data(onnx, path)
     for tensor in _tensors_elsewhere(onnx, proto):
         _check_external(path, tensor)
     try:
@@ -46,6 +36,21 @@ def read_model(onnx: Any, path: Path) -> Any:
             "keep them beside it"
         ) from None
     return proto
+
+
+def read_without_external_data(onnx: Any, path: Path) -> Any:
+    """Return the ModelProto that is in the file itself. Raises ModelError, naming the file."""
+    check_file(path)
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path}: the file is empty, not an ONNX model")
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
+    except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
+        raise ModelError(
+            f"{path}: not an ONNX model, or truncated ({cause_of(error)}); write the file again"
+        ) from None
 
 
 def copied_model(onnx: Any, source: Any, label: str) -> Any:

@@ -4,25 +4,95 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from pytest_tvmtune.core.errors import GivenError, ImporterError, UnsupportedTypeError
+from pytest_tvmtune.core.dims import (
+    MAX_SIZE,
+    UNNAMED,
+    UNSET_SIZE,
+    Dims,
+    DynamicInput,
+    check_names,
+    sizes_by_name,
+)
+from pytest_tvmtune.core.errors import (
+    GivenError,
+    ImporterError,
+    ModelError,
+    UnsupportedTypeError,
+)
 from pytest_tvmtune.core.signature import normalise_name
+from pytest_tvmtune.relax.doors.onnx_files import read_without_external_data, runtime_inputs
+from pytest_tvmtune.relax.doors.ort import INSTALL
 
-_MAX_SIZE = 2**31 - 1
 # Element types of ONNX that no array can have.
 _NO_NUMBERS = {0: "things of no type", 8: "strings"}
 
 
-def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: str) -> None:
-    """Write the given shapes into the graph's inputs; afterwards every dimension is a number."""
+def make_static(
+    inputs: Sequence[Any], shapes: Mapping[str, Sequence[int]], label: str, dims: Dims
+) -> tuple[DynamicInput, ...]:
+    """Give each dimension of the graph's inputs a size; return the inputs that were not static.
+
+    shapes: of whole inputs. A dimension that they don't cover gets the size that its name has in
+    `dims`, else in another input's shape, else UNSET_SIZE.
+    Raises GivenError for what doesn't fit and for an input without rank and shape, and
+    UnsupportedTypeError.
+    """
     names = [value.name for value in inputs]
     if unknown := [name for name in shapes if name not in names]:
         raise GivenError(
             f"{label}: shapes names {unknown[0]!r}, the model's inputs are {', '.join(names)}"
         )
+    found = dynamic_inputs(inputs, label)
+    check_names(dims, found, label)
+    for value in inputs:
+        if value.name in shapes:
+            sizes = _sizes(shapes[value.name], value.name, label)
+            _set_dims(value.type.tensor_type, value.name, sizes, label)
+    if without := [one for one in found if one.declared is None and one.name not in shapes]:
+        error = GivenError(
+            f"{label}: input {', '.join(repr(one.name) for one in without)} has no rank; "
+            "give a static shape"
+        )
+        error.dynamic = without
+        raise error
+    given = [replace(one, sizes=tuple(shapes[one.name])) for one in found if one.name in shapes]
+    known = {**sizes_by_name(given), **dims.sizes}
+    by_name = {value.name: value.type.tensor_type for value in inputs}
+    return tuple(
+        replace(one, sizes=tuple(shapes[one.name]))
+        if one.name in shapes
+        else _fill_in(by_name[one.name], one, known)
+        for one in found
+    )
+
+
+def dynamic_inputs_of_file(path: Path) -> list[DynamicInput]:
+    """Return the inputs of a model file whose shapes aren't static; needs onnx, and no TVM.
+
+    Raises ModelError, naming the file.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise ModelError(f"reading ONNX models needs onnx: {INSTALL}") from None
+    proto = read_without_external_data(onnx, path)
+    if not proto.graph.node:
+        raise ModelError(f"{path}: not an ONNX model, its graph is empty")
+    return dynamic_inputs(runtime_inputs(proto), str(path))
+
+
+def dynamic_inputs(inputs: Sequence[Any], label: str) -> list[DynamicInput]:
+    """Return those of a graph's inputs whose shapes aren't static.
+
+    Raises UnsupportedTypeError for inputs that no array can be given for.
+    """
+    found = []
     for value in inputs:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
@@ -35,29 +105,28 @@ def make_static(inputs: Sequence[Any], shapes: dict[str, Sequence[int]], label: 
                 f"{label}: input {value.name!r} holds {_NO_NUMBERS[tensor.elem_type]}, "
                 "only numbers can be given"
             )
-        wanted = shapes.get(value.name)
-        if wanted is not None:
-            _set_dims(tensor, value.name, _sizes(wanted, value.name, label), label)
-        dims = _dims(tensor)
-        if not tensor.HasField("shape"):
-            raise GivenError(
-                f"{label}: input {value.name!r} has no rank; give a static shape: "
-                f"shapes={{{value.name!r}: (1, ...)}}"
-            )
-        if any(isinstance(dim, str) for dim in dims):
-            example = tuple(1 if isinstance(dim, str) else dim for dim in dims)
-            raise GivenError(
-                f"{label}: input {value.name!r} has the dynamic shape "
-                f"({', '.join(map(str, dims))}); give a static one: "
-                f"shapes={{{value.name!r}: {example}}}"
-            )
+        declared = tuple(_dims(tensor)) if tensor.HasField("shape") else None
+        if declared is None or any(isinstance(dim, str) for dim in declared):
+            found.append(DynamicInput(name=value.name, declared=declared))
+    return found
+
+
+def _fill_in(tensor: Any, one: DynamicInput, known: Mapping[str, int]) -> DynamicInput:
+    """Give an input's dynamic dimensions their sizes."""
+    declared = one.declared or ()
+    unset = tuple(i for i, dim in enumerate(declared) if isinstance(dim, str) and dim not in known)
+    sizes = tuple(dim if isinstance(dim, int) else known.get(dim, UNSET_SIZE) for dim in declared)
+    for dim, size in zip(tensor.shape.dim, sizes, strict=True):
+        dim.Clear()
+        dim.dim_value = size
+    return replace(one, sizes=sizes, unset=unset)
 
 
 def _sizes(wanted: Any, name: str, label: str) -> list[int]:
     try:
         # Not int(): it would cut 1.5 off without a word.
         sizes = [operator.index(size) for size in wanted]
-        usable = all(0 < size <= _MAX_SIZE for size in sizes)
+        usable = all(0 < size <= MAX_SIZE for size in sizes)
     except TypeError:
         usable = False
     if not usable:
@@ -128,7 +197,7 @@ def shapes_of_given(
 def _dims(tensor: Any) -> list[int | str]:
     """Return the sizes of a graph's tensor, a name or `?` for each that is dynamic."""
     return [
-        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in tensor.shape.dim
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or UNNAMED for dim in tensor.shape.dim
     ]
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.core.dims import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.relax.doors.importing import check_file, quiet
+from pytest_tvmtune.relax.doors.torch_dims import sized_inputs
 from pytest_tvmtune.relax.doors.torch_import import import_program, is_tensor
 from pytest_tvmtune.relax.imports import import_package
 
@@ -41,6 +43,7 @@ class TorchImport:
     mod: IRModule
     params: dict[str, Array]
     inputs: list[Array] | None
+    dynamic: tuple[DynamicInput, ...]
     reference: Callable[..., Any]
 
 
@@ -50,13 +53,14 @@ def is_torch(source: Any) -> bool:
     return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
 
 
-def load_torch(source: Any, inputs: Inputs) -> TorchImport:
+def load_torch(source: Any, inputs: Inputs, dims: Dims) -> TorchImport:
     """Import a torch model with static shapes; parameters and buffers are parameters of `main`.
 
     source: an nn.Module, exported in eval mode and left in the mode it was in, an ExportedProgram,
     or the path of one that torch.export.save wrote. inputs: what it is called with, in order or by
     name: torch tensors or arrays, in nested containers where the model takes them, and plain
-    values, which become constants. None: the program's own example inputs. Outputs are the tensors
+    values, which become constants. None: the program's own example inputs, unless `dims` sets a
+    dimension of its inputs: those are then made up. Outputs are the tensors
     that the model returns, those of nested containers in one flat tuple.
     Raises ModelError, UnsupportedOperatorError.
     """
@@ -65,6 +69,7 @@ def load_torch(source: Any, inputs: Inputs) -> TorchImport:
 
     label = f"torch module {type(source).__name__}"
     module = None
+    dynamic: tuple[DynamicInput, ...] = ()
     if isinstance(source, (str, os.PathLike)):
         label, source = str(source), _read(Path(source))
     elif isinstance(source, torch.export.ExportedProgram):
@@ -74,10 +79,14 @@ def load_torch(source: Any, inputs: Inputs) -> TorchImport:
         leaves = _leaves(program, inputs)
         if program.range_constraints:
             # The stock pipeline needs static shapes: those of the inputs.
-            if leaves is None:
-                raise ModelError(f"{label}: its shapes are dynamic; give inputs=(x,) to fix them")
-            args, kwargs = _call(program, leaves)
-            program = _export(program.module(), args, kwargs, label)
+            sized = sized_inputs(program, leaves, given=inputs is not None, dims=dims, label=label)
+            args, kwargs = _call(program, sized.leaves)
+            dynamic, leaves = sized.dynamic, None if sized.made_up else sized.leaves
+            try:
+                program = _export(program.module(), args, kwargs, label)
+            except ModelError as error:
+                error.dynamic = dynamic if sized.made_up else ()
+                raise
     else:
         module = source
         args, kwargs = _arguments(inputs)
@@ -92,7 +101,14 @@ def load_torch(source: Any, inputs: Inputs) -> TorchImport:
         leaves = tree_leaves(program.example_inputs)
     mod, params = import_program(program, label)
     given = None if leaves is None else _arrays(program, leaves)
-    return TorchImport(mod=mod, params=params, inputs=given, reference=_reference(program, module))
+    check_names(dims, dynamic, label)
+    return TorchImport(
+        mod=mod,
+        params=params,
+        inputs=given,
+        dynamic=dynamic,
+        reference=_reference(program, module),
+    )
 
 
 def _read(path: Path) -> ExportedProgram:
