@@ -1,0 +1,454 @@
+"""Set-ups with plugins that change how tests are found, ordered and run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from harness import Setup, Step
+from suites import MODEL, ONE, TWO, WRONG
+
+FILES = {"test_one.py": ONE}
+PAIR = {"test_two.py": TWO}
+
+
+def _python_suite(text: str) -> dict[str, str]:
+    return {"test_one.py": MODEL + text}
+
+
+ASYNC = """
+
+@pytest.mark.asyncio
+@pytest.mark.tvm_tune(trials=0)
+async def test_tiny(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+"""
+
+# Nothing is checked, which fails under strict: the rule at a test's end holds for coroutines, too.
+ASYNC_UNCHECKED = ASYNC.replace(".check(EXPECTED)", "")
+
+SLEEPY = """
+import time
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune):
+    run = tvm_tune(Tiny(), **GIVEN)
+    time.sleep(300)
+"""
+
+GIVEN = """
+from hypothesis import HealthCheck, given, settings, strategies
+
+@pytest.mark.tvm_tune(trials=0)
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(number=strategies.sampled_from([1, 2, 3]))
+def test_tiny(tvm_tune, number):
+    tvm_tune(Tiny(), **GIVEN, name=f"tiny-{number}").check(EXPECTED)
+"""
+
+MOCKED = """
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune, mocker):
+    spied = mocker.spy(np, "zeros")
+    mocker.patch("os.getcwd", return_value="/nowhere")
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+"""
+
+SUBTESTS = """
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune, subtests):
+    run = tvm_tune(Tiny(), **GIVEN)
+    with subtests.test("right"):
+        run.assert_allclose(EXPECTED)
+    with subtests.test("wrong"):
+        run.assert_allclose(EXPECTED + 1)
+    run.assert_no_regression()
+"""
+
+LAZY = """
+from pytest_lazy_fixtures import lf
+
+@pytest.fixture
+def expected():
+    return EXPECTED
+
+@pytest.mark.tvm_tune(trials=0)
+@pytest.mark.parametrize("wanted", [lf("expected")])
+def test_tiny(tvm_tune, wanted):
+    tvm_tune(Tiny(), **GIVEN).check(wanted)
+"""
+
+CASES = """
+from pytest_cases import parametrize_with_cases
+
+def case_plain():
+    return EXPECTED
+
+@pytest.mark.tvm_tune(trials=0)
+@parametrize_with_cases("wanted", cases=".")
+def test_tiny(tvm_tune, wanted):
+    tvm_tune(Tiny(), **GIVEN).check(wanted)
+"""
+
+PARAMETRIZATION = """
+from parametrization import Parametrization
+
+@Parametrization.autodetect_parameters()
+@Parametrization.case(name="plain", wanted=EXPECTED)
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune, wanted):
+    tvm_tune(Tiny(), **GIVEN).check(wanted)
+"""
+
+SOFT = """
+from pytest_check import check
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune):
+    run = tvm_tune(Tiny(), **GIVEN)
+    with check:
+        assert run.outputs is None
+    run.assert_no_regression()
+"""
+
+ORDERED = """
+
+@pytest.mark.order(2)
+@pytest.mark.tvm_tune(trials=0)
+def test_last(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+
+@pytest.mark.order(1)
+@pytest.mark.tvm_tune(trials=0, prepack="both")
+def test_first(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+"""
+
+THREADS = """
+import threading
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune):
+    errors = []
+    def work(name):
+        try:
+            tvm_tune(Tiny(), **GIVEN, name=name).check(EXPECTED)
+        except BaseException as error:
+            errors.append(error)
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("left", "right")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+"""
+
+FROZEN = """
+import datetime
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune, freezer):
+    freezer.move_to("2020-01-01")
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+    assert datetime.date.today().year == 2020
+"""
+
+TRAVELLED = """
+import datetime
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune, time_machine):
+    time_machine.move_to(datetime.datetime(2020, 1, 1), tick=False)
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+    assert datetime.date.today().year == 2020
+"""
+
+FAKED_FILES = """
+
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(fs, tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+
+@pytest.mark.tvm_tune(trials=0)
+def test_next(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+"""
+
+
+def _repository(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+
+PLUGINS = [
+    *(
+        Setup(
+            name=f"pytest-xdist, {arguments}",
+            files=PAIR,
+            steps=(
+                Step(
+                    arguments=f"{arguments} --tvm-update-new",
+                    says=("2 passed",),
+                    cases=2,
+                    baselines=2,
+                ),
+            ),
+        )
+        for arguments in ("-n 2", "-n 2 --dist=loadgroup", "-n 2 --dist=loadscope")
+    ),
+    Setup(
+        name="pytest-xdist, -n 2 --dist=worksteal --maxprocesses=1",
+        files=PAIR,
+        steps=(
+            Step(
+                arguments="-n 2 --dist=worksteal --maxprocesses=1",
+                says=("2 passed",),
+                cases=2,
+                failed=0,
+            ),
+        ),
+    ),
+    Setup(
+        name="pytest-xdist, -n 2, loadgroup against a baseline",
+        files={"test_one.py": ONE.replace("@pytest", "@pytest.mark.xdist_group('a')\n@pytest")},
+        steps=(
+            Step(arguments="--tvm-update-new", baselines=1),
+            Step(
+                arguments="-n 2 --dist=loadgroup --tvm-update-new",
+                says=("1 passed",),
+                silent=(r"\bNEW\b",),
+                baselines=1,
+            ),
+        ),
+    ),
+    Setup(
+        name="pytest-randomly",
+        files=PAIR,
+        plugins=("pytest-randomly",),
+        steps=(
+            Step(arguments="--tvm-update-new", baselines=2),
+            Step(arguments="-p randomly -p no:cacheprovider", silent=(r"\bNEW\b",), cases=2),
+        ),
+    ),
+    Setup(
+        name="pytest-order",
+        files=_python_suite(ORDERED),
+        plugins=("pytest-order",),
+        steps=(Step(arguments="-v", says=(r"(?s)test_first.*test_last",), cases=3, failed=0),),
+    ),
+    Setup(
+        name="pytest-asyncio",
+        files=_python_suite(ASYNC),
+        plugins=("pytest-asyncio",),
+        steps=(Step(arguments="--tvm-update-new", says=("1 passed",), cases=1, baselines=1),),
+    ),
+    Setup(
+        name="pytest-asyncio, nothing checked under strict",
+        files=_python_suite(ASYNC_UNCHECKED),
+        plugins=("pytest-asyncio",),
+        steps=(
+            Step(
+                arguments="--tvm-strict",
+                exit_codes=(1,),
+                says=("nothing was checked",),
+                cases=1,
+                failed=1,
+            ),
+        ),
+    ),
+    *(
+        Setup(
+            name=f"pytest-timeout, {method}",
+            files={**_python_suite(SLEEPY), "test_two.py": ONE},
+            steps=(
+                Step(
+                    arguments=f"--timeout=20 --timeout-method={method} test_one.py",
+                    exit_codes=(1,),
+                    says=("Timeout",),
+                    # The thread's method ends the process and shows every stack.
+                    failed=1 if method == "signal" else None,
+                ),
+                Step(arguments="test_two.py", says=("1 passed",)),
+            ),
+        )
+        for method in ("signal", "thread")
+    ),
+    Setup(
+        name="pytest-mock",
+        files=_python_suite(MOCKED),
+        plugins=("pytest-mock",),
+        steps=(Step(says=("1 passed",), cases=1, failed=0),),
+    ),
+    Setup(
+        name="subtests, one fails",
+        files=_python_suite(SUBTESTS),
+        steps=(
+            Step(
+                arguments="--tvm-update-new",
+                exit_codes=(1,),
+                says=("wrong numbers|WRONG NUMBERS|differ",),
+                cases=1,
+                failed=1,
+                baselines=0,
+            ),
+        ),
+    ),
+    Setup(
+        name="pytest-split",
+        files=PAIR,
+        plugins=("pytest-split",),
+        steps=(
+            Step(arguments="--splits=2 --group=1", says=("1 passed",), cases=1),
+            Step(arguments="--splits=2 --group=2", says=("1 passed",), cases=1),
+        ),
+    ),
+    Setup(
+        name="pytest-forked",
+        files={"test_one.py": TWO},
+        plugins=("pytest-forked",),
+        steps=(
+            Step(
+                arguments="--forked --tvm-update-new",
+                says=("2 passed", "tvmtune"),
+                cases=2,
+                baselines=2,
+            ),
+            Step(arguments="--forked", says=("2 passed",), silent=(r"\bNEW\b",), cases=2),
+        ),
+    ),
+    Setup(
+        name="pytest-picked",
+        files=FILES,
+        plugins=("pytest-picked",),
+        prepare=_repository,
+        steps=(Step(arguments="--picked", says=("1 passed",), cases=1, failed=0),),
+    ),
+    Setup(
+        name="hypothesis, @given around tvm_tune",
+        files=_python_suite(GIVEN),
+        plugins=("hypothesis",),
+        steps=(Step(says=("1 passed",), cases=3, failed=0),),
+    ),
+    Setup(
+        name="hypothesis, wrong numbers",
+        files=_python_suite(GIVEN.replace("check(EXPECTED)", "check(EXPECTED + 1)")),
+        plugins=("hypothesis",),
+        steps=(
+            Step(
+                exit_codes=(1,),
+                says=("wrong|differ",),
+                # It runs the example again to shrink it: that is no second model.
+                silent=("is taken in this test", "Flaky"),
+            ),
+        ),
+    ),
+    Setup(
+        name="pytest-lazy-fixtures",
+        files=_python_suite(LAZY),
+        plugins=("pytest-lazy-fixtures",),
+        steps=(Step(says=("1 passed",), cases=1, failed=0),),
+    ),
+    Setup(
+        name="pytest-cases",
+        files=_python_suite(CASES),
+        plugins=("pytest-cases",),
+        steps=(Step(arguments="--tvm-update-new", says=("1 passed",), cases=1, baselines=1),),
+    ),
+    Setup(
+        name="pytest-parametrization",
+        files=_python_suite(PARAMETRIZATION),
+        plugins=("pytest-parametrization",),
+        steps=(Step(says=("1 passed",), cases=1, failed=0),),
+    ),
+    Setup(
+        name="pytest-check, a soft failure",
+        files=_python_suite(SOFT),
+        plugins=("pytest-check",),
+        steps=(
+            Step(
+                arguments="--tvm-update-new",
+                exit_codes=(1,),
+                says=("1 failed",),
+                cases=1,
+                failed=1,
+                baselines=0,
+            ),
+        ),
+    ),
+    Setup(
+        name="pytest-socket, --disable-socket",
+        files=FILES,
+        plugins=("pytest-socket",),
+        cold=True,
+        steps=(Step(arguments="--disable-socket", says=("1 passed",), silent=("SocketBlocked",)),),
+    ),
+    Setup(
+        name="pytest-freezer",
+        files=_python_suite(FROZEN),
+        plugins=("pytest-freezer",),
+        cold=True,
+        steps=(
+            Step(arguments="--tvm-update-new", says=("1 passed",), silent=("2020-",), baselines=1),
+            Step(says=("1 passed",), silent=("2020-",)),
+        ),
+    ),
+    Setup(
+        name="time-machine",
+        files=_python_suite(TRAVELLED),
+        plugins=("time-machine",),
+        cold=True,
+        steps=(
+            Step(arguments="--tvm-update-new", says=("1 passed",), silent=("2020-",), baselines=1),
+            Step(says=("1 passed",), silent=("2020-",)),
+        ),
+    ),
+    Setup(
+        name="two threads in one test",
+        files=_python_suite(THREADS),
+        cold=True,
+        steps=(Step(exit_codes=(0, 1), silent=("RuntimeError",)),),
+    ),
+    Setup(
+        name="pytest-run-parallel",
+        files=FILES,
+        plugins=("pytest-run-parallel",),
+        steps=(
+            Step(arguments="--parallel-threads=2", exit_codes=(0, 1), silent=("RuntimeError",)),
+        ),
+    ),
+    Setup(
+        name="pytest-antilru",
+        files={"test_one.py": TWO},
+        plugins=("pytest-antilru",),
+        steps=(Step(says=("2 passed",), cases=2, failed=0),),
+    ),
+    Setup(
+        name="pyfakefs, then a test without it",
+        files=_python_suite(FAKED_FILES),
+        plugins=("pyfakefs",),
+        steps=(Step(exit_codes=(0, 1), silent=("test_next.* FAILED", "FAILED.*test_next")),),
+    ),
+    Setup(
+        name="typeguard on the plugin",
+        files=FILES,
+        plugins=("typeguard",),
+        steps=(Step(arguments="--typeguard-packages=pytest_tvmtune", says=("1 passed",)),),
+    ),
+    Setup(
+        name="pytest-cov, wrong numbers",
+        files={"test_one.py": WRONG},
+        plugins=("pytest-cov",),
+        steps=(
+            Step(
+                arguments="--cov=. --cov-report=term",
+                exit_codes=(1,),
+                says=("1 failed", "TOTAL"),
+                failed=1,
+            ),
+        ),
+    ),
+]
