@@ -22,6 +22,7 @@ from pytest_tvmtune.plugin.fixtures import (
 from pytest_tvmtune.plugin.model_files import pytest_collect_file
 from pytest_tvmtune.plugin.reporting import (
     pytest_pyfunc_call,
+    pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -37,6 +38,7 @@ __all__ = [
     "pytest_generate_tests",
     "pytest_pyfunc_call",
     "pytest_report_collectionfinish",
+    "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_sessionfinish",
     "pytest_terminal_summary",

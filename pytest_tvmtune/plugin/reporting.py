@@ -41,6 +41,17 @@ def conclude(state: ItemState) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Note that a test did not pass; pytest-retry calls it again without pytest's own report."""
+    try:
+        return (yield)
+    except BaseException:
+        if (state := item.stash.get(ITEM_STATE, None)) is not None:
+            state.passed = False
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:

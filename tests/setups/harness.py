@@ -36,7 +36,8 @@ class Step:
     wrapper: a command that the interpreter's is added to. command: in place of `python -m pytest`.
     exit_codes: those accepted; more than one where the interface leaves it open. says, silent:
     regular expressions that occur in the output, and that don't; tracebacks: whether there may be
-    some, such as a plugin's own of what it tried again. cases, failed: how many the JSON
+    some, such as a plugin's own of what it tried again. report_silent: what the JSON report
+    doesn't hold. cases, failed: how many the JSON
     report has, and how many of them failed. baselines: in the store afterwards.
     """
 
@@ -48,6 +49,7 @@ class Step:
     says: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     tracebacks: bool = False
+    report_silent: tuple[str, ...] = ()
     cases: int | None = None
     failed: int | None = None
     baselines: int | None = None
@@ -141,8 +143,10 @@ def run_step(setup: Setup, step: Step, folder: Path) -> Seen:
         code, output = -1, f"hangs: {(error.stdout or b'').decode(errors='replace')}"
     with (folder.parent / "output.txt").open("a") as file:
         file.write(f"$ {shlex.join(words)}\n{output}\n")
-    cases = json.loads(report.read_bytes())["cases"] if report.exists() else None
+    text = report.read_text("utf-8") if report.exists() else ""
+    cases = json.loads(text)["cases"] if text else []
     wrong = _differences(step, code, output, cases, folder)
+    wrong += [f"reports {held!r}" for held in step.report_silent if _has(held, text)]
     return Seen(exit_code=code, output=output, wrong=tuple(wrong))
 
 
@@ -166,7 +170,7 @@ def _environment(setup: Setup, step: Step, folder: Path) -> dict[str, str]:
 
 
 def _differences(
-    step: Step, code: int, output: str, cases: list[dict[str, Any]] | None, folder: Path
+    step: Step, code: int, output: str, cases: list[dict[str, Any]], folder: Path
 ) -> list[str]:
     wrong = []
     if code not in step.exit_codes:
@@ -174,10 +178,9 @@ def _differences(
     wrong += [f"doesn't say {text!r}" for text in step.says if not _has(text, output)]
     never = (*NEVER, *step.silent, *(() if step.tracebacks else (TRACEBACK,)))
     wrong += [f"says {text!r}" for text in never if _has(text, output)]
-    counted = cases or []
-    failed = sum(case["outcome"] == "failed" for case in counted)
-    if step.cases is not None and len(counted) != step.cases:
-        wrong.append(f"{len(counted)} cases, not {step.cases}")
+    failed = sum(case["outcome"] == "failed" for case in cases)
+    if step.cases is not None and len(cases) != step.cases:
+        wrong.append(f"{len(cases)} cases, not {step.cases}")
     if step.failed is not None and failed != step.failed:
         wrong.append(f"{failed} failed cases, not {step.failed}")
     if step.baselines is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import REPO, Setup, Step
-from suites import MODEL, ONE, TUNED
+from suites import LAZY, MODEL, ONE, TUNED
 
 FILES = {"test_one.py": ONE}
 TUNED_FILES = {"test_one.py": TUNED}
@@ -115,7 +115,7 @@ ENVIRONMENTS = [
     ),
     Setup(
         name="a broken ml_dtypes.py in the test folder",
-        files={**FILES, "ml_dtypes.py": "raise ImportError('not the one you want')\n"},
+        files={**LAZY, "ml_dtypes.py": "raise RuntimeError('not the one you want')\n"},
         steps=(
             Step(exit_codes=(4,), says=("not the one you want",)),
             Step(arguments="-n 2", exit_codes=(4,), says=("not the one you want",)),

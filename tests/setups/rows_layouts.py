@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness import Setup, Step
@@ -74,6 +75,12 @@ def _make_onnx(folder: Path) -> None:
     onnx.save(model, folder / "models" / "linear.onnx")
 
 
+def _make_name_of_bytes(folder: Path) -> None:
+    place = folder / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    (place / "test_one.py").write_text(ONE)
+
+
 def _make_link(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "real" / "pytest.ini").write_text("[pytest]\n")
@@ -143,6 +150,19 @@ LAYOUTS = [
             Step(environment={"LC_ALL": "C"}, says=("1 passed",), silent=(r"\bNEW\b",)),
             Step(
                 environment={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                says=("1 passed",),
+                cases=1,
+            ),
+        ),
+    ),
+    Setup(
+        name="a path that is no UTF-8",
+        files={},
+        prepare=_make_name_of_bytes,
+        steps=(
+            Step(arguments="--tvm-update-new", says=("1 passed",), cases=1, baselines=1),
+            Step(
+                arguments="--tvm-html=page.html --tvm-markdown=page.md --junitxml=junit.xml",
                 says=("1 passed",),
                 silent=(r"\bNEW\b",),
                 cases=1,

@@ -6,18 +6,20 @@ from harness import Setup, Step
 from suites import FLAKY, MODEL, ONE, WRONG, XFAIL_WRONG
 
 FILES = {"test_one.py": ONE}
-# A regression: the second run's model has a weight of 1024 x 1024.
+# A regression: the second run's model calls its layer 60 times.
 GROWN = (
-    MODEL.replace("8, 8", "SIZE, SIZE")
-    .replace("(2, 8)", "(2, SIZE)")
-    .replace("normal(8)", "normal(SIZE)")
-    .replace("import numpy", 'import os\nSIZE = int(os.environ["SIZE"])\nimport numpy')
+    MODEL.replace(
+        "import numpy", 'import os\nLAYERS = int(os.environ["LAYERS"])\nimport numpy'
+    ).replace(
+        "        return self.fc(x)",
+        "        for _ in range(LAYERS):\n            x = self.fc(x)\n        return x",
+    )
     + """
 
-@pytest.mark.xfail(condition=SIZE > 8, reason="known", strict=True)
+@pytest.mark.xfail(condition=LAYERS > 1, reason="known", strict=True)
 @pytest.mark.tvm_tune(trials=0)
 def test_grown(tvm_tune):
-    tvm_tune(Tiny(), **GIVEN).check(EXPECTED)
+    tvm_tune(Tiny(), **GIVEN).assert_no_regression()
 """
 )
 
@@ -134,9 +136,18 @@ REPEATING = [
     ),
     Setup(
         name="pytest-retry, always fails",
-        files={"test_one.py": WRONG},
+        files={"test_one.py": ONE + "    assert False\n"},
         plugins=("pytest-retry",),
-        steps=(Step(arguments="--retries=1", exit_codes=(1,), tracebacks=True, cases=1, failed=1),),
+        steps=(
+            Step(
+                arguments="--retries=1 --tvm-update-new",
+                exit_codes=(1,),
+                tracebacks=True,
+                cases=1,
+                failed=1,
+                baselines=0,
+            ),
+        ),
     ),
     Setup(
         name="flaky, fails once",
@@ -162,9 +173,9 @@ REPEATING = [
         name="xfail of a regression",
         files={"test_one.py": GROWN},
         steps=(
-            Step(environment={"SIZE": "8"}, arguments="--tvm-update-new", baselines=1),
+            Step(environment={"LAYERS": "1"}, arguments="--tvm-update-new", baselines=1),
             Step(
-                environment={"SIZE": "1024"},
+                environment={"LAYERS": "60"},
                 says=("1 xfailed", "REGRESSION"),
                 silent=("1 failed",),
                 cases=1,

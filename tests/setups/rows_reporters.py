@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import Setup, Step
-from suites import FLAKY, ONE, TWO, WRONG
+from suites import FLAKY, MODEL, ONE, TWO, WRONG
 
 FILES = {"test_one.py": ONE}
 
@@ -12,9 +12,7 @@ REPORTERS = [
         name="pytest-html",
         files={"test_one.py": WRONG},
         plugins=("pytest-html",),
-        steps=(
-            Step(arguments="--html=page.html", exit_codes=(1,), says=("HTML report",), failed=1),
-        ),
+        steps=(Step(arguments="--html=page.html", exit_codes=(1,), says=("page.html",), failed=1),),
     ),
     Setup(
         name="pytest-json-report",
@@ -117,7 +115,7 @@ REPORTERS = [
     ),
     Setup(
         name="pytest -x --maxfail, -q -q, --tb=no",
-        files={"test_one.py": WRONG + TWO.partition("EXPECTED = X @ W.T + B\n")[2]},
+        files={"test_one.py": WRONG.replace("test_tiny", "test_first") + TWO.partition(MODEL)[2]},
         steps=(
             Step(arguments="-x -q -q --tb=no", exit_codes=(1,), cases=1, failed=1),
             Step(arguments="--lf", exit_codes=(1,), cases=1, failed=1),
