@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: example test lint docs clean
+.PHONY: example test test-slow lint docs clean
 
 ## Run the example suite: tune, compile, compare, time. The second run gates, in seconds.
 ## Without its large models: those take `pytest example_suite -m slow --tvm-update-new`.
@@ -13,7 +13,7 @@ example: $(VENV)/.models
 # Tests of what mostly compiles and tunes: coverage would make them half as slow again.
 UNMEASURED := tests/docs tests/relax tests/runner \
 	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
-PYTEST := -m pytest -n 2 --dist worksteal
+PYTEST := -m pytest -n 2 --dist worksteal -m "not slow"
 
 ## Lint, types, layers, then all tests: those, and beside them the others with branch coverage. Both
 ## wait for each other's measurements a good part of their time.
@@ -29,6 +29,10 @@ measured:
 	$(BIN)/coverage run $(PYTEST) $(addprefix --ignore=,$(UNMEASURED))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+## What takes minutes, and is no part of `make test`: suites with other plugins and in odd environments.
+test-slow: .setups/.installed
+	$(BIN)/python -m pytest -m slow tests/setups
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -54,5 +58,14 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r example_suite/requirements.txt
 	touch $@
 
+# A folder for each plugin: all of them in one environment would be loaded by every test.
+.setups/.installed: $(VENV)/.installed tests/setups/requirements.txt
+	rm -rf .setups
+	sed '/^#/d' tests/setups/requirements.txt | while read -r one; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--target ".setups/$${one%%==*}" "$$one" || exit 1; \
+	done
+	touch $@
+
 clean:
-	rm -rf $(VENV) .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site
+	rm -rf $(VENV) .setups .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site

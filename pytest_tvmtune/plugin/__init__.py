@@ -24,6 +24,7 @@ from pytest_tvmtune.plugin.fixtures import (
 from pytest_tvmtune.plugin.model_files import pytest_collect_file
 from pytest_tvmtune.plugin.reporting import (
     pytest_pyfunc_call,
+    pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -41,6 +42,7 @@ __all__ = [
     "pytest_pycollect_makeitem",
     "pytest_pyfunc_call",
     "pytest_report_collectionfinish",
+    "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_sessionfinish",
     "pytest_terminal_summary",

@@ -41,6 +41,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return outcome
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Note that a test did not pass; pytest-retry calls it again without pytest's own report."""
+    try:
+        return (yield)
+    except BaseException:
+        if (state := item.stash.get(ITEM_STATE, None)) is not None:
+            state.passed = False
+        raise
+
+
 # First, so that it sees what pytest and other plugins make of an expected failure.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(

@@ -117,6 +117,7 @@ class TvmTune:
         return run
 
     def _name(self, name: str | None) -> str:
+        self._forget_failed(name or self.item_state.origin.name)
         taken = {run.result.name for run in self.item_state.runs}
         if name is None:
             if taken:
@@ -129,6 +130,14 @@ class TvmTune:
         if name in taken:
             pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
         return name
+
+    def _forget_failed(self, name: str) -> None:
+        """Leave out an earlier run of this name that failed: hypothesis calls a test again."""
+        state = self.item_state
+        state.runs = [
+            one for one in state.runs if one.result.name != name or not one.result.findings
+        ]
+        state.results = [one for one in state.results if one.name != name or not one.findings]
 
     def _start(
         self,
