@@ -79,6 +79,11 @@ class Run:
         return self._case.model.mod
 
     @property
+    def _stock_mod(self) -> Any:
+        """The module that the stock pipeline is given, None where it is given none."""
+        return None if self._case.model.is_ready else self._case.model.mod
+
+    @property
     def target(self) -> Any:
         """The canonical `tvm.target.Target`."""
         return self._case.target
@@ -309,7 +314,7 @@ class Run:
         findings: list[str] = []
         for check in checks:
             try:
-                check_registrations(self._case.store)
+                check_registrations(self._case.store, self._stock_mod)
                 findings += check()
             except TvmTuneError as error:
                 self.result.note_failure(failure_of(error))
@@ -325,7 +330,7 @@ class Run:
         from pytest_tvmtune.relax.child_registrations import check_registrations
 
         try:
-            check_registrations(self._case.store)
+            check_registrations(self._case.store, self._stock_mod)
             yield
         except TvmTuneError as error:
             self.result.note_failure(failure_of(error))

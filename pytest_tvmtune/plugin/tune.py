@@ -156,11 +156,11 @@ class TvmTune:
 
         workshop = self.workshop
         assert workshop is not None, "marked tests are checked when they are collected"
-        check_registrations(workshop.store)
         options = self.item_state.options
         opening = under_way(workshop.on_progress, label, "opening the model")
         with errors_logged(lambda: log("import")), opening:
             opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
+        check_registrations(workshop.store, opened.mod if pipeline is None else None)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
         with errors_logged(lambda: log("pipeline")):

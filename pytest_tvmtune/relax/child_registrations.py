@@ -8,26 +8,33 @@ import os
 import sys
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.relax.jobs import run_job
+from pytest_tvmtune.relax.registration_uses import concerns, function_concerns
 from pytest_tvmtune.relax.registrations import Registration, recorded, unexplained_names
 from pytest_tvmtune.relax.setup import setup_in_use
 from pytest_tvmtune.store.layout import Store
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
 
 _TIMEOUT_S = 300.0
 _MOST_SHOWN = 3
 
 
-def check_registrations(store: Store) -> None:
+def check_registrations(store: Store, mod: IRModule | None) -> None:
     """Raise EnvironmentProblemError, naming it, where something is registered in this process only.
 
     A model would be compiled and run without it. Nothing is asked where nothing was registered.
+    mod: the model, where that is known before its compilation; what it can't depend on is let pass.
     """
     registered, names = tuple(recorded()), unexplained_names()
     if registered or names:
-        lacking = _lacking(store, registered, names, tuple(setup_in_use()))
+        told, functions = _lacking(store, registered, names, tuple(setup_in_use()))
+        lacking = [str(one) for one in told if concerns(one, mod)]
+        lacking += [f"global function {name}" for name in functions if function_concerns(name, mod)]
         if lacking:
             shown = ", ".join(lacking[:_MOST_SHOWN])
             if len(lacking) > _MOST_SHOWN:
@@ -45,8 +52,8 @@ def _lacking(
     registered: tuple[Registration, ...],
     names: frozenset[str],
     setup: tuple[str, ...],  # noqa: ARG001  what a child has depends on it
-) -> list[str]:
-    """Return what a child lacks of what is here, each as messages have it."""
+) -> tuple[list[Registration], list[str]]:
+    """Return what a child lacks of what is here, and the functions nobody was seen to register."""
     told = run_job(
         "pytest_tvmtune.relax.child_registrations:registered_here",
         {"modules": [name for name in sys.modules if name.startswith("tvm.")] if names else []},
@@ -56,9 +63,8 @@ def _lacking(
         num_threads=1,
     )
     there = {_key(Registration(**one)) for one in told["registered"]}
-    lacking = [str(one) for one in registered if _key(one) not in there]
     known = set(told["names"]) | {one.name for one in registered}
-    return lacking + [f"global function {name}" for name in sorted(names - known)]
+    return [one for one in registered if _key(one) not in there], sorted(names - known)
 
 
 def _key(registration: Registration) -> tuple[str, str, str, int]:

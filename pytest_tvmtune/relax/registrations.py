@@ -87,6 +87,17 @@ def unexplained_names() -> frozenset[str]:
     return _recorder.unexplained
 
 
+def is_in_tvms_namespace(name: str) -> bool:
+    """Whether TVM itself may look up a global function of this name; any, where TVM came first."""
+    known = _recorder.tvm_names
+    return (
+        not known
+        or name in known
+        or name.startswith("tvm_callback_")
+        or name.partition(".")[0] in {one.partition(".")[0] for one in known}
+    )
+
+
 def began_late() -> bool:
     """Whether TVM was imported before: what was overridden until then can't be seen."""
     return _recorder.late
