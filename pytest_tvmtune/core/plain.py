@@ -9,13 +9,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """Return `value` as JSON (RFC 8259) and UTF-8 can hold it.
-
-    Infinities and NaN become null. Bytes of a path that aren't text, which Python keeps as
-    surrogates, become escapes.
-    """
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return `value` with null for infinities and NaN, which JSON (RFC 8259) can't hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -37,6 +37,7 @@ TASKS = [
         best_s=1.5e-6,
         measured_on_other_cpu=True,
         reason="budget",
+        untuned_s=2e-6,
     ),
     TaskResult(name="relu", shash="f" * 16, weight=1, state="untuned"),
     TaskResult(name="sum", shash="e" * 16, weight=1, state="failed", trials=4),
@@ -131,6 +132,7 @@ FULL = CaseResult(
     workspace_bytes=2048,
     baseline_workspace_bytes=2000,
     artifact="ab" * 32,
+    untuned_ratio=0.5,
     errors=[
         ErrorResult(
             against="numpy",

@@ -73,8 +73,8 @@ def test_what_was_just_written_is_not_remembered(store: Store, file: Path) -> No
 def test_what_is_older_is_remembered_until_it_is_gone(
     store: Store, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later = time.time_ns() + 60_000_000_000
-    monkeypatch.setattr("pytest_tvmtune.store.file_digests.time.time_ns", lambda: later)
+    later = time.time() + 60
+    monkeypatch.setattr("pytest_tvmtune.store.file_digests.now_s", lambda: later)
     other = tmp_path / "other.py"
     other.write_text("")
     for path in (file, other):
