@@ -86,7 +86,8 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     tasks = plan(case, prepack=False)
     tune_missing(case, tasks, key)
     workloads = stored_workloads(case, tasks, key).values()
-    write_work_dir(folder, [(workload, workload.records) for workload in workloads])
+    applied = [workload.deployed(fingerprint().cpu) for workload in workloads]
+    write_work_dir(folder, [(workload, workload.records) for workload in applied])
     _lower(model, folder, 0, None)
     served = [line for workload in workloads for line in workload.served]
     return {"trials": sum(s.spent for s in served), "valid": sum(s.valid for s in served)}

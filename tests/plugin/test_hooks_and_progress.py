@@ -55,7 +55,7 @@ def test_tuning_tells_how_far_it_is_unless_asked_to_be_quiet(suite: pytest.Pytes
 def test_tiny(tvm_tune):
     run = tvm_tune(Tiny(), **GIVEN)
     run.check()
-    assert [task.state for task in run.tasks] == ["tuned", "tuned"]
+    assert [task.is_settled for task in run.tasks] == [True, True]
 """
     )
     done = suite.runpytest_subprocess()

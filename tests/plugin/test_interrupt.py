@@ -18,7 +18,7 @@ SUITE = (
 def test_tiny(tvm_tune):
     run = tvm_tune(Tiny(), **GIVEN)
     run.check(EXPECTED)
-    assert [task.state for task in run.tasks] == ["tuned", "tuned"]
+    assert [task.is_settled for task in run.tasks] == [True, True]
 """
 )
 

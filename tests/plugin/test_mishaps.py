@@ -56,7 +56,9 @@ def test_new_inputs_that_crash_a_stored_library_are_one_failed_test(
     monkeypatch.setenv("INDEX", str(1 << 40))
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["take[[]llvm[]]: running it *: crashed with SIGSEGV", "log: *"])
+    result.stdout.fnmatch_lines(
+        ["take[[]llvm[]]: running it *: crashed with SIGSEGV in kernel take (untuned)", "log: *"]
+    )
 
 
 def test_a_swallowed_finding_is_not_accepted(suite: pytest.Pytester) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import forget_untuned
 from modules import Gathers, OpenCase, Scatters
 
 from pytest_tvmtune.core.errors import ChildError, CompileError
@@ -30,6 +31,9 @@ def test_a_crash_names_the_kernel(open_: OpenCase) -> None:
 
 def test_a_crash_of_a_tuned_library_with_new_inputs_names_the_record(open_: OpenCase) -> None:
     tuned = {"trials": 8}
+    case = open_(Gathers, inputs=[INSIDE], settings=tuned)
+    tune_and_build(case)
+    forget_untuned(case.store)
     built = tune_and_build(open_(Gathers, inputs=[INSIDE], settings=tuned))
     (gather,) = [
         kernel for name, kernel in built.artifact.manifest.kernels.items() if "gather" in name

@@ -46,7 +46,7 @@ from modules import Square
 def test_square(tvm_tune):
     run = tvm_tune(Square)
     run.check()
-    assert [task.state for task in run.tasks] == ["tuned", "tuned"]
+    assert [task.is_settled for task in run.tasks] == [True, True]
 """
 
 
