@@ -46,7 +46,12 @@ def toolchain_identity(store: Store) -> str:
 @lru_cache(maxsize=4)
 def tvm_identity(store: Store) -> str:
     """Return the SHA-256 of TVM alone, see `toolchain_identity`: what runs a library."""
-    files = {path: name for package in _PACKAGES for path, name in _files_of(package)}
+    try:
+        files = {path: name for package in _PACKAGES for path, name in _files_of(package)}
+    except OSError as error:
+        raise EnvironmentProblemError(
+            f"TVM's files can't be read, so that it isn't known which TVM this is: {error}"
+        ) from error
     loaded = _loaded_libraries()
     digests = file_digests(store, [*files, *loaded])
     # What a link in the package leads to has two paths.

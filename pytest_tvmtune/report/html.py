@@ -106,7 +106,7 @@ def _link(path: str, links_from: Path | None) -> str:
 def _view(result: CaseResult, place: int) -> dict[str, Any]:
     """Return what the templates show of one case, beside its result."""
     label = result.label
-    digest = hashlib.sha256(f"{result.nodeid} {label}".encode()).hexdigest()[:10]
+    digest = hashlib.sha256(os.fsencode(f"{result.nodeid} {label}")).hexdigest()[:10]
     kind = verdicts.kind_of(result)
     tasks = sorted(result.tasks, key=_by_need)
     return {

@@ -261,9 +261,9 @@ def untuned_sentence(case: Case) -> str:
     told = "; ".join(
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
-    has_reasons = any(task.reason for task in incomplete)
-    again = "; to try again: --tvm-tuning=refresh" if has_reasons else ""
-    log = f"; log: {case.log_path('tune')}" if again else ""
+    has_failed = any(task.state == "failed" for task in incomplete)
+    again = "; to try again: --tvm-tuning=refresh" if has_failed else ""
+    log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
     trials = result.tuning_trials
     asked = "1 trial was" if trials == 1 else f"{trials} trials were"
     return (

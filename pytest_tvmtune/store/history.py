@@ -142,15 +142,11 @@ def _insert(store: Store, report: Mapping[str, Any], revision: str) -> int:
 
 def _row(case: Mapping[str, Any]) -> tuple[Any, ...]:
     latency = case["latency"] or {}
+    label = label_of(
+        case["name"], case["target_name"], prepack=case["prepack"], params=case.get("params", "")
+    )
     return (
-        without_group(case["nodeid"]),
-        case["name"],
-        label_of(
-            case["name"],
-            case["target_name"],
-            prepack=case["prepack"],
-            params=case.get("params", ""),
-        ),
+        *map(_as_text, (without_group(case["nodeid"]), case["name"], label)),
         case["outcome"],
         latency.get("verdict", ""),
         latency.get("median_s"),
@@ -160,6 +156,11 @@ def _row(case: Mapping[str, Any]) -> tuple[Any, ...]:
         latency.get("num_threads", 0),
         zlib.compress(json.dumps(case).encode()),
     )
+
+
+def _as_text(name: str) -> str:
+    """Return a name that SQLite can hold, that of a path with bytes that are no UTF-8, too."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def list_runs(store: Store) -> list[Run]:

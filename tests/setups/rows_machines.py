@@ -57,10 +57,11 @@ MACHINES = [
                 # pytest's own files are small; TVM's are not.
                 environment={"TMPDIR": "{folder}/full"},
                 arguments="-p no:tmpdir",
-                exit_codes=(1, 4),
-                says=("(?i)no space|full",),
+                # What jobs write is in their own folders, in the store.
+                says=("1 passed",),
+                silent=("none valid", "nothing valid"),
             ),
-            Step(says=("1 passed",), silent=("untuned", "none valid", "nothing valid")),
+            Step(says=("1 passed", "tuned 0 cases"), silent=("none valid", "nothing valid")),
         ),
     ),
     Setup(
