@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,7 @@ class Case:
 def log_path(store: Store, label: str, nodeid: str, stage: str) -> Path:
     """Return where the log of a stage is, of the case that messages call `label`."""
     # Tests of two files may have one name.
-    digest = hashlib.sha256(nodeid.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(os.fsencode(nodeid)).hexdigest()[:6]
     return store.logs / f"{slug(label)}-{digest}-{stage}.log"
 
 

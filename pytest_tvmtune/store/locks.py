@@ -28,7 +28,7 @@ def folder_lock(folder: Path) -> FileLock:
 
 def path_lock(path: Path) -> FileLock:
     """Return the lock for changing a folder of the user's, where no file of ours may be left."""
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return FileLock(_in_lock_folder(f"{digest}.lock"))
 
 
