@@ -70,6 +70,7 @@ def _stock(model: str, trials: int, cap: int, _seed: int, folder: Path) -> dict[
 def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[str, int]:
     from models import open_model
 
+    from pytest_tvmtune.core.environment import fingerprint
     from pytest_tvmtune.core.options import RunOptions
     from pytest_tvmtune.core.targets import parse_target
     from pytest_tvmtune.runner.case import Workshop, open_case, tuning_key
