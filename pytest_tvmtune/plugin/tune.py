@@ -18,6 +18,7 @@ from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.attempts import check_marks
 from pytest_tvmtune.plugin.golden import GoldenFile
+from pytest_tvmtune.plugin.origins import other_model
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import STATE, ItemState
 
@@ -113,6 +114,8 @@ class TvmTune:
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
+        if shared := other_model(self.item, run.result.baseline, run.mod_hash):
+            run.warn(shared)
         run.prepare()
         return run
 
