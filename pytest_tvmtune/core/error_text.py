@@ -29,7 +29,10 @@ _OPERATOR = re.compile(r"\bir\.Op\(")
 _OPERATOR_NAME = re.compile(r'\bname="([^"]+)"')
 _STRING_OR_PARENTHESIS = re.compile(r'"(?:[^"\\]|\\.)*"|[()]')
 _SOURCE_LINE = re.compile(r"(?:\d+ )?\|")
-_LINKER_ERROR = re.compile(r"error|cannot|undefined|not found", re.IGNORECASE)
+_LINKER_ERROR = re.compile(
+    r"error|cannot|undefined|not found|failed|multiple definition|not recognized|denied",
+    re.IGNORECASE,
+)
 
 
 def cause_of(error: object) -> str:

@@ -61,6 +61,21 @@ def shared_baseline(item: pytest.Item) -> str:
     )
 
 
+def other_model(item: pytest.Item, baseline: str, mod_hash: str) -> str:
+    """Return what to say where another test of one baseline had another model, else "".
+
+    baseline: its file's name. A plugin that repeats a test repeats its model as well.
+    """
+    first, its_hash = item.config.stash[STATE].gated.setdefault(baseline, (item.nodeid, mod_hash))
+    if first == item.nodeid or its_hash == mod_hash:
+        return ""
+    return (
+        f"its baseline is that of {first!r} as well, whose model is another one: parameters that a "
+        "plugin adds name no baseline. Where they make another model, ask for them in the test "
+        "(an argument, or pytest.mark.usefixtures); where its weights are random, seed them"
+    )
+
+
 def _key(item: pytest.Function) -> tuple[str, ...]:
     """Return what the identity of an item's baselines is made of."""
     options = item.callspec.params[CASE_FIXTURE]

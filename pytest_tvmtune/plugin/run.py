@@ -79,6 +79,11 @@ class Run:
         return self._case.model.mod
 
     @property
+    def mod_hash(self) -> str:
+        """What tells its model from others, see `Model.mod_hash`."""
+        return self._case.model.mod_hash
+
+    @property
     def _stock_mod(self) -> Any:
         """The module that the stock pipeline is given, None where it is given none."""
         return None if self._case.model.is_ready else self._case.model.mod

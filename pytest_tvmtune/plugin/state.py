@@ -32,9 +32,10 @@ class State:
 
     workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
     marked test was collected. target_problems: why tests pinned to a target can't run. sources:
-    for what names a baseline, the parameter ids of the tests that it would name. finished: in the
-    process that reports, by a test's id and xdist worker: the cases of the last attempt of each
-    item with that id.
+    for what names a baseline, the parameter ids of the tests that it would name. gated: by a
+    baseline's file, the id of the test that was first compared with it, and its model's hash.
+    finished: in the process that reports, by a test's id and xdist worker: the cases of the last
+    attempt of each item with that id.
     usage_error: what an xdist worker could not start for, or a report could not be written for.
     notes: what the summary tells beside, and fails nothing.
     started_s: when the session began, in seconds since 1970; under xdist the controller's.
@@ -52,6 +53,7 @@ class State:
     canonical_targets: dict[TargetSpec, str] = field(default_factory=dict)
     target_problems: dict[TargetSpec, OptionError] = field(default_factory=dict)
     sources: dict[tuple[str, ...], list[tuple[str, ...]]] = field(default_factory=dict)
+    gated: dict[str, tuple[str, str]] = field(default_factory=dict)
     wanted: list[CaseOptions] = field(default_factory=list)
     finished: dict[tuple[str, str], list[list[FinishedCase]]] = field(default_factory=dict)
     usage_error: str | None = None

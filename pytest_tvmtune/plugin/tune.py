@@ -18,6 +18,7 @@ from pytest_tvmtune.core.options import RunOptions
 from pytest_tvmtune.core.results import CaseResult, label_of
 from pytest_tvmtune.plugin.attempts import check_marks
 from pytest_tvmtune.plugin.golden import GoldenFile
+from pytest_tvmtune.plugin.origins import other_model
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import STATE, ItemState
 
@@ -70,10 +71,28 @@ class TvmTune:
         if self.workshop is None:
             pytest.skip("under --setup-only no model is compiled")
         check_marks(self.item, self.item_state)
+        with _ONE_AT_A_TIME:  # the name as well: two threads don't take the same one
+            run = self._open(
+                name,
+                model,
+                pipeline,
+                params=params,
+                inputs=inputs,
+                entry=entry,
+                shapes=shapes,
+                spec=spec,
+            )
+        if shared := other_model(self.item, run.result.baseline, run.mod_hash):
+            run.warn(shared)
+        run.prepare()
+        return run
+
+    def _open(self, name: str | None, model: Any, pipeline: Any, **source: Any) -> Run:
         name = self._name(name)
         origin, options = self.item_state.origin, self.item_state.options
         label = label_of(name, options.target.name, prepack=options.prepack, params=origin.params)
         logs: dict[str, str] = {}
+        assert self.workshop is not None
         store = self.workshop.store
 
         def log(stage: str) -> Path:
@@ -84,19 +103,7 @@ class TvmTune:
             return path
 
         try:
-            with _ONE_AT_A_TIME:
-                run = self._start(
-                    name,
-                    label,
-                    model,
-                    pipeline,
-                    log,
-                    params=params,
-                    inputs=inputs,
-                    entry=entry,
-                    shapes=shapes,
-                    spec=spec,
-                )
+            run = self._start(name, label, model, pipeline, log, **source)
         except TvmTuneError as error:
             sidecar = self.item_state.origin.sidecar
             finding = f"{label}: {error}"
@@ -107,13 +114,12 @@ class TvmTune:
                 finding += (
                     f"\n  shapes and inputs of a model file: [shapes] and [inputs] in {sidecar}"
                 )
-            failed = self._failed_to_open(name, entry, finding, failure_of(error), logs)
+            failed = self._failed_to_open(name, source["entry"], finding, failure_of(error), logs)
             failed.dims = sizes_by_name(dynamic)
             self.item_state.results.append(failed)
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
         self.item_state.results.append(run.result)
-        run.prepare()
         return run
 
     def _name(self, name: str | None) -> str:

@@ -1,7 +1,8 @@
 """Whether a model can depend on what somebody has registered with TVM.
 
-A lowering counts for models that hold its operator, a function for models that call it. Whatever
-else is registered, and what TVM itself may look up, counts for every model.
+The lowering of a Relax operator counts for models that hold it, a function for models that call it.
+Whatever else is registered, and what TVM itself may look up, counts for every model: kernels and
+what passes make have operators that no model holds (`tirx.exp`, `relax.call_tir`).
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.relax.registrations import Registration, is_in_tvms_namespace
+from pytest_tvmtune.relax.setup import setup_in_use
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
 # TVM makes other operators of these before it lowers those.
-_MADE_OF_OTHERS = ("relax.nn.batch_norm", "relax.tensor_to_shape", "relax.dist.", "relax.vision.")
+_MADE_OF_OTHERS = (
+    "relax.nn.batch_norm",
+    "relax.tensor_to_shape",
+    "relax.dynamic_strided_slice",
+    "relax.dist.",
+    "relax.vision.",
+)
+_LOWERING = "FLegalize"
 
 
 def concerns(registration: Registration, mod: IRModule | None) -> bool:
@@ -22,10 +31,12 @@ def concerns(registration: Registration, mod: IRModule | None) -> bool:
     if mod is None:
         return True
     kind, name = registration.kind, registration.name
-    if kind.endswith("operator attribute"):
+    attribute, of, operator = name.rpartition(" of ")
+    if kind.endswith("operator attribute") and (attribute, of) == (_LOWERING, " of "):
         operators = _operators(mod)
         made = any(one.startswith(_MADE_OF_OTHERS) for one in operators)
-        return made or name.rpartition(" of ")[2] in operators
+        # The setup's own lowerings may make any operator.
+        return made or bool(setup_in_use()) or operator in operators
     if kind.endswith("global function"):
         return function_concerns(name, mod)
     return True

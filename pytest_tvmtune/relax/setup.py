@@ -8,10 +8,12 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError, OptionError
 from pytest_tvmtune.relax.imports import import_cause, in_standard_library, is_in_site_packages
+from pytest_tvmtune.relax.registrations import recorded
 
 # TVM's own files are part of its identity; ours are no one's.
 _NOT_THE_USERS = frozenset({"tvm", "tvm_ffi", "pytest_tvmtune", "pytest", "_pytest"})
@@ -50,17 +52,41 @@ def use_setup(modules: Sequence[str]) -> None:
 def setup_files() -> list[Path]:
     """Return the files that the modules in use consist of, and all they import of the user's own.
 
-    Neither the standard library's nor what is installed in site-packages. Of a package that is
-    every file; and files that the code names, such as a native library.
+    Of a package that is every file; and files that the code names, such as a native library.
+    What is installed in site-packages counts where it is named itself, or has registered something
+    with TVM: tox and nox install what they test. Else neither that nor the standard library's.
     """
-    found: dict[Path, None] = {}
-    seen: set[str] = set()
+    found = _Found(
+        counted={one.partition(".")[0] for one in _in_use},
+        registering=[Path(one.file).resolve() for one in recorded()],
+    )
     for module in _in_use:
         if module.endswith(".py"):
-            _add_file(Path(module), found, seen)
+            _add_file(Path(module), found)
         else:
-            _add_module(module, found, seen)
-    return sorted(found)
+            _add_module(module, found)
+    return sorted(found.files)
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What a search has found. packages: seen already.
+
+    counted: top-level modules that count wherever they are. registering: files that do so.
+    """
+
+    counted: set[str]
+    registering: list[Path]
+    files: dict[Path, None] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+
+    def counts(self, top: str, file: Path) -> bool:
+        """Whether a module counts, of which this is the file, or its package's."""
+        if not _is_installed(file) or top in self.counted:
+            return True
+        if file.name == "__init__.py":
+            return any(one.is_relative_to(file.parent.resolve()) for one in self.registering)
+        return file.resolve() in self.registering
 
 
 def _import_file(path: Path) -> None:
@@ -87,26 +113,28 @@ def _import_file(path: Path) -> None:
         raise
 
 
-def _add_module(name: str, found: dict[Path, None], seen: set[str]) -> None:
+def _add_module(name: str, found: _Found) -> None:
     """Add the files of a module by its dotted name: of its whole package, if it is in one."""
     top = name.partition(".")[0]
     if top in _NOT_THE_USERS or top in sys.stdlib_module_names or not top:
         return
     folders, file = _places(top)
+    if file is not None and not found.counts(top, file):
+        return
     if file is not None and file.name != "__init__.py":
-        _add_file(file, found, seen)
+        _add_file(file, found)
     elif file is not None:
-        if top in seen or _is_installed(file):
+        if top in found.packages:
             return
-        seen.add(top)
+        found.packages.add(top)
         for one in _code_below(file.parent):
-            _add_file(one, found, seen)
+            _add_file(one, found)
     else:  # a namespace package: anything may be in it, so only what is named
         for folder in folders:
             within = folder.joinpath(*name.split(".")[1:])
             for one in (within.with_name(f"{within.name}.py"), within / "__init__.py"):
-                if one.is_file() and name != top:
-                    _add_file(one, found, seen)
+                if one.is_file() and name != top and found.counts(top, one):
+                    _add_file(one, found)
 
 
 def _places(top: str) -> tuple[list[Path], Path | None]:
@@ -122,11 +150,11 @@ def _places(top: str) -> tuple[list[Path], Path | None]:
     return [Path(folder) for folder in spec.submodule_search_locations or ()], None
 
 
-def _add_file(path: Path, found: dict[Path, None], seen: set[str]) -> None:
+def _add_file(path: Path, found: _Found) -> None:
     path = path.resolve()
-    if path in found or _is_installed(path):
+    if path in found.files:
         return
-    found[path] = None
+    found.files[path] = None
     if path.suffix != ".py":
         return
     try:
@@ -134,9 +162,9 @@ def _add_file(path: Path, found: dict[Path, None], seen: set[str]) -> None:
     except (OSError, SyntaxError, ValueError):
         return
     for name in _imports(tree):
-        _add_module(name, found, seen)
+        _add_module(name, found)
     # A native library that it loads, or what else it reads.
-    found.update(dict.fromkeys(_named_files(tree, path.parent)))
+    found.files.update(dict.fromkeys(_named_files(tree, path.parent)))
 
 
 def _code_below(folder: Path) -> Iterator[Path]:
@@ -150,7 +178,9 @@ def _named_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             path = folder / node.value
-            if _FILE.fullmatch(node.value) and path.is_file() and not _is_installed(path):
+            if not _FILE.fullmatch(node.value) or not path.is_file():
+                continue
+            if path.is_relative_to(folder) or not _is_installed(path):
                 yield path.resolve()
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import ChildError, CompileError, ModelError, TvmTuneError
+from pytest_tvmtune.core.errors import (
+    ChildError,
+    CompileError,
+    ModelError,
+    TvmTuneError,
+    listed,
+)
 from pytest_tvmtune.core.results import Task, TaskResult, TaskState
 from pytest_tvmtune.runner.building import Built, build, find_built, load
 from pytest_tvmtune.runner.case import Case, module_parts, tuning_key
@@ -28,7 +35,7 @@ from pytest_tvmtune.runner.under_way import running
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.records import Record, Workload
 from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
-from pytest_tvmtune.store.work_dirs import append_to_work_dir
+from pytest_tvmtune.store.work_dirs import append_to_work_dir, read_work_dir
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.session import Session
@@ -67,7 +74,19 @@ def tune_and_build(
         stored = stored_workloads(case, tasks, tuning_key(case))
         cpu = fingerprint().cpu
         append_to_work_dir(options.work_dir, [one.deployed(cpu) for one in stored.values()])
+        if not_applied := _only_in_work_dir(options.work_dir, tasks, built):
+            result.warnings.append(
+                f"work_dir: a stock build with it isn't what was tested: it holds records of "
+                f"{listed(not_applied)}, which are not applied here, since the untuned kernel is "
+                "faster or they were refused; export to another one"
+            )
     return built
+
+
+def _only_in_work_dir(work_dir: Path, tasks: Sequence[Task], built: Built) -> list[str]:
+    """Return the tasks that have records in a work_dir and none in a build."""
+    held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
+    return [task.name for task in tasks if task.shash in held - set(built.build.applied)]
 
 
 def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_tvmtune.core.environment import fingerprint
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.sequential import decide, item_alpha, weigh
@@ -26,16 +27,18 @@ _CLEARLY = 1.5
 def slower_than_untuned(case: Case, built: Built, session: Session) -> str:
     """Return a sentence where the tuned build is slower than the untuned one, "" where it isn't.
 
-    It is measured when the build is new to the store, and the ratio kept with the build: later runs
-    say the same without measuring. It goes into the case's result. What can't be measured is said
-    as unknown. session: the tuned build, loaded.
+    It is measured when the build is new to the store, or another CPU model or number of threads is
+    what it was measured with, and the ratio kept with the build: later runs say the same without
+    measuring. It goes into the case's result. What can't be measured is said as unknown. session:
+    the tuned build, loaded.
     """
     known = built.build
     if not known.applied or case.model.is_ready:
         return ""
-    if known.untuned_ratio is None:
+    here = f"{fingerprint().cpu}, {case.num_threads} threads"
+    if known.untuned_ratio is None or known.untuned_on != here:
         try:
-            known = _measured(case, built, session)
+            known = replace(_measured(case, built, session), untuned_on=here)
         except TvmTuneError as error:
             return f"whether tuning made the model faster is not known: {error}"
         builds.write_build(case.store, built.key, known)
@@ -54,7 +57,7 @@ def _measured(case: Case, built: Built, session: Session) -> builds.Build:
     twin = build(case, prepack=case.options.prepack, records={})
     rough = _rough_s(load(case, twin)), _rough_s(session)
     if rough[0] > _CLEARLY * rough[1]:
-        return replace(built.build, untuned_ratio=rough[1] / rough[0])
+        return replace(built.build, untuned_ratio=rough[1] / rough[0], slower_kernels="")
     alpha = item_alpha(1)
     measured = measure(
         case,

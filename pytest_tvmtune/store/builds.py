@@ -48,7 +48,8 @@ class Build:
     module. compile_s: seconds, export included. ran_with: digests of what it has run with in a
     child (inputs, parameters, CPU model, versions); only with those it is run elsewhere.
     untuned_ratio: a call's time divided by that of the same model without records, None until that
-    is measured; slower_kernels: which kernels cost more, where it is decidedly slower.
+    is measured; slower_kernels: which kernels cost more, where it is decidedly slower; untuned_on:
+    the CPU model and the number of threads that this was measured with.
     """
 
     library: str
@@ -57,6 +58,7 @@ class Build:
     ran_with: tuple[str, ...] = ()
     untuned_ratio: float | None = None
     slower_kernels: str = ""
+    untuned_on: str = ""
 
 
 def key_of(parts: Any) -> str:
@@ -114,6 +116,7 @@ def build_of(loaded: dict[str, Any]) -> Build:
             and isinstance(build.compile_s, (int, float))
             and isinstance(build.untuned_ratio, (int, float, type(None)))
             and isinstance(build.slower_kernels, str)
+            and isinstance(build.untuned_on, str)
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a build: {error}") from None

@@ -161,6 +161,13 @@ def raise_bare(values: list[int]) -> None:
             "/usr/bin/ld: cannot find lib0.o: No such file or directory",
         ),
         (
+            (
+                "Compilation error:\n/usr/bin/ld: final link failed: No space left on device\n"
+                "collect2: error: ld returned 1 exit status\n\nCommand line: g++ -shared -o m.so"
+            ),
+            "/usr/bin/ld: final link failed: No space left on device",
+        ),
+        (
             "Compilation error:\n\nCommand line: /bin/false -shared -o m.so",
             "Compilation error: Command line: /bin/false -shared -o m.so",
         ),

@@ -69,3 +69,21 @@ def test_faked_time_blocked_sockets_and_threads(suite: pytest.Pytester) -> None:
     assert len(baselines) == 4
     for path in baselines:
         assert json.loads(path.read_text())["accepted_at"] >= began
+
+
+def test_threads_do_not_take_one_name(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        TINY
+        + """
+from concurrent.futures import ThreadPoolExecutor
+
+@pytest.mark.tvm_tune(trials=0)
+def test_unnamed(tvm_tune):
+    with ThreadPoolExecutor(2) as pool:
+        started = [pool.submit(tvm_tune, Tiny(), **GIVEN) for _ in range(2)]
+    errors = [str(one.exception()) for one in started if one.exception()]
+    assert len(errors) == 1
+    assert "needs a name of its own" in errors[0]
+"""
+    )
+    suite.runpytest_subprocess().assert_outcomes(passed=1)

@@ -190,3 +190,30 @@ def test_tiny(tvm_tune):
     suite.makeconftest("")
     result = suite.runpytest_subprocess("--tvm-strict")
     result.assert_outcomes(passed=1)
+
+
+def test_parameters_of_a_plugin_that_make_another_model_are_warned_of(
+    suite: pytest.Pytester,
+) -> None:
+    install(suite, "by_an_autouse_fixture")
+    suite.makepyfile(
+        TINY
+        + """
+class Twice(Tiny):
+    def forward(self, x):
+        return self.fc(self.fc(x))
+
+@pytest.mark.tvm_tune(trials=0, max_time=0.1)
+def test_tiny(tvm_tune, request):
+    once = request.getfixturevalue("again") == "once"
+    tvm_tune(Tiny() if once else Twice(), **GIVEN).assert_no_regression()
+
+@pytest.mark.tvm_tune(trials=0, max_time=0.1)
+def test_asks_for_it(tvm_tune, again):
+    tvm_tune(Tiny() if again == "once" else Twice(), **GIVEN).assert_no_regression()
+"""
+    )
+    result = suite.runpytest_subprocess()
+    result.assert_outcomes(passed=4, warnings=1)
+    said = "*baseline is that of 'test_*::test_tiny?once-llvm?' as well, whose model is another*"
+    result.stdout.fnmatch_lines([said])

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.relax.identity import setup_identity
+from pytest_tvmtune.relax.registrations import Registration
 from pytest_tvmtune.relax.setup import setup_files, setup_in_use, use_setup
 from pytest_tvmtune.store.layout import open_store
 
@@ -77,6 +78,41 @@ def test_their_content_is_their_identity(folder: Path, tmp_path: Path) -> None:
     more = setup_identity(store)
     use_setup(["setup_f", "setup_d"])  # a later one may override what an earlier one registers
     assert len({one, more, setup_identity(store)}) == 3
+
+
+def test_what_is_installed_counts_where_it_is_named_or_registers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tox installs what it tests."""
+    installed = folder / "lib" / "site-packages"
+    write(
+        installed,
+        setup_named__ops="from . import deep\nimport setup_registers, setup_other",
+        setup_named__deep="",
+        setup_registers__ops="",
+        setup_other__ops="",
+        setup_single="",
+        setup_useless="",
+    )
+    for package in ("setup_named", "setup_other"):
+        (installed / package / "__init__.py").touch()
+    (installed / "setup_registers" / "__init__.py").write_text("from . import ops")
+    write(folder, setup_own="import setup_single, setup_useless")
+    monkeypatch.syspath_prepend(installed)
+    registering = (installed / "setup_registers" / "ops.py", installed / "setup_single.py")
+    calls = [Registration(kind="", name="", file=str(path), line=1) for path in registering]
+    monkeypatch.setattr("pytest_tvmtune.relax.setup.recorded", lambda: calls)
+    use_setup(["setup_named.ops", "setup_own"])
+    below = "lib/site-packages"
+    assert used(folder) == {
+        "setup_own.py",
+        f"{below}/setup_named/__init__.py",
+        f"{below}/setup_named/deep.py",
+        f"{below}/setup_named/ops.py",
+        f"{below}/setup_registers/__init__.py",
+        f"{below}/setup_registers/ops.py",
+        f"{below}/setup_single.py",
+    }
 
 
 def test_a_file_is_imported_once_under_its_own_name(folder: Path) -> None:

@@ -17,7 +17,9 @@ from pytest_tvmtune.relax.session import call
 from pytest_tvmtune.runner.building import load
 from pytest_tvmtune.runner.case import tuning_key
 from pytest_tvmtune.runner.preparing import reference_outputs, tune_and_build
-from pytest_tvmtune.runner.tuning import untuned_sentence
+from pytest_tvmtune.runner.tuning import plan, stored_workloads, untuned_sentence
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.work_dirs import write_work_dir
 from pytest_tvmtune.store.workloads import read_workload
 
 RNG = np.random.default_rng(11)
@@ -163,18 +165,41 @@ def test_a_work_dir_is_given_no_record_that_is_not_applied(open_: OpenCase, tmp_
     work_dir = tmp_path / "work_dir"
     tune_and_build(open_(Square, settings={"trials": 4}))
     case = open_(Square, settings={"trials": 4, "work_dir": work_dir})
-    for path in case.store.tuning.rglob("*.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        for row in rows:
-            if row["kind"] == "untuned":
-                row["run_s"] = 1e-12
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_untuned_fast(case.store)
     built = tune_and_build(case)
     assert {task.state for task in case.result.tasks} == {"untuned is faster"}
     assert case.result.tuned_tasks == 2
     assert untuned_sentence(case) == ""
     assert built.build.applied == ()
     assert (work_dir / "database_tuning_record.json").read_text() == ""
+    assert case.result.warnings == []
+
+
+def make_untuned_fast(store: Store) -> None:
+    for path in store.tuning.rglob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            if row["kind"] == "untuned":
+                row["run_s"] = 1e-12
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_records_that_stand_in_a_work_dir_and_are_not_applied_are_told(
+    open_: OpenCase, tmp_path: Path
+) -> None:
+    """They stay there, so that a stock build with it is another one."""
+    work_dir = tmp_path / "work_dir"
+    first = open_(Square, settings={"trials": 4})
+    tune_and_build(first)
+    tasks = plan(first, prepack=False)
+    stored = stored_workloads(first, tasks, tuning_key(first))
+    write_work_dir(work_dir, [(one, one.records) for one in stored.values()])
+    make_untuned_fast(first.store)
+    case = open_(Square, settings={"trials": 4, "work_dir": work_dir})
+    assert tune_and_build(case).build.applied == ()
+    (told,) = case.result.warnings
+    assert told.startswith("work_dir: a stock build with it isn't what was tested: it holds ")
+    assert all(task.name in told for task in tasks)
 
 
 def test_records_of_another_machine_are_applied_and_told(open_: OpenCase) -> None:

@@ -6,6 +6,7 @@ What fails for want of disk space, memory or a compiler is no fact about a candi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from tvm.ir import IRModule
     from tvm.target import Target
 
+# What the system says where files or processes are short, however good a candidate is. A kernel
+# that is known to be good is small, and may still find room.
+_SHORTAGE = re.compile(
+    "No space left on device|Disk quota exceeded|Read-only file system|Too many open files|"
+    "Resource temporarily unavailable",
+    re.IGNORECASE,
+)
 _NEXT = (
     "nothing was recorded of these candidates. Check disk space, memory and the compiler: "
     "tvmtune doctor examines them"
@@ -32,12 +40,15 @@ def check_machine(
 ) -> None:
     """Raise TuningError where candidates failed for a reason that isn't theirs.
 
-    problems: why each of them failed. So it is where all were killed from outside, and where a
-    kernel that is known to be good can't be built or measured either. On devices other than the CPU
-    no kernel is known to be good without a schedule.
+    problems: why each of them failed. So it is where all were killed from outside, where disk
+    space, files or processes were short for all, and where a kernel that is known to be good can't
+    be built or measured either. On devices other than the CPU no kernel is known to be good
+    without a schedule.
     """
     if all(problem.endswith(KILLED) for problem in problems):
         raise TuningError(f"all {len(problems)} candidates were killed (SIGKILL): {_NEXT}")
+    if all(map(_SHORTAGE.search, problems)):
+        raise TuningError(f"all {len(problems)} candidates failed ({problems[0]}): {_NEXT}")
     if device_kind(target) != "cpu":
         return
     mod = _known_good()
