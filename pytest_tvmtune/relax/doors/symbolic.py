@@ -33,6 +33,8 @@ def bind_symbolic(
     known = {**dims.sizes, **_given(params, shapes, inputs)}
     variables = {str(dim.name): dim for dim in relax.analysis.free_symbolic_vars(function)}
     variables |= {str(dim.name): dim for dim in relax.analysis.defined_symbolic_vars(function)}
+    for number in function.params:  # one that is itself a parameter is no dimension to choose
+        variables.pop(str(number.name), None)
     dynamic = []
     for param, shape in zip(params, shapes, strict=True):
         declared = tuple(int(dim) if hasattr(dim, "value") else str(dim) for dim in shape)
