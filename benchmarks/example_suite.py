@@ -3,7 +3,7 @@
 Usage: python benchmarks/example_suite.py BEFORE [--cold N] [--warm N] [--select EXPRESSION]
 
 BEFORE: another checkout of this repository, such as `git worktree add ../before main~40`. Both run
-with this interpreter and its packages, this checkout's models and a store of their own. EXPRESSION:
+with this interpreter and its packages, their own models and a store of their own. EXPRESSION:
 pytest's -k, to take some of the models. Prints the seconds of each run of pytest, and the median
 and the range of the ratios of the pairs (this checkout's seconds divided by BEFORE's).
 """
@@ -58,7 +58,7 @@ def _run(checkout: Path, store: Path, select: str) -> float:
     options += [f"--tvm-dir={store}", *(["-k", select] if select else [])]
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(HERE / "example_suite"), *options],
+        [sys.executable, "-m", "pytest", str(checkout / "example_suite"), *options],
         # The current folder is the first that Python looks into.
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
