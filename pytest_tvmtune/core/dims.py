@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import indent
 
 from pytest_tvmtune.core.errors import GivenError, OptionError
 from pytest_tvmtune.core.quantities import parse_count
@@ -145,8 +146,8 @@ def shapes_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
 
 def _how_to_set(inputs: Sequence[DynamicInput], sidecar: str) -> str:
     if sidecar:
-        return f"Set them in {sidecar}:\n{_indented(toml_of(inputs))}"
-    return f"Set them in the test:\n{_indented(_python_of(inputs))}"
+        return f"Set them in {sidecar}:\n{indent(toml_of(inputs), _INDENT)}"
+    return f"Set them in the test:\n{indent(_python_of(inputs), _INDENT)}"
 
 
 def toml_of(inputs: Sequence[DynamicInput]) -> str:
@@ -201,7 +202,3 @@ def _shape(one: DynamicInput) -> str:
 
 def _key(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"{_INDENT}{line}" if line else "" for line in text.splitlines())

@@ -6,14 +6,13 @@ the last attempt, and so do all reports.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
 
 import pytest
 
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.results import CaseResult
-from pytest_tvmtune.plugin.marks import marks_of
+from pytest_tvmtune.plugin.marks import marks_of, same_marks
 from pytest_tvmtune.plugin.origins import shared_baseline
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin
 
@@ -43,8 +42,7 @@ def begin(item: pytest.Item, options: CaseOptions, origin: Origin) -> ItemState:
 
 def check_marks(item: pytest.Item, state: ItemState) -> None:
     """Fail a test that was marked while it ran: nothing would come of it."""
-    marks = marks_of(item)
-    if len(marks) != len(state.marks) or not all(map(operator.is_, marks, state.marks)):
+    if not same_marks(marks_of(item), state.marks):
         pytest.fail(
             f"{item.nodeid}: a tvm_tune mark was added when the test already ran, where it changes "
             "nothing: put it on the test, on its class or module, in pytest.param(..., marks=...), "

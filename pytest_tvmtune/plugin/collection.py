@@ -104,12 +104,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Once marked tests are to run, check store, installation and targets."""
-    wanted = [item for item in items if case_options_of(item) is not None]
-    if not wanted or runs_nothing(config):
+    told = {item: options for item in items if (options := case_options_of(item)) is not None}
+    if not told or runs_nothing(config):
         return
     state = config.stash[STATE]
     try:
-        _start(config, state, wanted)
+        _start(config, state, told)
     except TvmTuneError as error:
         if not is_worker(config):
             raise pytest.UsageError(str(error)) from None
@@ -138,7 +138,7 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
         return value if isinstance(value, CaseOptions) else None
 
 
-def _start(config: pytest.Config, state: State, items: list[pytest.Item]) -> None:
+def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOptions]) -> None:
     from pytest_tvmtune.plugin.progress import ProgressDisplay
     from pytest_tvmtune.relax.environment import check_imports, check_installation
     from pytest_tvmtune.relax.registrations import began_late
@@ -147,7 +147,6 @@ def _start(config: pytest.Config, state: State, items: list[pytest.Item]) -> Non
 
     store = open_store(state.run.store_dir, state.run.store_fallback)
     sweep_scratch(store)
-    told = {item: options for item in items if (options := case_options_of(item)) is not None}
     tuning = state.run.tuning != "never" and any(one.trials for one in told.values())
     check_installation(store, tuning=tuning)
     check_imports()

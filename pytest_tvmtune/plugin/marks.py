@@ -7,7 +7,7 @@ also be said by a mark in `pytest.param(..., marks=...)` or by `item.add_marker(
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -64,6 +64,11 @@ def marks_of(item: pytest.Item) -> list[pytest.Mark]:
     return [*own, *(mark for mark in marks if not any(one is mark for one in own))]
 
 
+def same_marks(some: Sequence[pytest.Mark], others: Sequence[pytest.Mark]) -> bool:
+    """Whether these are the very same marks, in one order."""
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
 def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
     """Return what an item is to do by the marks that it has now; None where it is left out.
 
@@ -72,7 +77,7 @@ def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
     made = item.callspec.params[CASE_FIXTURE]
     assert made is None or isinstance(made, CaseOptions)
     early, marks = parametrized(item).marks, marks_of(item)
-    if len(marks) == len(early) and all(map(operator.is_, marks, early)):
+    if same_marks(marks, early):
         return made
     before, now = (merged_arguments(some, item.config) for some in (early, marks))
     return rechosen(run, before, now, made)

@@ -52,11 +52,13 @@ class Run:
         run_options: RunOptions,
         golden: GoldenFile,
         unset_dims: str = "",
+        other_model: str = "",
     ) -> None:
         self._case = case
         self._identity = identity
         self._run_options = run_options
         self._unset_dims = unset_dims
+        self._other_model = other_model
         self._checked = False
         self._gate = Gate(case=case, identity=identity, run_options=run_options)
         self._golden = golden
@@ -77,11 +79,6 @@ class Run:
     def mod(self) -> Any:
         """The IRModule as it was given or imported, before the pipeline."""
         return self._case.model.mod
-
-    @property
-    def mod_hash(self) -> str:
-        """What tells its model from others, see `Model.mod_hash`."""
-        return self._case.model.mod_hash
 
     @property
     def _stock_mod(self) -> Any:
@@ -108,8 +105,8 @@ class Run:
         from pytest_tvmtune.runner.preparing import load_and_call, tune_and_build
         from pytest_tvmtune.runner.tuning import untuned_sentence
 
-        if self._unset_dims:
-            self.warn(self._unset_dims)
+        for warning in filter(None, (self._other_model, self._unset_dims)):
+            self.warn(warning)
         with self._findings():
             self._built = tune_and_build(self._case, self._accepted_records)
             self._session, self.outputs = load_and_call(self._case, self._built)

@@ -82,8 +82,6 @@ class TvmTune:
                 shapes=shapes,
                 spec=spec,
             )
-        if shared := other_model(self.item, run.result.baseline, run.mod_hash):
-            run.warn(shared)
         run.prepare()
         return run
 
@@ -193,6 +191,7 @@ class TvmTune:
             run_options=self.run_options,
             golden=golden,
             unset_dims=unset_sentence(opened.dynamic, self.item_state.origin.sidecar),
+            other_model=other_model(self.item, identity.file_name, case.model.mod_hash),
         )
 
     def _failed_to_open(

@@ -38,7 +38,7 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
     if loud:
         blocks.append("\n".join((*_HEAD, *map(_row, loud))))
     blocks += [
-        _details(f"<code>{escape(_label(one))}</code>", _finding(one))
+        _details(f"<code>{escape(one.label)}</code>", _finding(one))
         for one in failed
         if one.findings
     ]
@@ -94,7 +94,7 @@ def _row(result: CaseResult) -> str:
         _seconds(latency.baseline_median_s if latency else None),
         _seconds(latency.median_s if latency else None),
         _ratio(latency),
-        _code(_label(result)),
+        _code(result.label),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -110,10 +110,6 @@ def _ratio(latency: LatencyResult | None) -> str:
         return f"{latency.slowdown_ratio:.3f}"
     low, high = latency.interval
     return f"{latency.slowdown_ratio:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _label(result: CaseResult) -> str:
-    return result.label
 
 
 def _code(text: str) -> str:

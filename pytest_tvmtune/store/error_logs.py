@@ -50,7 +50,7 @@ def _log(error: TvmTuneError, path: Path) -> None:
     with contextlib.suppress(StoreError):
         write_text(path, text)
         error.log_path = path
-        error.args = (f"{error}\nlog: {path}", *error.args[1:])
+        error.add(f"log: {path}")
 
 
 def _place(error: BaseException) -> str:

@@ -172,8 +172,8 @@ def _is_static(mod: IRModule) -> bool:
     dynamic = []
 
     def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Var) and isinstance(expr.ty, relax.TensorType):
-            dynamic.extend([expr] * _is_dynamic(expr))
+        if isinstance(expr, relax.Var) and _is_dynamic(expr):
+            dynamic.append(expr)
 
     for _, function in mod.functions_items():
         if isinstance(function, relax.Function):
@@ -196,14 +196,14 @@ def _where_dynamic(proto: Any) -> str:
     """Return which output of which node is the first without a static shape."""
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-    importer = ONNXGraphImporter({}, "float32", keep_params_in_input=True)
+    graphs = ONNXGraphImporter({}, "float32", keep_params_in_input=True)
     opset = next(one.version for one in proto.opset_import if one.domain in STANDARD_DOMAINS)
     with quiet():
-        importer.from_onnx(proto.graph, opset)
+        graphs.from_onnx(proto.graph, opset)
     for node in proto.graph.node:
         for output in node.output:
             # By the model's own names.
-            if _is_dynamic(importer._nodes.get(output)):  # noqa: SLF001
+            if _is_dynamic(graphs._nodes.get(output)):  # noqa: SLF001
                 return f"{_operator(node)} ({_which(node)}) gives {output!r}"
     return "TVM's ONNX importer gives a value"
 

@@ -217,11 +217,9 @@ def node_graphs(node: Any) -> list[Any]:
 
 def _tensors_elsewhere(onnx: Any, proto: Any) -> Iterator[Any]:
     """Return the tensors whose values are in other files."""
-    graphs = [proto.graph]
-    for graph in graphs:
+    for graph in all_graphs(proto.graph):
         tensors = list(graph.initializer)
         for node in graph.node:
-            graphs += node_graphs(node)
             tensors += [a.t for a in node.attribute if a.HasField("t")]
         yield from (t for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL)
 

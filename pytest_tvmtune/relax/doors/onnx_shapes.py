@@ -28,6 +28,7 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.signature import normalise_name
 from pytest_tvmtune.relax.doors.onnx_files import read_without_external_data, runtime_inputs
 from pytest_tvmtune.relax.doors.ort import INSTALL
+from pytest_tvmtune.relax.imports import import_package
 
 # Element types of ONNX that no array can have.
 _NO_NUMBERS = {0: "things of no type", 8: "strings"}
@@ -77,10 +78,7 @@ def dynamic_inputs_of_file(path: Path) -> list[DynamicInput]:
 
     Raises ModelError, naming the file.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise ModelError(f"reading ONNX models needs onnx: {INSTALL}") from None
+    onnx = import_package("onnx", "reading ONNX models", INSTALL)
     proto = read_without_external_data(onnx, path)
     if not proto.graph.node:
         raise ModelError(f"{path}: not an ONNX model, its graph is empty")

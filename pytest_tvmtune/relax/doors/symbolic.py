@@ -43,7 +43,9 @@ def bind_symbolic(
                 DynamicInput(
                     name=str(param.name),
                     declared=declared,
-                    sizes=tuple(d if isinstance(d, int) else known.get(d, 1) for d in declared),
+                    sizes=tuple(
+                        d if isinstance(d, int) else known.get(d, UNSET_SIZE) for d in declared
+                    ),
                     unset=tuple(
                         i for i, d in enumerate(declared) if d in variables and d not in known
                     ),
