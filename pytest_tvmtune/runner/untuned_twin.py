@@ -13,6 +13,7 @@ from pytest_tvmtune.report.kernels import slower_kernels_line
 from pytest_tvmtune.runner.building import Built, build, load
 from pytest_tvmtune.runner.case import Case
 from pytest_tvmtune.runner.measuring import measure, time_kernels
+from pytest_tvmtune.runner.under_way import held, running
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import exclusive_cores
 
@@ -55,7 +56,9 @@ def slower_than_untuned(case: Case, built: Built, session: Session) -> str:
 def _measured(case: Case, built: Built, session: Session) -> builds.Build:
     """Return the build with what it takes next to the untuned one."""
     twin = build(case, prepack=case.options.prepack, records={})
-    rough = _rough_s(load(case, twin)), _rough_s(session)
+    with running(case):
+        untuned = load(case, twin)
+    rough = _rough_s(case, untuned), _rough_s(case, session)
     if rough[0] > _CLEARLY * rough[1]:
         return replace(built.build, untuned_ratio=rough[1] / rough[0], slower_kernels="")
     alpha = item_alpha(1)
@@ -84,9 +87,9 @@ def _slower_kernels(case: Case, built: Built, twin: Built) -> str:
         return f"its kernels could not be timed: {cause_of(error)}"
 
 
-def _rough_s(session: Session) -> float:
+def _rough_s(case: Case, session: Session) -> float:
     """Return the seconds of one call, of very few."""
     from pytest_tvmtune.relax.timing import sample
 
-    with exclusive_cores():
+    with held(case, exclusive_cores()):
         return min(sample(session, samples=3, min_sample_s=0.0, budget_s=0.05))
