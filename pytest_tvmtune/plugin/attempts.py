@@ -12,7 +12,7 @@ import pytest
 
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.results import CaseResult
-from pytest_tvmtune.plugin.marks import marks_of, same_marks
+from pytest_tvmtune.plugin.marks import mark_problem, marks_of, same_marks
 from pytest_tvmtune.plugin.origins import shared_baseline
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin
 
@@ -33,8 +33,8 @@ def begin(item: pytest.Item, options: CaseOptions, origin: Origin) -> ItemState:
     if shared := shared_baseline(item):
         pytest.fail(shared, pytrace=False)
     if (problem := item.config.stash[STATE].target_problems.get(options.target)) is not None:
-        where = origin.sidecar or f"{item.nodeid}: marker tvm_tune"
-        pytest.fail(f"{where}: {problem}", pytrace=False)
+        said = f"{origin.sidecar}: {problem}" if origin.sidecar else mark_problem(item, problem)
+        pytest.fail(said, pytrace=False)
     state = ItemState(options=options, origin=origin, marks=tuple(marks_of(item)))
     item.stash[ITEM_STATE] = state
     return state

@@ -13,7 +13,7 @@ from pytest_tvmtune.core.errors import LackingError, OptionError, TvmTuneError
 from pytest_tvmtune.core.options import CaseOptions
 from pytest_tvmtune.core.settings import BY_NAME
 from pytest_tvmtune.plugin.choices import Choice, item_choices
-from pytest_tvmtune.plugin.marks import merged_arguments, options_of
+from pytest_tvmtune.plugin.marks import mark_problem, merged_arguments, options_of
 from pytest_tvmtune.plugin.model_files import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.origins import note_source
 from pytest_tvmtune.plugin.parameters import CASE_FIXTURE, MARKER, is_case
@@ -69,8 +69,8 @@ def pytest_pycollect_makeitem(
     return made
 
 
-def _wrong_mark(node: pytest.Item, error: OptionError) -> pytest.Collector.CollectError:
-    return pytest.Collector.CollectError(f"{node.nodeid}: marker {MARKER}: {error}")
+def _wrong_mark(item: pytest.Item, error: OptionError) -> pytest.Collector.CollectError:
+    return pytest.Collector.CollectError(mark_problem(item, error))
 
 
 def _check_test_case(collector: pytest.Collector, name: str, cls: type[unittest.TestCase]) -> None:

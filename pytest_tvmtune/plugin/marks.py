@@ -83,9 +83,14 @@ def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
     return rechosen(run, before, now, made)
 
 
+def mark_problem(item: pytest.Item, error: OptionError) -> str:
+    """Return what to say of an item with a mark that is wrong."""
+    return f"{item.nodeid}: marker {MARKER}: {error}"
+
+
 def wrong_mark(item: pytest.Item, error: OptionError) -> BaseException:
     """Return what fails an item with a mark that is wrong."""
-    return pytest.fail.Exception(f"{item.nodeid}: marker {MARKER}: {error}", pytrace=False)
+    return pytest.fail.Exception(mark_problem(item, error), pytrace=False)
 
 
 def rechosen(

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ModelError, TvmTuneError
 
 _LACKS_NAME = re.compile(r"module '([\w.]+)' has no attribute")
@@ -39,7 +39,7 @@ def import_cause(error: BaseException) -> str:
     """Return what an import raised, where, and the file of a module that lacks a name."""
     if isinstance(error, TvmTuneError):
         return str(error)
-    text = f"{type(error).__name__}: {cause_of(error)}"
+    text = typed_cause_of(error)
     if lacking := _LACKS_NAME.search(str(error)):  # not error.obj: native code sets none
         file = getattr(sys.modules.get(lacking[1]), "__file__", None)
         text += f"; {lacking[1]} is {file}"

@@ -218,35 +218,23 @@ PLUGINS = [
         cold=True,
         steps=(Step(arguments="--disable-socket", says=("1 passed",), silent=("SocketBlocked",)),),
     ),
-    Setup(
-        name="pytest-freezer",
-        files=_python_suite(FROZEN),
-        plugins=("pytest-freezer",),
-        cold=True,
-        steps=(
-            Step(
-                arguments="--tvm-update-new",
-                says=("1 passed",),
-                report_silent=("2020-",),
-                baselines=1,
+    *(
+        Setup(
+            name=plugin,
+            files=_python_suite(text),
+            plugins=(plugin,),
+            cold=True,
+            steps=(
+                Step(
+                    arguments="--tvm-update-new",
+                    says=("1 passed",),
+                    report_silent=("2020-",),
+                    baselines=1,
+                ),
+                Step(says=("1 passed",), report_silent=("2020-",)),
             ),
-            Step(says=("1 passed",), report_silent=("2020-",)),
-        ),
-    ),
-    Setup(
-        name="time-machine",
-        files=_python_suite(TRAVELLED),
-        plugins=("time-machine",),
-        cold=True,
-        steps=(
-            Step(
-                arguments="--tvm-update-new",
-                says=("1 passed",),
-                report_silent=("2020-",),
-                baselines=1,
-            ),
-            Step(says=("1 passed",), report_silent=("2020-",)),
-        ),
+        )
+        for plugin, text in (("pytest-freezer", FROZEN), ("time-machine", TRAVELLED))
     ),
     Setup(
         name="two threads in one test",

@@ -6,6 +6,7 @@ from harness import Setup, Step
 from suites import FLAKY, MODEL, ONE, TWO, WRONG
 
 FILES = {"test_one.py": ONE}
+NO_COMPILER = {"CXX": "/nonexistent", "PATH": "/nonexistent"}
 
 REPORTERS = [
     Setup(
@@ -129,13 +130,13 @@ REPORTERS = [
         steps=(
             Step(
                 arguments="--fixtures",
-                environment={"CXX": "/nonexistent", "PATH": "/nonexistent"},
+                environment=NO_COMPILER,
                 says=("tvm_tune",),
                 silent=("compiler",),
             ),
             Step(
                 arguments="--fixtures-per-test",
-                environment={"CXX": "/nonexistent", "PATH": "/nonexistent"},
+                environment=NO_COMPILER,
                 silent=("compiler",),
             ),
         ),
@@ -147,12 +148,12 @@ REPORTERS = [
         steps=(
             Step(
                 arguments="--setup-plan",
-                environment={"CXX": "/nonexistent", "PATH": "/nonexistent"},
+                environment=NO_COMPILER,
                 silent=("compiler",),
             ),
             Step(
                 arguments="--collect-only",
-                environment={"CXX": "/nonexistent", "PATH": "/nonexistent"},
+                environment=NO_COMPILER,
                 says=("1 test collected",),
             ),
         ),
@@ -163,7 +164,7 @@ REPORTERS = [
         cold=True,
         steps=(
             Step(
-                environment={"CXX": "/nonexistent", "PATH": "/nonexistent"},
+                environment=NO_COMPILER,
                 exit_codes=(4,),
                 says=("no C\\+\\+ compiler",),
             ),
