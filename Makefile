@@ -11,7 +11,7 @@ example: $(VENV)/.models
 	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
 # Tests of what mostly compiles and tunes: coverage would make them half as slow again.
-UNMEASURED := tests/docs tests/relax tests/runner \
+UNMEASURED := tests/docs tests/relax tests/stages \
 	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
 PYTEST := -m pytest -n 2 --dist worksteal -m "not slow"
 

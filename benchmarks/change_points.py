@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_tvmtune.report.changes import find_changes
+from pytest_tvmtune.report.change_points import find_changes
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]
 NOISE: dict[str, Noise] = {

@@ -29,7 +29,7 @@ from models import MODELS, open_model
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.model import Model
-    from pytest_tvmtune.runner.case import Case
+    from pytest_tvmtune.stages.case import Case
 
 # (size, rounds) of ten kernels, about 1, 10 and 100 us each; which of them is slowed.
 STAGES = ((64, 2), (128, 5), (192, 20))
@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
-    from pytest_tvmtune.runner.measuring import time_kernels
-    from pytest_tvmtune.runner.preparing import counterpart_build, tune_and_build
+    from pytest_tvmtune.stages.paired_measurement import time_kernels
+    from pytest_tvmtune.stages.tuned_build import counterpart_build, tune_and_build
 
     case = _open(folder, name, prepack=prepack)
     artifact = tune_and_build(case).artifact
@@ -77,9 +77,9 @@ def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
 
 
 def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
-    from pytest_tvmtune.core.sequential import item_alpha, weigh
-    from pytest_tvmtune.runner.building import build
-    from pytest_tvmtune.runner.measuring import measure, time_kernels
+    from pytest_tvmtune.core.gating.confidence_sequence import item_alpha, weigh
+    from pytest_tvmtune.stages.compiling import build
+    from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 
     # No two alike, which would be one kernel: even numbers, and an odd one half as large again.
     usual = [2 * (rounds + number) for number in range(10)]
@@ -122,10 +122,10 @@ def _open(folder: Path, name: str, *, prepack: bool) -> Case:
 
 
 def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
-    from pytest_tvmtune.core.options import RunOptions
-    from pytest_tvmtune.core.quantities import parse_threshold
-    from pytest_tvmtune.core.targets import parse_target
-    from pytest_tvmtune.runner.case import Workshop, open_case
+    from pytest_tvmtune.core.settings.options import RunOptions
+    from pytest_tvmtune.core.settings.quantities import parse_threshold
+    from pytest_tvmtune.core.settings.target_spec import parse_target
+    from pytest_tvmtune.stages.case import Workshop, open_case
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")
@@ -148,7 +148,7 @@ def _peak_bytes(job: Any, folder: Path, name: str, prepack: bool) -> int:
 
 
 def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> None:
-    from pytest_tvmtune.relax.job_server import end_servers
+    from pytest_tvmtune.processes.job_server import end_servers
 
     job(_open(folder, name, prepack=prepack))
     end_servers()  # what it has forked counts once it has ended
@@ -156,12 +156,12 @@ def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> No
 
 
 def _run_once(case: Case) -> None:
-    from pytest_tvmtune.relax.jobs import run_job
-    from pytest_tvmtune.runner.preparing import tune_and_build
+    from pytest_tvmtune.processes.jobs import run_job
+    from pytest_tvmtune.stages.tuned_build import tune_and_build
 
     artifact = tune_and_build(case).artifact
     run_job(
-        "pytest_tvmtune.relax.build:run_once",
+        "pytest_tvmtune.relax.compiling.compile_job:run_once",
         {
             "target": case.target_json,
             "entry": case.model.signature.entry,
@@ -178,9 +178,9 @@ def _run_once(case: Case) -> None:
 
 def _search(case: Case) -> None:
     """Look for a divergence between the build and the other one: there is none, so to the end."""
-    from pytest_tvmtune.core.tolerances import Tolerance
-    from pytest_tvmtune.runner.diagnosing import first_divergence
-    from pytest_tvmtune.runner.preparing import counterpart_build, tune_and_build
+    from pytest_tvmtune.core.comparing.tolerances import Tolerance
+    from pytest_tvmtune.stages.divergence_search import first_divergence
+    from pytest_tvmtune.stages.tuned_build import counterpart_build, tune_and_build
 
     found = first_divergence(
         case,

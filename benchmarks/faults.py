@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/faults.py [KILLS]      (default 50 of each; about half an hour)
 
-Runs tests/runner/test_faults.py, whose assertions say what must hold: no finished record lost, a
+Runs tests/stages/test_faults.py, whose assertions say what must hold: no finished record lost, a
 sound store, no process left, the next run goes on.
 """
 

@@ -44,7 +44,7 @@ CHAINS = {
 
 def open_chain(name: str, *, units: int, naming: str) -> Model:
     """Return the chain as a model, parameters and input included."""
-    from pytest_tvmtune.relax import doors
+    from pytest_tvmtune.relax import importing
 
     chain = CHAINS[name]
     rng = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def open_chain(name: str, *, units: int, naming: str) -> Model:
     weights = [(rng.standard_normal(shape) * scale).astype("float32") for _ in range(count)]
     x = rng.standard_normal(chain.size).astype("float32")
     mod = _module(chain, units, naming)
-    return doors.open_model(mod, name=naming, seed=0, params=weights, inputs=[x])
+    return importing.open_model(mod, name=naming, seed=0, params=weights, inputs=[x])
 
 
 def open_stages(size: int, rounds: Sequence[int]) -> Model:
@@ -63,7 +63,7 @@ def open_stages(size: int, rounds: Sequence[int]) -> Model:
     from tvm import relax
     from tvm.relax import TensorType
 
-    from pytest_tvmtune.relax import doors
+    from pytest_tvmtune.relax import importing
 
     vector, matrix = TensorType((size,), "float32"), TensorType((size, size), "float32")
     x, w = relax.Var("x", vector), relax.Var("w", matrix)
@@ -77,7 +77,7 @@ def open_stages(size: int, rounds: Sequence[int]) -> Model:
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((size, size)).astype("float32") / (size * max(rounds))
     inputs = [rng.standard_normal(size).astype("float32")]
-    return doors.open_model(
+    return importing.open_model(
         builder.finalize(), name="stages", seed=0, params=[weight], inputs=inputs
     )
 

@@ -24,14 +24,14 @@ from typing import Any
 from gate_models import CHAINS, UNITS
 from gate_power import build_chain
 
-from pytest_tvmtune.core.sequential import Epoch, spread
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, spread
 
 PAIRS = 15
 WAYS = ("stays", "anew, shared", "anew, own")
 
 
 def main() -> None:
-    from pytest_tvmtune.relax.jobs import run_job
+    from pytest_tvmtune.processes.jobs import run_job
 
     epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     # The child imports this file.
@@ -70,8 +70,8 @@ def main() -> None:
 
 def measure_way(request: dict[str, Any]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """Job: take epochs in one of WAYS."""
-    from pytest_tvmtune.relax.measure import open_contest, take_epoch, warm_up
-    from pytest_tvmtune.relax.placement import open_copies, place
+    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest, take_epoch, warm_up
+    from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
     rng = random.Random(0)
     contest = open_contest(request)

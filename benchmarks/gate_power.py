@@ -40,13 +40,13 @@ from gate_models import CHAINS, UNITS, open_chain
 from gate_rules import RULES
 from tuning_speed import keep_busy
 
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.quantities import Threshold, parse_threshold
-from pytest_tvmtune.core.sequential import Epoch, decide, item_alpha, spread, weigh
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, decide, item_alpha, spread, weigh
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.runner.case import Case
-    from pytest_tvmtune.runner.measuring import Measured
+    from pytest_tvmtune.stages.case import Case
+    from pytest_tvmtune.stages.paired_measurement import Measured
     from pytest_tvmtune.store.artifacts import Artifact
 
 SMALL = tuple(name for name in CHAINS if "20 ms" not in name)
@@ -176,7 +176,7 @@ class _Taker:
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
     def _measure(self, row: Row, alpha: float, threshold: Threshold) -> Measured:
-        from pytest_tvmtune.runner.measuring import measure
+        from pytest_tvmtune.stages.paired_measurement import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")
         _, new = self._chain(row.model, UNITS + row.percent, "renamed")
@@ -201,9 +201,9 @@ class _Taker:
 
 def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case, Artifact]:
     """Return a chain of gate_models as a case and its artifact, in a store in `folder`."""
-    from pytest_tvmtune.core.targets import parse_target
-    from pytest_tvmtune.runner.building import build
-    from pytest_tvmtune.runner.case import Workshop, open_case
+    from pytest_tvmtune.core.settings.target_spec import parse_target
+    from pytest_tvmtune.stages.case import Workshop, open_case
+    from pytest_tvmtune.stages.compiling import build
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")

@@ -110,6 +110,6 @@ def open_model(name: str) -> Model:
 
 
 def _open(source: object, **given: object) -> Model:
-    from pytest_tvmtune.relax import doors
+    from pytest_tvmtune.relax import importing
 
-    return doors.open_model(source, seed=0, **given)  # type: ignore[arg-type]
+    return importing.open_model(source, seed=0, **given)  # type: ignore[arg-type]

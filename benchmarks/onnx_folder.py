@@ -65,7 +65,7 @@ def lay_out(folder: Path) -> Path:
 
 def dynamic(path: Path) -> str:
     """Return the inputs of a file whose shapes are dynamic."""
-    from pytest_tvmtune.relax.doors.onnx_shapes import dynamic_inputs_of_file
+    from pytest_tvmtune.relax.importing.onnx.static_shapes import dynamic_inputs_of_file
 
     return ", ".join(map(str, dynamic_inputs_of_file(path))) or "none"
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
 
 from sample_report import MACHINE, sample_report
 
-from pytest_tvmtune.report.files import write_reports
-from pytest_tvmtune.report.json import make_report
+from pytest_tvmtune.report.json_report import make_report
+from pytest_tvmtune.report.report_files import write_reports
 
 MOST_S = 10.0
 MOST_BYTES = 20_000_000

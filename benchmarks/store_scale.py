@@ -22,12 +22,12 @@ from typing import Any
 
 from models import open_model
 
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.targets import parse_target
-from pytest_tvmtune.runner.building import build
-from pytest_tvmtune.runner.case import Workshop, open_case, tuning_key
-from pytest_tvmtune.runner.preparing import tune_and_build
-from pytest_tvmtune.runner.tuning import best_records, plan, stored_workloads, tune_missing
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.target_spec import parse_target
+from pytest_tvmtune.stages.case import Workshop, open_case, tuning_key
+from pytest_tvmtune.stages.compiling import build
+from pytest_tvmtune.stages.tuned_build import tune_and_build
+from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_workloads, tune_missing
 from pytest_tvmtune.store.layout import Store, open_store
 
 SIZES = (10, 1_000, 10_000)

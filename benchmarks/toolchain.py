@@ -14,15 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_tvmtune.relax import identity
+from pytest_tvmtune.relax.installation import toolchain_identity
 from pytest_tvmtune.store.layout import Store, open_store
 
 
 def once(store: Store) -> tuple[float, float]:
-    identity.tvm_identity.cache_clear()
-    identity._compiler.cache_clear()  # noqa: SLF001
+    toolchain_identity.tvm_identity.cache_clear()
+    toolchain_identity._compiler.cache_clear()  # noqa: SLF001
     began, cpu_began = time.perf_counter(), time.process_time()
-    identity.toolchain_identity(store)
+    toolchain_identity.toolchain_identity(store)
     return time.perf_counter() - began, time.process_time() - cpu_began
 
 

@@ -70,13 +70,13 @@ def _stock(model: str, trials: int, cap: int, _seed: int, folder: Path) -> dict[
 def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[str, int]:
     from models import open_model
 
-    from pytest_tvmtune.core.environment import fingerprint
-    from pytest_tvmtune.core.options import RunOptions
-    from pytest_tvmtune.core.targets import parse_target
-    from pytest_tvmtune.runner.case import Workshop, open_case, tuning_key
-    from pytest_tvmtune.runner.tuning import plan, stored_workloads, tune_missing
+    from pytest_tvmtune.core.settings.options import RunOptions
+    from pytest_tvmtune.core.settings.target_spec import parse_target
+    from pytest_tvmtune.machine.fingerprint import fingerprint
+    from pytest_tvmtune.stages.case import Workshop, open_case, tuning_key
+    from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, tune_missing
     from pytest_tvmtune.store.layout import open_store
-    from pytest_tvmtune.store.work_dirs import write_work_dir
+    from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
     store = open_store(folder / "store")
     layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
@@ -111,7 +111,7 @@ def _time(model: str, seconds: float, folders: list[Path]) -> list[float]:
     import tvm
     from models import open_model
 
-    from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+    from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 
     import_intrinsics("llvm")
     opened = open_model(model)

@@ -21,10 +21,10 @@ from pathlib import Path
 SUITE = Path(__file__).parents[1] / "example_suite"
 # function -> (module that defines it, what it is)
 TVMS_OWN = {
-    "open_model": ("pytest_tvmtune.relax.doors", "importing the model"),
-    "open_session": ("pytest_tvmtune.relax.session", "loading"),
-    "call": ("pytest_tvmtune.relax.session", "executing"),
-    "sample": ("pytest_tvmtune.relax.timing", "executing"),
+    "open_model": ("pytest_tvmtune.relax.importing", "importing the model"),
+    "open_session": ("pytest_tvmtune.relax.measuring.session", "loading"),
+    "call": ("pytest_tvmtune.relax.measuring.session", "executing"),
+    "sample": ("pytest_tvmtune.relax.measuring.timing", "executing"),
 }
 SPY = """
 import functools, importlib, json, os, time
@@ -54,7 +54,7 @@ def patch():
 def pytest_collection_finish(session):
     patch()
     from pytest_tvmtune.plugin.run import Run
-    from pytest_tvmtune.plugin.tune import TvmTune
+    from pytest_tvmtune.plugin.tune_fixture import TvmTune
     for cls, names in ((TvmTune, ["__call__"]),
                        (Run, ["assert_allclose", "assert_prepack_equivalent",
                               "assert_no_regression", "check", "conclude", "accept"])):

@@ -1,5 +1,5 @@
 """Performance-regression testing of models compiled by Apache TVM, as a pytest plugin."""
 
-from pytest_tvmtune.core.tolerances import Tolerance
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
 
 __all__ = ["Tolerance"]

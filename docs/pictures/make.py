@@ -20,7 +20,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from pytest_tvmtune.report.html import html_report
+from pytest_tvmtune.report.html_report import html_report
 
 HERE = Path(__file__).parent
 FLAGS = (

@@ -9,9 +9,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_tvmtune.cli import baselines, db, doctor, env, gc, history, init
-from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.cli import (
+    baselines_command,
+    db_command,
+    doctor_command,
+    env_command,
+    gc_command,
+    history_command,
+    init_command,
+)
 from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.machine.fingerprint import installed_version
 
 _EXAMPLES = """\
 examples:
@@ -69,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    for module in (env, doctor, init, history, baselines, db, gc):
+    for module in (
+        env_command,
+        doctor_command,
+        init_command,
+        history_command,
+        baselines_command,
+        db_command,
+        gc_command,
+    ):
         module.add_parser(commands, common)
     return parser

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.core.dims import DynamicInput
+    from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 
 _MOST_NAMES = 4
 

@@ -3,13 +3,14 @@
 Importing it imports neither tvm nor numpy: those are loaded when the first marked test needs them.
 """
 
-from pytest_tvmtune.plugin.collection import (
+from pytest_tvmtune.plugin.collecting.collection import (
     pytest_collection_modifyitems,
     pytest_generate_tests,
     pytest_itemcollected,
     pytest_pycollect_makeitem,
     pytest_report_collectionfinish,
 )
+from pytest_tvmtune.plugin.collecting.model_file_items import pytest_collect_file
 from pytest_tvmtune.plugin.configuration import (
     pytest_addhooks,
     pytest_addoption,
@@ -21,7 +22,6 @@ from pytest_tvmtune.plugin.fixtures import (
     tvm_target,
     tvm_tune,
 )
-from pytest_tvmtune.plugin.model_files import pytest_collect_file
 from pytest_tvmtune.plugin.reporting import (
     pytest_pyfunc_call,
     pytest_runtest_call,

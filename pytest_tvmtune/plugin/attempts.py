@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pytest_tvmtune.core.options import CaseOptions
-from pytest_tvmtune.core.results import CaseResult
-from pytest_tvmtune.plugin.marks import mark_problem, marks_of, same_marks
-from pytest_tvmtune.plugin.origins import shared_baseline
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.settings.options import CaseOptions
+from pytest_tvmtune.plugin.collecting.baseline_identity import shared_baseline
+from pytest_tvmtune.plugin.collecting.marks import mark_problem, marks_of, same_marks
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin
 
 

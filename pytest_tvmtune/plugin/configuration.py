@@ -10,15 +10,15 @@ from typing import Any, Literal
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.settings import BY_NAME, REPORTS, SETTINGS, Setting
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
-from pytest_tvmtune.plugin.benchmark import Benchmarks
-from pytest_tvmtune.plugin.model_files import model_folders
-from pytest_tvmtune.plugin.parameters import ParameterNotes
+from pytest_tvmtune.plugin.benchmark_bridge import Benchmarks
+from pytest_tvmtune.plugin.collecting.model_file_items import model_folders
+from pytest_tvmtune.plugin.collecting.user_parameters import ParameterNotes
 from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
 from pytest_tvmtune.plugin.state import STATE, State
-from pytest_tvmtune.relax.registrations import start_recording
+from pytest_tvmtune.relax.installation.registrations import start_recording
 
 _MARKER_HELP = (
     "tvm_tune(target=, trials=, prepack=, ...): run the test on a model put through TVM's "

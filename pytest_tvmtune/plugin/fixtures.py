@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import CaseOptions
+from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.plugin.attempts import begin
-from pytest_tvmtune.plugin.marks import options_of, wrong_mark
-from pytest_tvmtune.plugin.origins import function_origin
-from pytest_tvmtune.plugin.parameters import is_case
+from pytest_tvmtune.plugin.collecting.baseline_identity import function_origin
+from pytest_tvmtune.plugin.collecting.marks import options_of, wrong_mark
+from pytest_tvmtune.plugin.collecting.user_parameters import is_case
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.plugin.tune import TvmTune
+    from pytest_tvmtune.plugin.tune_fixture import TvmTune
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def _no_case(item: pytest.Item) -> str:
 @pytest.fixture
 def tvm_target(_tvmtune_case: CaseOptions) -> Any:
     """Return the item's canonical `tvm.target.Target`, num-cores included."""
-    from pytest_tvmtune.relax.targets import resolve_target
+    from pytest_tvmtune.relax.devices.targets import resolve_target
 
     return resolve_target(_tvmtune_case.target)
 
@@ -64,7 +64,7 @@ def tvm_target(_tvmtune_case: CaseOptions) -> Any:
 @pytest.fixture
 def tvm_device(tvm_target: Any) -> Any:
     """Return the `tvm.runtime.Device` of the item's target."""
-    from pytest_tvmtune.relax.targets import device_of
+    from pytest_tvmtune.relax.devices.targets import device_of
 
     return device_of(tvm_target)
 
@@ -72,6 +72,6 @@ def tvm_device(tvm_target: Any) -> Any:
 @pytest.fixture
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
     """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
-    from pytest_tvmtune.plugin.tune import tvm_tune_of
+    from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
 
     return tvm_tune_of(request.node, request.node.stash[ITEM_STATE])

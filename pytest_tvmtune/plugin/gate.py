@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.baseline import Baseline, Identity
 from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.core.failure import Failure
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
-from pytest_tvmtune.report.kernels import slower_kernels_line
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.relax.session import Session
-    from pytest_tvmtune.runner.building import Built
-    from pytest_tvmtune.runner.case import Case
-    from pytest_tvmtune.store.records import Workload
+    from pytest_tvmtune.relax.measuring.session import Session
+    from pytest_tvmtune.stages.case import Case
+    from pytest_tvmtune.stages.compiling import Built
+    from pytest_tvmtune.store.tuning.records import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,9 @@ class Gate:
 
     def check(self, built: Built, session: Session) -> Gated:
         """Compare with the baseline, and note the verdict in the case's result."""
-        from pytest_tvmtune.runner.latency import judge_latency
-        from pytest_tvmtune.runner.sizes import find_growth
-        from pytest_tvmtune.store.baselines import read_baseline
+        from pytest_tvmtune.stages.latency_gate import judge_latency
+        from pytest_tvmtune.stages.size_growth import find_growth
+        from pytest_tvmtune.store.accepted.baseline_files import read_baseline
 
         baseline: Baseline | BaselineError | None
         try:
@@ -80,7 +80,7 @@ class Gate:
 
     def write(self) -> bool:
         """Accept what was proposed; return whether anything was. Raises StoreError."""
-        from pytest_tvmtune.store.baselines import write_baseline
+        from pytest_tvmtune.store.accepted.baseline_files import write_baseline
 
         if self.proposal is None:
             return False
@@ -89,7 +89,7 @@ class Gate:
 
     def _propose(self, built: Built, latency: LatencyResult, samples_s: list[float]) -> bool:
         """Note the baseline to record if the test passes; whether this run accepts itself."""
-        from pytest_tvmtune.runner.latency import accepted_records, make_baseline
+        from pytest_tvmtune.stages.latency_gate import accepted_records, make_baseline
 
         run = self.run_options
         if not (run.update or (run.update_new and latency.verdict == "NEW")):

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.baseline import Identity, golden_file_name, golden_identity
-from pytest_tvmtune.core.failure import Failure
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import GoldenResult, GoldenState
-from pytest_tvmtune.core.tolerances import How
+from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.gating.accepted_baseline import Identity, golden_file_name, golden_identity
+from pytest_tvmtune.core.results.case_result import GoldenResult, GoldenState
+from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.settings.options import RunOptions
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.runner.building import Built
-    from pytest_tvmtune.runner.case import Case
-    from pytest_tvmtune.runner.goldens import Proposal
+    from pytest_tvmtune.stages.case import Case
+    from pytest_tvmtune.stages.comparing_golden import Proposal
+    from pytest_tvmtune.stages.compiling import Built
 
 FOLDER = "tvmtune_golden"
 
@@ -32,8 +32,8 @@ class GoldenFile:
 
     def check(self, built: Built, outputs: Any, how: How) -> list[str]:
         """Compare, note it in the case's result, and return the findings."""
-        from pytest_tvmtune.runner.comparing import note_error
-        from pytest_tvmtune.runner.goldens import compare_with_golden
+        from pytest_tvmtune.stages.comparing_golden import compare_with_golden
+        from pytest_tvmtune.stages.comparing_outputs import note_error
 
         found = compare_with_golden(
             self.case,
@@ -68,7 +68,7 @@ class GoldenFile:
 
     def write(self) -> None:
         """Write what was proposed, if anything was. Raises GoldenError and StoreError."""
-        from pytest_tvmtune.runner.goldens import write_proposal
+        from pytest_tvmtune.stages.comparing_golden import write_proposal
 
         if self.proposal is not None:
             self._note("written" if write_proposal(self.case, self.proposal) else "matched")

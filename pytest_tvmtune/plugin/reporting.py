@@ -12,7 +12,7 @@ import pytest
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
-from pytest_tvmtune.core.settings import BY_NAME, REPORTS
+from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS
 from pytest_tvmtune.plugin.attempts import conclude, finished_cases, note_phase
 from pytest_tvmtune.plugin.state import (
     ITEM_STATE,
@@ -76,7 +76,7 @@ def pytest_runtest_makereport(
 
 def _add_properties(report: pytest.TestReport, state: ItemState) -> None:
     """Put what JUnit files and other reporters show beside a test where they look for it."""
-    from pytest_tvmtune.report.junit import junit_properties
+    from pytest_tvmtune.report.junit_properties import junit_properties
 
     report.user_properties = [*report.user_properties, *junit_properties(state.results)]
 
@@ -111,7 +111,7 @@ class CaseCollector:
         cases: list[dict[str, Any]] = getattr(report, _CASES, [])
         if not cases:
             return
-        from pytest_tvmtune.core.results import CaseResult
+        from pytest_tvmtune.core.results.case_result import CaseResult
 
         finished = []
         for case in cases:
@@ -176,9 +176,9 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     cases = [case.json for case in state.cases]
     if not (paths or summary or cases):
         return
-    from pytest_tvmtune.core.environment import fingerprint
-    from pytest_tvmtune.report.files import append_step_summary, write_reports
-    from pytest_tvmtune.report.json import make_report
+    from pytest_tvmtune.machine.fingerprint import fingerprint
+    from pytest_tvmtune.report.json_report import make_report
+    from pytest_tvmtune.report.report_files import append_step_summary, write_reports
 
     machine_info = fingerprint().to_json()
     session.config.hook.pytest_tvmtune_machine_info(
@@ -210,8 +210,8 @@ def _step_summary(state: State) -> Path | None:
 
 def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
     """Keep a run in the store's history; return what to tell of it."""
-    from pytest_tvmtune.store.history import add_run, revision_of
     from pytest_tvmtune.store.layout import open_store
+    from pytest_tvmtune.store.run_history import add_run, revision_of
 
     try:
         store = open_store(state.run.store_dir)
@@ -227,7 +227,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.usage_error:
         terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
     if state.finished:
-        from pytest_tvmtune.report.terminal import summary_lines
+        from pytest_tvmtune.report.terminal_summary import summary_lines
 
         verbose = config.get_verbosity() > 0
         terminalreporter.section("tvmtune")

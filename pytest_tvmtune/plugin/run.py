@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.baseline import Identity
+from pytest_tvmtune.core.comparing.tolerances import How, Outputs
 from pytest_tvmtune.core.errors import (
     BaselineError,
     ChildError,
@@ -18,21 +18,21 @@ from pytest_tvmtune.core.errors import (
     ModelError,
     TvmTuneError,
 )
-from pytest_tvmtune.core.failure import Failure, failure_of
-from pytest_tvmtune.core.kernel_times import KernelTable
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.results import CaseResult, TaskResult
-from pytest_tvmtune.core.tolerances import How, Outputs
+from pytest_tvmtune.core.gating.accepted_baseline import Identity
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.results.case_result import CaseResult, TaskResult
+from pytest_tvmtune.core.results.failure import Failure, failure_of
+from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.plugin.gate import Gate
 from pytest_tvmtune.plugin.golden import GoldenFile
 from pytest_tvmtune.plugin.warning import TvmTuneWarning
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.relax.session import Session
-    from pytest_tvmtune.runner.building import Built
-    from pytest_tvmtune.runner.case import Case
+    from pytest_tvmtune.relax.measuring.session import Session
+    from pytest_tvmtune.stages.case import Case
+    from pytest_tvmtune.stages.compiling import Built
     from pytest_tvmtune.store.artifacts import Artifact
-    from pytest_tvmtune.store.records import Workload
+    from pytest_tvmtune.store.tuning.records import Workload
 
 # It returns findings, and raises TvmTuneError where it can't be made.
 _Check = Callable[[], list[str]]
@@ -102,8 +102,8 @@ class Run:
 
     def prepare(self) -> None:
         """Tune, build, load, run once: called by `tvm_tune` before the test gets the Run."""
-        from pytest_tvmtune.runner.preparing import load_and_call, tune_and_build
-        from pytest_tvmtune.runner.tuning import untuned_sentence
+        from pytest_tvmtune.stages.tuned_build import load_and_call, tune_and_build
+        from pytest_tvmtune.stages.tuning_tasks import untuned_sentence
 
         for warning in filter(None, (self._other_model, self._unset_dims)):
             self.warn(warning)
@@ -116,7 +116,7 @@ class Run:
             self.warn(untuned)
 
     def _accepted_records(self) -> list[tuple[str, Workload]]:
-        from pytest_tvmtune.store.baselines import read_records
+        from pytest_tvmtune.store.accepted.baseline_files import read_records
 
         try:
             return read_records(self._case.store, self._identity)
@@ -126,7 +126,7 @@ class Run:
 
     def __call__(self) -> Any:
         """Call the entry again, as in `benchmark(run)`; return TVM's tensors, on the device."""
-        from pytest_tvmtune.relax.session import call_on_device
+        from pytest_tvmtune.relax.measuring.session import call_on_device
 
         return call_on_device(self._session)
 
@@ -224,7 +224,7 @@ class Run:
         has the inputs of the first. Latency is that with the first one's inputs.
         """
         __tracebackhide__ = True
-        from pytest_tvmtune.runner.data_sets import compare_data_sets
+        from pytest_tvmtune.stages.test_data import compare_data_sets
 
         self._checked = True
         self._make(
@@ -241,7 +241,7 @@ class Run:
         cost is measured and taken off; `unexplained_s` says how far they then are from a call
         without it.
         """
-        from pytest_tvmtune.runner.measuring import time_kernels
+        from pytest_tvmtune.stages.paired_measurement import time_kernels
 
         with self._findings():
             self.result.kernels = time_kernels(self._case, self.artifact, budget_s=budget_s)
@@ -273,7 +273,7 @@ class Run:
         return self._gate.write()
 
     def _accuracy(self, expected: Any, how: How) -> list[str]:
-        from pytest_tvmtune.runner.comparing import compare_with_expected, note_error
+        from pytest_tvmtune.stages.comparing_outputs import compare_with_expected, note_error
 
         error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
         if error is None:
@@ -287,14 +287,14 @@ class Run:
         return [*(equivalence if self.result.prepack else []), self._latency]
 
     def _prepack_equivalence(self, how: How) -> list[str]:
-        from pytest_tvmtune.runner.comparing import compare_prepacked, note_error
+        from pytest_tvmtune.stages.comparing_outputs import compare_prepacked, note_error
 
         self._checked = True
         error = compare_prepacked(self._case, self.outputs, how)
         return note_error(self._case, self._built, error, how)
 
     def _latency(self) -> list[str]:
-        from pytest_tvmtune.runner.untuned_twin import slower_than_untuned
+        from pytest_tvmtune.stages.untuned_twin import slower_than_untuned
 
         self._checked = True
         found = self._gate.check(self._built, self._session)
@@ -311,7 +311,7 @@ class Run:
         What keeps one from being made is its finding, and no reason to leave out the others.
         """
         __tracebackhide__ = True
-        from pytest_tvmtune.relax.child_registrations import check_registrations
+        from pytest_tvmtune.relax.installation.registrations_job import check_registrations
 
         findings: list[str] = []
         for check in checks:
@@ -329,7 +329,7 @@ class Run:
 
         One of them is that the test has registered since what no child has.
         """
-        from pytest_tvmtune.relax.child_registrations import check_registrations
+        from pytest_tvmtune.relax.installation.registrations_job import check_registrations
 
         try:
             check_registrations(self._case.store, self._stock_mod)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import CaseOptions, RunOptions
-from pytest_tvmtune.core.targets import TargetSpec
+from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.settings.target_spec import TargetSpec
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.core.results import CaseResult, Outcome
+    from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
     from pytest_tvmtune.plugin.run import Run
-    from pytest_tvmtune.runner.case import Workshop
+    from pytest_tvmtune.stages.case import Workshop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.dims import DynamicInput
-from pytest_tvmtune.core.dtypes import to_plain
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.signature import Array, Signature, TensorSpec, bind_arrays, made_up
-from pytest_tvmtune.relax.array_files import LARGE_BYTES, ArrayFile, Parked, given_back, park
+from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
+from pytest_tvmtune.core.tensors.dtypes import to_plain
+from pytest_tvmtune.core.tensors.signature import Array, Signature, TensorSpec, bind_arrays, made_up
+from pytest_tvmtune.processes.shared_arrays import LARGE_BYTES, ArrayFile, Parked, given_back, park
 from pytest_tvmtune.relax.index_bounds import index_bounds
 
 if TYPE_CHECKING:

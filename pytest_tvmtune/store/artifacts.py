@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.kernels import Kernel
-from pytest_tvmtune.core.signature import TensorSpec
-from pytest_tvmtune.store.atomic import load_json, write_json
+from pytest_tvmtune.core.kernels.matching import Kernel
+from pytest_tvmtune.core.tensors.signature import TensorSpec
+from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import check_json, sign_json
 
 LIBRARY = "model.so"
 MANIFEST = "manifest.json"

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_tvmtune.core.digests import is_sha256
-from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.store.atomic import load_json, set_aside, write_json
+from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import check_json, sign_json
 
 _Kept = TypeVar("_Kept")
 _SHASH = re.compile(r"[0-9a-f]{16}")

@@ -12,14 +12,14 @@ from pathlib import Path
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.atomic import write_text
-from pytest_tvmtune.store.baselines import load_baseline
+from pytest_tvmtune.store.accepted.baseline_files import load_baseline
+from pytest_tvmtune.store.atomic_files import write_text
 from pytest_tvmtune.store.inventory import known_plans
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.lines import dump
 from pytest_tvmtune.store.locks import folder_lock
-from pytest_tvmtune.store.records import keep_best
-from pytest_tvmtune.store.workloads import check_file, stored_keys, workload_path
+from pytest_tvmtune.store.tuning.record_lines import dump
+from pytest_tvmtune.store.tuning.records import keep_best
+from pytest_tvmtune.store.tuning.workload_files import check_file, stored_keys, workload_path
 
 
 @dataclass(frozen=True, kw_only=True)

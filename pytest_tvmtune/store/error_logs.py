@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import DefectError, ImporterError, StoreError, TvmTuneError
-from pytest_tvmtune.store.atomic import write_text
+from pytest_tvmtune.store.atomic_files import write_text
 
 _PACKAGE = Path(__file__).parents[1]
 # Raised for reasons of the machine's, or because the test's own filters make warnings errors.

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.atomic import load_json, write_json
+from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 
 # What was written within the clock's grain after it was looked at would have the same time.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store import artifacts, builds
-from pytest_tvmtune.store.atomic import set_aside
-from pytest_tvmtune.store.baselines import load_baseline, read_records, records_path
-from pytest_tvmtune.store.history import history_problem
+from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_records, records_path
+from pytest_tvmtune.store.atomic_files import set_aside
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.records import Workload
-from pytest_tvmtune.store.workloads import (
+from pytest_tvmtune.store.run_history import history_problem
+from pytest_tvmtune.store.tuning.records import Workload
+from pytest_tvmtune.store.tuning.workload_files import (
     SUFFIX,
     check_file,
     read_workload,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.atomic import write_text
+from pytest_tvmtune.store.atomic_files import write_text
 
 _SCRATCH_AGE_S = 24 * 3600.0
 _CACHEDIR_TAG = (

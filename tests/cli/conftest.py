@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.signing import KEY_VARIABLE
+from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
 
 sys.path.append(str(Path(__file__).parents[1] / "store"))
 

@@ -14,7 +14,7 @@ from sample_records import KEY, put, record, workload
 from sample_store import IDENTITY, contents, put_baseline, put_case
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.store.baselines import records_path, write_baseline
+from pytest_tvmtune.store.accepted.baseline_files import records_path, write_baseline
 from pytest_tvmtune.store.layout import Store, open_store
 
 Run = Callable[..., tuple[int, str, str]]

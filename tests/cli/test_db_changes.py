@@ -12,10 +12,11 @@ from sample_records import HEAD, KEY, SHASH, path_of, put, record, served, workl
 from sample_store import contents, days_ago, put_build, put_case, put_plan
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.core.environment import fingerprint, installed_version, minor
+from pytest_tvmtune.core.versions import minor
+from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.work_dirs import read_work_dir, write_work_dir
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload, stored_keys
+from pytest_tvmtune.store.tuning.work_dirs import read_work_dir, write_work_dir
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload, stored_keys
 
 Run = Callable[..., tuple[int, str, str]]
 OTHER = "ff" * 8

@@ -23,9 +23,9 @@ from sample_records import (
 from sample_store import contents, put_artifact, put_baseline, put_build, put_plan
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.core.environment import fingerprint
+from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.workloads import add_to_workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 Run = Callable[..., tuple[int, str, str]]
 OTHER = "ff" * 8

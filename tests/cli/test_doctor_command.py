@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.core.environment import installed_version
-from pytest_tvmtune.core.quantities import Threshold
-from pytest_tvmtune.core.sequential import Epoch
-from pytest_tvmtune.runner.doctor import Gating, judge_noise
+from pytest_tvmtune.cli.machine_report import Gating, judge_noise
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch
+from pytest_tvmtune.core.settings.quantities import Threshold
+from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.store.layout import Store
 
 GATING = Gating(threshold=Threshold(text="3%", ratio=0.03), max_time_s=10.0, items=10)

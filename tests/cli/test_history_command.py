@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 from sample_runs import case, keep
 
-from pytest_tvmtune.store.history import read_report
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.run_history import read_report
 
 Run = Callable[..., tuple[int, str, str]]
 SLOWER_FROM = 9

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_tvmtune.core.sidecar import parse_sidecar
+from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 
 Run = Callable[..., tuple[int, str, str]]
 

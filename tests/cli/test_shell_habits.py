@@ -16,9 +16,9 @@ from sample_records import KEY, SHASH, record, workload
 from sample_runs import case, keep
 from sample_store import put_artifact, put_baseline, put_plan
 
-from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.workloads import add_to_workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 Run = Callable[..., tuple[int, str, str]]
 COMMAND = str(Path(sys.executable).with_name("tvmtune"))
@@ -101,5 +101,5 @@ def test_an_interrupt_leaves_no_traceback(
     def interrupted(_store: Store) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_tvmtune.cli.history.list_runs", interrupted)
+    monkeypatch.setattr("pytest_tvmtune.cli.history_command.list_runs", interrupted)
     assert run("history") == (128 + signal.SIGINT, "", "")

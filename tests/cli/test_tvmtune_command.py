@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.core.environment import installed_version
+from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.store.layout import open_store
 
 

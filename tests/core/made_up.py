@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pytest_tvmtune.core.sequential import Evidence
+from pytest_tvmtune.core.gating.confidence_sequence import Evidence
 
 
 def evidence(low: float, high: float, *, baseline_s: float = 1.0) -> Evidence:

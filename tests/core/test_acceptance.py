@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.acceptance import Acceptance, acceptance_of
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.settings import parse_marker
-from pytest_tvmtune.core.sidecar import parse_sidecar
-from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.sidecar import parse_sidecar
+from pytest_tvmtune.core.settings.table import parse_marker
+from pytest_tvmtune.core.settings.target_spec import parse_target
 
 TODAY = datetime.datetime.now(datetime.timezone.utc).date()
 DAY = datetime.timedelta(days=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.signature import (
+from pytest_tvmtune.core.tensors.signature import (
     Signature,
     TensorSpec,
     as_numpy,

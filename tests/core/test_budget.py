@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.budget import (
+from pytest_tvmtune.core.tuning.trial_budget import (
     MAX_ROUND,
     Account,
     expected_gain,

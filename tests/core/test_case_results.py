@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.acceptance import Acceptance
-from pytest_tvmtune.core.cause import Cause
-from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
-from pytest_tvmtune.core.failure import Failure
-from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
-from pytest_tvmtune.core.outputs import ElementError, OutputError
-from pytest_tvmtune.core.plain import finite
-from pytest_tvmtune.core.results import (
+from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
+from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.json_values import finite
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.results.case_result import (
     CaseResult,
     ErrorResult,
     GoldenResult,
@@ -24,7 +22,9 @@ from pytest_tvmtune.core.results import (
     TaskResult,
     without_group,
 )
-from pytest_tvmtune.core.tuning_curve import TuningPoint
+from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 
 TASKS = [
     TaskResult(

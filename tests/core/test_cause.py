@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_tvmtune.core.cause import Cause, Origin, find_cause
-from pytest_tvmtune.core.kernels import Kernel
+from pytest_tvmtune.core.gating.slowdown_cause import Cause, Origin, find_cause
+from pytest_tvmtune.core.kernels.matching import Kernel
 
 VERSIONS = ("0.27.0", "0.1.14")
 

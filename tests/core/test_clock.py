@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pytest_tvmtune.core import clock
-from pytest_tvmtune.core.acceptance import acceptance_of
+from pytest_tvmtune.core.settings.accepted_slowdown import acceptance_of
 
 PATCHED = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns",
            "localtime", "gmtime", "strftime")  # fmt: skip

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.accuracy import compare, compare_all
+from pytest_tvmtune.core.comparing.outputs_comparison import compare, compare_all
+from pytest_tvmtune.core.comparing.tolerances import TOLERANCES, Tolerance
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.results import ErrorResult
-from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
+from pytest_tvmtune.core.results.case_result import ErrorResult
 
 # A comparison of the worst numbers must not warn either.
 pytestmark = pytest.mark.filterwarnings("error")

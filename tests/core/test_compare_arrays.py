@@ -12,10 +12,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.arrays import compare_arrays
+from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
+from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
+from pytest_tvmtune.core.comparing.tolerances import TOLERANCES, Tolerance
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.outputs import ElementError, OutputError
-from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
 
 pytestmark = pytest.mark.filterwarnings("error")
 F32 = np.float32

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.dims import (
+from pytest_tvmtune.core.errors import GivenError, OptionError
+from pytest_tvmtune.core.settings.dimension_sizes import (
     Dims,
     DynamicInput,
     check_names,
@@ -18,11 +19,10 @@ from pytest_tvmtune.core.dims import (
     toml_of,
     unset_sentence,
 )
-from pytest_tvmtune.core.errors import GivenError, OptionError
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.settings import BY_NAME, parse_marker
-from pytest_tvmtune.core.sidecar import parse_sidecar
-from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.sidecar import parse_sidecar
+from pytest_tvmtune.core.settings.table import BY_NAME, parse_marker
+from pytest_tvmtune.core.settings.target_spec import parse_target
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.arrays import compare_arrays
-from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
+from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 
 WANT = np.array([1.0, 2.0, np.nan, np.inf], np.float32)
 

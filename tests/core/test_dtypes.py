@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.dtypes import FLOATS, dtype_of, from_plain, to_plain
-from pytest_tvmtune.core.signature import TensorSpec, check_array, made_up
+from pytest_tvmtune.core.tensors.dtypes import FLOATS, dtype_of, from_plain, to_plain
+from pytest_tvmtune.core.tensors.signature import TensorSpec, check_array, made_up
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"])
@@ -41,7 +41,7 @@ def test_bits_of_another_type_are_refused() -> None:
 
 
 def test_names_are_known_before_anybody_imported_ml_dtypes() -> None:
-    code = "from pytest_tvmtune.core.dtypes import dtype_of; print(dtype_of('bfloat16'))"
+    code = "from pytest_tvmtune.core.tensors.dtypes import dtype_of; print(dtype_of('bfloat16'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "bfloat16\n"
 

@@ -17,8 +17,8 @@ from pytest_tvmtune.core.errors import (
     UnsupportedOperatorError,
     UnsupportedTypeError,
 )
-from pytest_tvmtune.core.failure import Failure, failure_of
-from pytest_tvmtune.core.results import CaseResult
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.failure import Failure, failure_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.core.hindrances import hindrances
+from pytest_tvmtune.machine.timing_hindrances import hindrances
 
 CPU = "sys/devices/system/cpu"
 NO_TURBO = f"{CPU}/intel_pstate/no_turbo"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.baseline import (
+from pytest_tvmtune.core.gating.accepted_baseline import (
     Baseline,
     Identity,
     default_name,

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.arrays import compare_arrays
-from pytest_tvmtune.core.kernel_accuracy import kernel_tolerance, statistics_of
-from pytest_tvmtune.core.tolerances import TOLERANCES, Tolerance
+from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
+from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance, statistics_of
+from pytest_tvmtune.core.comparing.tolerances import TOLERANCES, Tolerance
 
 BY_DTYPE = Tolerance()
 

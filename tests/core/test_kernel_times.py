@@ -7,14 +7,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from pytest_tvmtune.core.kernel_times import (
+from pytest_tvmtune.core.kernels.kernel_table import (
     BUILT_INS,
     KernelTable,
     KernelTime,
     SideTimes,
     table_of,
 )
-from pytest_tvmtune.core.kernels import Kernel, Kernels
+from pytest_tvmtune.core.kernels.matching import Kernel, Kernels
 
 
 def kernel(shash: str, code: str, record: str = "") -> Kernel:

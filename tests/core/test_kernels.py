@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pytest_tvmtune.core.kernels import Kernel, align, family, partners, task_name
+from pytest_tvmtune.core.kernels.matching import Kernel, align, family, partners, task_name
 
 
 def kernel(shash: str = "", code: str = "") -> Kernel:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.core.environment import (
+from pytest_tvmtune.core.versions import minor
+from pytest_tvmtune.machine.fingerprint import (
     _cgroup_quota,
     cgroup_memory_bytes,
     fingerprint,
     installed_version,
-    minor,
     usable_cores,
 )
 
@@ -65,7 +65,7 @@ def test_affinity_bounds_the_usable_cores() -> None:
     one = min(os.sched_getaffinity(0))
     code = (
         f"import os; os.sched_setaffinity(0, [{one}]);"
-        "from pytest_tvmtune.core.environment import usable_cores; print(usable_cores())"
+        "from pytest_tvmtune.machine.fingerprint import usable_cores; print(usable_cores())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.model_files import case_name, matches, parse_patterns, sidecar_path
+from pytest_tvmtune.core.settings.model_file_patterns import (
+    case_name,
+    matches,
+    parse_patterns,
+    sidecar_path,
+)
 
 
 def test_patterns() -> None:

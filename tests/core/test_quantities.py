@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.quantities import (
+from pytest_tvmtune.core.settings.quantities import (
     MAX_TRIALS,
     Threshold,
     parse_count,

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from pytest_tvmtune.core.ratio_words import gate_words, ratio_words
+from pytest_tvmtune.core.gating.ratio_text import gate_words, ratio_words
 
 
 @pytest.mark.parametrize(

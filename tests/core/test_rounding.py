@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.accuracy import compare
-from pytest_tvmtune.core.rounding import rounding_share
+from pytest_tvmtune.core.comparing.accumulated_rounding import rounding_share
+from pytest_tvmtune.core.comparing.outputs_comparison import compare
 
 RNG = np.random.default_rng(0)
 WANT = RNG.standard_normal(1000)

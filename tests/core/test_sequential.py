@@ -11,8 +11,7 @@ from itertools import accumulate, pairwise
 import pytest
 from made_up import evidence
 
-from pytest_tvmtune.core.quantities import parse_threshold
-from pytest_tvmtune.core.sequential import (
+from pytest_tvmtune.core.gating.confidence_sequence import (
     SESSION_ALPHA,
     Decision,
     Epoch,
@@ -27,6 +26,7 @@ from pytest_tvmtune.core.sequential import (
     spread,
     weigh,
 )
+from pytest_tvmtune.core.settings.quantities import parse_threshold
 
 ALPHAS = (0.25, 0.05, 0.01, item_alpha(1), item_alpha(20), item_alpha(1000))
 

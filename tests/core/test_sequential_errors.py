@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from made_up import evidence
 
-from pytest_tvmtune.core.quantities import parse_threshold
-from pytest_tvmtune.core.sequential import (
+from pytest_tvmtune.core.gating.confidence_sequence import (
     Decision,
     Epoch,
     confidence_bounds,
@@ -19,6 +18,7 @@ from pytest_tvmtune.core.sequential import (
     fewest_epochs,
     weigh,
 )
+from pytest_tvmtune.core.settings.quantities import parse_threshold
 
 ALPHA = 0.05
 THRESHOLD = parse_threshold("3%", "t")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.options import RunOptions
-from pytest_tvmtune.core.quantities import parse_threshold
-from pytest_tvmtune.core.settings import BY_NAME, SETTINGS, parse_marker, parse_targets
-from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.quantities import parse_threshold
+from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS, parse_marker, parse_targets
+from pytest_tvmtune.core.settings.target_spec import parse_target
 
 LLVM = parse_target("llvm")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.sidecar import Sidecar, parse_sidecar
-from pytest_tvmtune.core.targets import parse_target
+from pytest_tvmtune.core.settings.sidecar import Sidecar, parse_sidecar
+from pytest_tvmtune.core.settings.target_spec import parse_target
 
 FOLDER = Path("models")
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.targets import TargetSpec, parse_target, select_targets
+from pytest_tvmtune.core.settings.target_spec import TargetSpec, parse_target, select_targets
 
 
 @pytest.mark.parametrize(

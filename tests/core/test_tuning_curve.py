@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pytest_tvmtune.core.tuning_curve import TuningPoint, extend_curve, improvements
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint, extend_curve, improvements
 
 
 def test_only_better_trials_count_and_failed_ones_take_their_number() -> None:

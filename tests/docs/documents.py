@@ -34,8 +34,8 @@ from packaging.requirements import Requirement
 from sybil import Document, Example, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
-from pytest_tvmtune.core.settings import SETTINGS
-from pytest_tvmtune.core.sidecar import parse_sidecar
+from pytest_tvmtune.core.settings.sidecar import parse_sidecar
+from pytest_tvmtune.core.settings.table import SETTINGS
 
 if sys.version_info >= (3, 11):
     import tomllib

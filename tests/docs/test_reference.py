@@ -16,11 +16,11 @@ import pytest
 from documents import ROOT, clean_environment
 
 from pytest_tvmtune import cli, plugin
-from pytest_tvmtune.core.settings import BY_NAME, SETTINGS, Setting
+from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.run import Run
-from pytest_tvmtune.plugin.tune import TvmTune
-from pytest_tvmtune.report.json import report_schema
+from pytest_tvmtune.plugin.tune_fixture import TvmTune
+from pytest_tvmtune.report.json_report import report_schema
 from pytest_tvmtune.store.layout import open_store
 
 DOCS = ROOT / "docs"

@@ -18,11 +18,11 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_tvmtune.relax.registrations import start_recording
+from pytest_tvmtune.relax.installation.registrations import start_recording
 
 # What suites and the plugin's server of jobs import of others.
 _PRELOADED = ("pytest", "numpy", "tvm.relax", "tvm.s_tir", "coverage")
-_JOB_SERVER = "pytest_tvmtune.relax.job_server"
+_JOB_SERVER = "pytest_tvmtune.processes.job_server"
 
 
 class Forker:
@@ -65,7 +65,7 @@ def _fork(
     *,
     cwd: Path,
 ) -> Any:
-    from pytest_tvmtune.relax.fork_server import request_fork
+    from pytest_tvmtune.processes.forking import request_fork
 
     request = {
         "words": command[1:],
@@ -136,6 +136,6 @@ if __name__ == "__main__":
     start_recording()
     for name in _PRELOADED:
         importlib.import_module(name)
-    from pytest_tvmtune.relax.fork_server import serve
+    from pytest_tvmtune.processes.forking import serve
 
     serve(socket.socket(fileno=int(sys.argv[1])), _become)

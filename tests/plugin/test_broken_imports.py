@@ -7,7 +7,7 @@ import os
 import pytest
 from snippets import MARKED, WORKER_IDS, WORKERS
 
-from pytest_tvmtune.relax.imports import import_package
+from pytest_tvmtune.machine.import_errors import import_package
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The gate in whole suites: the same verdicts with and without workers, and whose baselines change.
 
-Chains of equal kernels (tests/runner/chains.py): what a test is named after is what becomes of it
+Chains of equal kernels (tests/stages/chains.py): what a test is named after is what becomes of it
 once the environment variable CHANGED is set.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.sequential import item_alpha
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 
 SUITE = """
 import os
@@ -67,7 +67,7 @@ def test_verdicts_with_and_without_workers_and_whose_baselines_change(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One story, since each step needs what the one before accepted."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runner"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "stages"), prepend=os.pathsep)
     suite.makepyfile(test_it=SUITE)
 
     result, _ = run(suite, "--tvm-update", "-n", "2", "-k", "not added")
@@ -122,7 +122,7 @@ def test_chain(tvm_tune):
 def test_an_accepted_slowdown_is_shown_and_a_library_may_not_grow(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "runner"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "stages"), prepend=os.pathsep)
     suite.makepyfile(test_it=GROWS)
     run(suite, "--tvm-update")[0].assert_outcomes(passed=1)
     monkeypatch.setenv("CHANGED", "1")

@@ -8,8 +8,8 @@ import pytest
 from snippets import TINY
 from terminals import run_on_a_terminal
 
-from pytest_tvmtune.store.history import read_report
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.run_history import read_report
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])

@@ -26,9 +26,9 @@ def test_importer(tvm_tune):
     tvm_tune(model("g (float[2,3,4] x, float[1] s) => (float[2,3,4] y) { " + body + " }"))
 
 def test_defect(tvm_tune, monkeypatch):
-    from pytest_tvmtune.relax.doors import onnx_files
+    from pytest_tvmtune.relax.importing.onnx import reading
     # A fault in this package's own code, and not where it calls TVM.
-    monkeypatch.setattr(onnx_files, "_WEIGHT_SIZE", None)
+    monkeypatch.setattr(reading, "_WEIGHT_SIZE", None)
     tvm_tune(model("g (float[2] x) => (float[2] y) <int64[1] a = {0}> { y = ReduceSum (x, a) }"))
 
 @I.ir_module

@@ -34,7 +34,7 @@ def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     raise AssertionError("the tuner never started")
 
 
-# SIGKILL: tests/runner/test_faults.py, several times over.
+# SIGKILL: tests/stages/test_faults.py, several times over.
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_while_tuning(suite: pytest.Pytester, sent: signal.Signals) -> None:
     suite.makepyfile(test_it=SUITE)

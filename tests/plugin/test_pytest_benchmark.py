@@ -9,7 +9,7 @@ import pytest
 from onnx_files import write_linear
 from snippets import TINY
 
-from pytest_tvmtune.plugin.benchmark import SampleClock
+from pytest_tvmtune.plugin.benchmark_bridge import SampleClock
 
 # What each Run saw goes to a file of its own, to be compared with what pytest-benchmark tells.
 SUITE = (

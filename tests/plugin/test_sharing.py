@@ -11,7 +11,7 @@ import pytest
 from snippets import TINY
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.workloads import read_workload, stored_keys
+from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
 
 SUITE = (
     TINY

@@ -10,7 +10,7 @@ from terminals import run_on_a_terminal
 
 DOZER = """
 import time
-from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.processes.worker import enter_stage
 
 def doze(request):
     enter_stage(request["folder"], "blinking")
@@ -24,10 +24,10 @@ SLOW = """
 import time
 from pathlib import Path
 
-from pytest_tvmtune.core.results import StageProgress
-from pytest_tvmtune.plugin.progress import ProgressDisplay
-from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.runner.under_way import under_way
+from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.stages.stage_progress import under_way
 
 def test_slow(request, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 from snippets import TINY
 
-from pytest_tvmtune.core.sequential import fewest_epochs, item_alpha
-from pytest_tvmtune.report.html import html_report
-from pytest_tvmtune.report.json import report_schema
-from pytest_tvmtune.report.markdown import markdown_report
+from pytest_tvmtune.core.gating.confidence_sequence import fewest_epochs, item_alpha
+from pytest_tvmtune.report.html_report import html_report
+from pytest_tvmtune.report.json_report import report_schema
+from pytest_tvmtune.report.markdown_report import markdown_report
 
 ONE = (
     TINY

@@ -1,4 +1,4 @@
-"""The models of tests/runner are for the tests of measuring too; and jobs in child processes."""
+"""The models of tests/stages are for the tests of measuring too; and jobs in child processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "runner"))
+sys.path.append(str(Path(__file__).parents[1] / "stages"))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         arrays: Any = None,
         **request: Any,
     ) -> Any:
-        from pytest_tvmtune.relax.jobs import run_job
+        from pytest_tvmtune.processes.jobs import run_job
 
         return run_job(
             f"jobs:{name}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.relax.child import enter_stage
+from pytest_tvmtune.processes.worker import enter_stage
 from pytest_tvmtune.store.locks import lock_folder
 
 

@@ -95,8 +95,12 @@ def build(
     import tvm
     from tvm import relax
 
-    from pytest_tvmtune.relax.build import _entry_points
-    from pytest_tvmtune.relax.kernels import compile_module, describe, write_kernels
+    from pytest_tvmtune.relax.compiling.compile_job import _entry_points
+    from pytest_tvmtune.relax.compiling.kernel_descriptions import (
+        compile_module,
+        describe,
+        write_kernels,
+    )
     from pytest_tvmtune.store.artifacts import KERNELS, Manifest
 
     folder.mkdir(parents=True, exist_ok=True)

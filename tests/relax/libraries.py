@@ -62,7 +62,7 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> dict[str, Any
     import tvm
     from tvm import relax
 
-    from pytest_tvmtune.relax.build import _entry_points
+    from pytest_tvmtune.relax.compiling.compile_job import _entry_points
     from pytest_tvmtune.store.artifacts import Manifest
 
     target = tvm.target.Target(TARGET)
@@ -85,11 +85,11 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
     placed libraries are mapped, and its arrangements, each as two sides with the addresses of
     inputs and params, those that kernels read or wrote in four calls, and the results of these.
     """
-    from pytest_tvmtune.relax import placement, session
-    from pytest_tvmtune.relax.array_files import ParkedArray
-    from pytest_tvmtune.relax.measure import open_contest
-    from pytest_tvmtune.relax.session import _address
-    from pytest_tvmtune.relax.timing import make_timer
+    from pytest_tvmtune.processes.shared_arrays import ParkedArray
+    from pytest_tvmtune.relax.measuring import placement, session
+    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest
+    from pytest_tvmtune.relax.measuring.session import _address
+    from pytest_tvmtune.relax.measuring.timing import make_timer
 
     if "large_bytes" in request:
         pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request["large_bytes"])
@@ -136,8 +136,8 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 
 def occupy(request: dict[str, Any]) -> list[int]:
     """Job: take epochs; return the bytes this process has in memory after each."""
-    from pytest_tvmtune.relax.measure import open_contest, take_epoch
-    from pytest_tvmtune.relax.placement import open_copies, place
+    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest, take_epoch
+    from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
     contest = open_contest({**request, "target": TARGET, "cold_cache": False})
     rng = random.Random(0)
@@ -151,7 +151,7 @@ def occupy(request: dict[str, Any]) -> list[int]:
 
 def _watch(vm: Any, timer: Any) -> dict[str, Any]:
     """Take a sample of one call and one of two; tell what the kernels touched and computed."""
-    from pytest_tvmtune.relax.session import _address
+    from pytest_tvmtune.relax.measuring.session import _address
 
     touched: set[int] = set()
     results: list[Any] = []

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.signature import TensorSpec, made_up
-from pytest_tvmtune.relax.array_files import give_back, given_back, park, read_array, write_array
-from pytest_tvmtune.relax.session import tensor_on
+from pytest_tvmtune.core.tensors.signature import TensorSpec, made_up
+from pytest_tvmtune.processes.shared_arrays import (
+    give_back,
+    given_back,
+    park,
+    read_array,
+    write_array,
+)
+from pytest_tvmtune.relax.measuring.session import tensor_on
 
 ARRAYS = [
     np.arange(12, dtype="float32").reshape(3, 4),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tvm.target import codegen
 
-from pytest_tvmtune.relax.cpu_features import lacking_features
+from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="LLVM compares with this CPU")
 # The flags of real machines, as Linux 6 lists them.

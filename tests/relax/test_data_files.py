@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.relax.doors.data_files import read_inputs, read_tensors
+from pytest_tvmtune.relax.importing.tensor_files import read_inputs, read_tensors
 
 X = np.arange(6, dtype="float32").reshape(2, 3)
 

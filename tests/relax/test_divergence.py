@@ -13,8 +13,8 @@ from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from reproducing import reproduced
 from tvm import relax
 
-from pytest_tvmtune.core.divergence import Divergence
-from pytest_tvmtune.relax.divergence import find_divergence
+from pytest_tvmtune.core.comparing.divergence import Divergence
+from pytest_tvmtune.relax.diagnosing.divergence_job import find_divergence
 
 Find = Callable[..., Divergence]
 

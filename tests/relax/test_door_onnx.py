@@ -27,7 +27,7 @@ from pytest_tvmtune.core.errors import (
     ModelError,
     UnsupportedOperatorError,
 )
-from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.relax.importing import open_model
 
 
 @pytest.mark.parametrize("weights_as_inputs", [False, True])

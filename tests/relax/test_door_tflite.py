@@ -12,7 +12,7 @@ import pytest
 import tflite
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
-from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.relax.importing import open_model
 
 RNG = np.random.default_rng(11)
 W = RNG.standard_normal((3, 4)).astype("float32")

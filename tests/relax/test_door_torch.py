@@ -12,9 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_tvmtune.core.dims import Dims, names_of, sizes_by_name, unset_sentence
 from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
-from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.core.settings.dimension_sizes import (
+    Dims,
+    names_of,
+    sizes_by_name,
+    unset_sentence,
+)
+from pytest_tvmtune.relax.importing import open_model
 
 RNG = np.random.default_rng(7)
 

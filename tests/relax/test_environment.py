@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
-from pytest_tvmtune.relax.environment import check_installation, check_pair
+from pytest_tvmtune.relax.installation.startup_check import check_installation, check_pair
 from pytest_tvmtune.store.layout import open_store
 
 BAD_FFI = "0.1.15.post2"

@@ -92,7 +92,7 @@ def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        from pytest_tvmtune.relax.jobs import run_job
+        from pytest_tvmtune.processes.jobs import run_job
         run_job("jobs:hang_with_a_grandchild", {{"pid_file": {str(pid_file)!r}}},
                 scratch=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}),
                 timeout_s=300, num_threads=1)

@@ -22,7 +22,7 @@ from pytest_tvmtune.core.errors import (
     ModelError,
     StoreError,
 )
-from pytest_tvmtune.relax.job_server import end_servers
+from pytest_tvmtune.processes.job_server import end_servers
 
 
 def gone(pid: int) -> bool:

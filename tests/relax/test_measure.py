@@ -14,8 +14,7 @@ from chains import chain, chain_data
 from libraries import TARGET, ThreeKinds, compiled
 
 from pytest_tvmtune.core.errors import ChildError
-from pytest_tvmtune.core.quantities import parse_threshold
-from pytest_tvmtune.core.sequential import (
+from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
     Epoch,
     decide,
@@ -24,10 +23,11 @@ from pytest_tvmtune.core.sequential import (
     least_epochs,
     weigh,
 )
-from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.relax.measure import LOADING_BASELINE, MOST_PAIRS
-from pytest_tvmtune.relax.session import open_session
-from pytest_tvmtune.relax.timing import make_timer
+from pytest_tvmtune.core.settings.quantities import parse_threshold
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.measuring.measure_pair_job import LOADING_BASELINE, MOST_PAIRS
+from pytest_tvmtune.relax.measuring.session import open_session
+from pytest_tvmtune.relax.measuring.timing import make_timer
 from pytest_tvmtune.store.artifacts import Manifest
 from pytest_tvmtune.store.locks import exclusive_cores
 
@@ -78,7 +78,7 @@ def measure(sides: dict[str, dict[str, Any]], tmp_path: Path) -> Measure:
         # Other tests' compilers would slow it down.
         with exclusive_cores():
             told: dict[str, Any] = run_job(
-                "pytest_tvmtune.relax.measure:measure_pair",
+                "pytest_tvmtune.relax.measuring.measure_pair_job:measure_pair",
                 {**request, **changes},
                 scratch=tmp_path / "tmp",
                 log_path=tmp_path / "gate.log",

@@ -13,10 +13,10 @@ from reproducing import reproduced
 from tvm import relax, te, tirx
 from tvm.script import tirx as T  # noqa: N812
 
-from pytest_tvmtune.core.divergence import Divergence
-from pytest_tvmtune.core.dtypes import dtype_of
-from pytest_tvmtune.core.signature import Array
-from pytest_tvmtune.relax.divergence import find_divergence
+from pytest_tvmtune.core.comparing.divergence import Divergence
+from pytest_tvmtune.core.tensors.dtypes import dtype_of
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax.diagnosing.divergence_job import find_divergence
 
 FOUR = relax.TensorType((4,), "float32")
 

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from small_onnx import FLOAT, INT64, assert_same, floats, linear, model, run_in_tvm
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError
-from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.relax.importing import open_model
 
 
 def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:

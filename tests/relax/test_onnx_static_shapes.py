@@ -14,7 +14,7 @@ import pytest
 from small_onnx import assert_same
 
 from pytest_tvmtune.core.errors import ImporterError
-from pytest_tvmtune.relax.doors import open_model
+from pytest_tvmtune.relax.importing import open_model
 
 X = np.arange(24, dtype="float32").reshape(4, 6) - 12
 

@@ -12,9 +12,9 @@ import pytest
 import tvm
 from libraries import ThreeKinds, compiled, products
 
-from pytest_tvmtune.relax.array_files import park
-from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.relax.placement import _COPY_COST, match_params
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.shared_arrays import park
+from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(5)

@@ -9,9 +9,9 @@ from tvm import relax
 from tvm.ir import IRModule
 from tvm.script import relax as R  # noqa: N812
 
-from pytest_tvmtune.relax.registration_uses import concerns
-from pytest_tvmtune.relax.registrations import Registration
-from pytest_tvmtune.relax.setup import use_setup
+from pytest_tvmtune.processes.setup_modules import use_setup
+from pytest_tvmtune.relax.installation.registration_uses import concerns
+from pytest_tvmtune.relax.installation.registrations import Registration
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from pathlib import Path
 
 SCRIPT = """
 import sys
-from pytest_tvmtune.relax.registrations import recorded, start_recording, unexplained_names
+from pytest_tvmtune.relax.installation.registrations import (
+    recorded, start_recording, unexplained_names
+)
 start_recording()
 assert not {"tvm", "tvm_ffi", "numpy"} & set(sys.modules)
 import tvm, tvm.relax.frontend.onnx, tvm.relax.training, tvm.rpc, tvm.s_tir.dlight
-import pytest_tvmtune.relax.tuner.preload
+import pytest_tvmtune.relax.tuning.preload
 assert recorded() == []
 assert unexplained_names() == frozenset()
 

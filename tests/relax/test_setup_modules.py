@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
-from pytest_tvmtune.relax.identity import setup_identity
-from pytest_tvmtune.relax.registrations import Registration
-from pytest_tvmtune.relax.setup import setup_files, setup_in_use, use_setup
+from pytest_tvmtune.processes.setup_modules import setup_files, setup_in_use, use_setup
+from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity
 from pytest_tvmtune.store.layout import open_store
 
 
@@ -32,8 +31,11 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(text)
 
 
-def used(folder: Path) -> set[str]:
-    return {path.relative_to(folder.resolve()).as_posix() for path in setup_files()}
+def used(folder: Path, registering: Sequence[Path] = ()) -> set[str]:
+    return {
+        path.relative_to(folder.resolve()).as_posix()
+        for path in setup_files([str(path) for path in registering])
+    }
 
 
 def test_all_that_a_module_imports_of_the_users_own(folder: Path) -> None:
@@ -100,11 +102,9 @@ def test_what_is_installed_counts_where_it_is_named_or_registers(
     write(folder, setup_own="import setup_single, setup_useless")
     monkeypatch.syspath_prepend(installed)
     registering = (installed / "setup_registers" / "ops.py", installed / "setup_single.py")
-    calls = [Registration(kind="", name="", file=str(path), line=1) for path in registering]
-    monkeypatch.setattr("pytest_tvmtune.relax.setup.recorded", lambda: calls)
     use_setup(["setup_named.ops", "setup_own"])
     below = "lib/site-packages"
-    assert used(folder) == {
+    assert used(folder, registering) == {
         "setup_own.py",
         f"{below}/setup_named/__init__.py",
         f"{below}/setup_named/deep.py",

@@ -9,8 +9,8 @@ import pytest
 from tvm.target import Target
 
 from pytest_tvmtune.core.errors import LackingError, OptionError
-from pytest_tvmtune.core.targets import FILLED_IN, parse_target
-from pytest_tvmtune.relax.targets import shortest_config, usable_target
+from pytest_tvmtune.core.settings.target_spec import FILLED_IN, parse_target
+from pytest_tvmtune.relax.devices.targets import shortest_config, usable_target
 
 
 @pytest.mark.parametrize(

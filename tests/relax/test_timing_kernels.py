@@ -15,10 +15,15 @@ from layers import COUNT, TARGET, WEIGHTS, X, build, layers
 from tvm import relax
 
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.kernel_times import BUILT_INS, SideTimes, table_of
-from pytest_tvmtune.relax import measure
-from pytest_tvmtune.relax.kernel_times import _by_kernel, _kernels, _null, time_kernels
-from pytest_tvmtune.relax.stopwatch import Called, Seen, Stopwatch, Watch
+from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes, table_of
+from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.relax.measuring.kernel_times_job import (
+    _by_kernel,
+    _kernels,
+    _null,
+    time_kernels,
+)
+from pytest_tvmtune.relax.measuring.stopwatch import Called, Seen, Stopwatch, Watch
 from pytest_tvmtune.store.artifacts import Manifest
 
 
@@ -190,7 +195,7 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
     flushes: list[None] = []
-    monkeypatch.setattr(measure, "_flusher", lambda: lambda: flushes.append(None))
+    monkeypatch.setattr(measure_pair_job, "_flusher", lambda: lambda: flushes.append(None))
     alone = time_kernels({**request, "baseline": now, "alone": True, "cold_cache": True})
     # Of each pair the call without the instrument, and three with it.
     assert len(flushes) > 4 * len(alone["sides"][1]["end_to_end_s"])

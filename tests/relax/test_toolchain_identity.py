@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.relax.identity import tvm_identity
+from pytest_tvmtune.relax.installation.toolchain_identity import tvm_identity
 from pytest_tvmtune.store.layout import Store, open_store
 
 # Edits stand-ins for TVM, one after the other, in a process that has imported nothing of it.
 EDITS = """
 import json, os, shutil, sys
 from pathlib import Path
-from pytest_tvmtune.relax import identity
+from pytest_tvmtune.relax.installation import toolchain_identity
 from pytest_tvmtune.store.layout import open_store
 work = Path(sys.argv[1])
 store = open_store(work / "store")
@@ -27,9 +27,9 @@ at = work / "here"
 sys.path.insert(0, str(at))
 
 def now():
-    for cached in (identity.tvm_identity, identity._compiler):
+    for cached in (toolchain_identity.tvm_identity, toolchain_identity._compiler):
         cached.cache_clear()
-    return identity.toolchain_identity(store)
+    return toolchain_identity.toolchain_identity(store)
 
 found = {"first": now(), "again": now()}
 relu = at / "tvm" / "topi" / "relu.py"
@@ -105,7 +105,7 @@ def test_a_library_outside_of_the_package_counts(tmp_path: Path) -> None:
     """As in a source checkout, whose libraries are in its build folder."""
     code = (
         "import ctypes, sys; from pathlib import Path\n"
-        "from pytest_tvmtune.relax.identity import tvm_identity\n"
+        "from pytest_tvmtune.relax.installation.toolchain_identity import tvm_identity\n"
         "from pytest_tvmtune.store.layout import Store\n"
         "ctypes.CDLL(sys.argv[2])\n"
         "print(tvm_identity(Store(root=Path(sys.argv[1]))))"

@@ -12,7 +12,8 @@ from small_onnx import run_in_tvm
 from torch import nn
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError
-from pytest_tvmtune.relax.doors import open_model, torch_import
+from pytest_tvmtune.relax.importing import open_model
+from pytest_tvmtune.relax.importing.torch import tvm_importer
 
 
 class Tied(nn.Module):
@@ -107,8 +108,8 @@ def test_a_fault_of_ours_is_not_blamed_on_tvm(monkeypatch: pytest.MonkeyPatch, w
     # As if it stood in the package.
     namespace: dict[str, Any] = {}
     source = "def fail_when_called(node, importer):\n    raise KeyError('b_weight')\n"
-    exec(compile(source, torch_import.__file__, "exec"), namespace)
+    exec(compile(source, tvm_importer.__file__, "exec"), namespace)
     fail_when_called = namespace["fail_when_called"]
-    monkeypatch.setattr(torch_import, where, fail)
+    monkeypatch.setattr(tvm_importer, where, fail)
     with pytest.raises(KeyError, match="b_weight"):
         open_model(nn.Linear(3, 2).eval(), name="m", inputs=(torch.ones(2, 3),))

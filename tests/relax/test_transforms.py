@@ -12,12 +12,12 @@ import tvm
 from layers import TARGET
 from tvm import te
 
-from pytest_tvmtune.core.signature import Array
-from pytest_tvmtune.core.tolerances import Tolerance
-from pytest_tvmtune.relax.kernels import write_kernels
-from pytest_tvmtune.relax.reproducer import Captured
-from pytest_tvmtune.relax.transforms import wrong_transform
-from pytest_tvmtune.relax.watching import Watched
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax.compiling.kernel_descriptions import write_kernels
+from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
+from pytest_tvmtune.relax.diagnosing.reproducer import Captured
+from pytest_tvmtune.relax.measuring.kernel_instrument import Watched
 
 RNG = np.random.default_rng(4)
 X, V, B = (RNG.standard_normal(shape).astype("float32") for shape in ((2, 4), (4, 4), (4,)))

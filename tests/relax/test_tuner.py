@@ -21,17 +21,17 @@ from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
 
-from pytest_tvmtune.core.environment import fingerprint, installed_version
 from pytest_tvmtune.core.errors import TuningError
-from pytest_tvmtune.core.results import Task
-from pytest_tvmtune.relax.build import module_text
-from pytest_tvmtune.relax.jobs import run_job
-from pytest_tvmtune.relax.prepare import extract, prepare
-from pytest_tvmtune.relax.tuner.tune import tune as tune_job
+from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.compiling.compile_job import module_text
+from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
+from pytest_tvmtune.relax.tuning.tune_job import tune as tune_job
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.records import Workload, target_key
-from pytest_tvmtune.store.work_dirs import write_work_dir
-from pytest_tvmtune.store.workloads import read_workload
+from pytest_tvmtune.store.tuning.records import Workload, target_key
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from pytest_tvmtune.store.tuning.workload_files import read_workload
 
 HERE = Path(__file__).parent
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
@@ -146,7 +146,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
         *,
         trials: int,
         cap: int | None = None,
-        function: str = "pytest_tvmtune.relax.tuner.tune:tune",
+        function: str = "pytest_tvmtune.relax.tuning.tune_job:tune",
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> Tuned:
         tasks = tasks_of(mod)
@@ -284,8 +284,8 @@ import sys
 from pathlib import Path
 import tvm
 from tvm import te
-from pytest_tvmtune.relax.tuner.builder import build_candidates
-from pytest_tvmtune.relax.tuner.forks import start_server
+from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
+from pytest_tvmtune.relax.tuning.tuner_forks import start_server
 import test_tuner
 
 if __name__ == "__main__":
@@ -341,7 +341,7 @@ def test_hanging_candidates_die_with_a_killed_tuner(tmp_path: Path) -> None:
 AFTERWARDS = """
 import inspect, sys
 import tvm, tvm.runtime
-from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 stack, enabled = inspect.stack, tvm.runtime.enabled
 
 def fail(name):

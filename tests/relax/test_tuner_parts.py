@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.relax.child import LineTail
+from pytest_tvmtune.processes.worker import LineTail
 
 HERE = Path(__file__).parent
 
 INTRINSICS = """
 import inspect, sys
 stack = inspect.stack
-from pytest_tvmtune.relax.tuner.intrinsics import import_intrinsics
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 import_intrinsics("llvm"); import_intrinsics("llvm")
 assert inspect.stack is stack
 names = [m.rpartition(".")[2] for m in sys.modules if m.startswith("tvm.s_tir.tensor_intrin.")]
@@ -33,8 +33,8 @@ from pathlib import Path
 import sys
 import tvm
 from tvm import te
-from pytest_tvmtune.relax.tuner.builder import build_candidates
-from pytest_tvmtune.relax.tuner.forks import start_server
+from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
+from pytest_tvmtune.relax.tuning.tuner_forks import start_server
 import builds
 
 def candidate(name):

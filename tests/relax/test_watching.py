@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.kernels import Kernel
-from pytest_tvmtune.relax.watching import Visit, Watched, watch_both
+from pytest_tvmtune.core.kernels.matching import Kernel
+from pytest_tvmtune.relax.measuring.kernel_instrument import Visit, Watched, watch_both
 
 
 class Machine:

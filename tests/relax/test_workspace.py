@@ -9,8 +9,8 @@ import pytest
 import tvm
 from tvm import relax
 
-from pytest_tvmtune.relax.kernels import compile_module
-from pytest_tvmtune.relax.workspace import peak_bytes
+from pytest_tvmtune.relax.compiling.kernel_descriptions import compile_module
+from pytest_tvmtune.relax.compiling.workspace_memory import peak_bytes
 
 SIZE = 4 * 1024  # of one tensor
 TENSOR = relax.TensorType((1024,), "float32")

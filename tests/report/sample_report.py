@@ -7,15 +7,20 @@ import random
 from statistics import median
 from typing import Any
 
-from pytest_tvmtune.core.cause import Cause
-from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
-from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
-from pytest_tvmtune.core.outputs import ElementError, OutputError
-from pytest_tvmtune.core.ratio_words import gate_words
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
-from pytest_tvmtune.core.sequential import Epoch, Evidence, weigh
-from pytest_tvmtune.core.tuning_curve import TuningPoint
-from pytest_tvmtune.report.json import make_report
+from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, Evidence, weigh
+from pytest_tvmtune.core.gating.ratio_text import gate_words
+from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.results.case_result import (
+    CaseResult,
+    ErrorResult,
+    LatencyResult,
+    TaskResult,
+)
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
+from pytest_tvmtune.report.json_report import make_report
 
 ALPHA = 0.01
 MACHINE = {

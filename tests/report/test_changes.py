@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
-from pytest_tvmtune.report.changes import find_changes
+from pytest_tvmtune.report.change_points import find_changes
 
 NOISE = {
     "normal": lambda rng, n: 0.03 * rng.standard_normal(n),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sample_report import sample_case
 
-from pytest_tvmtune.report.comparing import pair_lines, pair_up
+from pytest_tvmtune.report.compared_runs import pair_lines, pair_up
 
 
 def test_a_run_of_xdist_groups_is_compared_with_one_without() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sample_report import HOSTILE, sample_report
 
-from pytest_tvmtune.report.html import html_report
+from pytest_tvmtune.report.html_report import html_report
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -13,9 +13,9 @@ import pytest
 from sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
 from pytest_tvmtune.core.errors import ReportError
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
-from pytest_tvmtune.report.html import html_report
-from pytest_tvmtune.report.json import SCHEMA_VERSION, make_report
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.report.html_report import html_report
+from pytest_tvmtune.report.json_report import SCHEMA_VERSION, make_report
 
 
 class Page(HTMLParser):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult
-from pytest_tvmtune.report.files import write_reports
-from pytest_tvmtune.report.json import SCHEMA_VERSION, make_report
+from pytest_tvmtune.core.results.case_result import CaseResult, ErrorResult, LatencyResult
+from pytest_tvmtune.report.json_report import SCHEMA_VERSION, make_report
+from pytest_tvmtune.report.report_files import write_reports
 
 GATED = LatencyResult(
     verdict="INCONCLUSIVE",

@@ -12,21 +12,21 @@ import jsonschema
 import pytest
 from sample_report import sample_report
 
-from pytest_tvmtune.core.acceptance import Acceptance
-from pytest_tvmtune.core.cause import Cause
-from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
-from pytest_tvmtune.core.failure import Failure
-from pytest_tvmtune.core.kernel_times import KernelTable, KernelTime
-from pytest_tvmtune.core.outputs import ElementError, OutputError
-from pytest_tvmtune.core.results import (
+from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
+from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.results.case_result import (
     CaseResult,
     ErrorResult,
     GoldenResult,
     LatencyResult,
     TaskResult,
 )
-from pytest_tvmtune.core.tuning_curve import TuningPoint
-from pytest_tvmtune.report.json import SCHEMA, SCHEMA_VERSION, report_schema
+from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
+from pytest_tvmtune.report.json_report import SCHEMA, SCHEMA_VERSION, report_schema
 
 DESCRIBED = {
     "case": CaseResult,

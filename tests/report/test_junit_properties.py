@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sample_report import sample_case
 
-from pytest_tvmtune.core.results import CaseResult
-from pytest_tvmtune.report.junit import junit_properties
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.report.junit_properties import junit_properties
 
 
 def test_a_regression() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.divergence import ArgumentStats, Divergence
-from pytest_tvmtune.core.kernel_times import BUILT_INS, KernelTable, KernelTime
-from pytest_tvmtune.report.kernels import divergence_lines, kernel_lines, slower_kernels_line
+from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, KernelTable, KernelTime
+from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines, slower_kernels_line
 
 
 def row(name: str, now_s: float, before_s: float | None = None, **values: Any) -> KernelTime:

@@ -9,10 +9,10 @@ from typing import Any
 
 from sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
-from pytest_tvmtune.report.files import append_step_summary
-from pytest_tvmtune.report.json import make_report
-from pytest_tvmtune.report.markdown import markdown_report
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.report.json_report import make_report
+from pytest_tvmtune.report.markdown_report import markdown_report
+from pytest_tvmtune.report.report_files import append_step_summary
 
 # GitHub's own: a pipe that isn't escaped ends a cell, also within code.
 CELL_END = re.compile(r"(?<!\\)\|")

@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from sample_report import sample_case
 
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
-from pytest_tvmtune.core.tuning_curve import TuningPoint
-from pytest_tvmtune.report import plots, svg
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
+from pytest_tvmtune.report import case_plots, svg
 
 TIMED = sample_case(1).latency
 assert TIMED is not None
@@ -69,52 +69,52 @@ def test_what_is_beyond_a_scale_is_drawn_at_its_end() -> None:
 
 
 def test_slower_epochs_lie_higher_above_the_limit() -> None:
-    chart = plots.ratio_plot(TIMED)
+    chart = case_plots.ratio_plot(TIMED)
     (one,), limits, (dots,) = paths(chart, "one"), paths(chart, "limit"), paths(chart, "dots")
     upper, lower = sorted(line[0][1] for line in limits)
     assert upper < one[0][1] < lower
     # Upward is smaller: all epochs of a regression of 18 % are above 3 %.
     assert len(dots) == TIMED.epochs
     assert all(y < upper for _, y in dots)
-    assert plots.ratio_plot(BARE) is None
+    assert case_plots.ratio_plot(BARE) is None
     far = replace(TIMED, epoch_ratios=(0.1, 1.0, 10.0), slowdown_ratio=1.0, interval=(0.1, 10.0))
-    (dots,) = paths(plots.ratio_plot(far), "dots")
+    (dots,) = paths(case_plots.ratio_plot(far), "dots")
     # Ten times slower is as far from the middle as ten times faster.
     assert dots[0][1] - dots[1][1] == pytest.approx(dots[1][1] - dots[2][1], abs=0.3)
 
 
 def test_the_sides_of_the_latencies_have_their_medians_apart() -> None:
-    chart = plots.latency_plot(TIMED)
+    chart = case_plots.latency_plot(TIMED)
     (now,), (before,) = paths(chart, "now-line"), paths(chart, "before-line")
     assert now[0][0] > before[0][0]
     assert texts(chart, "label middle") == ["latency of a call, ms"]
     alone = replace(TIMED, baseline_samples_s=(), baseline_median_s=None)
-    assert paths(plots.latency_plot(alone), "before-line") == []
-    assert plots.latency_plot(BARE) is None
+    assert paths(case_plots.latency_plot(alone), "before-line") == []
+    assert case_plots.latency_plot(BARE) is None
 
 
 def test_one_interrupted_sample_does_not_squeeze_the_others() -> None:
     slow = replace(TIMED, samples_s=(*TIMED.samples_s, 1.0))
-    assert plots.latency_plot(slow) is not None
-    (now,) = paths(plots.latency_plot(slow), "now-line")
+    assert case_plots.latency_plot(slow) is not None
+    (now,) = paths(case_plots.latency_plot(slow), "now-line")
     assert svg.LEFT + 50 < now[0][0] < svg.RIGHT - 20
 
 
 def test_tuning_falls_from_left_to_right() -> None:
     result = sample_case(0)
-    chart = plots.tuning_plot(result)
+    chart = case_plots.tuning_plot(result)
     assert len(paths(chart, "task")) == len({point.task for point in result.tuning_curve})
     assert len(paths(chart, "together")) == 1
     heights = [y for _, y in paths(chart, "task-dots")[0]]
     assert heights == sorted(heights)
     assert texts(chart, "label middle") == ["trial"]
-    assert plots.tuning_plot(sample_case(1)) is None
+    assert case_plots.tuning_plot(sample_case(1)) is None
 
 
 def test_a_curve_of_a_single_point() -> None:
     result = sample_case(0)
     result.tuning_curve = [TuningPoint(trial=1, task="<a>", best_s=1e-3)]
-    chart = plots.tuning_plot(result)
+    chart = case_plots.tuning_plot(result)
     assert paths(chart, "together") == []
     assert "&lt;a&gt;: 1 ms" in str(chart)
 
@@ -123,12 +123,12 @@ def test_marks_of_a_table_share_a_scale_of_at_most_twofold() -> None:
     def case(ratio: float) -> CaseResult:
         return replace(sample_case(1), latency=replace(TIMED, slowdown_ratio=ratio))
 
-    near = plots.mark_scale([case(1.001), case(0.999)])
+    near = case_plots.mark_scale([case(1.001), case(0.999)])
     assert near.high == pytest.approx(1.06)
-    far = plots.mark_scale([case(30.0)])
+    far = case_plots.mark_scale([case(30.0)])
     assert (far.low, far.high) == (pytest.approx(0.5), pytest.approx(2.0))
     assert far(1.0) == pytest.approx(55)
-    (dot,) = paths(plots.interval_mark(case(30.0).latency, far), "ratio")
+    (dot,) = paths(case_plots.interval_mark(case(30.0).latency, far), "ratio")
     assert dot == [(105.0, 10.0)]
-    assert plots.interval_mark(BARE, far) is None
-    assert math.isclose(plots.mark_scale([]).high, 1.06)
+    assert case_plots.interval_mark(BARE, far) is None
+    assert math.isclose(case_plots.mark_scale([]).high, 1.06)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sample_report import sample_case
 
-from pytest_tvmtune.report.verdicts import (
+from pytest_tvmtune.report.case_verdicts import (
     has_failed,
     kind_of,
     verdict_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_tvmtune.report.tables import format_bytes, table_lines
+from pytest_tvmtune.report.text_tables import format_bytes, table_lines
 
 
 def test_columns_line_up_and_no_line_ends_in_blanks() -> None:

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_tvmtune.core.accuracy import compare
-from pytest_tvmtune.core.environment import fingerprint
-from pytest_tvmtune.core.results import CaseResult, ErrorResult, LatencyResult, TaskResult
-from pytest_tvmtune.report.tables import format_seconds
-from pytest_tvmtune.report.terminal import header_lines, summary_lines
+from pytest_tvmtune.core.comparing.outputs_comparison import compare
+from pytest_tvmtune.core.results.case_result import (
+    CaseResult,
+    ErrorResult,
+    LatencyResult,
+    TaskResult,
+)
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.report.terminal_summary import header_lines, summary_lines
+from pytest_tvmtune.report.text_tables import format_seconds
 
 TUNED = TaskResult(name="matmul", shash="0" * 16, weight=1, state="tuned")
 UNTUNED = TaskResult(name="relu", shash="1" * 16, weight=1, state="untuned")

@@ -13,10 +13,10 @@ import pytest
 from sample_signed import JSON_KINDS, KINDS, Kind
 from sample_store import put_case
 
-from pytest_tvmtune.core.baseline import Baseline
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store.accepted.portable_baselines import export_baselines
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.portable import export_baselines
-from pytest_tvmtune.store.signing import KEY_VARIABLE
+from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
 
 NOBODY = 65534
 

@@ -11,13 +11,13 @@ import pytest
 from sample_records import KEY
 from sample_store import RECORDS, contents
 
-from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records
+from pytest_tvmtune.store.accepted.portable_baselines import import_baselines
 from pytest_tvmtune.store.artifacts import find
-from pytest_tvmtune.store.baselines import read_baseline, read_records
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.portable import import_baselines
 
 Content = dict[str, bytes]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.records import Record, Refused, Served, Untuned, Workload
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.tuning.records import Record, Refused, Served, Untuned, Workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 KEY = "llvm-tvm0.27-0123456789ab"
 SHASH = "00ab00ab00ab00ab"

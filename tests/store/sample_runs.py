@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.results import CaseResult, LatencyResult
-from pytest_tvmtune.report.json import make_report
-from pytest_tvmtune.store.history import add_run
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.run_history import add_run
 
 MACHINE = {"cpu": "CPU A", "tvm": "0.27.0", "tvm_ffi": "0.1.14", "usable_cores": 2}
 

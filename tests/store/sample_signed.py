@@ -14,13 +14,13 @@ from sample_records import KEY, SHASH, path_of, record, served, workload
 from sample_store import IDENTITY, MANIFEST, RECORDS, baseline, contents, put_artifact, put_baseline
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
+from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records, records_path
 from pytest_tvmtune.store.artifacts import find
-from pytest_tvmtune.store.baselines import read_baseline, read_records, records_path
 from pytest_tvmtune.store.builds import Build, read_build, write_build
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing import KEY_VARIABLE
-from pytest_tvmtune.store.warm import Warm, read_warm, write_warm
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
+from pytest_tvmtune.store.tuning.cached_outcome import Warm, read_warm, write_warm
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 UseKey = Callable[[str], None]
 OTHER = "ff" * 8

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.kernels import Kernel
-from pytest_tvmtune.core.signature import TensorSpec
+from pytest_tvmtune.core.kernels.matching import Kernel
+from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.artifacts import (
     KERNELS,
     LIBRARY,

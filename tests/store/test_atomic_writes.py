@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.atomic import set_aside, write_bytes, write_json, write_text
+from pytest_tvmtune.store.atomic_files import set_aside, write_bytes, write_json, write_text
 
 SIZE = 300_000
 
@@ -40,7 +40,7 @@ def test_json_is_sorted_and_ends_its_line(tmp_path: Path) -> None:
 WRITER = f"""
 import sys
 from pathlib import Path
-from pytest_tvmtune.store.atomic import write_bytes
+from pytest_tvmtune.store.atomic_files import write_bytes
 for number in range(1_000_000):
     write_bytes(Path(sys.argv[1]), (b"A" if number % 2 else b"B") * {SIZE})
 """
@@ -73,7 +73,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.atomic import write_bytes
+from pytest_tvmtune.store.atomic_files import write_bytes
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_bytes(Path(sys.argv[1]), b"x" * 5000)

@@ -12,7 +12,12 @@ from sample_records import HEAD, KEY, RECORD, SHASH, head, put, record, refusal,
 from sample_store import IDENTITY, baseline, contents
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
-from pytest_tvmtune.store.baselines import read_baseline, read_records, records_path, write_baseline
+from pytest_tvmtune.store.accepted.baseline_files import (
+    read_baseline,
+    read_records,
+    records_path,
+    write_baseline,
+)
 from pytest_tvmtune.store.layout import Store
 
 BASELINE = baseline("ab" * 32, "cd" * 32)

@@ -23,8 +23,8 @@ from sample_store import (
 )
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records
 from pytest_tvmtune.store.artifacts import KERNELS, find
-from pytest_tvmtune.store.baselines import read_baseline, read_records
 from pytest_tvmtune.store.cleaning import (
     Removal,
     old_artifacts,
@@ -32,8 +32,8 @@ from pytest_tvmtune.store.cleaning import (
     unneeded_workloads,
 )
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.warm import Warm, read_warm, write_warm
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.tuning.cached_outcome import Warm, read_warm, write_warm
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 OTHER = "ff" * 8
 

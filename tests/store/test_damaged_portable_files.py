@@ -25,12 +25,17 @@ from sample_portable import (
 from sample_records import HEAD, KEY, record, workload
 from sample_store import IDENTITY, RECORDS, put_case
 
-from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store.accepted.baseline_files import (
+    read_baseline,
+    read_records,
+    records_path,
+    write_records,
+)
+from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
 from pytest_tvmtune.store.artifacts import find
-from pytest_tvmtune.store.baselines import read_baseline, read_records, records_path, write_records
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.portable import export_baselines, import_baselines
 
 
 def flipped(data: bytes) -> bytes:
@@ -247,7 +252,7 @@ import resource, sys
 from pathlib import Path
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.portable import import_baselines
+from pytest_tvmtune.store.accepted.portable_baselines import import_baselines
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
     import_baselines(Store(root=Path(sys.argv[1])), Path(sys.argv[2]))

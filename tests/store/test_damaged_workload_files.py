@@ -32,7 +32,7 @@ from sample_records import (
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.workloads import add_to_workload, check_file, read_workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, check_file, read_workload
 
 KNOWN = workload(record(1e-3), served=(served(64),))
 

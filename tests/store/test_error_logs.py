@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_tvmtune.core.errors import DefectError, ImporterError, ModelError
-from pytest_tvmtune.core.signature import bind_arrays
+from pytest_tvmtune.core.tensors.signature import bind_arrays
 from pytest_tvmtune.store.error_logs import errors_logged
 
 
@@ -42,7 +42,7 @@ def test_any_other_exception_is_a_fault_of_ours(tmp_path: Path) -> None:
     with pytest.raises(DefectError) as caught, errors_logged(lambda: path):
         bind_arrays(3, {"x": 1}, "input")  # type: ignore[arg-type]
     assert str(caught.value).startswith("TypeError: 'int' object is not iterable (pytest_tvmtune/")
-    assert "core/signature.py, line " in str(caught.value)
+    assert "core/tensors/signature.py, line " in str(caught.value)
     assert "a fault of pytest-tvmtune, neither the model's nor TVM's: report it" in str(
         caught.value
     )

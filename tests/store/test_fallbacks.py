@@ -25,7 +25,7 @@ from sample_records import (
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.workloads import (
+from pytest_tvmtune.store.tuning.workload_files import (
     add_to_workload,
     drop_workload,
     read_workload,

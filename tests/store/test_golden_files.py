@@ -16,9 +16,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from pytest_tvmtune.core.comparing.golden_outputs import Golden
 from pytest_tvmtune.core.errors import GoldenError, StoreError
-from pytest_tvmtune.core.golden import Golden
-from pytest_tvmtune.store.goldens import read_golden, write_golden
+from pytest_tvmtune.store.accepted.golden_files import read_golden, write_golden
 
 OUTPUTS = {
     "output[0]": np.array([[1.5, np.nan], [-0.0, np.inf]], "float32"),

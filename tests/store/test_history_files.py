@@ -14,9 +14,11 @@ import sample_runs
 from sample_runs import case, keep
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.report.json import cases_of, make_report
-from pytest_tvmtune.store import history
-from pytest_tvmtune.store.history import (
+from pytest_tvmtune.report.json_report import cases_of, make_report
+from pytest_tvmtune.store import run_history
+from pytest_tvmtune.store.inventory import problems, repair
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.run_history import (
     add_run,
     find_points,
     history_problem,
@@ -24,8 +26,6 @@ from pytest_tvmtune.store.history import (
     read_report,
     revision_of,
 )
-from pytest_tvmtune.store.inventory import problems, repair
-from pytest_tvmtune.store.layout import Store, open_store
 
 
 def writer(store: Store, name: str, count: int) -> subprocess.Popen[str]:
@@ -79,7 +79,7 @@ def test_a_test_that_ran_twice_in_one_session_counts_once(store: Store) -> None:
 def test_numbers_are_kept_for_good_and_reports_for_a_while(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "KEPT_REPORTS", 2)
+    monkeypatch.setattr(run_history, "KEPT_REPORTS", 2)
     for _ in range(4):
         keep(store, case())
     assert [point.run for point in find_points(store, "mlp[llvm]")] == [1, 2, 3, 4]

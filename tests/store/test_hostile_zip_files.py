@@ -14,10 +14,10 @@ from sample_portable import assert_nothing_taken_in, assert_whole, packed, unpac
 from sample_records import put
 from sample_store import contents
 
-from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store.accepted.portable_baselines import import_baselines
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.portable import import_baselines
 
 OUTSIDE = [
     "../x", "../../x.json", "/tmp/x", "/x.json", "baselines/../../x.json", "baselines/../x.json",

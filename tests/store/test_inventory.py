@@ -29,8 +29,8 @@ from sample_store import (
     put_plan,
 )
 
+from pytest_tvmtune.store.accepted.baseline_files import records_path
 from pytest_tvmtune.store.artifacts import KERNELS
-from pytest_tvmtune.store.baselines import records_path
 from pytest_tvmtune.store.inventory import (
     Problem,
     TargetStats,
@@ -41,7 +41,7 @@ from pytest_tvmtune.store.inventory import (
     target_stats,
 )
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.workloads import add_to_workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 OTHER_KEY = "cuda-tvm0.27-0123456789ab"
 OTHER = "ff" * 8

@@ -32,19 +32,19 @@ from sample_store import (
     put_case,
 )
 
-from pytest_tvmtune.core.baseline import Baseline
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.artifacts import find
-from pytest_tvmtune.store.baselines import (
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store.accepted.baseline_files import (
     read_baseline,
     records_path,
     write_baseline,
     write_records,
 )
+from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
+from pytest_tvmtune.store.artifacts import find
 from pytest_tvmtune.store.cleaning import old_artifacts
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.portable import export_baselines, import_baselines
-from pytest_tvmtune.store.signing import sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json
 
 
 def test_a_round_trip_to_an_empty_store(store: Store, target: Store, file: Path) -> None:

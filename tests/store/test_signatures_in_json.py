@@ -22,9 +22,9 @@ from sample_signed import (
 from sample_store import IDENTITY, baseline
 
 from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.store.baselines import read_baseline, write_baseline
+from pytest_tvmtune.store.accepted.baseline_files import read_baseline, write_baseline
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import check_json, sign_json
 
 # Signatures that are none, as JSON.
 NO_SIGNATURES = ["null", "true", "5", "[]", "{}", '""', '"0"', '" "', '["{good}"]', '" {good}"',

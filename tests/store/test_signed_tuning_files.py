@@ -25,8 +25,8 @@ from sample_signed import KNOWN, OTHERS, UNSIGNED, UseKey, last_line
 from sample_store import contents
 
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.resigning import sign_store
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.signing.sign_again import sign_store
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ from sample_signed import (
 from sample_store import IDENTITY, MANIFEST, baseline, contents, put_artifact, put_baseline
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
+from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path, write_baseline
 from pytest_tvmtune.store.artifacts import Artifact, find
-from pytest_tvmtune.store.baselines import read_records, records_path, write_baseline
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing import KEY_VARIABLE, sign_json, signature
-from pytest_tvmtune.store.workloads import add_to_workload
+from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE, sign_json, signature
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 
 def test_a_signature_is_hmac_sha256_of_kind_name_and_content(use_key: UseKey) -> None:

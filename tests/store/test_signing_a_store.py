@@ -26,11 +26,11 @@ from sample_signed import (
 from sample_store import IDENTITY, RECORDS, contents, put_artifact, put_build, put_case, put_plan
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.baselines import read_records, records_path
+from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path
 from pytest_tvmtune.store.builds import read_build
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.resigning import sign_store
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.signing.sign_again import sign_store
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 
 def fill(store: Store) -> Store:

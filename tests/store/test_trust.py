@@ -29,10 +29,10 @@ from sample_records import (
 )
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.records import Workload
-from pytest_tvmtune.store.trust import brings_code, external_calls
-from pytest_tvmtune.store.work_dirs import read_work_dir
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload
+from pytest_tvmtune.store.tuning.records import Workload
+from pytest_tvmtune.store.tuning.trace_trust import brings_code, external_calls
+from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 SOURCE = """
 @I.ir_module

@@ -17,10 +17,20 @@ import pytest
 from sample_records import KEY, SHASH, path_of, put, record, served, workload
 from sample_store import contents
 
-from pytest_tvmtune.core.results import TaskResult
+from pytest_tvmtune.core.results.case_result import TaskResult
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.warm import Versions, Warm, read_warm, versions, write_warm
-from pytest_tvmtune.store.workloads import add_to_workload, read_workload, refuse_records
+from pytest_tvmtune.store.tuning.cached_outcome import (
+    Versions,
+    Warm,
+    read_warm,
+    versions,
+    write_warm,
+)
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    read_workload,
+    refuse_records,
+)
 
 OTHER = "ff" * 8
 WARM = Warm(

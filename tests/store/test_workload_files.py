@@ -33,10 +33,10 @@ from sample_records import (
 )
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.lines import dump
 from pytest_tvmtune.store.locks import folder_lock
-from pytest_tvmtune.store.records import KEPT_RECORDS, Workload, merge
-from pytest_tvmtune.store.workloads import (
+from pytest_tvmtune.store.tuning.record_lines import dump
+from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload, merge
+from pytest_tvmtune.store.tuning.workload_files import (
     add_to_workload,
     check_file,
     drop_workload,

@@ -43,7 +43,8 @@ if "coverage" in sys.modules:
     from coverage import Coverage
 
     if (current := Coverage.current()) is not None:
-        if any("pytest_tvmtune.relax" in word for word in sys.orig_argv):
+        ours = ("pytest_tvmtune.processes", "pytest_tvmtune.relax")
+        if any(module in word for word in sys.orig_argv for module in ours):
             current.stop()
         else:
             sys.meta_path.insert(0, _Unmeasured(current))

@@ -1,0 +1,165 @@
+"""`tvmtune baselines`: see what was accepted, and carry it from one store to another."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import add_group, add_json, existing_store, print_json
+from pytest_tvmtune.core.errors import StoreError, counted
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, default_name
+from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
+from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_records
+from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
+from pytest_tvmtune.store.layout import Store
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command and its own commands."""
+    add = add_group(commands, common, "baselines", "list, show, export and import baselines")
+    names_help = "part of a file's name or of a test's; default: all"
+    listed = add("list", _list, "one line for each accepted baseline")
+    listed.add_argument("names", metavar="NAME", nargs="*", help=names_help)
+    add_json(listed)
+    show = add("show", _show, "all that is known of a baseline")
+    show.add_argument("names", metavar="NAME", nargs="+", help=names_help)
+    add_json(show)
+    export = add("export", _export, "write baselines, with all they need, to one file")
+    export.add_argument("file", metavar="FILE", type=Path)
+    export.add_argument("names", metavar="NAME", nargs="*", help=names_help)
+    take_in = add("import", _import, "take in the baselines of such a file, replacing those here")
+    take_in.add_argument("file", metavar="FILE", type=Path)
+
+
+def _list(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    if options.json:
+        print_json([_plain(store, baseline) for baseline in _chosen(store, options.names)])
+        return 0
+    rows = [
+        (
+            _test_name(baseline),
+            baseline.identity.target_name,
+            "yes" if baseline.identity.prepack else "no",
+            format_seconds(baseline.median_s),
+            baseline.accepted_at,
+            str(baseline.fingerprint["tvm"]),
+            _state(store, baseline),
+        )
+        for baseline in _chosen(store, options.names)
+    ]
+    headings = ("test", "target", "prepack", "then took", "accepted", "TVM", "artifact")
+    print("\n".join(table_lines(headings, rows, right={"then took"})))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    if options.json:
+        print_json(
+            [
+                {
+                    **_plain(store, baseline),
+                    **baseline.to_json(),
+                    "records": [
+                        {"task": workload.name, "hash": workload.shash,
+                         "best_s": workload.records[0].mean_s if workload.records else None}
+                        for _key, workload in read_records(store, baseline.identity)
+                    ],
+                }
+                for baseline in _chosen(store, options.names)
+            ]
+        )  # fmt: skip
+        return 0
+    for baseline in _chosen(store, options.names):
+        machine = baseline.fingerprint
+        low, high = min(baseline.samples_s), max(baseline.samples_s)
+        tasks = read_records(store, baseline.identity)
+        print(
+            f"{baseline.identity.file_name}\n"
+            f"  test       {_test_name(baseline)}, entry {baseline.identity.entry}\n"
+            f"  target     {baseline.target}\n"
+            f"  accepted   {baseline.accepted_at}\n"
+            f"  artifact   {baseline.artifact}  {_state(store, baseline)}\n"
+            f"  untuned    {baseline.untuned}\n"
+            f"  then took  {format_seconds(baseline.median_s)}, median of "
+            f"{counted(len(baseline.samples_s), 'sample')} from {format_seconds(low)} to "
+            f"{format_seconds(high)}, {counted(baseline.num_threads, 'thread')}\n"
+            f"  machine    {machine['cpu']}; TVM {machine['tvm']}, tvm-ffi {machine['tvm_ffi']}\n"
+            f"  records    {len(tasks)}"
+        )
+        for _key, workload in tasks:
+            best = format_seconds(workload.records[0].mean_s) if workload.records else "-"
+            print(f"    {best:>8}  {workload.shash}  {workload.name}")
+    return 0
+
+
+def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
+    return {
+        "file": baseline.identity.file_name,
+        "test": _test_name(baseline),
+        "target_name": baseline.identity.target_name,
+        "prepack": baseline.identity.prepack,
+        "median_s": baseline.median_s,
+        "accepted_at": baseline.accepted_at,
+        "tvm": baseline.fingerprint["tvm"],
+        "artifact_state": _state(store, baseline),
+    }
+
+
+def _export(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    chosen = _chosen(store, options.names)
+    size = export_baselines(store, chosen, options.file)
+    print(f"exported {counted(len(chosen), 'baseline')} to {options.file} ({format_bytes(size)})")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    taken = import_baselines(Store(root=options.dir), options.file)
+    for baseline in taken:
+        print(baseline.identity.file_name)
+    print(f"imported {counted(len(taken), 'baseline')}")
+    return 0
+
+
+def _chosen(store: Store, names: list[str]) -> list[Baseline]:
+    """Return the baselines that one of the names is part of, all without any.
+
+    Raises StoreError when there is none, or one is damaged.
+    """
+    found, matched = [], set()
+    for path in sorted(store.baselines.glob("*.json")):
+        try:
+            baseline = load_baseline(path.name, path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: {error}") from error
+        texts = (path.name, _test_name(baseline))
+        own = {name for name in names if any(name in text for text in texts)}
+        matched |= own
+        if own or not names:
+            found.append(baseline)
+    if lost := [name for name in names if name not in matched]:
+        raise StoreError(f"no baseline in {store.root} is named {' or '.join(lost)}")
+    if not found:
+        raise StoreError(f"no baseline in {store.root}")
+    return found
+
+
+def _test_name(baseline: Baseline) -> str:
+    one = baseline.identity
+    parts = [one.path, one.cls, one.function]
+    params = f"[{one.params}]" if one.params else ""
+    name = f" {one.name}" if one.name != default_name(one.function, one.path) else ""
+    return "::".join(part for part in parts if part) + params + name
+
+
+def _state(store: Store, baseline: Baseline) -> str:
+    try:
+        for digest in baseline.libraries:
+            artifacts.find(store, digest)
+    except StoreError as error:
+        return str(error)
+    return "there"

@@ -1,0 +1,33 @@
+"""`tvmtune env`: versions and machine, and whether they work."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import add_json, print_json
+from pytest_tvmtune.machine.fingerprint import fingerprint
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "env", parents=[common], help="show versions and machine, and check that they work"
+    )
+    add_json(parser)
+    parser.set_defaults(run=_show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pytest_tvmtune.relax.installation.startup_check import check_installation
+    from pytest_tvmtune.store.layout import open_store
+
+    machine = fingerprint().to_json()
+    if not options.json:
+        print("\n".join(f"{name:14}{value}" for name, value in machine.items()))
+    check_installation(open_store(options.dir), tuning=True)
+    if options.json:
+        print_json(machine)
+        return 0
+    print("set-up        works: the version pair, the compiler and what tuning needs are there")
+    return 0

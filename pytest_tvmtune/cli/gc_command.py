@@ -1,0 +1,62 @@
+"""`tvmtune gc`: remove artifacts, builds and reproducers that were not used for long."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import add_json, days_ago, existing_store, print_json, size
+from pytest_tvmtune.report.text_tables import format_bytes
+from pytest_tvmtune.store.cleaning import Removal, old_artifacts
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "gc",
+        parents=[common],
+        help="remove old artifacts, builds and reproducers, never what a baseline needs",
+    )
+    parser.add_argument(
+        "--older-than",
+        metavar="DAYS",
+        type=days_ago,
+        default="30",
+        help="not used for so long (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        type=size,
+        help="then the least recently used, until all artifacts take no more (500M, 2G)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    add_json(parser)
+    parser.set_defaults(run=_collect)
+
+
+def _collect(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    removals = old_artifacts(store, before_s=options.older_than, max_bytes=options.max_size)
+    removed = carry_out(removals, options)
+    if options.json:
+        print_json(removed)
+    return 0
+
+
+def carry_out(removals: Sequence[Removal], options: argparse.Namespace) -> dict[str, Any]:
+    """Remove, but in a dry run; say what, but under --json; return it as JSON has it."""
+    for removal in removals:
+        if not options.json:
+            print(f"{removal.path}  ({removal.why}, {format_bytes(removal.size_bytes)})")
+        if not options.dry_run:
+            removal.carry_out()
+    freed = sum(removal.size_bytes for removal in removals)
+    if not options.json:
+        done = "would remove" if options.dry_run else "removed"
+        print(f"{done} {len(removals)}, {format_bytes(freed)}")
+    rows = [
+        {"path": str(one.path), "why": one.why, "size_bytes": one.size_bytes} for one in removals
+    ]
+    return {"dry_run": options.dry_run, "freed_bytes": freed, "removed": rows}

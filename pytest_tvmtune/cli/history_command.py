@@ -1,0 +1,174 @@
+"""`tvmtune history`, `compare` and `report`: look back at earlier runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
+from pytest_tvmtune.cli.run_selection import RUN_HELP, load_run
+from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError, counted
+from pytest_tvmtune.core.settings.table import REPORTS
+from pytest_tvmtune.report.change_points import Change, find_changes
+from pytest_tvmtune.report.compared_runs import pair_lines, pair_up
+from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.latency_history import (
+    history_csv,
+    history_svg,
+    point_lines,
+    run_lines,
+    timed_points,
+)
+from pytest_tvmtune.report.report_files import write_reports
+from pytest_tvmtune.report.terminal_summary import summary_lines
+from pytest_tvmtune.store.atomic_files import write_text
+from pytest_tvmtune.store.run_history import Point, find_points, list_runs
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the three commands."""
+    history = commands.add_parser(
+        "history", parents=[common], help="what a case took over its runs, and where it changed"
+    )
+    history.add_argument(
+        "case",
+        metavar="CASE",
+        nargs="?",
+        help="its name as reports have it (`mlp[llvm]`), its test's id, or a part of these; "
+        "default: list the runs",
+    )
+    history.add_argument("--plot", metavar="FILE.svg", type=Path, help="draw it, into this file")
+    history.add_argument(
+        "--csv", action="store_true", help="print CSV, which Apache Otava reads, too"
+    )
+    history.add_argument(
+        "--all-machines",
+        action="store_true",
+        help="also runs on other CPUs, or with other threads, than the last one's",
+    )
+    add_json(history)
+    history.set_defaults(run=_history)
+    compare = commands.add_parser(
+        "compare", parents=[common], help="two runs beside each other, what became slowest first"
+    )
+    for name in ("RUN_A", "RUN_B"):
+        compare.add_argument(name.lower(), metavar=name, help=RUN_HELP)
+    add_json(compare)
+    compare.set_defaults(run=_compare)
+    report = commands.add_parser(
+        "report", parents=[common], help="the reports of an earlier run; default: its summary"
+    )
+    report.add_argument("of", metavar="RUN", help=RUN_HELP)
+    report.add_argument("--html", metavar="PATH", type=Path, help="write its HTML page")
+    report.add_argument("--markdown", metavar="PATH", type=Path, help="write its Markdown page")
+    report.add_argument("--json", metavar="PATH", type=Path, help="write its JSON report")
+    report.set_defaults(run=_report)
+
+
+def _history(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    if options.case is None:
+        if options.plot is not None or options.csv:
+            raise StoreError("--plot and --csv are of one case: tvmtune history CASE --csv")
+        runs = list_runs(store)
+        if options.json:
+            print_json([asdict(run) for run in runs])
+        else:
+            print("\n".join(run_lines(runs)))
+        return 0
+    points, left_out = _one_series(find_points(store, options.case), options)
+    changes: Sequence[Change] = ()
+    try:
+        changes = find_changes([p.median_s for p in points if p.median_s is not None])
+    except EnvironmentProblemError as error:
+        print(f"tvmtune: {error}", file=sys.stderr)
+    label = f"{points[-1].label} ({points[-1].nodeid})"
+    if options.plot is not None:
+        if not timed_points(points):
+            raise StoreError(f"{label} was never timed: there is nothing to draw")
+        write_text(options.plot, history_svg(label, points, changes))
+    if options.csv:
+        print(history_csv(points), end="")
+    elif options.json:
+        print_json(_plain(points, changes))
+    else:
+        print("\n".join([label, "", *point_lines(points, changes)]))
+        if left_out:
+            others = counted(left_out, "run")
+            print(f"{others} on other CPUs or with other threads: see --all-machines")
+    return 0
+
+
+def _one_series(found: list[Point], options: argparse.Namespace) -> tuple[list[Point], int]:
+    """Return the points of one case on one machine, and how many are left out."""
+    if not found:
+        raise StoreError(f"no case in the history is called {options.case}")
+    cases = sorted({(point.nodeid, point.name): point.label for point in found}.items())
+    if len(cases) > 1:
+        listed = "\n".join(f"  {label}  {nodeid}" for (nodeid, _), label in cases)
+        raise StoreError(f"{options.case} may be any of these, say which:\n{listed}")
+    if options.all_machines:
+        return found, 0
+    # What wasn't timed has no threads.
+    last = next((point for point in reversed(found) if point.num_threads), found[-1])
+    kept = [
+        point
+        for point in found
+        if point.cpu == last.cpu and point.num_threads in (0, last.num_threads)
+    ]
+    return kept, len(found) - len(kept)
+
+
+def _plain(points: Sequence[Point], changes: Sequence[Change]) -> dict[str, Any]:
+    timed = timed_points(points)
+    return {
+        "points": [asdict(point) for point in points],
+        "changes": [
+            {
+                "run": timed[change.index].run,
+                "before_s": change.before,
+                "after_s": change.after,
+                "ratio": change.ratio,
+            }
+            for change in changes
+        ],
+    }
+
+
+def _compare(options: argparse.Namespace) -> int:
+    first, second = (
+        cases_of(load_run(options.dir, text)) for text in (options.run_a, options.run_b)
+    )
+    pairs = pair_up(first, second)
+    if options.json:
+        rows = [
+            {
+                "nodeid": pair.nodeid,
+                "label": pair.label,
+                "a_s": pair.times_s[0],
+                "b_s": pair.times_s[1],
+                "ratio": pair.ratio,
+                "same_code": pair.same_code,
+            }
+            for pair in pairs
+        ]
+        print_json(rows)
+    else:
+        print("\n".join(pair_lines(pairs)))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    report = load_run(options.dir, options.of)
+    cases = cases_of(report)
+    paths = {name: path for name in REPORTS if (path := getattr(options, name)) is not None}
+    if problems := write_reports(report, paths):
+        raise ReportError("; ".join(problems))
+    if not paths:
+        print(f"run of {report['created_at']}, TVM {report['machine'].get('tvm')}")
+        print("\n".join(summary_lines(cases)))
+    return 0

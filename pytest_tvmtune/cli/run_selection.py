@@ -1,0 +1,47 @@
+"""Which run is meant: by its number, counted from the last, or the file of its report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.cli.arguments import existing_store
+from pytest_tvmtune.core.errors import ReportError, StoreError, counted
+from pytest_tvmtune.store.run_history import list_runs, read_report
+
+RUN_HELP = "its number, `last`, `last~1` (the one before), or a file that --tvm-json wrote"
+_LAST = re.compile(r"last(?:~(\d+))?")
+
+
+def load_run(folder: Path, text: str) -> dict[str, Any]:
+    """Return the report of the run that `text` means. folder: of the store.
+
+    Raises StoreError and ReportError.
+    """
+    match = _LAST.fullmatch(text)
+    if match is None and not text.isdecimal():
+        return _load_file(Path(text))
+    store = existing_store(folder)
+    if match is None:
+        return read_report(store, int(text))
+    back = int(match[1] or 0)
+    runs = list_runs(store)
+    if back >= len(runs):
+        raise StoreError(
+            f"{text}: the history has {counted(len(runs), 'run')}, see `tvmtune history`"
+        )
+    return read_report(store, runs[-1 - back].run)
+
+
+def _load_file(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ReportError(f"{path} is neither a run nor a file: give {RUN_HELP}") from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} can't be read: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ReportError(f"{path} is no report: give a file that --tvm-json wrote")
+    return loaded

@@ -1,0 +1,1 @@
+"""Whether numbers agree: tolerances, arrays, outputs, kernels."""

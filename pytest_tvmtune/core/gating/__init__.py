@@ -1,0 +1,1 @@
+"""The latency gate's rules: evidence, decision, accepted baseline, cause."""

@@ -1,0 +1,1 @@
+"""Kernels: which of two modules belong together, and what each costs."""

@@ -1,0 +1,1 @@
+"""The settings of a run and of a test: their names, types, defaults, and how users write them."""

@@ -1,0 +1,1 @@
+"""Tuning tasks: how trials are shared out, and what they brought."""

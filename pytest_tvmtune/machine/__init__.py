@@ -1,0 +1,1 @@
+"""What this machine is: fingerprint, CPU features, what keeps it from timing precisely."""

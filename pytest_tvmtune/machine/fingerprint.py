@@ -1,0 +1,112 @@
+"""The fingerprint of a machine: what measured times depend on, found without tvm."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+_CGROUP_MEMORY_V2 = Path("/sys/fs/cgroup")
+_CGROUP_MEMORY_V1 = Path("/sys/fs/cgroup/memory")
+SUPPORTED_TVM_MINORS = ("0.27",)
+# apache-tvm minor -> apache-tvm-ffi versions, measured (docs/tvm-findings.md).
+GOOD_PAIRS = {"0.27": frozenset({"0.1.14.post0", "0.1.14.post1"})}
+RECOMMENDED_FFI = {"0.27": "0.1.14.post1", "0.26": "0.1.13.post3", "0.25": "0.1.12"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """The machine and versions behind a measurement."""
+
+    cpu: str
+    usable_cores: int
+    system: str
+    python: str
+    tvm: str
+    tvm_ffi: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@lru_cache(maxsize=1)
+def fingerprint() -> Fingerprint:
+    """Return this machine's fingerprint; versions are "not installed" where missing."""
+    return Fingerprint(
+        cpu=_cpu_model(),
+        usable_cores=usable_cores(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        tvm=installed_version("apache-tvm"),
+        tvm_ffi=installed_version("apache-tvm-ffi"),
+    )
+
+
+@lru_cache(maxsize=16)
+def installed_version(distribution: str) -> str:
+    """Return a distribution's version without importing it, or "not installed"."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def allowed_cores() -> list[int]:
+    """Return the numbers of the cores this process may run on, by its affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def usable_cores() -> int:
+    """Return the cores this process may really use: affinity, then the cgroup's quota."""
+    cores = len(allowed_cores())
+    quota = _cgroup_quota()
+    return max(1, min(cores, quota)) if quota else cores
+
+
+def _cgroup_quota(v2: Path = _CGROUP_V2, v1: Path = _CGROUP_V1) -> int | None:
+    """Return the whole cores a CPU quota allows (at least 1), or None without a quota."""
+    try:
+        if v2.is_file():
+            quota, period = v2.read_text().split()
+        else:
+            quota = (v1 / "cpu.cfs_quota_us").read_text().strip()
+            period = (v1 / "cpu.cfs_period_us").read_text().strip()
+        if quota == "max" or int(quota) <= 0:
+            return None
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def cgroup_memory_bytes(v2: Path = _CGROUP_MEMORY_V2, v1: Path = _CGROUP_MEMORY_V1) -> int | None:
+    """Return what this process's cgroup has left of its memory limit, or None without one."""
+    pairs = (
+        (v2 / "memory.max", v2 / "memory.current"),
+        (v1 / "memory.limit_in_bytes", v1 / "memory.usage_in_bytes"),
+    )
+    for limit, used in pairs:
+        try:
+            # Where there is none: "max", or a number that no machine has.
+            return max(0, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.lower().startswith(("model name", "cpu model")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""From marked tests and model files to items: variants, parameters, identities."""

@@ -1,0 +1,213 @@
+"""Collection: marked test functions become items; what all items of a run need is checked."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.errors import LackingError, OptionError, TvmTuneError
+from pytest_tvmtune.core.settings.options import CaseOptions
+from pytest_tvmtune.core.settings.table import BY_NAME
+from pytest_tvmtune.plugin.collecting.baseline_identity import note_source
+from pytest_tvmtune.plugin.collecting.item_variants import Choice, item_choices
+from pytest_tvmtune.plugin.collecting.marks import mark_problem, merged_arguments, options_of
+from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem, left_alone_lines
+from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, MARKER, is_case
+from pytest_tvmtune.plugin.reporting import WORKER_ERROR
+from pytest_tvmtune.plugin.state import STATE, State, is_worker
+
+_FIXTURES = "tvm_tune, tvm_target, tvm_device"
+_BEGAN_LATE = (
+    "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
+    "overridden by then, models run without that; name the module that does so with --tvm-setup"
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item for each target and prepack choice; ours come last in an item's id."""
+    definition = metafunc.definition
+    if CASE_FIXTURE not in metafunc.fixturenames:
+        # A mark on its class or module may be meant for its neighbours.
+        if any(mark.name == MARKER for mark in definition.own_markers):
+            raise pytest.Collector.CollectError(
+                f"{definition.nodeid} is marked {MARKER} but takes none of the fixtures "
+                f"{_FIXTURES}: add one, or drop the marker"
+            )
+        return
+    try:
+        arguments = merged_arguments(definition.iter_markers(MARKER), metafunc.config)
+        choices = item_choices(metafunc.config.stash[STATE].run, arguments)
+    except OptionError as error:
+        raise _wrong_mark(definition, error) from None
+    metafunc.parametrize(CASE_FIXTURE, [_param(choice) for choice in choices], indirect=True)
+
+
+def _param(choice: Choice) -> Any:
+    marks = [pytest.mark.skip(reason=choice.left_out)] if choice.options is None else []
+    return pytest.param(choice.options, id=choice.id, marks=marks)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector, name: str, obj: object
+) -> Generator[None, Any, Any]:
+    """Check what is only known of items that were made: the marks of their parameters."""
+    made = yield
+    if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
+        _check_test_case(collector, name, obj)
+    for item in made if isinstance(made, list) else ():
+        if is_case(item):
+            try:
+                options_of(item, collector.config.stash[STATE].run)
+            except OptionError as error:
+                raise _wrong_mark(item, error) from None
+    return made
+
+
+def _wrong_mark(item: pytest.Item, error: OptionError) -> pytest.Collector.CollectError:
+    return pytest.Collector.CollectError(mark_problem(item, error))
+
+
+def _check_test_case(collector: pytest.Collector, name: str, cls: type[unittest.TestCase]) -> None:
+    """Raise CollectError for a marked unittest class, or one with a marked method."""
+    nodeid = f"{collector.nodeid}::{name}"
+    marked = [nodeid] if _is_marked(vars(cls)) else []
+    for method in unittest.defaultTestLoader.getTestCaseNames(cls):
+        if _is_marked(getattr(getattr(cls, method), "__dict__", {})):
+            marked.append(f"{nodeid}::{method}")
+    if marked:
+        raise pytest.Collector.CollectError(
+            f"{marked[0]} is marked {MARKER}, but pytest gives methods of unittest.TestCase no "
+            f"fixtures ({_FIXTURES}): write a test function, or a class that doesn't derive from "
+            "unittest.TestCase"
+        )
+
+
+def _is_marked(attributes: Any) -> bool:
+    marks = attributes.get("pytestmark", ())
+    marks = marks if isinstance(marks, (list, tuple)) else [marks]
+    return any(getattr(mark, "name", "") == MARKER for mark in marks)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note whose baseline an item gates against, so that no two tests share one."""
+    if is_case(item):
+        assert isinstance(item, pytest.Function)
+        note_source(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Once marked tests are to run, check store, installation and targets."""
+    told = {item: options for item in items if (options := case_options_of(item)) is not None}
+    if not told or runs_nothing(config):
+        return
+    state = config.stash[STATE]
+    try:
+        _start(config, state, told)
+    except TvmTuneError as error:
+        if not is_worker(config):
+            raise pytest.UsageError(str(error)) from None
+        # A worker can't end the run with a UsageError; the controller does when it hears of it.
+        config.workeroutput[WORKER_ERROR] = str(error)  # type: ignore[attr-defined]
+        items.clear()
+
+
+def runs_nothing(config: pytest.Config) -> bool:
+    """Whether pytest only shows what it found: no test is called."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
+    return any(getattr(config.option, name, False) for name in names)
+
+
+def case_options_of(item: pytest.Item) -> CaseOptions | None:
+    """Return what an item is told to do, None when it isn't one of ours."""
+    if isinstance(item, ModelItem):
+        return item.options
+    if not is_case(item):
+        return None
+    assert isinstance(item, pytest.Function)
+    try:
+        return options_of(item, item.config.stash[STATE].run)
+    except OptionError:  # the item says so when it runs
+        value = item.callspec.params[CASE_FIXTURE]
+        return value if isinstance(value, CaseOptions) else None
+
+
+def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOptions]) -> None:
+    from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
+    from pytest_tvmtune.processes.setup_modules import use_setup
+    from pytest_tvmtune.relax.installation.registrations import began_late
+    from pytest_tvmtune.relax.installation.startup_check import check_imports, check_installation
+    from pytest_tvmtune.store.layout import open_store, sweep_scratch
+
+    store = open_store(state.run.store_dir, state.run.store_fallback)
+    sweep_scratch(store)
+    tuning = state.run.tuning != "never" and any(one.trials for one in told.values())
+    check_installation(store, tuning=tuning)
+    check_imports()
+    use_setup(_setup_modules(config, state))
+    if began_late():
+        state.notes.append(_BEGAN_LATE)
+
+    from pytest_tvmtune.stages.case import Workshop  # imports numpy and tvm
+
+    _resolve_targets(state, list(told.values()))
+    for item, options in told.items():
+        problem = state.target_problems.get(options.target)
+        if isinstance(problem, LackingError):
+            item.add_marker(pytest.mark.skip(reason=str(problem)))
+        elif problem is None:
+            state.wanted.append(options)
+    state.workshop = Workshop(
+        store=store,
+        on_progress=ProgressDisplay(config),
+        started_s=state.started_s,
+        gated_items=max(1, len(state.wanted)),
+    )
+
+
+def _setup_modules(config: pytest.Config, state: State) -> list[str]:
+    """Return the modules of `tvm_setup`, and those that hooks add, each once."""
+    modules = [str(one) for one in state.run.setup]
+    for more in config.hook.pytest_tvmtune_setup(config=config):
+        parsed = BY_NAME["setup"].parse(more, "hook pytest_tvmtune_setup")
+        modules += [str(config.rootpath / one if isinstance(one, Path) else one) for one in parsed]
+    return list(dict.fromkeys(modules))
+
+
+def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
+    """Note each target, or what is wrong with it; raise that where a test isn't pinned to it."""
+    from pytest_tvmtune.relax.devices.targets import canonical, usable_target
+
+    for spec in dict.fromkeys(options.target for options in told):
+        try:
+            state.canonical_targets[spec] = canonical(usable_target(spec))
+        except OptionError as error:
+            if spec in state.run.unpinned_targets:
+                raise
+            for asked in state.run.asked_targets or ():
+                if asked.kind == spec.kind:
+                    usable_target(asked)
+            state.target_problems[spec] = error
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say what the marked tests will run with, now that there are any."""
+    state = config.stash[STATE]
+    if not state.wanted:
+        return [] if items else left_alone_lines(config)
+    from pytest_tvmtune.report.terminal_summary import header_lines
+
+    return header_lines(
+        targets=[(spec.name, text) for spec, text in state.canonical_targets.items()],
+        store=state.run.store_dir,
+        tuning=state.run.tuning,
+        trials=sorted({options.trials for options in state.wanted}),
+        max_times_s=sorted({options.max_time_s for options in state.wanted}),
+        gated_items=len(state.wanted),
+    )

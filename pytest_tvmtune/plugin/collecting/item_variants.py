@@ -1,0 +1,44 @@
+"""The items that a test becomes: one for each target and prepack choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_tvmtune.core.results.case_result import choice_of
+from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.settings.target_spec import select_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What one item is told, and our part of its id. options: None where it is left out.
+
+    left_out: why.
+    """
+
+    id: str
+    options: CaseOptions | None
+    left_out: str = ""
+
+
+def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[Choice]:
+    """Return the items of a test with these parsed arguments of its marker, at least one."""
+    pinned = arguments.get("target")
+    targets = select_targets(pinned, run.asked_targets, RunOptions.first_set("target", ()))
+    if not targets:
+        asked = ", ".join(spec.given for spec in run.asked_targets or ())
+        mine = ", ".join(spec.given for spec in pinned or ())
+        reason = f"this test is for {mine}, the run does {asked}"
+        return [Choice(id="left-out", options=None, left_out=reason)]
+    prepack = RunOptions.first_set("prepack", (arguments, *run.layers))
+    packed = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]
+    return [
+        Choice(
+            id=choice_of(target.name, prepack=prepack),
+            options=run.case_options(arguments, target=target, prepack=prepack),
+        )
+        for target in targets
+        for prepack in packed
+    ]

@@ -1,0 +1,262 @@
+"""ONNX files as tests: which are collected, the items they become, and what those check."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.settings.model_file_patterns import (
+    SIDECAR_SUFFIX,
+    SUFFIX,
+    case_name,
+    matches,
+    sidecar_path,
+)
+from pytest_tvmtune.core.settings.options import CaseOptions
+from pytest_tvmtune.core.settings.sidecar import (
+    DATA_SETS,
+    ONNXRUNTIME,
+    UNTUNED,
+    Sidecar,
+    parse_sidecar,
+)
+from pytest_tvmtune.plugin.attempts import begin, conclude
+from pytest_tvmtune.plugin.collecting.baseline_identity import path_of
+from pytest_tvmtune.plugin.collecting.item_variants import Choice, item_choices
+from pytest_tvmtune.plugin.collecting.marks import marks_of, merged_arguments, rechosen, wrong_mark
+from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
+from pytest_tvmtune.plugin.state import STATE, Origin, State, is_worker
+
+_DATA_SET = re.compile(r"test_data_set_(\d+)")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect an ONNX file that was named, or that `tvm_collect` or its default means."""
+    if file_path.suffix != SUFFIX:
+        return None
+    state = parent.config.stash[STATE]
+    if parent.session.isinitpath(file_path) or _is_meant(file_path, parent.config, state):
+        collector: pytest.Collector = ModelFile.from_parent(parent, path=file_path)
+        return collector
+    return None
+
+
+def _is_meant(path: Path, config: pytest.Config, state: State) -> bool:
+    patterns = state.run.collect
+    if patterns is not None:
+        return matches(path, patterns)
+    for folder in state.model_folders:
+        if path.is_relative_to(folder) and not _has_python(folder, config, state):
+            return True
+    state.left_alone.append(path)
+    return False
+
+
+def model_folders(config: pytest.Config) -> tuple[Path, ...]:
+    """Return below which folders ONNX files are tests by default, unless there is Python, too.
+
+    They are those named on the command line; where nothing is, and no testpaths, the current one.
+    """
+    if is_worker(config):
+        told: list[str] = getattr(config, "workerinput", {}).get(MODEL_FOLDERS, [])
+        return tuple(map(Path, told))
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        return ()
+    # Not resolve(): pytest, too, leaves symbolic links as they are.
+    paths = (
+        Path(os.path.abspath(config.invocation_params.dir / arg.partition("::")[0]))  # noqa: PTH100
+        for arg in config.args
+    )
+    return tuple(path for path in paths if path.is_dir())
+
+
+def _has_python(folder: Path, config: pytest.Config, state: State) -> bool:
+    """Whether there is a Python file in a folder, at any depth where pytest would look."""
+    known = state.has_python.get(folder)
+    if known is None:
+        skipped = config.getini("norecursedirs")
+        known = any(
+            name.endswith(".py") for name in _file_names(folder, skipped, state.run.store_dir)
+        )
+        state.has_python[folder] = known
+    return known
+
+
+def _file_names(folder: Path, skipped: list[str], store: Path) -> Iterator[str]:
+    for root, folders, names in os.walk(folder):
+        yield from names
+        folders[:] = [
+            name
+            for name in folders
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in skipped)
+            and not Path(root, name, "pyvenv.cfg").exists()
+            and Path(root, name) != store  # reproducers are Python
+        ]
+
+
+def left_alone_lines(config: pytest.Config) -> list[str]:
+    """Say, where nothing else was collected, which ONNX files no rule made tests."""
+    files = config.stash[STATE].left_alone
+    if not files:
+        return []
+    return [
+        (
+            f"tvmtune: ONNX files were left alone ({len(files)}, {os.path.relpath(files[0])} the "
+            "first): Python files stand beside or around them, or their folder was not named; "
+            f"they are tests with --tvm-collect='*{SUFFIX}', or tvm_collect in the ini"
+        )
+    ]
+
+
+class ModelFile(pytest.File):
+    """An ONNX file, with its sidecar; neither tvm nor onnx is needed to collect it."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Return an item for each target and prepack choice. Raises CollectError."""
+        path = sidecar_path(self.path)
+        name = case_name(self.path)
+        try:
+            sidecar = _read_sidecar(path)
+            _check_files(sidecar, self.path)
+            for choice in item_choices(self.config.stash[STATE].run, sidecar.options):
+                called = f"{name}[{choice.id}]"
+                # pytest 9 takes a name for one without brackets, unless it is told the whole id.
+                item = ModelItem.from_parent(
+                    self,
+                    name=called,
+                    nodeid=f"{self.nodeid}::{called}",
+                    choice=choice,
+                    sidecar=sidecar,
+                )
+                for mark in _marks(sidecar, choice):
+                    item.add_marker(mark)
+                yield item
+        except OptionError as error:
+            shown = os.path.relpath(path, self.config.rootpath)
+            raise self.CollectError(f"{shown}: {error}") from None
+
+
+def _read_sidecar(path: Path) -> Sidecar:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Sidecar()
+    except (OSError, ValueError) as error:
+        raise OptionError(f"can't be read: {error}") from None
+    return parse_sidecar(text, path.parent)
+
+
+def _check_files(sidecar: Sidecar, model: Path) -> None:
+    misnamed = model.with_name(model.name + SIDECAR_SUFFIX)
+    if misnamed.exists():
+        raise OptionError(f"{misnamed.name} is not read; rename it to {sidecar_path(model).name}")
+    for name, value in (sidecar.inputs or {}).items():
+        if isinstance(value, Path) and not value.is_file():
+            raise OptionError(f"inputs.{name}: no such file: {value}")
+    if sidecar.expected == DATA_SETS and not data_sets(model.parent):
+        raise OptionError(f"expected: there is no folder {DATA_SETS}_0 beside {model.name}")
+
+
+def _marks(sidecar: Sidecar, choice: Choice) -> Iterator[pytest.MarkDecorator]:
+    for name in sidecar.marks:
+        try:
+            mark = getattr(pytest.mark, name)
+        except pytest.fail.Exception as unknown:  # under --strict-markers
+            raise OptionError(f"marks: {unknown}") from None
+        yield mark
+    if reason := sidecar.skip or choice.left_out:
+        yield pytest.mark.skip(reason=reason)
+    if sidecar.xfail:
+        yield pytest.mark.xfail(reason=sidecar.xfail)
+
+
+class ModelItem(pytest.Item):
+    """One target and prepack choice of a model file: every check that applies, in one test.
+
+    options: None where this run leaves the file's targets out.
+    """
+
+    def __init__(self, *, choice: Choice, sidecar: Sidecar, **node: Any) -> None:
+        super().__init__(**node)
+        self.options: CaseOptions | None = choice.options
+        self.sidecar = sidecar
+
+    def runtest(self) -> None:
+        """Tune, compile and run the model, then fail once with all findings."""
+        from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
+
+        sidecar = os.path.relpath(sidecar_path(self.path), self.config.rootpath)
+        origin = Origin(
+            nodeid=self.nodeid,
+            path=self.path,
+            identity_path=path_of(self),
+            name=case_name(self.path),
+            sidecar=sidecar,
+        )
+        state = begin(self, self._marked_options(), origin)
+        tvm_tune = tvm_tune_of(self, state)
+        found = _own_data_sets(self.path, self.sidecar)
+        given = self.sidecar.inputs
+        expected = self.sidecar.expected or _first_reference([] if given else found)
+        run = tvm_tune(
+            self.path,
+            shapes=self.sidecar.shapes,
+            inputs=given or next(iter(found), None),
+        )
+        if expected == DATA_SETS:
+            run.check_data_sets(found)
+        else:
+            run.check(None if expected == UNTUNED else expected)
+        if not run.result.errors:
+            run.warn(
+                "its numbers were compared with nothing: this is TVM's own untuned build; "
+                "install onnxruntime, or put test_data_set_0 beside the model"
+            )
+        conclude(self, state)
+
+    def _marked_options(self) -> CaseOptions:
+        """Return its options with what marks that a conftest added say; the sidecar beats them."""
+        made = self.options
+        assert made is not None, "what is left out is skipped"
+        marks = marks_of(self)
+        if not marks:
+            return made
+        before = self.sidecar.options
+        try:
+            now = {**merged_arguments(marks, self.config), **before}
+            options = rechosen(self.config.stash[STATE].run, before, now, made)
+        except OptionError as error:
+            raise wrong_mark(self, error) from None
+        assert options is not None, "the same items are made"
+        return options
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return what pytest heads a failure with; it insists on a line where a test is skipped."""
+        return self.path, 0, self.name
+
+
+def data_sets(folder: Path) -> list[Path]:
+    """Return a folder's `test_data_set_N`, in order of their numbers."""
+    numbered = ((_DATA_SET.fullmatch(one.name), one) for one in folder.iterdir() if one.is_dir())
+    return [one for _, one in sorted((int(match[1]), one) for match, one in numbered if match)]
+
+
+def _own_data_sets(model: Path, sidecar: Sidecar) -> list[Path]:
+    """Return the data sets beside a model, none where they may be another one's."""
+    alone = model.name == f"model{SUFFIX}" or len(list(model.parent.glob(f"*{SUFFIX}"))) == 1
+    return data_sets(model.parent) if alone or sidecar.expected == DATA_SETS else []
+
+
+def _first_reference(found: list[Path]) -> str:
+    from pytest_tvmtune.relax.importing.onnx.onnxruntime_session import can_run
+
+    if found:
+        return DATA_SETS
+    return ONNXRUNTIME if can_run() else UNTUNED

@@ -1,0 +1,160 @@
+"""How tuning and other long stages go on: a line that moves on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import Any, TextIO
+
+import pytest
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.results.case_result import StageProgress, TuningProgress
+from pytest_tvmtune.plugin.state import is_worker
+from pytest_tvmtune.report.text_tables import format_seconds
+
+FIRST_LINE_AFTER_S = 10.0
+PLAIN_LINE_EVERY_S = 30.0
+# Nothing of a case for so long: the test did something else, or this is another test.
+_PAUSE_S = 5.0
+
+
+class ProgressDisplay:
+    """One line on a terminal, one every 30 s elsewhere, nothing under -q and in xdist workers.
+
+    Trials are shown from the first one on, other stages of a case once it has gone on for
+    `first_after_s` without a pause. May be called from any thread, whatever pytest captures.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        *,
+        first_after_s: float = FIRST_LINE_AFTER_S,
+        every_s: float = PLAIN_LINE_EVERY_S,
+    ) -> None:
+        silent = config.getoption("verbose", 0) < 0 or is_worker(config)
+        self._stream = None if silent else _uncaptured_stderr(config)
+        self._first_after_s, self._every_s = first_after_s, every_s
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        self._bar_of: type = TuningProgress
+        self._started_s = monotonic_s()
+        self._last_line_s = {TuningProgress: float("-inf"), StageProgress: float("-inf")}
+        self._case, self._case_since_s, self._case_seen_s = "", 0.0, float("-inf")
+
+    def __call__(self, progress: TuningProgress | StageProgress) -> None:
+        """Show how far a case is; its last call clears the display."""
+        if self._stream is None:
+            return
+        with self._lock:
+            if isinstance(progress, TuningProgress):
+                self._show_trials(progress, self._stream)
+            else:
+                self._show_stage(progress, self._stream)
+
+    def _show_trials(self, progress: TuningProgress, stream: TextIO) -> None:
+        if stream.isatty():
+            self._show_bar(progress, stream)
+        elif progress.finished or not (progress.done or progress.note):
+            self._started_s = monotonic_s()  # a case begins or ends
+        elif self._is_time_for(progress):
+            self._write_line(self._line(progress), stream)
+
+    def _show_stage(self, progress: StageProgress, stream: TextIO) -> None:
+        now = monotonic_s()
+        if not progress.stage:
+            self._case_seen_s = now
+            self._close_bar(StageProgress)
+            return
+        if progress.label != self._case or now - self._case_seen_s > _PAUSE_S:
+            self._case, self._case_since_s = progress.label, now - progress.spent_s
+        self._case_seen_s = now
+        if now - self._case_since_s < self._first_after_s:
+            return
+        text = f"{progress.label}: {progress.stage}, {progress.spent_s:.0f} s"
+        if stream.isatty():
+            self._open_bar(StageProgress, stream, bar_format="{desc}")
+            if self._bar_of is StageProgress:  # trials' own says more
+                self._bar.set_description_str(text)
+        elif self._is_time_for(progress):
+            self._write_line(text, stream)
+
+    def _is_time_for(self, progress: TuningProgress | StageProgress) -> bool:
+        now = monotonic_s()
+        if now - self._last_line_s[type(progress)] < self._every_s:
+            return False
+        self._last_line_s[type(progress)] = now
+        return True
+
+    def _write_line(self, text: str, stream: TextIO) -> None:
+        stream.write(f"\n{text}\n")
+        stream.flush()
+
+    def _line(self, progress: TuningProgress) -> str:
+        if progress.note:
+            return f"tuning {progress.label}: {progress.note}"
+        spent_s = monotonic_s() - self._started_s
+        left_s = spent_s / progress.done * (progress.total - progress.done)
+        details = [*_details(progress), f"about {left_s:.0f} s left"]
+        counts = f"{progress.done}/{progress.total} trials"
+        return f"tuning {progress.label}: {counts}, {', '.join(details)}"
+
+    def _show_bar(self, progress: TuningProgress, stream: TextIO) -> None:
+        self._close_bar(StageProgress)
+        if progress.finished:
+            self._close_bar(TuningProgress)
+            return
+        self._open_bar(
+            TuningProgress,
+            stream,
+            total=progress.total or None,
+            desc=f"tuning {progress.label}",
+            unit="trial",
+        )
+        self._bar.total = progress.total or self._bar.total
+        self._bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
+        self._bar.update(max(0, progress.done - self._bar.n))
+        self._bar.refresh()
+
+    def _open_bar(self, kind: type, stream: TextIO, **look: Any) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            stream.write("\n")
+            self._bar = tqdm(file=stream, leave=False, dynamic_ncols=True, **look)
+            self._bar_of = kind
+
+    def _close_bar(self, kind: type) -> None:
+        if self._bar is not None and self._bar_of is kind:
+            self._bar.close()
+            self._bar = None
+
+
+def _uncaptured_stderr(config: pytest.Config) -> TextIO:
+    """Return the stderr that pytest was started with, whatever it captures later on.
+
+    Suspending the capture for each line would show what the test prints at that time, too.
+    """
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
+        stream = sys.stderr
+        try:
+            descriptor = os.dup(stream.fileno())
+        except (OSError, ValueError, AttributeError):
+            return stream  # it is no file
+    copy = os.fdopen(descriptor, "w", encoding=stream.encoding, errors="backslashreplace")
+    config.add_cleanup(copy.close)
+    return copy
+
+
+def _details(progress: TuningProgress) -> list[str]:
+    details = [progress.note] if progress.note else []
+    if progress.task:
+        best = "none valid" if progress.best_s is None else format_seconds(progress.best_s)
+        details.append(f"{progress.task} {best}")
+    if progress.failed:
+        details.append(f"{progress.failed} failed")
+    return details

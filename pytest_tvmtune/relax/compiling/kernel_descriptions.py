@@ -1,0 +1,138 @@
+"""The kernels of a lowered module: what the manifest says of them, and their IR."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.kernels.matching import Kernel, task_name
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.tirx import PrimFunc
+
+_CALLS = ("relax.call_tir", "relax.call_tir_inplace")
+# Passes of TVM's default pipeline: the first lowers `call_tir`, the second what is allocated.
+_CALLED, _PLANNED = "CallTIRRewrite", "VMShapeLower"
+_Positions = tuple[int, ...]
+
+
+def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRModule]:
+    """Return what `tvm.compile` makes of a module, and what it was on its way.
+
+    First as its kernels are called by `call_tir`, then with its memory planned.
+
+    Its default pipeline lowers, dispatches and fuses what is left: nothing after the stock tuning
+    pipeline but unused reshapes, everything after a user's own that does less.
+    """
+    import tvm
+
+    last = {_CALLED: lowered, _PLANNED: lowered}
+
+    @tvm.instrument.pass_instrument
+    class Before:
+        """Notes the modules that come to these passes."""
+
+        def run_before_pass(self, mod: IRModule, info: Any) -> None:
+            if str(info.name) in last:
+                last[str(info.name)] = mod
+
+    with tvm.transform.PassContext(instruments=[Before()]):
+        executable = tvm.compile(lowered, target)
+    return executable, last[_CALLED], last[_PLANNED]
+
+
+def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:
+    """Return the kernels of a module, as `compile_module` returns it.
+
+    tasks: name -> (structural hash, digest of the record that was there to apply, or "").
+    """
+    import tvm_ffi
+
+    written, calls = _calls(compiled)
+    kernels = {}
+    for name, function in _prim_funcs(compiled).items():
+        shash, record = tasks.get(task_name(name), ("", ""))
+        outputs, in_place = written.get(name, ((), ()))
+        bare = function.without_attr("global_symbol")
+        kernels[name] = Kernel(
+            outputs=outputs,
+            in_place=in_place,
+            calls=calls[name],
+            shash=shash,
+            record=record if is_scheduled(function) else "",
+            code=f"{int(tvm_ffi.structural_hash(bare)) & (2**64 - 1):016x}",
+        )
+    return kernels
+
+
+def by_itself(function: Any) -> Any:
+    """Return a module with one PrimFunc, `main`, to be compiled alone."""
+    import tvm
+
+    return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+
+
+def is_scheduled(function: Any) -> bool:
+    """Whether a PrimFunc came out of the tuning database: the one reliable hit test."""
+    return bool(function.attrs and function.attrs.get("tirx.is_scheduled", False))
+
+
+def write_kernels(compiled: IRModule, path: Path) -> None:
+    """Write the IR of all kernels, as they are compiled, to a compressed file."""
+    import tvm
+
+    text = str(tvm.ir.save_json(tvm.IRModule(_prim_funcs(compiled))))
+    # No time and no name in it: the same kernels make the same file.
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def read_kernel(path: Path, name: str) -> PrimFunc:
+    """Return the IR of one kernel. Raises OSError, KeyError."""
+    import tvm
+
+    mod = tvm.ir.load_json(gzip.decompress(path.read_bytes()).decode())
+    found = {str(var.name_hint): function for var, function in mod.functions_items()}
+    return found[name]
+
+
+def _prim_funcs(mod: IRModule) -> dict[str, PrimFunc]:
+    from tvm.tirx import PrimFunc
+
+    return {
+        str(var.name_hint): function
+        for var, function in mod.functions_items()
+        if isinstance(function, PrimFunc)
+    }
+
+
+def _calls(compiled: IRModule) -> tuple[dict[str, tuple[_Positions, _Positions]], Counter[str]]:
+    """Return kernel -> the arguments it writes and those of them in place; and its calls."""
+    from tvm import relax
+
+    found: dict[str, tuple[_Positions, _Positions]] = {}
+    calls: Counter[str] = Counter()
+
+    def visit(expr: Any) -> None:
+        if not isinstance(expr, relax.Call) or str(getattr(expr.op, "name", "")) not in _CALLS:
+            return
+        given = len(expr.args[1].fields)
+        out = expr.ty_args[0]
+        count = len(out.fields) if hasattr(out, "fields") else 1
+        new = iter(range(given, given + count))
+        # Of those written in place an index says which argument that is; -1 is a new one.
+        inplace = [int(i) for i in getattr(expr.attrs, "inplace_indices", ())] or [-1] * count
+        name = str(expr.args[0].name_hint)
+        calls[name] += 1
+        found[name] = (
+            tuple(next(new) if index < 0 else index for index in inplace),
+            tuple(index for index in inplace if index >= 0),
+        )
+
+    for _, function in compiled.functions_items():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function.body, visit)
+    return found, calls

@@ -1,0 +1,1 @@
+"""What is behind wrong numbers: the kernel that diverges, prepacked parameters, a reproducer."""

@@ -1,0 +1,122 @@
+"""Whether the parameters that a prepacked kernel got are what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
+from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.kernels.matching import PREPACKED, WEIGHT_PREPACK, task_name
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax.compiling.kernel_descriptions import by_itself, read_kernel
+from pytest_tvmtune.relax.diagnosing.reproducer import Captured
+from pytest_tvmtune.relax.measuring.kernel_instrument import Watched
+
+_LAYOUT_FAULT = (
+    "its schedule's layout loses some, a fault of TVM's RewriteLayout; "
+    "--tvm-tuning=refresh refuses such records"
+)
+
+
+def wrong_transform(
+    now: Watched, sides: tuple[Captured, Captured], kernels: Path, target: str, tolerance: Tolerance
+) -> str:
+    """Return what is wrong with the first parameter that isn't what it should be, "" when all are.
+
+    now: the build, with its transformed parameters. sides: the call of a kernel in a build that
+    transforms nothing, and in this one. kernels: this build's IR, target: JSON.
+    """
+    want, got = sides
+    if len(want.arguments) != len(got.arguments):
+        return ""
+    pointers = [int(param.data_ptr()) for param in now.session.params]
+
+    def told(index: int, what: str) -> str:
+        position = pointers.index(got.pointers[index])
+        return f"parameter {position} of what {now.session.entry}_transform_params returns {what}"
+
+    if got.kernel.endswith(PREPACKED):
+        for index, (before, after) in enumerate(zip(want.arguments, got.arguments, strict=True)):
+            if got.pointers[index] in pointers and after.size < before.size:
+                return told(index, f"holds {after.size} of {before.size} elements: {_LAYOUT_FAULT}")
+    for index, value in _expected(want, got, kernels, target).items():
+        if got.pointers[index] in pointers and not _same(got.arguments[index], value, tolerance):
+            position = pointers.index(got.pointers[index])
+            return told(index, _what(now, position, value, tolerance))
+    return ""
+
+
+def _expected(want: Captured, got: Captured, kernels: Path, target: str) -> dict[int, Array]:
+    """Return what the kernel's arguments should be, by position; of those that can be told.
+
+    Where a layout kernel goes with it, what that takes is what it makes of the other build's; the
+    rest is the other build's.
+    """
+    same = {
+        index: value
+        for index, value in enumerate(want.arguments)
+        if index not in want.only_written and value.shape == got.arguments[index].shape
+    }
+    if not got.kernel.endswith(PREPACKED):
+        return same
+    try:
+        layout = read_kernel(kernels, f"{task_name(got.kernel)}{WEIGHT_PREPACK}")
+        names = [str(param.name) for param in read_kernel(kernels, got.kernel).params]
+    except (OSError, KeyError):
+        return {}
+    relaid = _relay(layout, names, want.arguments, target)
+    # A new layout may have the old shape: without knowing which are relaid none can be judged.
+    return same | relaid if relaid else {}
+
+
+def _relay(
+    layout: Any, names: Sequence[str], weights: Sequence[Array], target: str
+) -> dict[int, Array]:
+    """Run a layout kernel on weights in their old layouts; return them by position in `weights`.
+
+    names: of the arguments of the kernel that takes the new ones. The layout kernel takes old
+    weights, then as many new ones, which have the same names; in an order of its own. Nothing
+    where the names don't tell which is which.
+    """
+    import tvm
+
+    count = len(layout.params) // 2
+    new = [str(param.name) for param in layout.params[count:]]
+    if any(names.count(name) != 1 or new.count(name) != 1 for name in new):
+        return {}
+    positions = [names.index(name) for name in new]
+    shapes = [tuple(int(size) for size in param.shape) for param in layout.params]
+    if shapes[:count] != [weights[position].shape for position in positions]:
+        return {}
+    mod = by_itself(layout)
+    outputs = [
+        tvm.runtime.empty(shape, str(param.dtype))
+        for shape, param in zip(shapes[count:], layout.params[count:], strict=True)
+    ]
+    tvm.compile(mod, tvm.target.Target(target))["main"](
+        *(tvm.runtime.tensor(weights[position]) for position in positions), *outputs
+    )
+    return {position: output.numpy() for position, output in zip(positions, outputs, strict=True)}
+
+
+def _same(value: Array, expected: Array, tolerance: Tolerance) -> bool:
+    if value.shape != expected.shape:
+        return False
+    return compare_arrays("", value, expected, kernel_tolerance(expected, tolerance)).passed
+
+
+def _what(now: Watched, position: int, expected: Array, tolerance: Tolerance) -> str:
+    """Say what stands where `expected` should."""
+    for other, param in enumerate(now.session.params):
+        if other != position and _same(param.numpy(), expected, tolerance):
+            return f"belongs elsewhere: what should be there is parameter {other}"
+    stands = now.session.params[position].numpy()
+    if any(_same(stands, original, tolerance) for original in now.originals):
+        return "was left as it is: it should have been transformed"
+    if stands.shape != expected.shape:
+        return f"has shape {list(stands.shape)} instead of {list(expected.shape)}"
+    wrong = compare_arrays("it", stands, expected, kernel_tolerance(expected, tolerance))
+    return f"has wrong values: {wrong.mismatches} of {stands.size}"

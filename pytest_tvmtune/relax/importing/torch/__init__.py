@@ -1,0 +1,1 @@
+"""torch models: exported, their dynamic dimensions given sizes, imported."""

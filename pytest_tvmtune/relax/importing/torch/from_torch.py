@@ -1,0 +1,278 @@
+"""The front door of torch: an nn.Module with example inputs, or an ExportedProgram."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, check_names
+from pytest_tvmtune.core.tensors.signature import Array, as_numpy, normalise_name
+from pytest_tvmtune.machine.import_errors import import_package
+from pytest_tvmtune.relax.importing.importer_errors import check_file, quiet
+from pytest_tvmtune.relax.importing.torch.dynamic_dims import sized_inputs
+from pytest_tvmtune.relax.importing.torch.tvm_importer import import_program, is_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+    from tvm.ir import IRModule
+
+Inputs = Mapping[str, object] | Sequence[object] | None
+_INSTALL = "pip install 'pytest-tvmtune[torch]'"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TorchImport:
+    """An imported program.
+
+    params: parameters, buffers and constant tensors by name, on the module's own memory.
+    inputs: one for each input of the entry, in order; None: nobody gave any.
+    reference: computes the outputs in torch, from one array for each input of the entry.
+    """
+
+    mod: IRModule
+    params: dict[str, Array]
+    inputs: list[Array] | None
+    dynamic: tuple[DynamicInput, ...]
+    reference: Callable[..., Any]
+
+
+def is_torch(source: Any) -> bool:
+    """Whether `source` is an nn.Module or an ExportedProgram; whoever has one imported torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
+
+
+def load_torch(source: Any, inputs: Inputs, dims: Dims) -> TorchImport:
+    """Import a torch model with static shapes; parameters and buffers are parameters of `main`.
+
+    source: an nn.Module, exported in eval mode and left in the mode it was in, an ExportedProgram,
+    or the path of one that torch.export.save wrote. inputs: what it is called with, in order or by
+    name: torch tensors or arrays, in nested containers where the model takes them, and plain
+    values, which become constants. None: the program's own example inputs, unless `dims` sets a
+    dimension of its inputs: those are then made up. Outputs are the tensors
+    that the model returns, those of nested containers in one flat tuple.
+    Raises ModelError, UnsupportedOperatorError.
+    """
+    torch = import_package("torch", f"reading {source}", _INSTALL)
+    from torch.utils._pytree import tree_leaves
+
+    label = f"torch module {type(source).__name__}"
+    module = None
+    dynamic: tuple[DynamicInput, ...] = ()
+    if isinstance(source, (str, os.PathLike)):
+        label, source = str(source), _read(Path(source))
+    elif isinstance(source, torch.export.ExportedProgram):
+        label = "ExportedProgram"
+    if isinstance(source, torch.export.ExportedProgram):
+        program = source
+        leaves = _leaves(program, inputs)
+        if program.range_constraints:
+            # The stock pipeline needs static shapes: those of the inputs.
+            sized = sized_inputs(program, leaves, given=inputs is not None, dims=dims, label=label)
+            args, kwargs = _call(program, sized.leaves)
+            dynamic, leaves = sized.dynamic, None if sized.made_up else sized.leaves
+            try:
+                program = _export(program.module(), args, kwargs, label)
+            except ModelError as error:
+                error.dynamic = dynamic if sized.made_up else ()
+                raise
+    else:
+        module = source
+        args, kwargs = _arguments(inputs)
+        if any(part.training for part in module.modules()):
+            warnings.warn(
+                f"{label} is in training mode; it is compiled and compared in eval mode: "
+                "call .eval() on it",
+                stacklevel=2,
+            )
+        with _eval_mode(module):
+            program = _export(module, args, kwargs, label)
+        leaves = tree_leaves(program.example_inputs)
+    mod, params = import_program(program, label)
+    given = None if leaves is None else _arrays(program, leaves)
+    check_names(dims, dynamic, label)
+    return TorchImport(
+        mod=mod,
+        params=params,
+        inputs=given,
+        dynamic=dynamic,
+        reference=_reference(program, module),
+    )
+
+
+def _read(path: Path) -> ExportedProgram:
+    """Return what `torch.export.save` wrote."""
+    import torch
+
+    check_file(path)
+    try:
+        return torch.export.load(str(path))
+    except Exception as error:  # torch raises whatever its readers raise
+        raise ModelError(
+            f"{path}: torch.export.load can't read it: {cause_of(error)}; "
+            "write it with torch.export.save(program, path)"
+        ) from error
+
+
+def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return (args, kwargs) of a module's call, in torch's tensors."""
+    from torch.utils._pytree import tree_map
+
+    if inputs is None:
+        raise ModelError(
+            "a torch module needs example inputs: tvm_tune(module, inputs=(x,)), "
+            "or inputs={'x': x} by the names of its arguments"
+        )
+    if isinstance(inputs, Mapping):
+        return (), {str(name): tree_map(_leaf, value) for name, value in inputs.items()}
+    if not isinstance(inputs, (list, tuple)):
+        raise ModelError(f"inputs is a {type(inputs).__name__}, give a tuple: inputs=(x,)")
+    return tuple(tree_map(_leaf, value) for value in inputs), {}
+
+
+def _leaf(value: Any) -> Any:
+    """Return torch's tensor of an array; plain values as they are."""
+    import torch
+
+    is_array = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+    return _tensor(as_numpy(value)) if is_array and not isinstance(value, torch.Tensor) else value
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    import torch
+
+    copy = np.array(array, order="C")  # torch takes only writable ones
+    if copy.dtype.kind == "V":
+        bits = torch.from_numpy(copy.view(f"i{copy.dtype.itemsize}"))
+        dtype: torch.dtype = getattr(torch, copy.dtype.name)
+        return bits.view(dtype)
+    return torch.from_numpy(copy)
+
+
+def _export(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str
+) -> ExportedProgram:
+    import torch
+
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(module, args, kwargs)
+    except Exception as error:  # it raises whatever the module raises
+        raise ModelError(
+            f"{label}: torch.export can't export it with these inputs: {typed_cause_of(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _eval_mode(module: Any) -> Iterator[None]:
+    before = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        # The user's own train() may do more than set the flags, which need not all be equal.
+        if before[0][1]:
+            module.train()
+        for part, training in before:
+            part.training = training
+
+
+def _user_inputs(program: ExportedProgram) -> list[Any]:
+    specs = program.graph_signature.input_specs
+    return [spec for spec in specs if spec.kind.name == "USER_INPUT"]
+
+
+def _leaves(program: ExportedProgram, inputs: Inputs) -> list[Any] | None:
+    """Return the value of each input of a program, its constants too; None where nobody gave any.
+
+    inputs: by the names in the program, or in order, with or without what it holds as constants.
+    """
+    from torch.utils._pytree import tree_leaves
+
+    specs = _user_inputs(program)
+    if inputs is None:
+        return None if program.example_inputs is None else tree_leaves(program.example_inputs)
+    wanted = [spec.arg.name for spec in specs if is_tensor(spec)]
+    if isinstance(inputs, Mapping):
+        named = {normalise_name(str(name)): value for name, value in inputs.items()}
+        if set(named) != set(wanted):
+            raise ModelError(
+                f"inputs has {', '.join(map(str, inputs)) or 'none'}, "
+                f"the program takes {', '.join(wanted)}"
+            )
+        given = [named[name] for name in wanted]
+    else:
+        given = tree_leaves(tuple(inputs))
+        if len(given) == len(specs):
+            return [_checked(spec, value) for spec, value in zip(specs, given, strict=True)]
+        if len(given) != len(wanted):
+            raise ModelError(
+                f"{len(given)} input(s) given, the program takes {len(wanted)}: {', '.join(wanted)}"
+            )
+    left = iter(given)
+    return [next(left) if is_tensor(spec) else spec.arg.value for spec in specs]
+
+
+def _checked(spec: Any, value: Any) -> Any:
+    if not is_tensor(spec) and value != spec.arg.value:
+        raise ModelError(
+            f"the program was exported with {spec.arg.name}={spec.arg.value!r}, a constant; "
+            f"{value!r} needs another export"
+        )
+    return value
+
+
+def _arrays(program: ExportedProgram, leaves: Sequence[Any]) -> list[Array]:
+    pairs = zip(_user_inputs(program), leaves, strict=True)
+    # Copies: the test may call a module of its own that changes its inputs in place.
+    return [np.array(as_numpy(value)) for spec, value in pairs if is_tensor(spec)]
+
+
+def _call(program: ExportedProgram, leaves: Sequence[Any]) -> tuple[Any, Any]:
+    """Return (args, kwargs) of the program's call."""
+    from torch.utils._pytree import tree_unflatten
+
+    args, kwargs = tree_unflatten([_leaf(value) for value in leaves], program.call_spec.in_spec)
+    return args, kwargs
+
+
+def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
+    """Return what computes the model's outputs in torch: the module itself, else the program."""
+
+    def reference(*arrays: Array) -> Any:
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        runs = program.module() if module is None else module
+        device = next((tensor.device for tensor in runs.parameters()), "cpu")
+        left = iter(arrays)
+        args, kwargs = _call(
+            program,
+            [
+                _tensor(next(left)).to(device) if is_tensor(spec) else spec.arg.value
+                for spec in _user_inputs(program)
+            ],
+        )
+        # An exported program has its mode built in, and refuses to be asked for another.
+        mode = contextlib.nullcontext() if module is None else _eval_mode(module)
+        try:
+            with torch.no_grad(), mode:
+                result = runs(*args, **kwargs)
+        except Exception as error:  # the model's own code, which may raise anything
+            raise ModelError(f"torch can't compute it: {cause_of(error)}") from error
+        if isinstance(result, torch.Tensor):
+            return as_numpy(result)
+        return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))
+
+    return reference

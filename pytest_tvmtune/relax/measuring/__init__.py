@@ -1,0 +1,1 @@
+"""Running and timing loaded artifacts, as a whole and kernel by kernel."""

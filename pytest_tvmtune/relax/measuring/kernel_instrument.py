@@ -1,0 +1,150 @@
+"""Watching the kernels of a call, or of two at once, through the Relax VM's instrument.
+
+Nothing is recompiled: what runs is the library under test. Storage is used again by later kernels,
+so whoever looks at a tensor does so while its kernel is being called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.kernels.matching import Kernels
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax.measuring.session import copy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_tvmtune.relax.measuring.session import Session
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Visit:
+    """A kernel about to run (`before`), or just done. index: which call of the entry it is."""
+
+    index: int
+    name: str
+    before: bool
+    arguments: Sequence[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Watched:
+    """A session, the kernels its library has, and its parameters as they were given."""
+
+    session: Session
+    kernels: Kernels
+    originals: Sequence[Array] = ()
+
+
+def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
+    """Call the entry once; `visit` is told of each kernel before and after it ran.
+
+    Its inputs are copied: a kernel may write to one in place. Returns what the entry returned.
+    """
+    session, count = watched.session, -1
+
+    def instrument(_function: Any, name: str, before: bool, _ret: Any, *arguments: Any) -> int:
+        nonlocal count
+        if name in watched.kernels:
+            count += before
+            visit(Visit(index=count, name=name, before=before, arguments=arguments))
+        return 0
+
+    with instrumented(session.vm, instrument):
+        return session.vm[session.entry](*map(copy_of, session.inputs), *session.params)
+
+
+@contextmanager
+def instrumented(vm: Any, instrument: Callable[..., int]) -> Iterator[None]:
+    """Have a VirtualMachine call the instrument, before and after each of its calls."""
+    vm.set_instrument(instrument)
+    try:
+        yield
+    finally:
+        vm.set_instrument(None)
+
+
+def watch_both(
+    sides: tuple[Watched, Watched],
+    pairs: Sequence[tuple[int, int]],
+    visit: Callable[[Visit, Visit], bool],
+) -> None:
+    """Call both entries at once, in step: at each pair of calls each waits for the other.
+
+    visit: is told of each pair, before and after it ran, while both stand still, so that all their
+    tensors are there; once it returns False they run on without it. What it raises is raised here.
+    Raises RuntimeError when the two don't come to all of the pairs.
+    """
+    meeting = _Meeting(pairs, visit)
+    threads = [threading.Thread(target=meeting.attend, args=(side, sides[side])) for side in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if meeting.errors:
+        raise meeting.errors[0]
+
+
+class _Meeting:
+    """Where two threads wait for one another, before and after each of their pairs of calls."""
+
+    def __init__(
+        self, pairs: Sequence[tuple[int, int]], visit: Callable[[Visit, Visit], bool]
+    ) -> None:
+        self._left = iter([(pair, before) for pair in pairs for before in (True, False)])
+        self._expected = next(self._left, None)
+        self._calls = [{pair[side] for pair in pairs} for side in (0, 1)]
+        self._visit = visit
+        self._changed = threading.Condition()
+        self._here: list[Visit | None] = [None, None]
+        self.errors: list[BaseException] = []
+
+    def attend(self, side: int, watched: Watched) -> None:
+        """Call one side's entry, and come to the meetings of its calls."""
+
+        def come(visit: Visit) -> None:
+            if visit.index in self._calls[side]:
+                self._come(side, visit)
+
+        try:
+            watch(watched, come)
+        except BaseException as error:  # noqa: BLE001  raised again by whoever waits for the thread
+            self.errors.append(error)
+        with self._changed:
+            if self._expected is not None and not self.errors:
+                self.errors.append(RuntimeError(f"no call {self._expected[0][side]} this time"))
+            # The other must not wait for one that never comes.
+            self._expected = None
+            self._changed.notify_all()
+
+    def _come(self, side: int, visit: Visit) -> None:
+        with self._changed:
+            if self._expected is None:
+                return
+            self._here[side] = visit
+            if None in self._here:
+                self._changed.wait_for(
+                    lambda: self._expected is None or self._here[side] is not visit
+                )
+                return
+            self._meet()
+            self._here = [None, None]
+            self._changed.notify_all()
+
+    def _meet(self) -> None:
+        one, other = self._here
+        assert one is not None
+        assert other is not None
+        try:
+            if self._expected != ((one.index, other.index), one.before):
+                raise RuntimeError(f"calls {one.index} and {other.index} are no pair")
+            goes_on = self._visit(one, other)
+        except BaseException as error:  # noqa: BLE001  the thread that came last isn't the one to raise it
+            self.errors.append(error)
+            goes_on = False
+        self._expected = next(self._left, None) if goes_on else None

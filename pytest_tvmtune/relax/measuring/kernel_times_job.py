@@ -1,0 +1,182 @@
+"""Job: what each kernel takes, by the clock, through the VM's instrument."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
+from pytest_tvmtune.processes.worker import enter_stage
+from pytest_tvmtune.relax.measuring.measure_pair_job import (
+    fixed_affinity,
+    open_contest,
+    pairs_per_epoch,
+    warm_up,
+)
+from pytest_tvmtune.relax.measuring.placement import open_copies, place
+from pytest_tvmtune.relax.measuring.stopwatch import Called, Seen, Stopwatch, Watch
+
+_CALLS = 3
+_LEAST_ROUNDS = 3
+_MOST_ROUNDS = 30
+# Of the null kernels that tell what the instrument costs: few arguments, and many.
+_ARGUMENTS = (2, 8)
+_NULL_CALLS = 20
+# Seconds of an instrumented call: of the instrument itself, and for each argument.
+Cost = tuple[float, float]
+
+
+def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
+    """Job: time the kernels of `now`, and of `baseline` in turn with it.
+
+    request: as for `measure_pair`, and alone: time `now` only (`baseline` is the same then);
+    budget_s: no round begins after so long. In each round both are placed anew, and called in as
+    many pairs as in an epoch of the gate, with and without the instrument. What the instrument
+    itself takes, as null kernels tell, is taken off each call. A pair in which a side never took
+    its usual course tells nothing of kernels.
+    Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
+    the instrument for one kernel or built-in}. Raises ModelError.
+    """
+    folder = request["folder"]
+    contest = open_contest(request)
+    enter_stage(folder, "timing the kernels")
+    stopwatch = Stopwatch(folder)
+    cost = _instrument_cost(stopwatch)
+    copies = open_copies(contest, folder)
+    rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
+    sides = (1,) if request["alone"] else (0, 1)
+    seen: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
+    plain: tuple[list[float], list[float]] = ([], [])
+    gc.disable()
+    number, pair_s = warm_up(contest, copies, rng)
+    started = monotonic_s()
+    for rounds in range(_MOST_ROUNDS):
+        if rounds >= _LEAST_ROUNDS and monotonic_s() - started > request["budget_s"]:
+            break
+        arrangements = place(contest, copies, rng)
+        for arrangement in arrangements:
+            arrangement.enter()
+            with fixed_affinity():
+                watches = {
+                    side: Watch(
+                        stopwatch,
+                        arrangement.vms[side],
+                        contest.entry,
+                        arrangement.arguments[side],
+                        contest.flush,
+                    )
+                    for side in rng.sample(sides, len(sides))
+                }
+                for _ in range(math.ceil(pairs_per_epoch(pair_s) / len(arrangements))):
+                    for side in rng.sample(sides, len(sides)):
+                        plain[side].append(arrangement.timers[side](number))
+                        seen[side].append(watches[side].take(_CALLS))
+    times = [
+        asdict(SideTimes(kernels=kernels, end_to_end_s=plain[side])) if side in sides else None
+        for side, kernels in enumerate(_kernels(seen, sides, cost))
+    ]
+    courses = [one.course for calls in seen[1] for one in calls]
+    costs = [_cost_s(cost, called) for course in courses for called in course]
+    return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
+
+
+def _kernels(
+    seen: Sequence[Sequence[Sequence[Seen]]], sides: Sequence[int], cost: Cost
+) -> list[dict[str, tuple[int, list[float]]]]:
+    """Return, for each side, kernel -> (calls, seconds of them together in each pair).
+
+    seen: for each side the calls of each pair. Of several courses that the entry took the most
+    frequent counts, and only pairs in which both sides took theirs. Raises ModelError where there
+    is none.
+    """
+    usual = [_usual_course(pairs) for pairs in seen]
+    alike = [
+        [[one.seconds for one in calls if one.course == course] for calls in pairs]
+        for course, pairs in zip(usual, seen, strict=True)
+    ]
+    told = [index for index in range(len(seen[1])) if all(alike[side][index] for side in sides)]
+    if not told:
+        raise ModelError("it calls other kernels each time, so that they can't be compared")
+    return [
+        _by_kernel(course, [alike[side][index] for index in told], cost) if side in sides else {}
+        for side, course in enumerate(usual)
+    ]
+
+
+def _usual_course(pairs: Sequence[Sequence[Seen]]) -> tuple[Called, ...]:
+    courses = Counter(one.course for calls in pairs for one in calls)
+    return courses.most_common(1)[0][0] if courses else ()
+
+
+def _by_kernel(
+    course: Sequence[Called], pairs: Sequence[Sequence[Any]], cost: Cost
+) -> dict[str, tuple[int, list[float]]]:
+    """Return kernel -> (calls, seconds of them together in each pair).
+
+    pairs: at least one; the seconds of each call of the entry. Each place in the course counts with
+    its median.
+    """
+    costs_s = [_cost_s(cost, called) for called in course]
+    spent_s = np.maximum(0.0, [np.median(calls, axis=0) - costs_s for calls in pairs])
+    found: dict[str, tuple[int, Any]] = {}
+    for place_s, called in zip(spent_s.T, course, strict=True):
+        name = BUILT_INS if called.name.startswith("vm.builtin.") else called.name
+        count, others_s = found.get(name, (0, 0.0))
+        found[name] = (count + 1, others_s + place_s)
+    return {name: (count, together_s.tolist()) for name, (count, together_s) in found.items()}
+
+
+def _cost_s(cost: Cost, called: Called) -> float:
+    return cost[0] + cost[1] * called.arguments
+
+
+def _instrument_cost(stopwatch: Stopwatch) -> Cost:
+    """Return what the instrument takes within a kernel's time."""
+    import tvm
+    from tvm import relax
+
+    tensor = relax.TensorType((1,), "float32")
+    x = relax.Var("x", tensor)
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value: Any = x
+            for count in _ARGUMENTS:
+                null = builder.add_func(_null(count), f"null{count}")
+                for _ in range(_NULL_CALLS):
+                    value = builder.emit(relax.call_tir(null, (value,) * (count - 1), tensor))
+            out = builder.emit_output(value)
+        builder.emit_func_output(out)
+    vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
+    given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
+    calls = Watch(stopwatch, vm, "main", given).take(_NULL_CALLS)
+    few_s, many_s = (
+        median(
+            seconds
+            for one in calls
+            for called, seconds in zip(one.course, one.seconds, strict=True)
+            if called.name == f"null{count}"
+        )
+        for count in _ARGUMENTS
+    )
+    each_s = max(0.0, float(many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))
+    return float(few_s) - _ARGUMENTS[0] * each_s, each_s
+
+
+def _null(count: int) -> Any:
+    """Return a PrimFunc of so many tensors that adds to one number: a copy would be a reshape."""
+    from tvm import te
+
+    given = [te.placeholder((1,), "float32", name=f"x{index}") for index in range(count - 1)]
+    added = te.compute((1,), lambda i: given[0][i] + 1.0, name="y")
+    return te.create_prim_func([*given, added]).without_attr("global_symbol")

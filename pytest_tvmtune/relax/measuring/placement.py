@@ -1,0 +1,269 @@
+"""Both libraries of a comparison in memory: loaded and placed anew for every epoch.
+
+Where code and tensors come to lie makes one library differ from its copy by some percent, for as
+long as they lie there (docs/gate.md). So each epoch loads fresh copies, allocates everything anew,
+and lets both sides share every tensor they can; tensors that one side wants in another layout trade
+places within the epoch. TVM never unmaps a library, so what its copies may take is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_tvmtune.core.tensors.dtypes import to_plain
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.machine.fingerprint import cgroup_memory_bytes
+from pytest_tvmtune.processes.shared_arrays import given_back
+from pytest_tvmtune.relax.measuring.session import copy_of, empty_pools, size_bytes
+from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
+
+Made = TypeVar("Made")
+Pairs = tuple[tuple[int, int], ...]
+_MOST_PADDING_BYTES = 1 << 20
+# All copies of both libraries together; of memory and disk that are scarce, this share.
+_MOST_COPIES_BYTES = 1 << 30
+_SCARCE_SHARE = 0.25
+# What a loaded copy takes at most, in sizes of its file: on disk, mapped, constants read, placed.
+_COPY_COST = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """A library, and the parameters its entry takes: transformed, to be copied into each epoch.
+
+    arrays: parked ones that the parameters lie in.
+    """
+
+    library: Path
+    params: tuple[Any, ...]
+    arrays: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contest:
+    """A baseline and what is compared with it.
+
+    shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
+    of those that are as large, but differ. flush: called before each call, to empty the caches;
+    None leaves them warm.
+    """
+
+    entry: str
+    device: Any
+    baseline: Side
+    now: Side
+    inputs: tuple[Any, ...]
+    shared: Pairs
+    traded: Pairs
+    flush: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arrangement:
+    """One way in which the parameters lie; `enter` puts them there.
+
+    vms, arguments, timers: of the baseline and of now.
+    """
+
+    enter: Callable[[], None]
+    vms: tuple[Any, Any]
+    arguments: tuple[tuple[Any, ...], tuple[Any, ...]]
+    timers: tuple[Timer, Timer]
+
+
+@dataclass(kw_only=True, eq=False)
+class Copies:
+    """Copies of libraries, loaded from `folder` while they keep within `budget_bytes`.
+
+    Beyond it those that are there serve again, picked at random: the code of a library with large
+    constants moves a few times only.
+    """
+
+    folder: Path
+    device: Any
+    budget_bytes: int
+    loaded: dict[Path, list[Any]] = field(default_factory=dict)
+
+    def pick(self, baseline: Path, now: Path, rng: random.Random) -> tuple[Any, Any]:
+        """Return a VM of each, of two copies where both are one library."""
+        cost_bytes = _COPY_COST * (baseline.stat().st_size + now.stat().st_size)
+        first, second = self.loaded.get(baseline, []), self.loaded.get(now, [])
+        enough = len(first) >= 2 if baseline == now else bool(first and second)
+        if cost_bytes > self.budget_bytes and enough:
+            chosen = (
+                rng.sample(first, 2) if baseline == now else [rng.choice(first), rng.choice(second)]
+            )
+        else:
+            self.budget_bytes -= cost_bytes
+            chosen = _in_any_order(lambda side: self._load((baseline, now)[side]), rng)
+        vms = _in_any_order(lambda side: self._vm(chosen[side]), rng)
+        return vms[0], vms[1]
+
+    def count(self, library: Path) -> int:
+        """Return how many copies of a library were loaded."""
+        return len(self.loaded.get(library, []))
+
+    def _load(self, library: Path) -> Any:
+        import tvm
+
+        # TVM maps one path once and never unmaps it: only a new path moves the code.
+        copy = self.folder / f"placed-{secrets.token_hex(8)}.so"
+        shutil.copyfile(library, copy)
+        try:
+            module = tvm.runtime.load_module(str(copy))
+        finally:
+            copy.unlink()
+        self.loaded.setdefault(library, []).append(module)
+        return module
+
+    def _vm(self, module: Any) -> Any:
+        from tvm import relax
+
+        return relax.VirtualMachine(module, self.device)
+
+
+def open_copies(contest: Contest, folder: Path) -> Copies:
+    """Return no copies yet, and what they may take of memory and of `folder`'s disk."""
+    scarce = [shutil.disk_usage(folder).free]
+    if (left_bytes := cgroup_memory_bytes()) is not None:
+        scarce.append(left_bytes)
+    budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * min(scarce)))
+    return Copies(folder=folder, device=contest.device, budget_bytes=budget_bytes)
+
+
+def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pairs]:
+    """Return the index pairs of bit-equal parameters, and those of others that are as large."""
+    shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
+    done = [{pair[side] for pair in shared} for side in (0, 1)]
+    sizes = [
+        [None if index in done[side] else size_bytes(t) for index, t in enumerate(params)]
+        for side, params in enumerate((baseline, now))
+    ]
+    return shared, _pair_up(*sizes)
+
+
+def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrangement, ...]:
+    """Take copies of both libraries and place all tensors anew.
+
+    One arrangement, or two where parameters trade places.
+    """
+    import tvm
+
+    # What earlier calls left there would else be used again, where it lies.
+    empty_pools()
+    padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
+    inputs = tuple(copy_of(tensor) for tensor in contest.inputs)
+    arrays = (*contest.baseline.arrays, *contest.now.arrays)
+    with given_back(arrays):
+        params = _fixed_params(contest)
+    rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
+    vms = copies.pick(contest.baseline.library, contest.now.library, rng)
+    arrangements = []
+    for swap in (0, 1) if rooms else (0,):
+        moves = []
+        for pair, room in zip(contest.traded, rooms, strict=True):
+            for side, index in enumerate(pair):
+                tensor = (contest.baseline, contest.now)[side].params[index]
+                view = room[side ^ swap]._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
+                params[side][index] = view
+                moves.append((tensor, view))
+        arguments = ((*inputs, *params[0]), (*inputs, *params[1]))
+        arrangements.append(
+            Arrangement(
+                enter=_mover(moves, arrays, padding),
+                vms=vms,
+                arguments=arguments,
+                timers=_timers(contest, vms, arguments, rng, saved_as=f"arranged_{swap}"),
+            )
+        )
+    return tuple(arrangements)
+
+
+def _timers(
+    contest: Contest,
+    vms: tuple[Any, Any],
+    arguments: tuple[tuple[Any, ...], tuple[Any, ...]],
+    rng: random.Random,
+    *,
+    saved_as: str,
+) -> tuple[Timer, Timer]:
+    def timer(side: int) -> Timer:
+        return make_timer(
+            vms[side],
+            contest.entry,
+            arguments[side],
+            contest.device,
+            saved_as=saved_as,
+            flush=contest.flush,
+        )
+
+    timers = _in_any_order(timer, rng)
+    return timers[0], timers[1]
+
+
+def _in_any_order(make: Callable[[int], Made], rng: random.Random) -> list[Made]:
+    """Return what `make` makes of each side.
+
+    What comes first lies elsewhere, the same way in every epoch of a process, for as long as it
+    runs: up to 1.6 % in one process of fifteen (docs/gate.md). So neither side is always first.
+    """
+    made = {side: make(side) for side in rng.sample((0, 1), 2)}
+    return [made[0], made[1]]
+
+
+def _fixed_params(contest: Contest) -> tuple[list[Any], list[Any]]:
+    """Return fresh copies of both sides' parameters, shared where they are equal.
+
+    Those that trade places are left as they are, to be put somewhere later.
+    """
+    baseline, now = list(contest.baseline.params), list(contest.now.params)
+    for i, j in contest.shared:
+        baseline[i] = now[j] = copy_of(baseline[i])
+    done = [*contest.shared, *contest.traded]
+    for side, params in enumerate((baseline, now)):
+        for index in set(range(len(params))) - {pair[side] for pair in done}:
+            params[index] = copy_of(params[index])
+    return baseline, now
+
+
+def _mover(
+    moves: Sequence[tuple[Any, Any]], arrays: Sequence[Array], padding: Any
+) -> Callable[[], None]:
+    """Return what copies each tensor to its place. padding: is kept allocated by it."""
+
+    def enter(_padding: Any = padding) -> None:
+        with given_back(arrays if moves else ()):
+            for source, view in moves:
+                view.copyfrom(source)
+
+    return enter
+
+
+def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> Pairs:
+    """Return index pairs of equal values, each index once; None equals nothing."""
+    unused: dict[Any, list[int]] = {}
+    for index, value in enumerate(baseline):
+        unused.setdefault(value, []).append(index)
+    return tuple(
+        (unused[value].pop(0), index)
+        for index, value in enumerate(now)
+        if value is not None and unused.get(value)
+    )
+
+
+def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:
+    digest = hashlib.sha256(to_plain(tensor.numpy()).data).hexdigest()
+    return tuple(int(size) for size in tensor.shape), str(tensor.dtype), digest
+
+
+def _room(tensor: Any) -> Any:
+    import tvm
+
+    return tvm.runtime.empty((size_bytes(tensor),), "uint8", tensor.device)

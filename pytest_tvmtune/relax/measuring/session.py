@@ -1,0 +1,262 @@
+"""A Session: a loaded artifact with its parameters transformed, ready to call and to time."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.tensors.dtypes import dtype_of, to_plain
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.processes.shared_arrays import (
+    LARGE_BYTES,
+    ParkedArray,
+    give_back,
+    given_back,
+    park,
+)
+from pytest_tvmtune.relax.measuring.output_arrays import to_numpy
+from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
+
+if TYPE_CHECKING:
+    from tvm.runtime import Device, Tensor
+    from tvm.runtime.vm import VirtualMachine
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Session:
+    """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
+
+    params: transformed where the artifact is prepacked. arrays: the parked ones that they lie in.
+    transform_s and transform_extra_bytes: what the transform cost, None without one; never part of
+    a timed call.
+    """
+
+    vm: VirtualMachine
+    entry: str
+    device: Device
+    inputs: tuple[Tensor, ...]
+    params: tuple[Tensor, ...]
+    arrays: tuple[Array, ...]
+    transform_s: float | None
+    transform_extra_bytes: int | None
+
+
+def open_session(
+    library: Path,
+    entry: str,
+    point: EntryPoint,
+    *,
+    params: Sequence[Array],
+    inputs: Sequence[Array],
+    device: Device,
+    scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
+) -> Session:
+    """Load an artifact and put parameters and inputs on the device.
+
+    params: every parameter after the runtime inputs, original order and shapes. scratch: below it
+    large transformed parameters are parked; None leaves them in memory. instrument: called before
+    and after each kernel, of the transform as well; not together with scratch.
+    Raises CompileError when the library doesn't take what its model promised.
+    """
+    import tvm
+    from tvm import relax
+
+    module = tvm.runtime.load_module(str(library))
+    vm = relax.VirtualMachine(module, device)
+    if instrument is not None:
+        vm.set_instrument(instrument)
+    originals = _placed(params, device)
+    placed = _placed(inputs, device)
+    transform_s = extra_bytes = None
+    ready, arrays = originals, tuple(params)
+    if point.transforms:
+        started = monotonic_s()
+        with given_back(params):
+            ready = transform_params(vm, entry, originals)
+        transform_s = monotonic_s() - started
+        own = _own(originals, ready)
+        extra_bytes = sum(size_bytes(ready[index]) for index in own)
+        if scratch is not None and extra_bytes >= LARGE_BYTES:
+            parked = park((ready[index].numpy() for index in own), scratch)
+            arrays = (*arrays, *parked.arrays)
+            moved = dict(zip(own, parked.arrays, strict=True))
+            ready = tuple(
+                tensor_on(moved[index]) if index in moved else tensor
+                for index, tensor in enumerate(ready)
+            )
+            # The VM keeps what it returned last: another one takes its place.
+            vm = relax.VirtualMachine(module, device)
+            empty_pools()
+    _check_arguments(entry, point, placed, ready)
+    return Session(
+        vm=vm,
+        entry=entry,
+        device=device,
+        inputs=placed,
+        params=ready,
+        arrays=arrays,
+        transform_s=transform_s,
+        transform_extra_bytes=extra_bytes,
+    )
+
+
+def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
+    """Return a session that calls the same with other inputs, of the same shapes and dtypes."""
+    return replace(session, inputs=_placed(inputs, session.device))
+
+
+def open_requested(
+    request: Mapping[str, Any],
+    side: Mapping[str, Any],
+    scratch: Path | None = None,
+    instrument: Callable[..., int] | None = None,
+) -> Session:
+    """Return the session that the request of a job describes. Raises CompileError.
+
+    request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
+    scratch, instrument: as in `open_session`.
+    """
+    import tvm
+
+    from pytest_tvmtune.relax.devices.targets import device_of
+
+    entry = request["entry"]
+    return open_session(
+        Path(side["library"]),
+        entry,
+        Manifest.from_json(side["manifest"]).entries[entry],
+        params=request["params"],
+        inputs=request["inputs"],
+        device=device_of(tvm.target.Target(request["target"])),
+        scratch=scratch,
+        instrument=instrument,
+    )
+
+
+def transform_params(
+    vm: VirtualMachine, entry: str, params: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Run `<entry>_transform_params` once, before anything is timed.
+
+    params: every parameter of `entry` after its runtime inputs, original order and shapes; none
+    where the parameters are bound as constants.
+    Returns what `entry` takes after its runtime inputs, on the VM's device. Parameters that pass
+    through alias the originals.
+    Source: relax.transform.LiftTransformParams.
+    """
+    return tuple(vm[f"{entry}_transform_params"](list(params)))
+
+
+def call(session: Session) -> Any:
+    """Run the entry once; return its outputs as numpy arrays, in tuples where it has several.
+
+    Raises ModelError for an output that has no numbers.
+    """
+    outputs = to_numpy(call_on_device(session))
+    give_back(session.arrays)
+    return outputs
+
+
+def call_on_device(session: Session) -> Any:
+    """Run the entry once, to its end; return its outputs as they are: tensors on the device."""
+    outputs = session.vm[session.entry](*session.inputs, *session.params)
+    session.device.sync()
+    return outputs
+
+
+def empty_pools() -> None:
+    """Give back what the VM's pools and the C library keep of memory that was freed."""
+    import tvm
+
+    tvm.get_global_func("vm.builtin.memory_manager.clear")()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def claim_threads(num_threads: int) -> None:
+    """Set the runtime threads of this process; without effect once a kernel has run in it."""
+    os.environ["TVM_NUM_THREADS"] = str(num_threads)
+
+
+def _check_arguments(
+    entry: str, point: EntryPoint, inputs: Sequence[Any], params: Sequence[Any]
+) -> None:
+    if point.arguments is None:
+        return
+    got = [(tuple(int(d) for d in p.shape), str(p.dtype)) for p in (*inputs, *params)]
+    want = [(spec.shape, spec.dtype) for spec in point.arguments]
+    if got == want:
+        return
+    start = len(inputs)
+    what = f"{entry}_transform_params returns" if point.transforms else "there are"
+    if len(got) != len(want):
+        raise CompileError(
+            f"{what} {len(params)} parameter(s) after {start} input(s), "
+            f"the compiled {entry} takes {len(want)} arguments in all"
+        )
+    index = next(i for i, (one, other) in enumerate(zip(got, want, strict=True)) if one != other)
+    raise CompileError(
+        f"{what} {len(params)} parameter(s) after {start} input(s); the compiled {entry} takes "
+        f"{want[index]} as argument {index}, not {got[index]}"
+    )
+
+
+def _placed(arrays: Sequence[Array], device: Device) -> tuple[Tensor, ...]:
+    import tvm
+
+    return tuple(
+        tensor_on(array)
+        if isinstance(array, ParkedArray) and str(device.type) == "cpu"
+        else tvm.runtime.tensor(_contiguous(array), device)
+        for array in arrays
+    )
+
+
+def tensor_on(array: Array) -> Tensor:
+    """Return a tensor on a parked array's own memory, which is aligned as TVM wants it."""
+    import tvm
+
+    tensor = tvm.runtime.from_dlpack(to_plain(array))
+    # DLPack knows nothing of ml_dtypes.
+    view = tensor._create_view(array.shape, array.dtype.name)  # noqa: SLF001
+    return tensor if str(tensor.dtype) == array.dtype.name else view
+
+
+def _contiguous(array: Array) -> Array:
+    # Not np.ascontiguousarray: that gives a tensor of rank 0 a dimension.
+    return np.asarray(array, order="C")
+
+
+def _own(originals: Sequence[Any], ready: Sequence[Any]) -> list[int]:
+    """Return which of the transformed parameters are not the originals themselves."""
+    aliases = {(_address(p), tuple(p.shape)) for p in originals}
+    return [i for i, p in enumerate(ready) if (_address(p), tuple(p.shape)) not in aliases]
+
+
+def size_bytes(tensor: Any) -> int:
+    """Return the bytes that a tensor's values take."""
+    return math.prod(int(d) for d in tensor.shape) * dtype_of(str(tensor.dtype)).itemsize
+
+
+def copy_of(tensor: Any) -> Any:
+    """Return a copy of a tensor on its own device."""
+    import tvm
+
+    fresh = tvm.runtime.empty(tensor.shape, tensor.dtype, tensor.device)
+    fresh.copyfrom(tensor)
+    return fresh
+
+
+def _address(tensor: Any) -> int:
+    return int(tensor.data_ptr())

@@ -1,0 +1,82 @@
+"""Timing calls of a loaded entry function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.processes.shared_arrays import give_back
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring.session import Session
+
+# Mean seconds of one call, over so many calls.
+Timer = Callable[[int], float]
+_SAVED = "pytest_tvmtune_timed"
+
+
+def make_timer(
+    vm: Any,
+    entry: str,
+    arguments: Sequence[Any],
+    device: Any,
+    *,
+    saved_as: str = _SAVED,
+    flush: Callable[[], None] | None = None,
+) -> Timer:
+    """Return f(number) -> mean seconds of one call over `number` calls of `entry`.
+
+    Several calls are timed by TVM's `time_evaluator`, without Python between them, after one that
+    isn't timed. A single one is timed from here, without a second: it is long. flush: called before
+    each call, outside of the time taken.
+    """
+    vm.save_function(entry, saved_as, *arguments, include_return=False)
+    call, sync = vm[saved_as], device.sync
+
+    def timer(number: int) -> float:
+        if number > 1 and flush is None:
+            evaluator = vm.module.time_evaluator(saved_as, device, number=number, repeat=1)
+            return float(evaluator().results[0])
+        spent_s = 0.0
+        for _ in range(number):
+            if flush is not None:
+                flush()
+            started = monotonic_s()
+            call()
+            sync()
+            spent_s += monotonic_s() - started
+        return spent_s / number
+
+    return timer
+
+
+def calls_per_sample(one_call_s: float, min_sample_s: float) -> int:
+    """Return how many calls make a sample of at least `min_sample_s`."""
+    return max(1, math.ceil(min_sample_s / max(one_call_s, 1e-7)))
+
+
+def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: float) -> list[float]:
+    """Return up to `samples` seconds per call, each averaged over at least `min_sample_s`.
+
+    At least one sample is taken, whatever the budget.
+    """
+    timer = make_timer(
+        session.vm, session.entry, (*session.inputs, *session.params), session.device
+    )
+    timer(1)
+    number = calls_per_sample(timer(1), min_sample_s)
+    deadline = monotonic_s() + budget_s
+    taken = [timer(number)]
+    while len(taken) < samples and monotonic_s() < deadline:
+        taken.append(timer(number))
+    give_back(session.arrays)
+    return taken
+
+
+def num_threads_used() -> int:
+    """Return how many threads TVM's runtime really uses in this process."""
+    import tvm
+
+    return int(tvm.get_global_func("runtime.NumThreads")())

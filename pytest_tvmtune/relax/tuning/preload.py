@@ -1,0 +1,16 @@
+"""What tuning takes, loaded once by the servers that fork tuners and what tuners need.
+
+A tuner, a builder's candidate and the measuring runner then start in milliseconds.
+"""
+
+import psutil  # noqa: F401
+import tvm.s_tir.meta_schedule.runner.local_runner
+import tvm.s_tir.transform
+import tvm.support.cc
+import tvm.tirx  # noqa: F401
+
+import pytest_tvmtune.relax.tuning.candidate_builder
+import pytest_tvmtune.relax.tuning.candidate_runner  # noqa: F401
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
+
+import_intrinsics("llvm")  # a tuner for another kind of target adds that one's

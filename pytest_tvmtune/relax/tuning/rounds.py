@@ -1,0 +1,301 @@
+"""The tuner's rounds: search, build, measure, store, until the trials are spent; then the finals.
+
+The next round is searched while this one is built; while one is measured, nothing else of ours
+runs on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.clock import now_s
+from pytest_tvmtune.core.tuning.trial_budget import next_task
+from pytest_tvmtune.core.tuning.tuning_curve import improvements
+from pytest_tvmtune.machine.fingerprint import fingerprint, usable_cores
+from pytest_tvmtune.processes.worker import WAITING, LineTail, enter_stage, tell_progress
+from pytest_tvmtune.relax.devices.targets import device_kind
+from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
+from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, Built, build_candidates
+from pytest_tvmtune.relax.tuning.candidate_runner import Measured, Runner
+from pytest_tvmtune.relax.tuning.machine_check import check_machine
+from pytest_tvmtune.relax.tuning.task_search import Search, generate, learn
+from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
+from pytest_tvmtune.store.tuning.records import Record, Served, Untuned, Workload
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+
+if TYPE_CHECKING:
+    from tvm.s_tir.meta_schedule.cost_model import CostModel
+    from tvm.s_tir.meta_schedule.database import Database
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
+    from tvm.target import Target
+
+# How many of a task's candidates meet again at the end, and how close to the best they must be.
+FINALISTS = 4
+_CLOSE = 1.3
+
+
+@dataclass(kw_only=True)
+class Rounds:
+    """One tuning run: its tasks, what they share, and the trials not yet given out.
+
+    recorded: the end of what the database writes. request: as `tune` was given it.
+    """
+
+    request: dict[str, Any]
+    target: Target
+    searches: list[Search]
+    round_size: int
+    left: int
+    work_dir: Path
+    database: Database
+    model: CostModel
+    runner: Runner
+    recorded: LineTail
+    done: int = 0
+    finalists: dict[str, list[Finalist]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Spend the trials."""
+        with self._stage("searching", shared_cores()):
+            batch = self._next_batch()
+        with ThreadPoolExecutor(1) as searcher:
+            while batch is not None:
+                name = batch.search.task.name
+                with self._stage(f"building candidates of {name}", shared_cores()):
+                    upcoming = searcher.submit(self._next_batch, batch)
+                    built = build_candidates(
+                        batch.mods,
+                        self.target,
+                        max_workers=usable_cores(),
+                        timeout_s=BUILD_TIMEOUT_S,
+                        scratch=self.work_dir,
+                    )
+                    following = upcoming.result()
+                with self._stage(f"measuring candidates of {name}", exclusive_cores()):
+                    measured = self._measure(batch, built)
+                self._check_machine(measured)
+                if batch.is_first:
+                    self._enter_untuned(batch, built.pop(0), measured.pop(0))
+                self._record(batch, built, measured)
+                with self._stage(f"learning from {name}", shared_cores()):
+                    run_secs = [result.run_s for result in measured]
+                    learn(batch.search, batch.candidates, run_secs, self.model)
+                    batch = following or self._next_batch()
+        for search in self.searches:
+            self._hold_finals(search)
+
+    @contextmanager
+    def _stage(self, name: str, cores: AbstractContextManager[None]) -> Iterator[None]:
+        """Enter a stage once the machine's cores are there; waiting for them has no time-out."""
+        enter_stage(self.request["folder"], WAITING)
+        with cores:
+            enter_stage(self.request["folder"], f"tuning, {self.done} trials done, {name}")
+            yield
+
+    def _next_batch(self, under_way: Batch | None = None) -> Batch | None:
+        """Return the next candidates, or None when the trials are spent.
+
+        under_way: a batch of which nothing is known yet; when its task would be next again, None.
+        """
+        cap = self.request["max_trials_per_task"]
+        while True:
+            account = next_task(
+                [one.account for one in self.searches],
+                left=self.left,
+                cap=cap,
+                # Its fair share, but not its first rounds only.
+                patience=max(2 * self.round_size, self.request["trials"] // len(self.searches)),
+            )
+            search = next((one for one in self.searches if one.account is account), None)
+            if search is None or (under_way is not None and search is under_way.search):
+                return None
+            candidates = generate(
+                search,
+                round_size=self.round_size,
+                seed=self.request["seed"],
+                database=self.database,
+                model=self.model,
+            )
+            if candidates := candidates[: search.account.room(self.left, cap)]:
+                is_first = not search.account.spent
+                search.account.spent += len(candidates)
+                self.left -= len(candidates)
+                return Batch(search=search, candidates=candidates, is_first=is_first)
+
+    def _measure(self, batch: Batch, built: Sequence[Built]) -> list[Measured]:
+        measured: list[Measured] = []
+        best_s = batch.search.account.latency_s
+        for arguments, one in zip(batch.arguments, built, strict=True):
+            if one.library is None:
+                measured.append(Measured(problem=one.problem))
+                continue
+            result = self.runner.measure(
+                one.library, arguments, device_kind(self.target), best_s=best_s
+            )
+            measured.append(result)
+            best_s = min(best_s, result.run_s or math.inf)
+        return measured
+
+    def _check_machine(self, measured: Sequence[Measured]) -> None:
+        """Raise TuningError, before anything is recorded, where all failed by this machine."""
+        if all(one.run_s is None for one in measured):
+            with self._stage("checking this machine", shared_cores()):
+                check_machine(
+                    [one.problem for one in measured],
+                    self.target,
+                    self.runner,
+                    scratch=self.work_dir,
+                )
+
+    def _enter_untuned(self, batch: Batch, built: Built, measured: Measured) -> None:
+        """Note what the kernel takes without a schedule; it meets the best in the finals."""
+        if measured.run_s is None:
+            built.discard()
+            return
+        batch.search.untuned = self._untuned_of(measured.run_s)
+        self._enter_finals(
+            batch.search,
+            Finalist(
+                run_s=measured.run_s,
+                data=None,
+                args_info=arguments_of(batch.untuned[0]),
+                built=built,
+            ),
+        )
+
+    def _record(self, batch: Batch, built: Sequence[Built], measured: Sequence[Measured]) -> None:
+        """Put what was measured into the search's database and into the store."""
+        from tvm.s_tir.meta_schedule.database import TuningRecord
+
+        search, account = batch.search, batch.search.account
+        workload = self.database.commit_workload(search.extracted.dispatched[0])
+        valid: list[tuple[float, MeasureCandidate, Built]] = []
+        for candidate, one, result in zip(batch.candidates, built, measured, strict=True):
+            if result.run_s is None:
+                search.errors[result.problem] += 1
+                one.discard()
+                continue
+            valid.append((result.run_s, candidate, one))
+            self.database.commit_tuning_record(
+                TuningRecord(
+                    candidate.sch.trace, workload, [result.run_s], self.target, candidate.args_info
+                )
+            )
+        run_secs = [result.run_s for result in measured]
+        improved = improvements(account.latency_s, self.done, run_secs)
+        account.valid += len(valid)
+        account.best_s.append(min([account.latency_s, *(run_s for run_s, _, _ in valid)]))
+        self.done += len(batch.candidates)
+        # As the database wrote them: TuningRecord.as_json raises on a trace with an IndexMap.
+        written = [json.loads(line)[1] for line in self.recorded.new_lines()]
+        for (run_s, candidate, one), data in zip(valid, written, strict=True):
+            self._enter_finals(
+                search,
+                Finalist(
+                    run_s=run_s,
+                    data=data,
+                    args_info=plain_arguments(candidate.args_info),
+                    built=one,
+                ),
+            )
+        known = self.keep(search, records=[self._record_of(data) for data in written])
+        best = known.fastest(fingerprint().cpu)
+        tell_progress(
+            self.request["folder"],
+            {
+                "done": self.done,
+                "failed": sum(sum(one.errors.values()) for one in self.searches),
+                "total": self.request["trials"],
+                "task": search.task.name,
+                "best_s": best.mean_s if best else None,
+                "improved": improved,
+            },
+        )
+
+    def _enter_finals(self, search: Search, one: Finalist) -> None:
+        ranked = sorted([*self.finalists.get(search.task.shash, []), one], key=lambda f: f.run_s)
+        stay = [f for f in ranked[:FINALISTS] if f.run_s <= _CLOSE * ranked[0].run_s]
+        for other in ranked[len(stay) :]:
+            other.built.discard()
+        self.finalists[search.task.shash] = stay
+
+    def _hold_finals(self, search: Search) -> None:
+        """Measure the best of a task once more, in turn, and correct their records by it.
+
+        They were measured rounds apart, while a shared machine changes its speed by more than they
+        differ.
+        """
+        finalists = self.finalists.get(search.task.shash, [])
+        if len(finalists) > 1:
+            with self._stage(f"finals of {search.task.name}", exclusive_cores()):
+                run_secs = self.runner.compare(
+                    [(f.built.library, f.args_info) for f in finalists if f.built.library],
+                    device_kind(self.target),
+                )
+            if run_secs:
+                # Their ratios count; the level stays, since the other records were taken at it.
+                before = fmean(math.log(f.run_s) for f in finalists)
+                level = math.exp(before - fmean(map(math.log, run_secs)))
+                corrected = []
+                for one, run_s in zip(finalists, run_secs, strict=True):
+                    if one.data is None:
+                        search.untuned = self._untuned_of(run_s * level)
+                    else:
+                        corrected.append([one.data[0], [run_s * level], *one.data[2:]])
+                self.keep(search, records=[self._record_of(data) for data in corrected])
+        for one in finalists:
+            one.built.discard()
+
+    def _record_of(self, data: list[Any]) -> Record:
+        machine = fingerprint()
+        return Record(
+            data=data,
+            cpu=machine.cpu,
+            cores=machine.usable_cores,
+            num_threads=self.runner.num_threads,
+            at_s=now_s(),
+        )
+
+    def _untuned_of(self, run_s: float) -> Untuned:
+        machine = fingerprint()
+        return Untuned(
+            run_s=run_s,
+            cpu=machine.cpu,
+            cores=machine.usable_cores,
+            num_threads=self.runner.num_threads,
+            at_s=now_s(),
+        )
+
+    def keep(
+        self, search: Search, *, records: Sequence[Record] = (), complete: bool = False
+    ) -> Workload:
+        """Put records, and what was spent so far, into the store; return what it then knows."""
+        request, account = self.request, search.account
+        served = Served(
+            run_id=request["run_id"],
+            at_s=now_s(),
+            trials=request["requested_trials"],
+            max_trials_per_task=request["max_trials_per_task"],
+            spent=account.spent,
+            valid=account.valid,
+            complete=complete,
+            reason=search.outcome if complete else "",
+            environment=request["environment"],
+        )
+        workload = Workload(
+            shash=search.task.shash,
+            name=search.task.name,
+            ir=search.ir,
+            records=tuple(records),
+            served=(served,),
+            untuned=(search.untuned,) if search.untuned else (),
+        )
+        return add_to_workload(request["store"], request["target_key"], workload, own_ir=True)

@@ -1,0 +1,254 @@
+"""MetaSchedule's search for one task: its design space, its candidates, what it learns."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import TuningError
+from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.tuning.trial_budget import Account
+from pytest_tvmtune.machine.fingerprint import usable_cores
+from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
+from pytest_tvmtune.store.tuning.records import Record, Untuned
+from pytest_tvmtune.store.tuning.trace_trust import external_calls
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.s_tir.meta_schedule import TuneContext
+    from tvm.s_tir.meta_schedule.cost_model import CostModel
+    from tvm.s_tir.meta_schedule.database import Database
+    from tvm.s_tir.meta_schedule.extracted_task import ExtractedTask
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
+
+# Until so many of its schedules were measured, a task's space is explored at random: a model that
+# has seen less makes rounds of candidates that are all alike.
+EXPLORED = 8
+# MetaSchedule breeds 512 schedules over 4 generations for each round, seconds of work whatever the
+# round's size; here as many a trial, within these bounds.
+_SCHEDULES_A_TRIAL = 16
+_LEAST_POPULATION = 128
+_MOST_POPULATION = 512
+_GENERATIONS = 2
+# Share of a round that is picked at random: with few samples the model is often wrong.
+_EPS_GREEDY = 0.25
+_MOST_SPARE = 64
+# How often a strategy is asked at most, while all that it proposes loses part of a weight.
+_DRAWS = 2
+
+
+@dataclass(kw_only=True)
+class Search:
+    """One task on its way.
+
+    ir: MetaSchedule's serialisation of the workload, as in a work_dir. explorer, context: its
+    random and its evolutionary search. known: structural hashes of the schedules proposed, or
+    measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
+    proposed and not yet taken. lossy: what a schedule would have lost of a weight, which was
+    therefore not proposed. untuned: what the kernel takes without a schedule, None until it was
+    measured, or where it can't be.
+    """
+
+    task: Task
+    extracted: ExtractedTask
+    ir: str
+    account: Account
+    explorer: TuneContext | None = None
+    context: TuneContext | None = None
+    known: set[int] = field(default_factory=set)
+    measured: int = 0
+    spare: list[MeasureCandidate] = field(default_factory=list)
+    reason: str = ""
+    errors: Counter[str] = field(default_factory=Counter)
+    lossy: str = ""
+    untuned: Untuned | None = None
+
+    @property
+    def nothing_proposed(self) -> str:
+        """Why a search that came to its end gave no candidate."""
+        if self.lossy:
+            return f"every schedule that the search finds would be wrong: {self.lossy}"
+        return (
+            "MetaSchedule finds no valid schedule for it, which happens to a block that reads what "
+            "it writes; more trials don't help"
+        )
+
+    @property
+    def outcome(self) -> str:
+        """Why nothing valid came of it, "" where something did or nothing was tried."""
+        account = self.account
+        if self.reason or account.valid:
+            return self.reason
+        if account.spent:
+            most_frequent = self.errors.most_common(1)[0][0] if self.errors else "none was valid"
+            return f"all {account.spent} candidates failed: {most_frequent}"
+        # Trials were left for it, and it took none.
+        return self.nothing_proposed if account.exhausted and not self.measured else ""
+
+
+def open_search(task: Task, extracted: ExtractedTask) -> Search:
+    """Return the search of a task; nothing is searched yet.
+
+    One whose IR calls external functions is closed at once, since its records would be refused.
+    """
+    from tvm.s_tir.meta_schedule.database import Workload
+
+    ir = str(Workload(extracted.dispatched[0]).as_json()[1])
+    called = external_calls(ir)
+    return Search(
+        task=task,
+        extracted=extracted,
+        ir=ir,
+        account=Account(
+            name=task.name, weight=task.weight, estimate=task.estimate, exhausted=bool(called)
+        ),
+        reason=f"never tuned: its IR calls external functions ({', '.join(called)})"
+        if called
+        else "",
+    )
+
+
+def structural_hash(mod: IRModule) -> int:
+    """Return TVM's structural hash of a module."""
+    import tvm_ffi
+
+    return int(tvm_ffi.structural_hash(mod))
+
+
+def start_from(search: Search, record: Record, database: Database, *, own: bool) -> str:
+    """Let a search start from a stored record; return why that can't be, "" when it can.
+
+    own: measured on this CPU with this many threads. What others measured is a schedule to start
+    from and no yardstick: it may be proposed, and is then measured here like any other.
+    """
+    from tvm.s_tir import Schedule
+    from tvm.s_tir.meta_schedule.database import TuningRecord
+
+    workload = database.commit_workload(search.extracted.dispatched[0])
+    try:
+        found = TuningRecord.from_json(record.data, workload)
+        schedule = Schedule(workload.mod)
+        found.trace.apply_to_schedule(schedule, remove_postproc=False)
+        lost = lost_elements(schedule.mod)
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        return cause_of(error)
+    if lost:
+        return lost
+    database.commit_tuning_record(found)
+    if own:
+        search.known.add(structural_hash(schedule.mod))
+        search.measured += 1
+        search.account.best_s = [min(record.mean_s, search.account.latency_s)]
+    return ""
+
+
+def generate(
+    search: Search, *, round_size: int, seed: int, database: Database, model: CostModel
+) -> list[MeasureCandidate]:
+    """Return the next candidates of a task, at most `round_size`; none when there are no more.
+
+    A design space that can't be generated costs this task only: the account is closed and the
+    reason noted.
+    """
+    try:
+        if search.explorer is None:
+            _prepare(search, round_size, seed=seed, database=database, model=model)
+        found = _propose(search)
+    except (OSError, MemoryError):
+        raise  # the machine's, and not the task's
+    except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
+        what = "the search failed" if search.explorer else "no design space"
+        search.reason = f"{what}: {cause_of(error)}"
+        found = []
+    # What was proposed is never proposed again: what is too many now is kept for later. In a space
+    # so large that they mount up, the last ones are never missed.
+    candidates, search.spare = found[:round_size], found[round_size:][:_MOST_SPARE]
+    search.account.exhausted = not candidates
+    return candidates
+
+
+def _propose(search: Search) -> list[MeasureCandidate]:
+    """Return new candidates, the most promising first, then those left over before.
+
+    What would compute with part of a weight is none.
+    """
+    exploring = search.measured < EXPLORED
+    if exploring and search.spare:
+        return search.spare
+    for context in (search.explorer, search.context)[not exploring :]:
+        assert context is not None
+        for _ in range(_DRAWS):
+            new = _unknown(search, context.generate_measure_candidates() or [])
+            losses = [lost_elements(candidate.sch.mod) for candidate in new]
+            kept = [one for one, lost in zip(new, losses, strict=True) if not lost]
+            search.lossy = next(filter(None, losses), search.lossy)
+            if kept:
+                return [*kept, *search.spare]
+            if not new:
+                break
+    return search.spare
+
+
+def _unknown(search: Search, candidates: Sequence[MeasureCandidate]) -> list[MeasureCandidate]:
+    """Return those that were never proposed; they are known now."""
+    found = []
+    for candidate in candidates:
+        shash = structural_hash(candidate.sch.mod)
+        if shash not in search.known:
+            search.known.add(shash)
+            found.append(candidate)
+    return found
+
+
+def learn(
+    search: Search,
+    candidates: Sequence[MeasureCandidate],
+    run_secs: Sequence[float | None],
+    model: CostModel,
+) -> None:
+    """Tell the cost model what was measured, None where it failed."""
+    from tvm.s_tir.meta_schedule.runner import RunnerResult
+
+    results = [
+        RunnerResult(None, "failed") if s is None else RunnerResult([s], None) for s in run_secs
+    ]
+    search.measured += len(candidates)
+    model.update(search.context, candidates, results)
+
+
+def _prepare(
+    search: Search, round_size: int, *, seed: int, database: Database, model: CostModel
+) -> None:
+    """Generate the design space, and open both strategies on it."""
+    from tvm.s_tir.meta_schedule import TuneContext
+    from tvm.s_tir.meta_schedule.search_strategy import EvolutionarySearch, ReplayTrace
+
+    population = min(_MOST_POPULATION, max(_LEAST_POPULATION, _SCHEDULES_A_TRIAL * round_size))
+    evolution = EvolutionarySearch(
+        population_size=population, genetic_num_iters=_GENERATIONS, eps_greedy=_EPS_GREEDY
+    )
+    contexts = [
+        TuneContext(
+            mod=search.extracted.dispatched[0],
+            target=search.extracted.target,
+            space_generator="post-order-apply",
+            search_strategy=strategy,
+            task_name=search.task.name,
+            # Its own, whatever other tasks are tuned beside it.
+            rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311
+            num_threads=usable_cores(),
+        )
+        for strategy in (ReplayTrace(), evolution)
+    ]
+    spaces = contexts[0].generate_design_space()
+    if not spaces:
+        raise TuningError("the rules give no schedule")
+    # Evolution starts from what is known, and proposes the best of it once more. Neither strategy
+    # is told of results, of which they only count how many there were.
+    for context, size in zip(contexts, (2 * EXPLORED, round_size + 2 * EXPLORED), strict=True):
+        context.pre_tuning(size, size, spaces, database, model)
+    search.explorer, search.context = contexts

@@ -1,0 +1,87 @@
+"""One word for what a case came to, and the counts of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pytest_tvmtune.core.results.case_result import CaseResult
+
+Kind = Literal["fail", "warn", "new", "good", "pass", "none"]
+WRONG, FAILED, NOT_TIMED = "WRONG NUMBERS", "FAILED", "not timed"
+_KINDS: dict[str, Kind] = {
+    WRONG: "fail",
+    "REGRESSION": "fail",
+    FAILED: "fail",
+    "INCOMPARABLE": "warn",
+    "INCONCLUSIVE": "warn",
+    "NEW": "new",
+    "IMPROVEMENT": "good",
+    "PASS": "pass",
+    NOT_TIMED: "none",
+}
+# In this order verdicts stand in reports: the worst first.
+VERDICTS = tuple(_KINDS)
+
+
+def has_failed(result: CaseResult) -> bool:
+    """Whether the test failed, or the case alone should have made it fail.
+
+    What fails as expected, or is skipped then, hasn't: pytest says so.
+    """
+    if result.outcome in {"xfailed", "skipped"}:
+        return False
+    return result.outcome == "failed" or bool(result.findings)
+
+
+def verdict_of(result: CaseResult) -> str:
+    """Return one of VERDICTS: what is worst about a case."""
+    latency = result.latency
+    if any(not error.passed for error in result.errors):
+        return WRONG
+    if latency is not None and latency.verdict == "REGRESSION":
+        return "REGRESSION"
+    if result.findings:
+        return FAILED
+    return NOT_TIMED if latency is None else latency.verdict
+
+
+def verdict_words(result: CaseResult) -> str:
+    """Return the verdict with what else is to be known at a glance."""
+    verdict, latency = verdict_of(result), result.latency
+    slower = latency is not None and latency.verdict == "REGRESSION"
+    if result.outcome == "xfailed":
+        return f"{verdict}, xfailed"
+    if verdict == WRONG and slower:
+        return f"{WRONG}, REGRESSION"
+    if latency is None or verdict in {WRONG, FAILED}:
+        return verdict
+    if latency.same_code:
+        verdict += " (same code)"
+    if has_failed(result) and not slower:
+        verdict += ", test failed"
+    if result.outcome == "xpassed":
+        verdict += ", xpassed"
+    return f"{verdict}, accepted" if latency.accepted else verdict
+
+
+def kind_of(result: CaseResult) -> Kind:
+    """Return how a case is to be looked at: the kind of its verdict, `fail` for a failed test."""
+    if has_failed(result):
+        return "fail"
+    kind = _KINDS.get(verdict_of(result), "warn")
+    # It failed as expected.
+    return "warn" if kind == "fail" else kind
+
+
+def worst_first(results: Sequence[CaseResult]) -> list[CaseResult]:
+    """Return the cases in order of kind, then of verdict, then the slowest first."""
+    kinds = tuple(dict.fromkeys(_KINDS.values()))
+
+    def rank(result: CaseResult) -> tuple[int, int, float, str, str]:
+        verdict, latency = verdict_of(result), result.latency
+        ratio = latency.slowdown_ratio if latency and latency.slowdown_ratio else 0.0
+        order = VERDICTS.index(verdict) if verdict in VERDICTS else len(VERDICTS)
+        return kinds.index(kind_of(result)), order, -ratio, result.nodeid, result.name
+
+    return sorted(results, key=rank)

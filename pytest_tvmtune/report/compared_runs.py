@@ -1,0 +1,93 @@
+"""Two runs beside each other, as far as their numbers go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_tvmtune.core.results.case_result import CaseResult, without_group
+from pytest_tvmtune.report.text_tables import format_seconds, table_lines
+
+_HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One case in two runs; None where a run hasn't got it. Times in seconds a call."""
+
+    nodeid: str
+    label: str
+    first: CaseResult | None
+    second: CaseResult | None
+
+    @property
+    def times_s(self) -> tuple[float | None, float | None]:
+        """What a call took in each."""
+        return _median_s(self.first), _median_s(self.second)
+
+    @property
+    def ratio(self) -> float | None:
+        """Second/first: 1.10 is 10 % slower; None where one wasn't timed."""
+        before, after = self.times_s
+        return after / before if before and after else None
+
+    @property
+    def same_code(self) -> bool | None:
+        """Whether both are the same library; None where one has none."""
+        if self.first is None or self.second is None:
+            return None
+        hashes = {self.first.artifact, self.second.artifact}
+        return None if "" in hashes else len(hashes) == 1
+
+
+def pair_up(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[Pair]:
+    """Return a pair for each case of either run, what became slowest first."""
+    runs = [
+        {(without_group(case.nodeid), case.name): case for case in cases}
+        for cases in (first, second)
+    ]
+    pairs = []
+    for nodeid, name in sorted(set(runs[0]) | set(runs[1])):
+        one, other = (run.get((nodeid, name)) for run in runs)
+        known = one or other
+        assert known is not None
+        pairs.append(Pair(nodeid=nodeid, label=known.label, first=one, second=other))
+    return sorted(pairs, key=lambda pair: -(pair.ratio or -math.inf))
+
+
+def pair_lines(pairs: Sequence[Pair]) -> list[str]:
+    """Return the table, and what its numbers are worth."""
+    labels = [pair.label for pair in pairs]
+    rows = []
+    for pair in pairs:
+        before_s, after_s = pair.times_s
+        code = {None: "-", True: "same", False: "other"}[pair.same_code]
+        rows.append(
+            (
+                # Tests of two files may have one name.
+                pair.label if labels.count(pair.label) == 1 else pair.nodeid,
+                "-" if before_s is None else format_seconds(before_s),
+                "-" if after_s is None else format_seconds(after_s),
+                "-" if pair.ratio is None else f"{pair.ratio:.3f}",
+                code,
+                _verdict(pair.first),
+                _verdict(pair.second),
+            )
+        )
+    return [
+        *table_lines(_HEADINGS, rows, right={"A", "B", "B/A"}),
+        "",
+        "times of two runs, not side by side: on a shared machine they differ for nothing, too",
+    ]
+
+
+def _median_s(case: CaseResult | None) -> float | None:
+    return None if case is None or case.latency is None else case.latency.median_s
+
+
+def _verdict(case: CaseResult | None) -> str:
+    if case is None:
+        return "not in this run"
+    verdict = "not timed" if case.latency is None else case.latency.verdict
+    return verdict if case.outcome in {"passed", ""} else f"{verdict}, {case.outcome}"

@@ -1,0 +1,148 @@
+"""The HTML report: one self-contained page, made from nothing but the JSON report."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.results.case_result import CaseResult, TaskResult, short_params
+from pytest_tvmtune.report import case_plots, case_verdicts
+from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.terminal_summary import footer_lines
+from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
+
+NOTHING = "-"
+# A page of a thousand cases stays readable, and small; the JSON report has the rest.
+_MOST_ROWS = 25
+_MOST_OPEN = 3
+
+
+def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) -> str:
+    """Return the page of a JSON report (docs/json.md), also of one that was read from a file.
+
+    links_from: the folder that the page will stand in: links to logs and reproducers are relative
+    to it, so that both can be moved together. None: absolute.
+    Raises ReportError for what is no report, and for one of a later version.
+    """
+    results = case_verdicts.worst_first(cases_of(report))
+    environment = _environment()
+    counts = Counter(case_verdicts.verdict_of(result) for result in results)
+    style, script = (_asset(environment, name) for name in ("style.css", "script.js"))
+    scale = case_plots.mark_scale(results)
+    return environment.get_template("report.html.j2").render(
+        created_at=report["created_at"],
+        machine=report["machine"],
+        cases=[_view(result, place) for place, result in enumerate(results)],
+        failed=sum(case_verdicts.has_failed(result) for result in results),
+        counts=[
+            (n, counts[n]) for n in dict.fromkeys((*case_verdicts.VERDICTS, *counts)) if counts[n]
+        ],
+        notes=footer_lines(results)[1:],
+        mark=lambda result: case_plots.interval_mark(result.latency, scale),
+        link=lambda path: _link(path, links_from),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        plots=case_plots,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pytest_tvmtune.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "seconds": lambda value: _or_nothing(value, format_seconds),
+        "counted": counted,
+        "short_params": short_params,
+        "bytes": lambda value: _or_nothing(value, format_bytes),
+        "general": lambda value: _or_nothing(value, lambda number: f"{number:.3g}"),
+        "exact": lambda value: _or_nothing(value, lambda number: f"{number:.3f}"),
+        "percent": lambda value: _or_nothing(value, lambda number: f"{number:.1%}"),
+        "plain": lambda value: value if isinstance(value, str) else json.dumps(value),
+    }
+    return environment
+
+
+def _or_nothing(value: float | None, write: Any) -> str:
+    return NOTHING if value is None or math.isnan(value) else write(value)
+
+
+def _asset(environment: jinja2.Environment, name: str) -> Markup:
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704  our own file
+
+
+def _hash(content: str) -> str:
+    """Return what a Content-Security-Policy allows: this very style or script, and no other."""
+    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _link(path: str, links_from: Path | None) -> str:
+    if not Path(path).is_absolute():
+        return quote(os.fsencode(path))
+    if links_from is None:
+        return Path(path).as_uri()
+    return quote(os.fsencode(os.path.relpath(path, links_from)))
+
+
+def _view(result: CaseResult, place: int) -> dict[str, Any]:
+    """Return what the templates show of one case, beside its result."""
+    label = result.label
+    digest = hashlib.sha256(os.fsencode(f"{result.nodeid} {label}")).hexdigest()[:10]
+    kind = case_verdicts.kind_of(result)
+    tasks = sorted(result.tasks, key=_by_need)
+    return {
+        "id": f"case-{digest}",
+        "result": result,
+        "label": label,
+        "kind": kind,
+        "verdict": case_verdicts.verdict_of(result),
+        "words": case_verdicts.verdict_words(result),
+        "place": place,
+        "open": kind == "fail" and place < _MOST_OPEN,
+        "tasks": tasks[:_MOST_ROWS],
+        "more_tasks": max(0, len(tasks) - _MOST_ROWS),
+        "kernels": None if result.kernels is None else _kernels(result.kernels),
+    }
+
+
+def _by_need(task: TaskResult) -> tuple[bool, float, str]:
+    """Sort what is not settled first, then what takes longest."""
+    return task.is_settled, -task.weight * (task.best_s or 0.0), task.name
+
+
+def _kernels(table: KernelTable) -> dict[str, Any]:
+    rows = table.rows[:_MOST_ROWS]
+    longest_s = max([max(row.now_s, row.baseline_s or 0.0) for row in rows], default=0.0) or 1.0
+    return {
+        "table": table,
+        "compared": table.baseline_end_to_end_s is not None,
+        "rows": [(row, _bars(row.now_s, row.baseline_s, longest_s)) for row in rows],
+        "more": len(table.rows) - len(rows),
+    }
+
+
+def _bars(now_s: float, baseline_s: float | None, longest_s: float) -> Sequence[tuple[str, float]]:
+    """Return (side, length out of 100) of the bars of one kernel."""
+    sides = [("now", now_s)] + ([] if baseline_s is None else [("before", baseline_s)])
+    return [(side, round(100 * max(value, 0.0) / longest_s, 1)) for side, value in sides]

@@ -1,0 +1,55 @@
+"""JUnit properties of a case: what dashboards plot beside passed and failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.report.case_verdicts import verdict_of
+
+
+def junit_properties(results: Sequence[CaseResult]) -> list[tuple[str, str]]:
+    """Return (name, value) of the cases of one test, for its `<properties>`.
+
+    Names are `tvmtune.verdict` and so on (docs/reference.md); with several cases in one test
+    `tvmtune.NAME.verdict`. What is unknown is left out. Seconds, ratios of now to the baseline.
+    """
+    found = []
+    for result in results:
+        prefix = f"tvmtune.{result.name}." if len(results) > 1 else "tvmtune."
+        found += [(prefix + name, value) for name, value in _values(result).items() if value]
+    return found
+
+
+def _values(result: CaseResult) -> dict[str, str]:
+    values = {
+        "verdict": verdict_of(result),
+        "target": result.target_name,
+        "prepack": "yes" if result.prepack else "no",
+        "tuned_tasks": str(result.tuned_tasks),
+        "tasks": str(len(result.tasks)),
+        "artifact": result.artifact,
+        "library_bytes": str(result.library_bytes or ""),
+        "workspace_bytes": _number(result.workspace_bytes),
+    }
+    if (error := result.reference_error) is not None:
+        values["max_abs_error"] = _number(error.max_abs_error)
+        values["max_rel_error"] = _number(error.max_rel_error)
+    if (latency := result.latency) is not None:
+        low, high = latency.interval or (None, None)
+        values |= {
+            "median_s": _number(latency.median_s),
+            "baseline_median_s": _number(latency.baseline_median_s),
+            "slowdown_ratio": _number(latency.slowdown_ratio),
+            "interval_low": _number(low),
+            "interval_high": _number(high),
+            "confidence": _number(latency.confidence),
+            "limit_ratio": _number(latency.limit_ratio),
+            "accepted_slowdown": latency.acceptance.sentence if latency.acceptance else "",
+        }
+    return values
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.6g}"

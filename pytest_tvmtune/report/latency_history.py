@@ -1,0 +1,128 @@
+"""What a case took over its runs: as a table, as CSV, as a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.report.change_points import Change
+from pytest_tvmtune.report.text_tables import format_seconds, table_lines
+from pytest_tvmtune.store.run_history import Point, Run
+
+_RUN_HEADINGS = ("run", "at", "revision", "TVM", "cases", "failed", "CPU")
+_HEADINGS = ("run", "at", "revision", "TVM", "took", "ratio", "verdict", "change")
+_COLUMNS = ("time", "run", "revision", "tvm", "cpu", "num_threads", "verdict", "slowdown_ratio",
+            "artifact", "median_s", "library_bytes")  # fmt: skip
+_MOST_LABELS = 12
+
+
+def run_lines(runs: Sequence[Run]) -> list[str]:
+    """Return the table of all runs."""
+    rows = [
+        (str(run.run), run.at, run.revision or "-", run.tvm, str(run.cases), str(run.failed),
+         run.cpu)
+        for run in runs
+    ]  # fmt: skip
+    return table_lines(_RUN_HEADINGS, rows, right={"run", "cases", "failed"})
+
+
+def point_lines(points: Sequence[Point], changes: Sequence[Change]) -> list[str]:
+    """Return the table of one case's points. changes: among those that were timed."""
+    at = {change.index: change for change in changes}
+    timed = {point.run: index for index, point in enumerate(timed_points(points))}
+    rows = []
+    for point in points:
+        change = at.get(timed.get(point.run, -1))
+        rows.append(
+            (
+                str(point.run),
+                point.at,
+                point.revision or "-",
+                point.tvm,
+                "-" if point.median_s is None else format_seconds(point.median_s),
+                "-" if point.slowdown_ratio is None else f"{point.slowdown_ratio:.3f}",
+                point.verdict or point.outcome,
+                "" if change is None else change_words(change),
+            )
+        )
+    return table_lines(_HEADINGS, rows, right={"run", "took", "ratio"})
+
+
+def change_words(change: Change) -> str:
+    """Return `1.20x slower: 1 ms -> 1.2 ms`."""
+    ratio = change.ratio
+    words = f"{ratio:.2f}x slower" if ratio >= 1 else f"{1 / ratio:.2f}x faster"
+    return f"{words}: {format_seconds(change.before)} -> {format_seconds(change.after)}"
+
+
+def timed_points(points: Sequence[Point]) -> list[Point]:
+    """Return the points that have a time."""
+    return [point for point in points if point.median_s is not None]
+
+
+def history_csv(points: Sequence[Point]) -> str:
+    """Return a line for each point that was timed, as Apache Otava's CSV importer reads it.
+
+    Its metrics, `median_s` and `library_bytes`, are numbers in every line, as Otava needs.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for point in timed_points(points):
+        ratio = "" if point.slowdown_ratio is None else point.slowdown_ratio
+        writer.writerow(
+            (point.at, point.run, point.revision, point.tvm, point.cpu, point.num_threads,
+             point.verdict, ratio, point.artifact, point.median_s, point.library_bytes)
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def history_svg(title: str, points: Sequence[Point], changes: Sequence[Change]) -> str:
+    """Return a self-contained SVG picture of the points that were timed, and of their levels.
+
+    Raises EnvironmentProblemError where pygal isn't installed.
+    """
+    try:
+        import pygal.style
+    except ImportError:
+        raise EnvironmentProblemError(
+            "plots need pygal: pip install 'pytest-tvmtune[history]'"
+        ) from None
+    timed = timed_points(points)
+    times_s = [point.median_s for point in timed if point.median_s is not None]
+    unit, factor = ("ms", 1e3) if max(times_s) >= 1e-3 else ("us", 1e6)
+    labels = [f"{point.run}: {point.at[:10]}" for point in timed]
+    style = pygal.style.Style(
+        background="white",
+        plot_background="white",
+        guide_stroke_color="#e0e0e0",
+        major_guide_stroke_color="#c0c0c0",
+        colors=("#1f77b4", *["#d62728"] * (len(changes) + 1)),
+    )
+    chart = pygal.Line(
+        # Its scripts would come from the network.
+        js=(),
+        style=style,
+        title=title,
+        x_title="run",
+        y_title=f"{unit} a call",
+        x_labels=labels,
+        x_labels_major=labels[:: -(-len(timed) // _MOST_LABELS)],
+        show_minor_x_labels=False,
+        x_label_rotation=30,
+        truncate_label=-1,
+        legend_at_bottom=True,
+        value_formatter=lambda value: f"{value:.4g}",
+    )
+    chart.add("took", [seconds * factor for seconds in times_s], stroke=False)
+    bounds = [0, *(change.index for change in changes), len(times_s)]
+    levels = [changes[0].before, *(change.after for change in changes)] if changes else []
+    for level, (begin, end) in zip(levels, pairwise(bounds), strict=False):
+        values = [level * factor if begin <= index < end else None for index in range(len(timed))]
+        # One entry in the legend stands for all.
+        name = "median of what stayed the same" if begin == 0 else None
+        chart.add(name, values, show_dots=False, stroke_style={"width": 6})
+    return str(chart.render(is_unicode=True))

@@ -1,0 +1,145 @@
+"""The Markdown report: a table as asv prints it, worst first, for pull requests and summaries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
+from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.terminal_summary import footer_lines
+from pytest_tvmtune.report.text_tables import format_seconds
+
+_HEAD = (
+    "| Change | Before | After | Ratio (CI) | Case |",
+    "|:-------|-------:|------:|:-----------|:-----|",
+)
+# As asv marks what changed.
+_MARKS = {"REGRESSION": "+", "IMPROVEMENT": "-"}
+_MOST_FINDING = 4000
+
+
+def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None) -> str:
+    """Return a JSON report (docs/json.md) as GitHub's Markdown.
+
+    What passed unchanged is folded away. most_bytes: of UTF-8, for a place with a limit: the cases
+    that don't fit are counted instead.
+    Raises ReportError for what is no report, and for one of a later version.
+    """
+    results = worst_first(cases_of(report))
+    failed = [result for result in results if has_failed(result)]
+    quiet = [result for result in results if kind_of(result) == "pass"]
+    loud = [result for result in results if kind_of(result) != "pass"]
+    blocks = [_heading(results, len(failed))]
+    if loud:
+        blocks.append("\n".join((*_HEAD, *map(_row, loud))))
+    blocks += [
+        _details(f"<code>{escape(one.label)}</code>", _finding(one))
+        for one in failed
+        if one.findings
+    ]
+    if quiet:
+        rows = "\n".join((*_HEAD, *map(_row, quiet)))
+        blocks.append(_details(f"{counted(len(quiet), 'case')} passed", rows))
+    blocks.append(_machine(report["machine"]))
+    if most_bytes is None or _size(blocks) <= most_bytes:
+        return "\n\n".join(blocks) + "\n"
+    return _fitting(blocks, loud, most_bytes)
+
+
+def _fitting(blocks: Sequence[str], loud: Sequence[CaseResult], most_bytes: int) -> str:
+    """Leave out whole blocks from the end, then rows of the first table, until the rest fits."""
+    note = "_More than fits here: all of it is in the reports of --tvm-json and --tvm-html._"
+    kept = list(blocks)
+    while len(kept) > 1 and _size([*kept, note]) > most_bytes:
+        kept.pop()
+    if len(kept) == 1 and loud:
+        rows: list[str] = []
+        left = most_bytes - _size([*kept, *_HEAD, note])
+        for row in map(_row, loud):
+            left -= len(row.encode()) + 1
+            if left < 0:
+                break
+            rows.append(row)
+        if rows:
+            kept.append("\n".join((*_HEAD, *rows)))
+    return "\n\n".join([*kept, note]) + "\n" if _size([*kept, note]) <= most_bytes else ""
+
+
+def _size(blocks: Sequence[str]) -> int:
+    return len("\n\n".join(blocks).encode()) + 1
+
+
+def _heading(results: Sequence[CaseResult], failed: int) -> str:
+    words = f"{failed} failed of {counted(len(results), 'case')}"
+    return "\n".join([f"### tvmtune: {words}", "", *_lines(footer_lines(results))])
+
+
+def _lines(lines: Sequence[str]) -> list[str]:
+    """Return lines that stay lines: two blanks at an end are a line break."""
+    return [f"{_text(line)}  " for line in lines]
+
+
+def _row(result: CaseResult) -> str:
+    latency = result.latency
+    words = verdict_words(result)
+    mark = _MARKS.get(latency.verdict, "") if latency else ""
+    change = f"**{words}**" if kind_of(result) == "fail" else words
+    cells = (
+        f"`{mark}` {change}" if mark else change,
+        _seconds(latency.baseline_median_s if latency else None),
+        _seconds(latency.median_s if latency else None),
+        _ratio(latency),
+        _code(result.label),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else format_seconds(value)
+
+
+def _ratio(latency: LatencyResult | None) -> str:
+    if latency is None or latency.slowdown_ratio is None:
+        return ""
+    if latency.interval is None:
+        return f"{latency.slowdown_ratio:.3f}"
+    low, high = latency.interval
+    return f"{latency.slowdown_ratio:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _code(text: str) -> str:
+    """Return text as code that nothing in it can end, also within a table."""
+    words = " ".join(text.split()).replace("|", "\\|") or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    pad = " " if "`" in words else ""
+    return f"{fence}{pad}{words}{pad}{fence}"
+
+
+def _text(text: str) -> str:
+    """Return text in which nothing is Markdown, HTML or a mention."""
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
+    # A backslash doesn't keep GitHub from mentioning somebody, this does.
+    return escaped.replace("@", "@<!-- -->")
+
+
+def _finding(result: CaseResult) -> str:
+    """Return what failed a test, as a block of code that nothing in it can end."""
+    words = "\n".join(result.findings)
+    if len(words) > _MOST_FINDING:
+        words = words[:_MOST_FINDING] + "\n... (all of it is in the JSON report)"
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", words)), default=0))
+    return f"{fence}text\n{words}\n{fence}"
+
+
+def _details(summary: str, inside: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{inside}\n\n</details>"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    words = ", ".join(f"{key} {value}" for key, value in sorted(machine.items()))
+    return f"Measured on {_code(words)}."

@@ -1,0 +1,86 @@
+"""Reports as files: each format rendered from the one JSON object, when it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.atomic_files import write_text
+
+Report = Mapping[str, Any]
+# Of a step's summary, all that is written to it together: beyond it GitHub shows none of it.
+_MOST_SUMMARY_BYTES = 1 << 20
+
+
+def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
+    """Write a report in each format that has a path; return what kept one from being written.
+
+    paths: by the names of their options, `json`, `html`, `markdown`. One that fails keeps no other
+    from being written.
+    """
+    problems = []
+    for name, path in paths.items():
+        try:
+            write_text(path, _RENDERERS[name](report, path))
+        except StoreError as error:
+            problems.append(f"--tvm-{name}: {error}")
+    return problems
+
+
+def append_step_summary(report: Report, path: Path) -> None:
+    """Add the Markdown report to a GitHub Actions summary, as much as still fits.
+
+    Raises StoreError.
+    """
+    from pytest_tvmtune.report.markdown_report import markdown_report
+
+    try:
+        written = path.stat().st_size if path.exists() else 0
+        text = markdown_report(report, most_bytes=_MOST_SUMMARY_BYTES - written - 1)
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"\n{text}" if text else "")
+    except OSError as error:
+        raise StoreError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def _json(report: Report, _path: Path) -> str:
+    """Return sorted JSON, a line for each key of a case: thousands of samples are one line."""
+    cases = (
+        _lines((f"{json.dumps(key)}: {_one_line(case[key])}" for key in sorted(case)), "{}", "  ")
+        for case in report["cases"]
+    )
+    values = {key: _one_line(value) for key, value in report.items() if key != "cases"}
+    values["cases"] = _lines(cases, "[]", " ")
+    return _lines((f"{json.dumps(key)}: {values[key]}" for key in sorted(values)), "{}", "") + "\n"
+
+
+def _one_line(value: Any) -> str:
+    # json.dumps is several times slower with indent.
+    return json.dumps(value, sort_keys=True)
+
+
+def _lines(items: Iterable[str], brackets: str, indent: str) -> str:
+    inside = ",".join(f"\n{indent} {item}" for item in items)
+    return f"{brackets[0]}{inside}\n{indent}{brackets[1]}" if inside else brackets
+
+
+def _html(report: Report, path: Path) -> str:
+    from pytest_tvmtune.report.html_report import html_report
+
+    return html_report(report, links_from=path.parent)
+
+
+def _markdown(report: Report, _path: Path) -> str:
+    from pytest_tvmtune.report.markdown_report import markdown_report
+
+    return markdown_report(report)
+
+
+_RENDERERS: Mapping[str, Callable[[Report, Path], str]] = {
+    "json": _json,
+    "html": _html,
+    "markdown": _markdown,
+}

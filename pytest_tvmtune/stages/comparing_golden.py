@@ -1,0 +1,139 @@
+"""Stage: outputs compared with golden ones, which are written when a run accepts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.core.comparing.golden_outputs import Golden
+from pytest_tvmtune.core.comparing.outputs_comparison import compare_all
+from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.errors import GoldenError
+from pytest_tvmtune.core.results.case_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.tensors.nested_outputs import flatten
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.comparing_outputs import tolerance_of
+from pytest_tvmtune.store.accepted.golden_files import read_golden, write_golden
+from pytest_tvmtune.store.locks import path_lock
+
+_ANEW = "if that is meant, write it anew with --tvm-update"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposal:
+    """Golden outputs to write once the whole test has passed. outputs: the same, nested."""
+
+    path: Path
+    golden: Golden
+    outputs: Any
+    how: How
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenCheck:
+    """What comparing with golden outputs came to.
+
+    error: None where there is nothing to compare with. problem: why the file can't be used.
+    """
+
+    state: GoldenState
+    error: ErrorResult | None = None
+    problem: str = ""
+    proposal: Proposal | None = None
+
+
+def compare_with_golden(
+    case: Case,
+    path: Path,
+    identity: Mapping[str, str],
+    outputs: Any,
+    how: How,
+    *,
+    update: bool,
+    update_new: bool,
+) -> GoldenCheck:
+    """Compare a case's outputs with the golden ones in a file.
+
+    identity: what the file must say that it belongs to. update: propose these outputs where there
+    are none, or where those there can't be used or differ; update_new: only where there are none.
+    What this run wrote is never replaced: items of other targets, and with the other prepack,
+    share it.
+    """
+    own = Golden(
+        identity=identity, data_digest=case.model.data_digest, outputs=dict(flatten(outputs))
+    )
+    proposal = Proposal(path=path, golden=own, outputs=outputs, how=how)
+    replaces = update and not _is_of_this_run(case, path)
+    try:
+        stored = read_golden(path)
+        if stored is None:
+            return GoldenCheck(state="new", proposal=proposal if update or update_new else None)
+        _check_fits(path, stored, own)
+    except GoldenError as unusable:
+        return GoldenCheck(
+            state="unusable", problem=str(unusable), proposal=proposal if replaces else None
+        )
+    error = _compare(case, outputs, stored, how)
+    # What still agrees is left alone: no new bytes to review where nothing changed.
+    if error.passed:
+        return GoldenCheck(state="matched", error=error)
+    return GoldenCheck(state="differs", error=error, proposal=proposal if replaces else None)
+
+
+def write_proposal(case: Case, proposal: Proposal) -> bool:
+    """Write golden outputs, unless another item of this run did: then they must agree.
+
+    Returns whether they were written. Raises GoldenError when they don't agree, and StoreError.
+    """
+    path, own = proposal.path, proposal.golden
+    with path_lock(path):
+        stored = read_golden(path) if _is_of_this_run(case, path) else None
+        if stored is None:
+            write_golden(path, own)
+            return True
+        _check_fits(path, stored, own)
+        error = _compare(case, proposal.outputs, stored, proposal.how)
+    if not error.passed:
+        raise GoldenError(
+            f"another test item of this run wrote {path}, and this one computes something else; "
+            f"give them names of their own, name=..., or mend one of them: {error.message}"
+        )
+    return False
+
+
+def _compare(case: Case, outputs: Any, stored: Golden, how: How) -> ErrorResult:
+    return compare_all(
+        outputs,
+        stored.outputs,
+        against="golden",
+        tolerance=tolerance_of(case, how),
+        outputs=how.outputs,
+        names=case.model.output_names,
+    )
+
+
+def _is_of_this_run(case: Case, path: Path) -> bool:
+    try:
+        return path.stat().st_mtime >= case.workshop.started_s
+    except OSError:
+        return False
+
+
+def _check_fits(path: Path, stored: Golden, own: Golden) -> None:
+    """Raise GoldenError unless stored outputs are of this case and its inputs."""
+    if stored.identity != own.identity:
+        raise GoldenError(
+            f"{path} belongs to another test: {_listing(stored.identity)}; give it its name back, "
+            "or remove it and write this test's with --tvm-update-new"
+        )
+    if stored.data_digest != own.data_digest:
+        raise GoldenError(
+            f"{path} was made with other inputs or parameters; give the same ones "
+            f"(from a file, or from a fixed seed), or {_ANEW}"
+        )
+
+
+def _listing(identity: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in identity.items() if value)

@@ -1,0 +1,208 @@
+"""Stages: compile with given records, load; from the store wherever it can."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.compiling.compile_job import module_text
+from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
+from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
+from pytest_tvmtune.stages.crashed_kernel import naming_the_kernel
+from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.tuning_tasks import Records, plan
+from pytest_tvmtune.store import artifacts, builds
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring.session import Session
+
+KEPT_DIGESTS = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Built:
+    """A compiled case: its artifact, how it came about, and the build's key."""
+
+    artifact: artifacts.Artifact
+    build: builds.Build
+    key: str
+
+
+def build(case: Case, *, prepack: bool, records: Records) -> Built:
+    """Return the model compiled with these records and no others.
+
+    Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes or
+    hangs, where it is compiled or where it is first run.
+    """
+    parts = {
+        **module_parts(case, prepack=prepack),
+        # The first run, in the child, is this entry's: another entry has to run there first too.
+        "entry": case.model.signature.entry,
+        "records": sorted((shash, record.digest) for shash, (_, record) in records.items()),
+    }
+    key = builds.key_of(parts)
+    if (known := find_built(case, key)) is not None:
+        return known
+    folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
+    try:
+        with naming_the_kernel(case, folder / artifacts.LIBRARY):
+            if case.model.library is None:
+                made = _compile(case, folder, prepack=prepack, records=records)
+            else:
+                made = _adopt(case, folder, case.model.library)
+        artifact = artifacts.publish(
+            case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = builds.Build(
+        library=artifact.sha256,
+        applied=tuple(made["applied"]),
+        compile_s=made["compile_s"],
+        ran_with=(_first_run(case),),
+    )
+    builds.write_build(case.store, key, done)
+    case.result.compiled_now = True
+    case.result.compile_s += done.compile_s
+    return Built(artifact=artifact, build=done, key=key)
+
+
+def find_built(case: Case, key: str) -> Built | None:
+    """Return what the store has of a build, None where it or its artifact is gone or damaged."""
+    known = builds.read_build(case.store, key)
+    if known is None:
+        return None
+    try:
+        artifact = artifacts.find(case.store, known.library)
+    except StoreError:
+        return None
+    if case.model.library is None and not artifacts.has_kernels(artifact):
+        return None  # it came with a baseline, or is damaged; compiling it again adds them
+    return run_new_data_in_child(case, Built(artifact=artifact, build=known, key=key))
+
+
+def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
+    """Compile into `folder`, and run once, in a child; return what the job returns."""
+    names = {task.name: task.shash for task in plan(case, prepack=prepack)}
+    write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
+    log_path = case.log_path("build")
+    made: dict[str, Any] = run_job(
+        "pytest_tvmtune.relax.compiling.compile_job:build",
+        {
+            "mod_text": module_text(case.model.mod),
+            "is_ready": case.model.is_ready,
+            "target": case.target_json,
+            "prepack": prepack,
+            "work_dir": str(folder),
+            "tasks": {
+                name: (shash, records[shash][1].digest if shash in records else "")
+                for name, shash in names.items()
+            },
+            "entry": case.model.signature.entry,
+            "library": str(folder / artifacts.LIBRARY),
+            "toolchain": toolchain_identity(case.store),
+            "kernels": str(folder / artifacts.KERNELS),
+        },
+        arrays=case.model.data,
+        scratch=case.store.scratch,
+        log_path=log_path,
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+        on_stage=job_observer(case),
+    )
+    left_out = {
+        shash: name
+        for name, shash in names.items()
+        if shash in records and shash not in made["applied"]
+    }
+    if left_out:
+        raise RecordsNotAppliedError(
+            f"the pipeline didn't apply the records of {', '.join(left_out.values())}; "
+            f"log: {log_path}",
+            shashes=tuple(left_out),
+        )
+    return made
+
+
+def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
+    """Put a ready library into `folder`, and run it once in a child; return as `_compile`."""
+    path = folder / artifacts.LIBRARY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(library)
+    made: dict[str, Any] = run_job(
+        "pytest_tvmtune.relax.compiling.compile_job:adopt",
+        {
+            "target": case.target_json,
+            "entry": case.model.signature.entry,
+            "library": str(path),
+        },
+        arrays=case.model.data,
+        scratch=case.store.scratch,
+        log_path=case.log_path("run"),
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+        on_stage=job_observer(case),
+    )
+    # The store may have built the very same library, and know more of it.
+    with contextlib.suppress(StoreError):
+        known = artifacts.find(case.store, case.model.mod_hash).manifest.to_json()
+        made["manifest"] = {**known, "entries": {**made["manifest"]["entries"], **known["entries"]}}
+    return made
+
+
+def run_new_data_in_child(case: Case, built: Built) -> Built:
+    """Run a stored artifact in a child first, unless it has run so before; return what now has."""
+    digest = _first_run(case)
+    if digest in built.build.ran_with:
+        return built
+    with naming_the_kernel(case, built.artifact.library, built.artifact.manifest):
+        run_job(
+            "pytest_tvmtune.relax.compiling.compile_job:run_once",
+            {
+                "target": case.target_json,
+                "entry": case.model.signature.entry,
+                "library": str(built.artifact.library),
+                "manifest": built.artifact.manifest.to_json(),
+            },
+            arrays=case.model.data,
+            scratch=case.store.scratch,
+            log_path=case.log_path("run"),
+            timeout_s=case.options.timeout_s,
+            num_threads=case.num_threads,
+            on_stage=job_observer(case),
+        )
+    ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
+    done = replace(built.build, ran_with=ran_with)
+    builds.write_build(case.store, built.key, done)
+    return replace(built, build=done)
+
+
+def _first_run(case: Case) -> str:
+    """Return what tells one first run from another: data, CPU model, TVM and the setup."""
+    return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
+
+
+def load(case: Case, built: Built) -> Session:
+    """Load an artifact in this process, where it has run in a child, and transform parameters."""
+    from pytest_tvmtune.relax.devices.targets import device_of
+    from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
+
+    claim_threads(case.num_threads)
+    entry = case.model.signature.entry
+    return open_session(
+        built.artifact.library,
+        entry,
+        built.artifact.manifest.entries[entry],
+        params=case.model.params,
+        inputs=case.model.inputs,
+        device=device_of(case.target),
+        scratch=case.store.scratch,
+    )

@@ -1,0 +1,85 @@
+"""When a first run crashes: run it once more, watched, to find the kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import ChildError, TvmTuneError
+from pytest_tvmtune.core.kernels.matching import Kernels
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN, IN_KERNEL
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
+
+# What faulty code ends with; SIGKILL comes from outside.
+FAULTS = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGILL", "SIGBUS"})
+_AGAIN = "run once more to find the kernel"
+
+
+@contextmanager
+def naming_the_kernel(
+    case: Case, library: Path, manifest: Manifest | None = None
+) -> Iterator[None]:
+    """Add to the error of a first run that crashes in which kernel it does, where that shows.
+
+    library: what is run. manifest: its own; None: what the job that made it left with it.
+    """
+    try:
+        yield
+    except ChildError as error:
+        if error.stage != FIRST_RUN or error.cause not in FAULTS:
+            raise
+        kernel, words = _find_kernel(case, library, manifest)
+        raise ChildError(
+            f"{error.stage}: crashed with {error.cause}{words}",
+            log_path=error.log_path,
+            stage=error.stage,
+            cause=error.cause,
+            kernel=kernel,
+        ) from error
+
+
+def _find_kernel(case: Case, library: Path, manifest: Manifest | None) -> tuple[str, str]:
+    """Return the kernel, "" if it isn't known, and what to say of it."""
+    try:
+        if manifest is None:
+            manifest = Manifest.from_json(json.loads(library.with_name(MANIFEST).read_text()))
+        run_job(
+            "pytest_tvmtune.relax.compiling.compile_job:run_watched",
+            {
+                "target": case.target_json,
+                "entry": case.model.signature.entry,
+                "library": str(library),
+                "manifest": manifest.to_json(),
+            },
+            arrays=case.model.data,
+            scratch=case.store.scratch,
+            log_path=case.log_path("crash"),
+            timeout_s=case.options.timeout_s,
+            num_threads=case.num_threads,
+        )
+    except ChildError as again:
+        if again.cause not in FAULTS:
+            return "", f"; {_AGAIN}, it failed in another way: {again}"
+        if not again.stage.startswith(IN_KERNEL):
+            return "", " outside of all kernels"
+        name = again.stage.removeprefix(IN_KERNEL)
+        return name, f" in {_words(name, manifest.kernels if manifest else {})}"
+    except (OSError, ValueError, TvmTuneError) as problem:
+        return "", f"; it could not be {_AGAIN}: {problem}"
+    return "", f"; {_AGAIN}, it didn't crash"
+
+
+def _words(name: str, kernels: Kernels) -> str:
+    if name not in kernels:
+        return f"{name}, which is none of the model's own kernels"
+    record = kernels[name].record
+    if not record:
+        return f"kernel {name} (untuned)"
+    return (
+        f"kernel {name} (tuned, record {record[:12]}): --tvm-tuning=refresh tunes it anew, and "
+        "leaves out what crashes"
+    )

@@ -1,0 +1,153 @@
+"""Stage: what is behind wrong numbers: the first kernel that diverges from another build."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Any
+
+from pytest_tvmtune.core.comparing.accumulated_rounding import rounding_share
+from pytest_tvmtune.core.comparing.divergence import Divergence
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import Built
+from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build
+from pytest_tvmtune.stages.tuning_tasks import workloads_of
+from pytest_tvmtune.store.artifacts import Artifact
+from pytest_tvmtune.store.layout import slug
+
+JOB = "pytest_tvmtune.relax.diagnosing.divergence_job:find_divergence"
+UNTUNED = "the untuned, unpacked build"
+PLAIN, PREPACKED = "not prepacked", "prepacked"
+_BUILDS = frozenset({UNTUNED, PLAIN, PREPACKED})
+_BEFORE_TUNING = (
+    "the fault is in the model, in its import, or in what TVM makes of it before tuning"
+)
+
+
+def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance) -> str:
+    """Return, in a line or two, where wrong numbers begin; keep it in the case's result."""
+    try:
+        sides = _sides(case, built, error)
+        if isinstance(sides, str):
+            return sides
+        now, other, against = sides
+        found = first_divergence(case, now, other, against=against, tolerance=tolerance)
+    except TvmTuneError as failure:
+        # Whatever it is, the finding stands.
+        return f"the first diverging kernel could not be found: {failure}"
+    case.result.divergences.append(found)
+    if found.kind == "none":
+        return f"{found.sentence()}{_elsewhere(case, found, error)}"
+    if found.no_reproducer:
+        return f"{found.sentence()}\nno reproducer: {found.no_reproducer}"
+    return f"{found.sentence()}\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
+
+
+def _sides(case: Case, built: Built, error: ErrorResult) -> tuple[Built, Built, str] | str:
+    """Return the build with wrong numbers, one to compare its kernels with, and what that is.
+
+    Where there is no other, or it would show nothing: the reason.
+    """
+    if error.against in {PLAIN, PREPACKED}:
+        sides = built, counterpart_build(case)
+        return (*(sides if case.options.prepack else sides[::-1]), PLAIN)
+    if case.model.library is not None:
+        return "a ready library has no other build whose kernels it could be compared with"
+    if error.against != UNTUNED and any(one.problem for one in error.outputs):
+        return f"all builds of this model return the same shapes and types: {_BEFORE_TUNING}"
+    reference = reference_build(case, built)
+    if reference is None:
+        return _untuned_itself(case, error)
+    return built, reference, UNTUNED
+
+
+def _untuned_itself(case: Case, error: ErrorResult) -> str:
+    """Say what may be behind wrong numbers of the build that others are compared with."""
+    share, dtype = _rounding(case, error)
+    if not share:
+        return f"this is {UNTUNED} itself: {_BEFORE_TUNING}"
+    return (
+        f"this is {UNTUNED} itself. No value is off by more than {share:.2g} of the output's root "
+        f"mean square: {dtype} rounding that adds up can do that. Where that is good enough, give "
+        f"rtol= and atol=, or statistic='mean'; otherwise {_BEFORE_TUNING}"
+    )
+
+
+def _elsewhere(case: Case, found: Divergence, error: ErrorResult) -> str:
+    """Say where a fault is that no kernel shows, as far as that is known."""
+    if not found.compared or found.compared < found.calls:
+        return ""
+    is_rounding = not any(one.not_finite or one.problem for one in error.outputs)
+    if error.against in _BUILDS:
+        return (
+            "; small differences add up"
+            if is_rounding
+            else "; NaN, Inf or another shape on one side only is no rounding"
+        )
+    older = "; the fault is older than tuning and prepacking"
+    return f"{older}, or small differences add up" if _rounding(case, error)[0] else older
+
+
+def _rounding(case: Case, error: ErrorResult) -> tuple[float, str]:
+    signature = case.model.signature
+    dtypes = {spec.dtype for spec in (*signature.inputs, *signature.params)}
+    return rounding_share(error.outputs, dtypes)
+
+
+def first_divergence(
+    case: Case, now: Built, reference: Built, *, against: str, tolerance: Tolerance
+) -> Divergence:
+    """Return where a build's kernels begin to compute something else than another build's.
+
+    Both are called once, in a child. A reproducer is left in the store where a kernel is found.
+    Raises ChildError.
+    """
+    prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
+    number = len(case.result.divergences) + 1  # each finding of a test keeps its own
+    build = f"{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
+    told: dict[str, Any] = run_job(
+        JOB,
+        {
+            "now": _side(now.artifact),
+            "reference": _side(reference.artifact),
+            "entry": case.model.signature.entry,
+            "target": case.target_json,
+            "rtol": tolerance.rtol,
+            "atol": tolerance.atol,
+            "against": against,
+            "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}-{number}"),
+            "records": _records(case, now.artifact, prepack=prepacked),
+        },
+        arrays=case.model.data,
+        scratch=case.store.scratch,
+        log_path=case.log_path("divergence"),
+        timeout_s=case.options.timeout_s,
+        num_threads=case.num_threads,
+        on_stage=job_observer(case),
+    )
+    return Divergence.from_json(told)
+
+
+def _side(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "library": str(artifact.library),
+        "manifest": artifact.manifest.to_json(),
+        "kernels": str(artifact.kernels),
+    }
+
+
+def _records(case: Case, artifact: Artifact, *, prepack: bool) -> dict[str, Any]:
+    """Return digest -> [workload, record], in MetaSchedule's JSON, of what was applied."""
+    applied = {kernel.record for kernel in artifact.manifest.kernels.values()}
+    stored = workloads_of(case, prepack=prepack)
+    return {
+        record.digest: ((str(int(workload.shash, 16)), workload.ir), record.data)
+        for workload in stored.values()
+        for record in workload.records
+        if record.digest in applied
+    }

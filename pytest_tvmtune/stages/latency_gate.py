@@ -1,0 +1,254 @@
+"""Stage: time the artifact beside the accepted baseline, and say what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pytest_tvmtune.core.clock import now_s, utc_text
+from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.gating.confidence_sequence import (
+    MIN_EPOCHS,
+    decide,
+    item_alpha,
+    resolvable_ratio,
+    spread,
+    weigh,
+)
+from pytest_tvmtune.core.gating.ratio_text import gate_words
+from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.timing_hindrances import hindrances
+from pytest_tvmtune.relax.measuring.measure_pair_job import LOADING_BASELINE
+from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
+from pytest_tvmtune.stages.case import Case, tuning_key
+from pytest_tvmtune.stages.compiling import Built, build
+from pytest_tvmtune.stages.paired_measurement import measure
+from pytest_tvmtune.stages.slowdown_explanation import explain_change
+from pytest_tvmtune.stages.stage_progress import held, under_way
+from pytest_tvmtune.stages.tuning_tasks import best_records, workloads_of
+from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.locks import exclusive_cores
+from pytest_tvmtune.store.tuning.records import Workload, comparable_target
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring.session import Session
+
+ADVISORY_S = 0.3
+ADVISORY_SAMPLES = 20
+ADVISORY_SAMPLE_S = 0.004
+KEPT_SAMPLES = 60
+REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+
+
+def judge_latency(
+    case: Case,
+    built: Built,
+    session: Session,
+    baseline: Baseline | BaselineError | None,
+    *,
+    gated_before: int = 0,
+) -> tuple[LatencyResult, list[float]]:
+    """Return the latency verdict against a baseline, and this artifact's samples in seconds.
+
+    gated_before: how many verdicts this test item asked for before. Without anything to compare:
+    NEW, or INCOMPARABLE with the reason.
+    """
+    latency, samples_s = _judge(case, built, session, baseline, gated_before)
+    acceptance = case.options.acceptance
+    if acceptance is not None:
+        message = f"{latency.message}; {acceptance.sentence}"
+        latency = replace(latency, message=message, acceptance=acceptance)
+    return latency, samples_s
+
+
+def _judge(
+    case: Case,
+    built: Built,
+    session: Session,
+    baseline: Baseline | BaselineError | None,
+    gated_before: int,
+) -> tuple[LatencyResult, list[float]]:
+    if baseline is None:
+        return _without_comparison(
+            case, session, "NEW", "nothing accepted yet; accept this run with --tvm-update-new"
+        )
+    try:
+        if isinstance(baseline, BaselineError):
+            raise baseline
+        accepted = _comparable(case, baseline)
+        if _is_same_code(case, accepted, built.artifact, baseline):
+            latency, samples = _without_comparison(
+                case, session, "PASS", "same code as the baseline"
+            )
+            latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
+        else:
+            alpha = item_alpha(case.workshop.gated_items, gated_before)
+            latency, samples = _gate(case, baseline, accepted, built.artifact, alpha)
+            latency = explain_change(case, built, baseline, accepted, latency)
+    except BaselineError as error:
+        return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
+    accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
+    return (
+        replace(latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on),
+        samples,
+    )
+
+
+def make_baseline(
+    case: Case, identity: Identity, built: Built, samples_s: Sequence[float]
+) -> Baseline:
+    """Return the baseline that accepts this case's artifact; its untuned twin is built for it."""
+    untuned = build(case, prepack=case.options.prepack, records={})
+    step = max(1, math.ceil(len(samples_s) / KEPT_SAMPLES))
+    return Baseline(
+        identity=identity,
+        artifact=built.artifact.sha256,
+        untuned=untuned.artifact.sha256,
+        signature=case.model.signature.to_json(),
+        target=case.target_json,
+        samples_s=tuple(samples_s[::step]),
+        num_threads=case.num_threads,
+        fingerprint={**fingerprint().to_json(), **content_here(case.store)},
+        accepted_at=utc_text(now_s()),
+    )
+
+
+def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) of what is in an artifact: its record and its ledger."""
+    key = tuning_key(case)
+    stored = workloads_of(case, prepack=case.options.prepack)
+    best = best_records(stored)
+    # Another process may have refused one meanwhile.
+    applied = set(built.build.applied) & set(best)
+    return [
+        (key, replace(workload, records=(best[shash][1],) if shash in applied else ()))
+        for shash, workload in stored.items()
+    ]
+
+
+def _without_comparison(
+    case: Case, session: Session, verdict: str, message: str
+) -> tuple[LatencyResult, list[float]]:
+    """Return a verdict that no measurement made, with a few samples that decide nothing."""
+    from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
+
+    timing = under_way(case.workshop.on_progress, case.label, "timing it")
+    with held(case, exclusive_cores()), timing:
+        samples = sample(
+            session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
+        )
+    latency = LatencyResult(
+        verdict=verdict,
+        message=message,
+        median_s=median(samples),
+        threshold=case.options.threshold.text,
+        num_threads=num_threads_used(),
+        samples_s=tuple(samples),
+    )
+    return latency, samples
+
+
+def _comparable(case: Case, baseline: Baseline) -> artifacts.Artifact:
+    """Return the baseline's artifact. Raises BaselineError with the reason it can't be used."""
+    from pytest_tvmtune.relax.devices.cpu_features import lacking_features
+
+    if baseline.signature != case.model.signature.to_json():
+        raise BaselineError("the model's interface changed since the baseline was accepted")
+    # `host` is another CPU on every machine; what was accepted on one may well run on the next.
+    same = comparable_target(baseline.target) == comparable_target(case.target_json)
+    if not same and not case.options.target.is_host:
+        raise BaselineError(f"the baseline was made for another target, {baseline.target}")
+    if lacking := lacking_features(baseline.target):
+        raise BaselineError(
+            f"the baseline was made for a CPU with {', '.join(lacking)}, which this one "
+            f"({fingerprint().cpu}) lacks"
+        )
+    try:
+        return artifacts.find(case.store, baseline.artifact)
+    except StoreError as error:
+        raise BaselineError(f"the baseline's {error}") from error
+
+
+def _is_same_code(
+    case: Case, old: artifacts.Artifact, new: artifacts.Artifact, baseline: Baseline
+) -> bool:
+    return (
+        old.sha256 == new.sha256
+        and baseline.num_threads == case.num_threads
+        and len(set(versions_of_both(case.store, baseline))) == 1
+    )
+
+
+def _gate(
+    case: Case,
+    baseline: Baseline,
+    old: artifacts.Artifact,
+    new: artifacts.Artifact,
+    alpha: float,
+) -> tuple[LatencyResult, list[float]]:
+    try:
+        measured = measure(case, old, new, alpha=alpha, expected_s=baseline.median_s)
+    except ChildError as error:
+        if error.stage != LOADING_BASELINE:
+            raise
+        raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
+    epochs, threshold = measured.epochs, case.options.threshold
+    evidence = weigh(epochs, alpha)
+    verdict = decide(evidence, threshold, final=True)
+    _, limit = threshold.limits(evidence.baseline_median_s)
+    resolvable = resolvable_ratio(weigh(measured.noise, alpha)) if measured.noise else math.inf
+    interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
+    message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
+    if verdict == "INCONCLUSIVE":
+        message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
+    if measured.placements < min(MIN_EPOCHS, evidence.epochs):
+        message += (
+            f"; the library is large, so its code was placed only {measured.placements} times: "
+            "what its place in memory costs is not averaged out"
+        )
+    accepted, here = versions_of_both(case.store, baseline)
+    if accepted != here:
+        message += (
+            f"; baseline built by TVM {accepted[0]} (ffi {accepted[1]}), "
+            f"this run by {here[0]} ({here[1]})"
+        )
+    latency = LatencyResult(
+        verdict=verdict,
+        message=message,
+        median_s=evidence.now_median_s,
+        baseline_median_s=evidence.baseline_median_s,
+        slowdown_ratio=evidence.ratio,
+        interval=interval,
+        confidence=1 - 2 * alpha,
+        threshold=threshold.text,
+        limit_ratio=limit,
+        epochs=evidence.epochs,
+        pairs=evidence.pairs,
+        placements=measured.placements,
+        spent_s=measured.spent_s,
+        noise=spread(epochs),
+        resolvable_ratio=resolvable if math.isfinite(resolvable) else None,
+        num_threads=measured.num_threads,
+        epoch_ratios=tuple(math.exp(epoch.log_ratio) for epoch in epochs),
+        samples_s=tuple(s for epoch in epochs for s in epoch.now_s),
+        baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
+    )
+    return latency, list(latency.samples_s)
+
+
+def _noise_words(resolvable: float) -> str:
+    """Say what the machine can resolve just now, and what is in its way."""
+    if not math.isfinite(resolvable):
+        words = "the baseline against itself told nothing either"
+    else:
+        words = (
+            f"the baseline against itself: this machine now resolves {100 * (resolvable - 1):.1f}%"
+        )
+    if found := hindrances():
+        words += f" (in the way: {', '.join(found)})"
+    return words

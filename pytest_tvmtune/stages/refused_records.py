@@ -1,0 +1,87 @@
+"""When a build fails: find the tuning records that spoil it, and refuse them for good."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import warnings
+from typing import Any
+
+from pytest_tvmtune.core.errors import ChildError, CompileError, RecordsNotAppliedError
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN
+from pytest_tvmtune.stages.case import Case, tuning_key
+from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.tuning_tasks import Records
+from pytest_tvmtune.store.tuning.records import Record, Workload
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from pytest_tvmtune.store.tuning.workload_files import drop_workload, refuse_records
+
+
+def refuse_bad_records(case: Case, records: Records, error: CompileError | ChildError) -> bool:
+    """Refuse the records that made a build fail; whether there were any, so that it may be retried.
+
+    A library that crashes when it is run is a finding, and no reason to refuse a record.
+    """
+    if not records or (isinstance(error, ChildError) and error.stage == FIRST_RUN):
+        return False
+    if isinstance(error, RecordsNotAppliedError):
+        bad = dict.fromkeys(error.shashes, ("bad", "the pipeline didn't apply it"))
+    else:
+        bad = _find_bad(case, records)
+    key = tuning_key(case)
+    for shash, (state, reason) in bad.items():
+        workload, record = records[shash]
+        told = f"its IR isn't what its name says: {reason}"
+        if state == "foreign" and drop_workload(case.store, key, shash, told):
+            continue
+        # Of a foreign file in a fallback, none can be used.
+        refused = workload.records if state == "foreign" else (record,)
+        refuse_records(case.store, key, workload, refused, reason)
+        warnings.warn(
+            f"tuning store: a record of {workload.name} ({shash}) is refused, since it can't "
+            f"be applied or built ({reason}); --tvm-tuning=refresh tunes it again",
+            stacklevel=2,
+        )
+    return bool(bad)
+
+
+def _find_bad(case: Case, records: Records) -> dict[str, tuple[str, str]]:
+    """Return {hash: (state, reason)} of the records that fail by themselves."""
+    shashes = list(records)
+    pairs: list[tuple[Workload, list[Record]]] = [
+        (workload, [record]) for workload, record in records.values()
+    ]
+    folder = case.store.scratch / f"check-{secrets.token_hex(8)}"
+    told: dict[int, dict[str, Any]] = {}
+    first = 0
+    try:
+        write_work_dir(folder, pairs)
+        while first < len(shashes):
+            try:
+                run_job(
+                    "pytest_tvmtune.relax.compiling.check_records_job:check_records",
+                    {"work_dir": str(folder), "target": case.target_json, "first": first},
+                    scratch=case.store.scratch,
+                    log_path=case.log_path("check"),
+                    timeout_s=case.options.timeout_s,
+                    num_threads=case.num_threads,
+                    on_stage=job_observer(case),
+                    on_progress=lambda row: told.update({row["index"]: row}),
+                )
+                break
+            except ChildError as error:
+                index = max(told, default=-1)
+                begun = index >= first and told[index]["state"] == "begun"
+                # What ended by itself, or was killed from outside, blames no record.
+                if not begun or error.cause in {"", "SIGKILL"}:
+                    raise
+                told[index] = {"state": "bad", "reason": str(error).splitlines()[0]}
+                first = index + 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        shashes[index]: (row["state"], row["reason"])
+        for index, row in told.items()
+        if row["state"] != "sound"
+    }

@@ -1,0 +1,64 @@
+"""How long a stage of a case has been under way, for whoever shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.processes.worker import WAITING
+from pytest_tvmtune.stages.case import Case, Observer
+from pytest_tvmtune.store.locks import shared_cores
+
+_TICK_S = 0.5
+
+
+@contextlib.contextmanager
+def under_way(observer: Observer | None, label: str, stage: str) -> Iterator[None]:
+    """Report, from a thread, how long what this process does inside goes on."""
+    if observer is None:
+        yield
+        return
+    over, started = threading.Event(), monotonic_s()
+
+    def report() -> None:
+        while not over.wait(_TICK_S):
+            observer(StageProgress(label=label, stage=stage, spent_s=monotonic_s() - started))
+
+    thread = threading.Thread(target=report, name="tvmtune-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        observer(StageProgress(label=label))
+
+
+@contextlib.contextmanager
+def held(case: Case, cores: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    """Hold the machine's cores for a case, and report how long it waits for them."""
+    with contextlib.ExitStack() as stack:
+        with under_way(case.workshop.on_progress, case.label, WAITING):
+            stack.enter_context(cores)
+        yield
+
+
+@contextlib.contextmanager
+def running(case: Case) -> Iterator[None]:
+    """Load and run a model in this process, while nobody measures."""
+    observer = case.workshop.on_progress
+    with held(case, shared_cores()), under_way(observer, case.label, "loading and running it"):
+        yield
+
+
+def job_observer(case: Case) -> Callable[[str, float], None] | None:
+    """Return the `on_stage` of the case's jobs, for `run_job`."""
+    observer = case.workshop.on_progress
+    if observer is None:
+        return None
+    return lambda stage, spent_s: observer(
+        StageProgress(label=case.label, stage=stage, spent_s=spent_s)
+    )

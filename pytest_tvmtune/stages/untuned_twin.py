@@ -1,0 +1,95 @@
+"""Stage: a tuned build timed next to the same model without records, once, when it is new."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.gating.confidence_sequence import decide, item_alpha, weigh
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import Built, build, load
+from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
+from pytest_tvmtune.stages.stage_progress import held, running
+from pytest_tvmtune.store import builds
+from pytest_tvmtune.store.locks import exclusive_cores
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring.session import Session
+
+_MOST_S = 2.0
+# Beyond it nobody needs a confidence sequence: tuned is faster.
+_CLEARLY = 1.5
+
+
+def slower_than_untuned(case: Case, built: Built, session: Session) -> str:
+    """Return a sentence where the tuned build is slower than the untuned one, "" where it isn't.
+
+    It is measured when the build is new to the store, or another CPU model or number of threads is
+    what it was measured with, and the ratio kept with the build: later runs say the same without
+    measuring. It goes into the case's result. What can't be measured is said as unknown. session:
+    the tuned build, loaded.
+    """
+    known = built.build
+    if not known.applied or case.model.is_ready:
+        return ""
+    here = f"{fingerprint().cpu}, {case.num_threads} threads"
+    if known.untuned_ratio is None or known.untuned_on != here:
+        try:
+            known = replace(_measured(case, built, session), untuned_on=here)
+        except TvmTuneError as error:
+            return f"whether tuning made the model faster is not known: {error}"
+        builds.write_build(case.store, built.key, known)
+    case.result.untuned_ratio = known.untuned_ratio
+    if not known.slower_kernels:
+        return ""
+    return (
+        f"the tuned model takes {known.untuned_ratio:.2f} times as long as the untuned one "
+        f"({known.slower_kernels}); tune more with --tvm-trials, or test it untuned with "
+        "--tvm-trials=0"
+    )
+
+
+def _measured(case: Case, built: Built, session: Session) -> builds.Build:
+    """Return the build with what it takes next to the untuned one."""
+    twin = build(case, prepack=case.options.prepack, records={})
+    with running(case):
+        untuned = load(case, twin)
+    rough = _rough_s(case, untuned), _rough_s(case, session)
+    if rough[0] > _CLEARLY * rough[1]:
+        return replace(built.build, untuned_ratio=rough[1] / rough[0], slower_kernels="")
+    alpha = item_alpha(1)
+    measured = measure(
+        case,
+        twin.artifact,
+        built.artifact,
+        alpha=alpha,
+        expected_s=rough[0],
+        max_time_s=_MOST_S,
+        tell_noise=False,
+    )
+    evidence = weigh(measured.epochs, alpha)
+    is_slower = decide(evidence, case.options.threshold, final=True) == "REGRESSION"
+    return replace(
+        built.build,
+        untuned_ratio=evidence.ratio,
+        slower_kernels=_slower_kernels(case, built, twin) if is_slower else "",
+    )
+
+
+def _slower_kernels(case: Case, built: Built, twin: Built) -> str:
+    try:
+        return slower_kernels_line(time_kernels(case, built.artifact, twin.artifact))
+    except TvmTuneError as error:
+        return f"its kernels could not be timed: {cause_of(error)}"
+
+
+def _rough_s(case: Case, session: Session) -> float:
+    """Return the seconds of one call, of very few."""
+    from pytest_tvmtune.relax.measuring.timing import sample
+
+    with held(case, exclusive_cores()):
+        return min(sample(session, samples=3, min_sample_s=0.0, budget_s=0.05))

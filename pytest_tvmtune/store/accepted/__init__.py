@@ -1,0 +1,1 @@
+"""What was accepted: baselines, golden outputs, and their files to carry elsewhere."""

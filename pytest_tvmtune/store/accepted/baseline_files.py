@@ -1,0 +1,113 @@
+"""Accepted baselines: one JSON file a case, and beside it the tuning records of its artifact."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import BaselineError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.store.atomic_files import load_json, write_bytes, write_json
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.tuning.record_lines import body, check_lines, load_line, parse, sign_lines
+from pytest_tvmtune.store.tuning.records import Workload
+
+RECORDS_SUFFIX = ".records.jsonl.gz"
+
+
+def read_baseline(store: Store, identity: Identity) -> Baseline | None:
+    """Return the accepted baseline of a case, or None when there is none.
+
+    Raises BaselineError when its file is damaged or belongs to another case.
+    """
+    path = store.baselines / identity.file_name
+    try:
+        baseline = load_baseline(path.name, path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BaselineError(f"{path}: {error}") from error
+    if baseline.identity != identity:
+        raise BaselineError(f"{path} belongs to another case: {baseline.identity}")
+    return baseline
+
+
+def load_baseline(name: str, content: bytes) -> Baseline:
+    """Return the baseline in the content of the file `name`. Raises ValueError."""
+    return Baseline.from_json(check_json(f"baseline {name}", load_json(content)))
+
+
+def write_baseline(
+    store: Store, baseline: Baseline, records: Sequence[tuple[str, Workload]]
+) -> None:
+    """Accept a baseline. records: (target key, workload) of those in it. Raises StoreError."""
+    name = baseline.identity.file_name
+    # The records first: a baseline is never without them.
+    write_records(store, name, records)
+    write_json(store.baselines / name, sign_json(f"baseline {name}", baseline.to_json()))
+
+
+def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload]]) -> None:
+    """Write the records of the baseline with this file name. Raises StoreError."""
+    text = "".join(body(key, workload) for key, workload in records)
+    path = records_path(store, name)
+    # mtime: the same bytes every time.
+    write_bytes(path, gzip.compress(sign_lines(f"records {path.name}", text).encode(), mtime=0))
+
+
+def records_path(store: Store, name: str) -> Path:
+    """Return where the records of the baseline with this file name are."""
+    return store.baselines / records_name(name)
+
+
+def records_name(name: str) -> str:
+    """Return the name of the file of records beside the baseline with this file name."""
+    return f"{name.removesuffix('.json')}{RECORDS_SUFFIX}"
+
+
+def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) of the records that a case's baseline keeps.
+
+    Raises BaselineError for a file that is damaged or, with a key, not signed by it.
+    """
+    path = records_path(store, identity.file_name)
+    try:
+        return load_records(path.name, path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise BaselineError(f"{path}: {error}") from error
+
+
+def load_records(
+    name: str, content: bytes, *, check_signature: bool = True
+) -> list[tuple[str, Workload]]:
+    """Return (target key, workload) from the content of the file `name`. Raises ValueError."""
+    try:
+        text = gzip.decompress(content) if content else None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"no gzip file: {error}") from None
+    if text is None:
+        raise ValueError("no gzip file: it is empty")
+    if check_signature:
+        check_lines(f"records {name}", text)
+    groups: list[tuple[str, str, list[bytes]]] = []
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        row = load_line(line)
+        kind = row.get("kind") if isinstance(row, dict) else None
+        if kind == "workload":
+            groups.append((str(row.get("key")), str(row.get("shash")), []))
+        if groups:
+            groups[-1][2].append(line)
+        elif kind != "signature":
+            raise ValueError(f"line {number}: it belongs to no workload")
+    found = []
+    for key, shash, own in groups:
+        workload, problem = parse(key, shash, b"".join(own), check_signature=False)
+        if workload is None or problem:
+            raise ValueError(f"{shash}: {problem}")
+        found.append((key, workload))
+    return found

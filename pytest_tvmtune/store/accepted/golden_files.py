@@ -1,0 +1,91 @@
+"""Golden outputs in a compressed .npz file: one .npy an output, never a pickle, and golden.json.
+
+`numpy.load(path)["output[1]"]` shows an output; one of ml_dtypes' types is kept as unsigned
+integers of the same bits, and golden.json names its type.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_tvmtune.core.comparing.golden_outputs import Golden
+from pytest_tvmtune.core.digests import is_sha256
+from pytest_tvmtune.core.errors import GoldenError
+from pytest_tvmtune.core.tensors.dtypes import from_plain, to_plain
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.store.atomic_files import load_json, write_bytes
+
+SCHEMA = 1
+_FACTS = "golden.json"
+
+
+def read_golden(path: Path) -> Golden | None:
+    """Return the golden outputs in a file, None when there is none.
+
+    Raises GoldenError when the file is damaged, or was made by something else.
+    """
+    try:
+        return _load(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # noqa: BLE001  a damaged file makes zipfile, zlib and numpy raise many
+        raise GoldenError(
+            f"{path} can't be read as golden outputs ({type(error).__name__}: {error}); "
+            "bring it back from version control, or write it anew with --tvm-update"
+        ) from None
+
+
+def write_golden(path: Path, golden: Golden) -> None:
+    """Write golden outputs; the same ones always make the same bytes. Raises StoreError."""
+    facts = {
+        "schema": SCHEMA,
+        "identity": dict(golden.identity),
+        "data_digest": golden.data_digest,
+        "outputs": [
+            {"path": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+            for name, array in golden.outputs.items()
+        ],
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        _add(archive, _FACTS, json.dumps(facts, indent=1, sort_keys=True).encode() + b"\n")
+        for name, array in golden.outputs.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, to_plain(array), allow_pickle=False)
+            _add(archive, f"{name}.npy", member.getvalue())
+    write_bytes(path, content.getvalue())
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    # A ZipInfo has a date of its own, always the same.
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
+
+
+def _load(content: bytes) -> Golden:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        facts = load_json(archive.read(_FACTS))
+        if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+            raise ValueError(f"not of schema {SCHEMA}")
+        identity, digest = facts["identity"], facts["data_digest"]
+        if not isinstance(identity, dict) or not is_sha256(digest):
+            raise ValueError(f"{_FACTS} is damaged")
+        outputs = {one["path"]: _output(archive, one) for one in facts["outputs"]}
+    return Golden(identity=identity, data_digest=digest, outputs=outputs)
+
+
+def _output(archive: zipfile.ZipFile, facts: Any) -> Array:
+    # The whole member first: only at its end its checksum is compared.
+    member = io.BytesIO(archive.read(f"{facts['path']}.npy"))
+    array = from_plain(np.lib.format.read_array(member, allow_pickle=False), facts["dtype"])
+    if list(array.shape) != facts["shape"]:
+        raise ValueError(f"{facts['path']} has shape {array.shape}, not {facts['shape']}")
+    return array

@@ -1,0 +1,127 @@
+"""Baselines as one file: with their artifacts and records, to be carried to another store.
+
+A zip file with the paths of the store. Everything in it is checked before anything is taken in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.accepted.baseline_files import (
+    load_baseline,
+    load_records,
+    records_name,
+    records_path,
+)
+from pytest_tvmtune.store.atomic_files import write_bytes
+from pytest_tvmtune.store.layout import Store, open_store
+
+_NAMES = re.compile(
+    r"baselines/[\w.-]+\.(json|records\.jsonl\.gz)|artifacts/[0-9a-f]{64}/(model\.so|manifest\.json)"
+)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# The same content makes the same file.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) -> int:
+    """Write baselines with all they need to one file; return its size in bytes.
+
+    Raises StoreError when an artifact is missing or damaged, or the file can't be written.
+    """
+    for baseline in baselines:
+        name = baseline.identity.file_name
+        try:
+            for digest in baseline.libraries:
+                artifacts.find(store, digest)
+            load_baseline(name, (store.baselines / name).read_bytes())
+            records = records_path(store, name)
+            load_records(records.name, records.read_bytes())
+        except (StoreError, OSError, ValueError) as error:
+            raise StoreError(f"{name}: {error}; accept it again with --tvm-update") from error
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for inside in sorted({inside for baseline in baselines for inside in _needed(baseline)}):
+            file.writestr(
+                zipfile.ZipInfo(inside, _NO_TIME),
+                (store.root / inside).read_bytes(),
+                compress_type=zipfile.ZIP_DEFLATED,
+            )
+    write_bytes(path, content.getvalue())
+    return len(content.getvalue())
+
+
+def import_baselines(store: Store, path: Path) -> list[Baseline]:
+    """Take in the baselines of a file that `export_baselines` wrote; return them.
+
+    Raises StoreError, and takes in nothing, when anything in it is missing, damaged or, with a
+    key, not signed by it.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            strange = [
+                info.filename
+                for info in file.infolist()
+                if not _NAMES.fullmatch(info.filename) or info.compress_type not in _METHODS
+            ]
+            if strange:
+                raise StoreError(f"{path} is no file of baselines: {strange[0]!r} is in it")
+            content = {name: file.read(name) for name in file.namelist()}
+    # RuntimeError: encrypted, or of a later version of zip.
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise StoreError(f"can't read {path}: {error}") from error
+    names = [name for name in sorted(content) if re.fullmatch(r"baselines/.*\.json", name)]
+    try:
+        baselines = [_checked(content, name) for name in names]
+        needed = {inside for baseline in baselines for inside in _needed(baseline)}
+        if not baselines:
+            raise ValueError("no baseline is in it")
+        if surplus := content.keys() - needed:
+            raise ValueError(f"no baseline in it needs {min(surplus)}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{path}: {error}; nothing was taken in") from error
+    open_store(store.root)
+    # Baselines last, their records before them: none is ever without what it needs.
+    for name in sorted(content, key=lambda name: (name in names, name)):
+        write_bytes(store.root / name, content[name])
+    return baselines
+
+
+def _needed(baseline: Baseline) -> list[str]:
+    """Return the paths, from the store's root, of all files of a baseline."""
+    name = baseline.identity.file_name
+    needed = [f"baselines/{name}", f"baselines/{records_name(name)}"]
+    for digest in baseline.libraries:
+        needed += [f"artifacts/{digest}/{part}" for part in (artifacts.LIBRARY, artifacts.MANIFEST)]
+    return needed
+
+
+def _checked(content: dict[str, bytes], name: str) -> Baseline:
+    """Return a baseline, all that it needs being there and sound. Raises ValueError."""
+    own_name = Path(name).name
+    baseline = load_baseline(own_name, content[name])
+    if baseline.identity.file_name != own_name:
+        raise ValueError(f"{name} belongs to {baseline.identity.file_name}")
+    for digest in baseline.libraries:
+        folder = f"artifacts/{digest}"
+        library = content.get(f"{folder}/{artifacts.LIBRARY}")
+        manifest = content.get(f"{folder}/{artifacts.MANIFEST}")
+        if library is None or manifest is None:
+            raise ValueError(f"{name}: artifact {digest[:12]} is not in it")
+        if hashlib.sha256(library).hexdigest() != digest:
+            raise ValueError(f"{name}: artifact {digest[:12]} is damaged")
+        artifacts.load_manifest(digest, manifest)
+    records = records_name(own_name)
+    if f"baselines/{records}" not in content:
+        raise ValueError(f"{name}: its records are not in it")
+    load_records(records, content[f"baselines/{records}"])
+    return baseline

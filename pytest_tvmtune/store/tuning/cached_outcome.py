@@ -1,0 +1,78 @@
+"""What a case came to when its tuning files were as they are: a warm run needn't read them.
+
+One JSON file for what was asked. It holds the versions of the files it was made from; when one of
+them has changed, it says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.digests import is_sha256
+from pytest_tvmtune.core.results.case_result import TaskResult
+from pytest_tvmtune.store.atomic_files import load_json, write_json
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.tuning.workload_files import file_version, workload_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """A case as it was built. build: the key of its build. left_out: tasks without a trial."""
+
+    build: str
+    tasks: tuple[TaskResult, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+# Of each workload, of its file here and in each fallback; None: no file.
+Versions = list[list[list[int] | None]]
+
+
+def versions(store: Store, key: str, shashes: Iterable[str]) -> Versions:
+    """Return the versions of these workloads' files."""
+    places = [store, *(Store(root=folder) for folder in store.fallbacks)]
+    return [[_version(workload_path(place, key, shash)) for place in places] for shash in shashes]
+
+
+def _version(path: Path) -> list[int] | None:
+    try:
+        return list(file_version(path))
+    except OSError:
+        return None
+
+
+def read_warm(store: Store, key: str, now: Versions) -> Warm | None:
+    """Return what is known of a case whose files have these versions, or None.
+
+    None also where a workload has no file: a baseline may have its records.
+    """
+    if not all(any(places) for places in now):
+        return None
+    path = store.warm / f"{key}.json"
+    try:
+        loaded = check_json(f"warm {key}", load_json(path.read_bytes()))
+        if loaded["versions"] != now:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        if not is_sha256(loaded["build"]):
+            return None
+        return Warm(
+            build=loaded["build"],
+            tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
+            left_out=tuple(loaded["left_out"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        # Damaged or missing: it is made anew from what it was made from.
+        return None
+
+
+def write_warm(store: Store, key: str, now: Versions, warm: Warm) -> None:
+    """Keep what a case came to. Raises StoreError."""
+    values = {"versions": now, **asdict(warm)}
+    write_json(store.warm / f"{key}.json", sign_json(f"warm {key}", values))

@@ -1,0 +1,246 @@
+"""Tuning records as values: what is known of one workload on one target, and how it is merged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from pytest_tvmtune.core.versions import minor
+from pytest_tvmtune.store.layout import slug
+
+KEPT_RECORDS = 8
+# MetaSchedule stores a failed candidate with this run time.
+_FAILED_S = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One measured schedule. data: MetaSchedule's [trace, run_secs, target, args_info].
+
+    num_threads: what TVM's runtime really used while it was measured. at_s: when that was, in
+    seconds since 1970; of one schedule on one CPU the last measurement counts.
+    """
+
+    data: list[Any]
+    cpu: str
+    cores: int
+    num_threads: int
+    at_s: float
+
+    @property
+    def mean_s(self) -> float:
+        """Mean measured seconds of one call, as MetaSchedule ranks records."""
+        return fmean(self.data[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the schedule, whatever it measured."""
+        return hashlib.sha256(json.dumps(self.data[0]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One tuning run's line in the ledger.
+
+    run_id: the same in every line that a run writes, of which the last counts. at_s: when, in
+    seconds since 1970. trials, max_trials_per_task: what was asked for the whole model. spent,
+    valid: trials on this workload so far. complete: the request was served to its end, whatever
+    came of it; reason: why nothing valid came of it; environment: with which TVM and compiler, by
+    content, "" where that is unknown.
+    """
+
+    run_id: str
+    at_s: float
+    trials: int
+    max_trials_per_task: int | None
+    spent: int
+    valid: int
+    complete: bool
+    reason: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untuned:
+    """What a call takes without any schedule, on one machine: what a record has to beat there."""
+
+    run_s: float
+    cpu: str
+    cores: int
+    num_threads: int
+    at_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A schedule that didn't apply or build, and is not to be used again. digest: the record's."""
+
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """All that is known of one workload on one target.
+
+    ir: MetaSchedule's own serialisation. records: valid ones that were not refused, best first.
+    untuned: one for each CPU model and number of threads.
+    """
+
+    shash: str
+    name: str
+    ir: str
+    records: tuple[Record, ...] = ()
+    served: tuple[Served, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    untuned: tuple[Untuned, ...] = ()
+
+    @property
+    def spent(self) -> int:
+        """Trials spent on this workload, those of interrupted runs included."""
+        return sum(line.spent for line in self.served)
+
+    @property
+    def valid(self) -> int:
+        """How many of them gave a measurement."""
+        return sum(line.valid for line in self.served)
+
+    def is_enough(
+        self,
+        trials: int,
+        max_trials_per_task: int | None,
+        *,
+        environment: str = "",
+        since_s: float = 0.0,
+    ) -> bool:
+        """Whether a request at least as large was completed since then.
+
+        environment: as `Served` has it. One that gave nothing for a reason is enough only there:
+        what failed may have been TVM or the compiler.
+        """
+        return any(
+            done.complete
+            and (not done.reason or done.environment == environment)
+            and done.trials >= trials
+            and done.at_s >= since_s
+            and (
+                done.max_trials_per_task is None
+                or (
+                    max_trials_per_task is not None
+                    and done.max_trials_per_task >= max_trials_per_task
+                )
+            )
+            for done in self.served
+        )
+
+    def fastest(self, cpu: str) -> Record | None:
+        """Return the best record measured on this CPU model, else the best of any."""
+        own = [record for record in self.records if record.cpu == cpu]
+        return min(own or self.records, key=lambda record: record.mean_s, default=None)
+
+    def best(self, cpu: str) -> Record | None:
+        """Return the record to apply: the fastest, unless the untuned kernel was faster there."""
+        record = self.fastest(cpu)
+        if record is None or self.untuned_s(record.cpu, record.num_threads) <= record.mean_s:
+            return None
+        return record
+
+    def deployed(self, cpu: str) -> Workload:
+        """Return what a stock work_dir may hold of it: no record where none is to be applied."""
+        return self if self.best(cpu) else replace(self, records=())
+
+    def untuned_s(self, cpu: str, num_threads: int) -> float:
+        """Return the seconds of a call without a schedule, infinity where that isn't known."""
+        known = {(one.cpu, one.num_threads): one.run_s for one in self.untuned}
+        return known.get((cpu, num_threads), math.inf)
+
+
+def target_key(target_json: str, tvm_version: str) -> str:
+    """Return the folder name of a canonical target: without num-cores, with TVM's minor."""
+    text = comparable_target(target_json)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    kind = slug(str(json.loads(text).get("kind", "target")))
+    return f"{kind}-tvm{minor(tvm_version)}-{digest}"
+
+
+def comparable_target(target_json: str) -> str:
+    """Return a canonical target without num-cores, which changes no code."""
+    config = {key: value for key, value in json.loads(target_json).items() if key != "num-cores"}
+    return json.dumps(config, sort_keys=True)
+
+
+def merge(one: Workload, *others: Workload) -> Workload:
+    """Return what all of them know: the best records of each CPU, each run's last ledger line."""
+    every = (one, *others)
+    refused = {line.digest: line for known in reversed(every) for line in known.refused}
+    return Workload(
+        shash=one.shash,
+        name=one.name,
+        ir=one.ir,
+        records=keep_best(
+            record
+            for known in every
+            for record in known.records
+            if not refused or record.digest not in refused
+        ),
+        served=_last_lines(line for known in every for line in known.served),
+        refused=tuple(refused[digest] for digest in sorted(refused)),
+        untuned=_last_measured(one for known in every for one in known.untuned),
+    )
+
+
+def keep_best(records: Iterable[Record], most: int = KEPT_RECORDS) -> tuple[Record, ...]:
+    """Return the best records of each CPU model, each schedule once, best first."""
+    last: dict[tuple[str, str], Record] = {}
+    for record in records:
+        known = last.setdefault((record.cpu, record.digest), record)
+        if (record.at_s, -record.mean_s) > (known.at_s, -known.mean_s):
+            last[record.cpu, record.digest] = record
+    kept: list[Record] = []
+    of_cpu: Counter[str] = Counter()
+    for record in sorted(last.values(), key=lambda record: (record.mean_s, record.digest)):
+        of_cpu[record.cpu] += 1
+        if of_cpu[record.cpu] <= most:
+            kept.append(record)
+    return tuple(kept)
+
+
+def _last_lines(lines: Iterable[Served]) -> tuple[Served, ...]:
+    """Return the last line of each run, in order of time."""
+    last: dict[str, Served] = {}
+    for line in lines:
+        known = last.get(line.run_id)
+        if known is None or (known.complete, known.spent) < (line.complete, line.spent):
+            last[line.run_id] = line
+    return tuple(sorted(last.values(), key=lambda line: (line.at_s, line.run_id)))
+
+
+def _last_measured(found: Iterable[Untuned]) -> tuple[Untuned, ...]:
+    """Return the last measurement on each CPU model with each number of threads."""
+    last: dict[tuple[str, int], Untuned] = {}
+    for one in found:
+        known = last.setdefault((one.cpu, one.num_threads), one)
+        if (one.at_s, -one.run_s) > (known.at_s, -known.run_s):
+            last[one.cpu, one.num_threads] = one
+    return tuple(last[key] for key in sorted(last))
+
+
+def is_valid_record(data: Any) -> bool:
+    """Tell whether this is a candidate that ran: [trace, run_secs, target, args_info]."""
+    return (
+        isinstance(data, list)
+        and len(data) == 4
+        and isinstance(data[0], list)
+        and isinstance(data[1], list)
+        and bool(data[1])
+        and all(type(s) in (int, float) and 0 <= s < _FAILED_S for s in data[1])
+        and isinstance(data[2], dict)
+        and isinstance(data[3], list)
+    )

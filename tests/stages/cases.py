@@ -1,0 +1,68 @@
+"""Cases on a store that outlives a test, and baselines of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modules import OpenCase
+
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.table import SETTINGS
+from pytest_tvmtune.core.settings.target_spec import parse_target
+from pytest_tvmtune.relax.importing import open_model
+from pytest_tvmtune.stages.case import Case, Workshop, open_case
+from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.latency_gate import judge_latency, make_baseline
+from pytest_tvmtune.store.layout import Store
+
+IDENTITY = Identity(
+    path="test_it.py", cls="", function="test_it", params="", name="it", entry="main",
+    target_name="llvm", prepack=False,
+)  # fmt: skip
+
+
+def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> OpenCase:
+    """Return open_(mod, prepack=..., target=..., settings=..., **source) -> Case on this store.
+
+    settings: as users write them; trials are 0 unless given.
+    """
+
+    def opened(
+        mod: Any,
+        *,
+        prepack: bool = False,
+        target: str = "llvm",
+        name: str = usual_name,
+        settings: dict[str, Any] | None = None,
+        pipeline: Any = None,
+        **source: Any,
+    ) -> Case:
+        given = {"trials": 0, **(settings or {})}
+        parsed = {one.name: one.parse(given[one.name], "") for one in SETTINGS if one.name in given}
+        run = RunOptions(layers=(parsed,), store_dir=store.root)
+        options = run.case_options({}, target=parse_target(target), prepack=prepack)
+        model = open_model(mod, name=name, seed=options.seed, **source)
+        # A new Workshop each time, as each pytest process has its own.
+        workshop = Workshop(store=store, gated_items=gated_items)
+        nodeid = f"test_it.py::test_{name}"
+        return open_case(model, options, workshop, name=name, nodeid=nodeid, pipeline=pipeline)
+
+    return opened
+
+
+def forget_untuned(store: Store) -> None:
+    """Drop what kernels take without a schedule, so that records are applied whatever they took.
+
+    Those of tests are so small that a schedule seldom pays.
+    """
+    for path in store.tuning.rglob("*.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if '"kind": "untuned"' not in line))
+
+
+def accept(case: Case, built: Built) -> Baseline:
+    """Return the baseline that this case becomes, there being none before."""
+    latency, samples = judge_latency(case, built, load(case, built), None)
+    assert latency.verdict == "NEW"
+    return make_baseline(case, IDENTITY, built, samples)

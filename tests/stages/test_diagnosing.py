@@ -1,0 +1,230 @@
+"""Wrong numbers followed to where they begin: in builds with real records and relaid weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from cases import opener
+from modules import Halves, OpenCase, TwoLayers
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from pytest_tvmtune.core.comparing.outputs_comparison import compare
+from pytest_tvmtune.core.comparing.tolerances import How, Tolerance
+from pytest_tvmtune.core.errors import ModelError, StoreError
+from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.relax.compiling.compile_job import _entry_points
+from pytest_tvmtune.relax.compiling.kernel_descriptions import (
+    compile_module,
+    describe,
+    write_kernels,
+)
+from pytest_tvmtune.stages import divergence_search
+from pytest_tvmtune.stages.case import Case, tuning_key
+from pytest_tvmtune.stages.comparing_outputs import compare_with_expected, note_error
+from pytest_tvmtune.stages.compiling import Built
+from pytest_tvmtune.stages.divergence_search import PLAIN, UNTUNED, first_divergence
+from pytest_tvmtune.stages.tuned_build import (
+    counterpart_build,
+    load_and_call,
+    reference_build,
+    tune_and_build,
+)
+from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_workloads
+from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+
+DTYPE = Tolerance()
+RNG = np.random.default_rng(2)
+X, V, W = (
+    RNG.standard_normal(shape).astype("float32") / 6 for shape in ((4, 48), (48, 48), (48, 48))
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuned:
+    """The prepacked case, its build, and the store."""
+
+    case: Case
+    built: Built
+    store: Store
+
+    def changed(self, folder: Path, change: Callable[[Any], Any]) -> Built:
+        """Return the build with its lowered module changed."""
+        work_dir = folder / "work_dir"
+        tasks = plan(self.case, prepack=True)
+        workloads = stored_workloads(self.case, tasks, tuning_key(self.case))
+        records = best_records(workloads)
+        write_work_dir(work_dir, [(workload, [record]) for workload, record in records.values()])
+        target = tvm.target.Target(self.case.target_json)
+        pipeline = relax.pipeline.static_shape_tuning_pipeline(
+            total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=True
+        )
+        lowered = change(pipeline(self.case.model.mod))
+        executable, compiled, planned = compile_module(lowered, target)
+        executable.export_library(str(folder / artifacts.LIBRARY))
+        write_kernels(compiled, folder / artifacts.KERNELS)
+        names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}
+        manifest = replace(
+            self.built.artifact.manifest,
+            entries=_entry_points(lowered, planned),
+            kernels=describe(compiled, names),
+        )
+        artifact = artifacts.publish(self.store, folder / artifacts.LIBRARY, manifest)
+        return replace(self.built, artifact=artifact)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    store = open_store(tmp_path_factory.mktemp("tuned") / "store")
+    case = opener(store)(TwoLayers, prepack=True, params=[V, W], inputs=[X], settings={"trials": 4})
+    return Tuned(case=case, built=tune_and_build(case), store=store)
+
+
+def test_relaid_weights_alone_diverge_nowhere(tuned: Tuned) -> None:
+    kernels = tuned.built.artifact.manifest.kernels
+    assert {name.endswith("_prepacked") for name in kernels if kernels[name].record} == {True}
+    reference = reference_build(tuned.case, tuned.built)
+    assert reference is not None
+    for other in (reference, counterpart_build(tuned.case)):
+        told = first_divergence(tuned.case, tuned.built, other, against="it", tolerance=DTYPE)
+        assert (told.kind, told.calls) == ("none", 2)
+
+
+def half(function: Any) -> Any:
+    """Return a PrimFunc with 0.5 for each 0.0: of where relu cuts off, and where sums begin."""
+    text = function.script().replace("T.float32(0.0)", "T.float32(0.5)")
+    assert text != function.script()
+    return tvm.script.from_source(text).with_attrs(dict(function.attrs))
+
+
+def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
+    tuned: Tuned, tmp_path: Path
+) -> None:
+    def change(lowered: Any) -> Any:
+        functions = dict(lowered.functions_items())
+        for var, function in functions.items():
+            if str(var.name_hint).endswith("_prepacked"):
+                functions[var] = half(function)
+        return tvm.IRModule(functions)
+
+    wrong = tuned.changed(tmp_path, change)
+    error = ErrorResult(against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0)
+    (finding,) = note_error(tuned.case, wrong, error, How())
+    (told,) = tuned.case.result.divergences
+    assert told.kind == "kernel"
+    assert told.kernel.endswith("_prepacked")
+    assert told.other == told.kernel.removesuffix("_prepacked").rstrip("1")
+    assert (told.call, told.calls, told.input_error) == (0, 2, 0.0)
+    assert told.tuned
+    assert "sch.get_sblock(" in told.trace
+    assert f"first diverging kernel: {told.kernel} (tuned, record {told.record[:12]})" in finding
+    assert f"reproducer: python {told.reproducer}/repro.py" in finding
+    assert Path(told.reproducer).parent == tuned.store.reproducers
+    script = Path(told.reproducer) / "repro.py"
+    done = subprocess.run([sys.executable, "-I", script], capture_output=True, check=False)
+    assert (done.returncode, b"the fault shows" in done.stdout) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("failure", [ModelError("odd type"), StoreError("disk full")])
+def test_a_search_that_fails_leaves_the_finding(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(divergence_search, "run_job", fail)
+    error = ErrorResult(
+        against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0, message="by far"
+    )
+    (finding,) = note_error(tuned.case, tuned.built, error, How())
+    assert finding == (
+        f"{tuned.case.label}: wrong numbers against expected: by far\n"
+        f"  the first diverging kernel could not be found: {failure}"
+    )
+
+
+@mutator
+class Swapped(PyExprMutator):
+    """Turns what a function returns round."""
+
+    def visit_tuple_(self, op: Any) -> Any:
+        return relax.Tuple(list(reversed(op.fields)))
+
+
+def test_relaid_weights_that_are_swapped_are_the_transforms_fault(
+    tuned: Tuned, tmp_path: Path
+) -> None:
+    def change(lowered: Any) -> Any:
+        changed = tvm.IRModule(dict(lowered.functions_items()))
+        var = changed.get_global_var("main_transform_params")
+        changed.update_func(var, Swapped(changed).visit_expr(changed[var]))
+        return changed
+
+    wrong = tuned.changed(tmp_path, change)
+    reference = reference_build(tuned.case, tuned.built)
+    assert reference is not None
+    told = first_divergence(tuned.case, wrong, reference, against="it", tolerance=DTYPE)
+    assert told.kind == "transform"
+    assert told.cause == (
+        "parameter 0 of what main_transform_params returns belongs elsewhere: "
+        "what should be there is parameter 1"
+    )
+
+
+def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
+    open_: OpenCase,
+) -> None:
+    """TVM sums up in float16, numpy in more."""
+    x, w = (RNG.standard_normal(shape).astype("float16") for shape in ((4, 512), (512, 64)))
+    case = open_(Halves, params=[w], inputs=[x])
+    built = tune_and_build(case)
+    _, outputs = load_and_call(case, built)
+    exact = x.astype("float64") @ w.astype("float64")
+    assert not compare_with_expected(case, built, outputs, exact, How()).passed
+
+    def said(expected: Any) -> str:
+        error = compare_with_expected(case, built, outputs, expected, How())
+        return note_error(case, built, error, How())[0].splitlines()[-1]
+
+    assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
+    assert "float16 rounding that adds up can do that" in said(exact)
+    with_nan = exact.copy()
+    with_nan[0, 0] = np.nan
+    itself = "  this is the untuned, unpacked build itself: the fault is in the model"
+    assert said(with_nan).startswith(itself)
+    assert said(-exact).startswith(itself)
+    assert said(exact[:2]).startswith("  all builds of this model return the same shapes")
+
+
+def test_nan_against_another_build_is_never_said_to_add_up(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = {"kind": "none", "calls": 2, "compared": 2, "output": None, "arguments": []}
+    monkeypatch.setattr(
+        divergence_search,
+        "run_job",
+        lambda _, request, **__: {**none, "against": request["against"]},
+    )
+
+    def said(want: Any, against: str) -> str:
+        error = compare(X, want, against=against)
+        return note_error(tuned.case, tuned.built, error, How())[0].splitlines()[-1]
+
+    with_nan = X.copy()
+    with_nan[0, 0] = np.nan
+    for against in (PLAIN, UNTUNED):
+        assert said(X + 1, against).endswith("within the tolerance; small differences add up")
+        assert said(with_nan, against).endswith("on one side only is no rounding")
+    older = "; the fault is older than tuning and prepacking"
+    assert said(X + 1, "expected").endswith(older)
+    assert said(with_nan, "expected").endswith(older)

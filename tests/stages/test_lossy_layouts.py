@@ -1,0 +1,74 @@
+"""Schedules that leave part of a weight out: TVM makes them, applies them, and says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lossy import EXPECTED, Deconvolution, W, X
+from modules import OpenCase
+
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.relax.measuring.session import call
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.divergence_search import first_divergence
+from pytest_tvmtune.stages.tuned_build import reference_build, tune_and_build
+
+DATA: dict[str, Any] = {"prepack": True, "params": [W], "inputs": [X]}
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def outputs(case: Case, built: Built) -> Any:
+    return call(load(case, built))
+
+
+@pytest.fixture
+def work_dir(open_: OpenCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's tuning database whose best record is such a schedule."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    case = open_(Deconvolution, **DATA)
+    made = run_job(
+        "lossy:make_work_dir",
+        {"target": case.target_json, "work_dir": str(tmp_path / "work_dir")},
+        scratch=case.store.scratch,
+        log_path=tmp_path / "log",
+        timeout_s=300.0,
+        num_threads=1,
+        preload="pytest_tvmtune.relax.tuning.preload",
+    )
+    assert made == ["", "its layout of w holds 4 of 32 elements"]
+    return tmp_path / "work_dir"
+
+
+def test_it_is_told_where_one_was_given_and_refused_when_tuned_anew(
+    open_: OpenCase, work_dir: Path
+) -> None:
+    given = open_(Deconvolution, **DATA, settings={"work_dir": str(work_dir), "tuning": "never"})
+    built = tune_and_build(given)
+    assert not np.allclose(outputs(given, built), EXPECTED, atol=0.1)
+    reference = reference_build(given, built)
+    assert reference is not None
+    told = first_divergence(given, built, reference, against="it", tolerance=Tolerance())
+    assert told.kind == "transform"
+    assert told.cause == (
+        "parameter 0 of what main_transform_params returns holds 4 of 32 elements: its schedule's "
+        "layout loses some, a fault of TVM's RewriteLayout; --tvm-tuning=refresh refuses such "
+        "records"
+    )
+
+    anew = open_(Deconvolution, **DATA, settings={"trials": 8, "tuning": "refresh"})
+    built = tune_and_build(anew)
+    assert all(task.is_settled for task in anew.result.tasks)
+    np.testing.assert_allclose(outputs(anew, built), EXPECTED, **CLOSE)
+
+
+def test_the_tuner_makes_none_though_they_would_be_the_quickest(open_: OpenCase) -> None:
+    case = open_(Deconvolution, **DATA, settings={"trials": 8})
+    built = tune_and_build(case)
+    (task,) = case.result.tasks
+    assert (task.is_settled, task.trials, task.valid_trials) == (True, 8, 8)
+    np.testing.assert_allclose(outputs(case, built), EXPECTED, **CLOSE)

@@ -1,0 +1,49 @@
+"""Large parameters: in files that the children share, the transformed ones, too."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from cases import accept
+from modules import OpenCase, Square
+
+from pytest_tvmtune.processes.shared_arrays import ParkedArray
+from pytest_tvmtune.relax import model
+from pytest_tvmtune.relax.measuring import session
+from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.tuned_build import counterpart_outputs, load_and_call, tune_and_build
+
+RNG = np.random.default_rng(3)
+X, W = RNG.standard_normal((2, 8), "float32"), RNG.standard_normal((8, 8), "float32")
+
+
+def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = open_(Square, params=[W], inputs=[X])
+    assert small.model.data["params"][0] is W
+    for module in (model, session):
+        monkeypatch.setattr(module, "LARGE_BYTES", 1)
+    case = open_(Square, params=[W], inputs=[X], prepack=True)
+    (param,) = case.model.params
+    scratch = case.store.scratch
+    assert isinstance(param, ParkedArray)
+    assert case.model.data_digest == small.model.data_digest
+    built = tune_and_build(case)
+    opened, outputs = load_and_call(case, built)
+    np.testing.assert_allclose(outputs, X @ W.T, rtol=1e-5)
+    np.testing.assert_allclose(counterpart_outputs(case), outputs, rtol=1e-5)
+    # The weight as it was given, and as the kernels want it.
+    assert [array.ctypes.data for array in opened.arrays[1:]] == addresses(opened)
+    baseline = accept(case, built)
+    latency, samples = judge_latency(case, built, opened, baseline)
+    assert latency.verdict == "PASS"
+    assert samples
+    assert len(list(scratch.glob("parked-*"))) == 1
+    del case, built, opened, latency, param
+    gc.collect()
+    assert list(scratch.glob("parked-*")) == []
+
+
+def addresses(opened: session.Session) -> list[int]:
+    return [int(tensor.data_ptr()) for tensor in opened.params]
