@@ -77,7 +77,7 @@ def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
 
 
 def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
-    from pytest_tvmtune.core.gating.confidence_sequence import item_alpha, weigh
+    from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alpha
     from pytest_tvmtune.stages.compiling import build
     from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 
@@ -94,7 +94,7 @@ def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
         measured = measure(
             cases[1], old, now, alpha=alpha, expected_s=0.001, max_time_s=GATE_S, tell_noise=False
         )
-        gate = weigh(measured.epochs, alpha)
+        gate = evidence_of(measured.epochs, alpha)
         by_gate.append((gate.ratio - 1) * gate.baseline_median_s)
         tables.append(time_kernels(cases[1], now, old))
     name = f"stage{chr(ord('a') + slowed)}"
@@ -125,7 +125,7 @@ def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
     from pytest_tvmtune.core.settings.options import RunOptions
     from pytest_tvmtune.core.settings.quantities import parse_threshold
     from pytest_tvmtune.core.settings.target_spec import parse_target
-    from pytest_tvmtune.stages.case import Workshop, open_case
+    from pytest_tvmtune.stages.case import RunContext, open_case
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")
@@ -133,7 +133,7 @@ def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
     layer = {"trials": 0, "threshold": parse_threshold("0.001%", "threshold")}
     run = RunOptions(layers=(layer,), store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm"), prepack=prepack)
-    return open_case(model, options, Workshop(store=store), name=name, nodeid=name)
+    return open_case(model, options, RunContext(store=store), name=name, nodeid=name)
 
 
 def _peak_bytes(job: Any, folder: Path, name: str, prepack: bool) -> int:

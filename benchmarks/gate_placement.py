@@ -70,21 +70,25 @@ def main() -> None:
 
 def measure_way(request: dict[str, Any]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """Job: take epochs in one of WAYS."""
-    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest, take_epoch, warm_up
+    from pytest_tvmtune.relax.measuring.measure_pair_job import (
+        open_measurement,
+        take_epoch,
+        warm_up,
+    )
     from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
     rng = random.Random(0)
-    contest = open_contest(request)
+    measurement = open_measurement(request)
     if request["way"] == "anew, own":
-        contest = replace(contest, shared=(), traded=())
-    copies = open_copies(contest, request["folder"])
+        measurement = replace(measurement, shared=(), traded=())
+    copies = open_copies(measurement, request["folder"])
     gc.disable()
-    number, _ = warm_up(contest, copies, rng)
-    arrangements = place(contest, copies, rng)
+    number, _ = warm_up(measurement, copies, rng)
+    arrangements = place(measurement, copies, rng)
     taken = []
     for _ in range(request["epochs"]):
         if request["way"] != "stays":
-            arrangements = place(contest, copies, rng)
+            arrangements = place(measurement, copies, rng)
         epoch = take_epoch(arrangements, rng, number=number, pairs=PAIRS)
         taken.append((epoch.baseline_s, epoch.now_s))
     return taken

@@ -40,13 +40,19 @@ from gate_models import CHAINS, UNITS, open_chain
 from gate_rules import RULES
 from tuning_speed import keep_busy
 
-from pytest_tvmtune.core.gating.confidence_sequence import Epoch, decide, item_alpha, spread, weigh
+from pytest_tvmtune.core.gating.confidence_sequence import (
+    Epoch,
+    decide,
+    evidence_of,
+    item_alpha,
+    spread,
+)
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case import Case
-    from pytest_tvmtune.stages.paired_measurement import Measured
+    from pytest_tvmtune.stages.paired_measurement import PairSamples
     from pytest_tvmtune.store.artifacts import Artifact
 
 SMALL = tuple(name for name in CHAINS if "20 ms" not in name)
@@ -175,7 +181,7 @@ class _Taker:
         )
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
-    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> Measured:
+    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> PairSamples:
         from pytest_tvmtune.stages.paired_measurement import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")
@@ -202,7 +208,7 @@ class _Taker:
 def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case, Artifact]:
     """Return a chain of gate_models as a case and its artifact, in a store in `folder`."""
     from pytest_tvmtune.core.settings.target_spec import parse_target
-    from pytest_tvmtune.stages.case import Workshop, open_case
+    from pytest_tvmtune.stages.case import RunContext, open_case
     from pytest_tvmtune.stages.compiling import build
     from pytest_tvmtune.store.layout import open_store
 
@@ -210,7 +216,7 @@ def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case
     run = RunOptions(layers=({"trials": 0, "num_threads": 1},), store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm"), prepack=False)
     opened = open_chain(model, units=units, naming=naming)
-    case = open_case(opened, options, Workshop(store=store), name=naming, nodeid=model)
+    case = open_case(opened, options, RunContext(store=store), name=naming, nodeid=model)
     return case, build(case, prepack=False, records={}).artifact
 
 
@@ -228,7 +234,7 @@ def _by_row(decisions: Sequence[Decision]) -> dict[Row, list[Decision]]:
 
 
 def _verdict(decision: Decision) -> str:
-    evidence = weigh(_epochs(decision), item_alpha(1))
+    evidence = evidence_of(_epochs(decision), item_alpha(1))
     return decide(evidence, parse_threshold(decision.row.threshold, "row"), final=True)
 
 

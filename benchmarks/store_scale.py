@@ -24,7 +24,7 @@ from models import open_model
 
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.target_spec import parse_target
-from pytest_tvmtune.stages.case import Workshop, open_case, tuning_key
+from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
 from pytest_tvmtune.stages.compiling import build
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_workloads, tune_missing
@@ -63,7 +63,7 @@ def main() -> None:
 def _case(store: Store, model: Any) -> Any:
     run = RunOptions(layers=({"trials": 16},), store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm", "target"), prepack=False)
-    return open_case(model, options, Workshop(store=store), name="mlp", nodeid="mlp")
+    return open_case(model, options, RunContext(store=store), name="mlp", nodeid="mlp")
 
 
 def _warm(case: Any) -> None:

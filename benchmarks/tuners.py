@@ -73,7 +73,7 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     from pytest_tvmtune.core.settings.options import RunOptions
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.machine.fingerprint import fingerprint
-    from pytest_tvmtune.stages.case import Workshop, open_case, tuning_key
+    from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
     from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, tune_missing
     from pytest_tvmtune.store.layout import open_store
     from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
@@ -82,7 +82,7 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
     run = RunOptions(layers=(layer,), store_dir=store.root)
     options = run.case_options({}, target=parse_target(TARGET, "target"), prepack=False)
-    case = open_case(open_model(model), options, Workshop(store=store), name=model, nodeid=model)
+    case = open_case(open_model(model), options, RunContext(store=store), name=model, nodeid=model)
     key = tuning_key(case)
     tasks = plan(case, prepack=False)
     tune_missing(case, tasks, key)

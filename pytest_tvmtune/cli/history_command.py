@@ -14,7 +14,7 @@ from pytest_tvmtune.cli.run_selection import RUN_HELP, load_run
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError, counted
 from pytest_tvmtune.core.settings.table import REPORTS
 from pytest_tvmtune.report.change_points import Change, find_changes
-from pytest_tvmtune.report.compared_runs import pair_lines, pair_up
+from pytest_tvmtune.report.compared_runs import pair_cases, pair_lines
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.latency_history import (
     history_csv,
@@ -143,7 +143,7 @@ def _compare(options: argparse.Namespace) -> int:
     first, second = (
         cases_of(load_run(options.dir, text)) for text in (options.run_a, options.run_b)
     )
-    pairs = pair_up(first, second)
+    pairs = pair_cases(first, second)
     if options.json:
         rows = [
             {

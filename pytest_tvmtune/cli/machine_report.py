@@ -14,21 +14,21 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError
 from pytest_tvmtune.core.gating.confidence_sequence import (
     Epoch,
+    evidence_of,
     item_alpha,
     resolvable_ratio,
     spread,
-    weigh,
 )
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.machine.fingerprint import allowed_cores, fingerprint, installed_version
-from pytest_tvmtune.machine.timing_hindrances import hindrances
+from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.installation import startup_check
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store, open_store
 
-State = Literal["ok", "note", "problem"]
+CheckState = Literal["ok", "note", "problem"]
 # Crossed by nothing, so that the measurement takes all of its time.
 _NEVER = Threshold(text="none", ratio=1e-9)
 _LITTLE_BYTES = 2_000_000_000
@@ -43,7 +43,7 @@ class Finding:
     """
 
     name: str
-    state: State
+    state: CheckState
     text: str
 
 
@@ -122,7 +122,7 @@ def _cores() -> Finding:
 
 
 def _hindrances() -> Iterator[Finding]:
-    found = hindrances()
+    found = timing_hindrances()
     for one in found:
         yield Finding(name="in the way", state="note", text=one)
     if not found:
@@ -165,8 +165,8 @@ def _store(folder: Path) -> Finding:
 
 def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     from pytest_tvmtune.relax.importing import open_model
-    from pytest_tvmtune.relax.measuring.calibration_model import yardstick
-    from pytest_tvmtune.stages.case import Workshop, open_case
+    from pytest_tvmtune.relax.measuring.calibration_model import calibration_model
+    from pytest_tvmtune.stages.case import RunContext, open_case
     from pytest_tvmtune.stages.compiling import build
     from pytest_tvmtune.stages.paired_measurement import measure
 
@@ -176,9 +176,9 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     alpha = item_alpha(gating.items)
     try:
         case = open_case(
-            open_model(yardstick(), name="yardstick"),
+            open_model(calibration_model(), name="yardstick"),
             options,
-            Workshop(store=store),
+            RunContext(store=store),
             name="yardstick",
             nodeid="",
         )
@@ -199,7 +199,7 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
 
 def judge_noise(epochs: Sequence[Epoch], alpha: float, spent_s: float, gating: Gating) -> Finding:
     """Return what epochs of a library against itself say of the gate that is wished for."""
-    evidence = weigh(epochs, alpha)
+    evidence = evidence_of(epochs, alpha)
     resolvable = resolvable_ratio(evidence) - 1
     in_time = f"in {spent_s:.1f} s, for one item of {gating.items}"
     if not math.isfinite(resolvable):

@@ -17,7 +17,7 @@ _TURBO = (
 )
 
 
-def hindrances(root: Path = Path("/")) -> list[str]:
+def timing_hindrances(root: Path = Path("/")) -> list[str]:
     """Return what is in the way, each in a few words; nothing where it can't be told.
 
     root: where `proc` and `sys` are.

@@ -14,7 +14,7 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.plugin.collecting.baseline_identity import shared_baseline
 from pytest_tvmtune.plugin.collecting.marks import mark_problem, marks_of, same_marks
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, Origin
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemOrigin, ItemState
 
 
 @dataclass(kw_only=True)
@@ -28,7 +28,7 @@ class _Earlier:
 _EARLIER = pytest.StashKey[_Earlier]()
 
 
-def begin(item: pytest.Item, options: CaseOptions, origin: Origin) -> ItemState:
+def begin(item: pytest.Item, options: CaseOptions, origin: ItemOrigin) -> ItemState:
     """Return the state of an item that begins to run; fail one that can't."""
     if shared := shared_baseline(item):
         pytest.fail(shared, pytrace=False)

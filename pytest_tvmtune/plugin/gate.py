@@ -15,12 +15,12 @@ from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
     from pytest_tvmtune.stages.case import Case
-    from pytest_tvmtune.stages.compiling import Built
+    from pytest_tvmtune.stages.compiling import BuiltModel
     from pytest_tvmtune.store.tuning.records import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gated:
+class GateOutcome:
     """What a check came to.
 
     samples_s: of this artifact, seconds a call. unknown: why there is no verdict, "" if there is.
@@ -44,7 +44,7 @@ class Gate:
     asked: int = 0
     proposal: tuple[Baseline, list[tuple[str, Workload]]] | None = None
 
-    def check(self, built: Built, session: Session) -> Gated:
+    def check(self, built: BuiltModel, session: Session) -> GateOutcome:
         """Compare with the baseline, and note the verdict in the case's result."""
         from pytest_tvmtune.stages.latency_gate import judge_latency
         from pytest_tvmtune.stages.size_growth import find_growth
@@ -62,7 +62,7 @@ class Gate:
         result = self.case.result
         result.latency = latency
         if self._propose(built, latency, samples_s):
-            return Gated(samples_s=samples_s)
+            return GateOutcome(samples_s=samples_s)
         findings = find_growth(self.case, baseline) if isinstance(baseline, Baseline) else []
         sentence = f"{self.case.label}: {latency.message}"
         if latency.verdict == "REGRESSION":
@@ -75,8 +75,8 @@ class Gate:
                 result.warnings.append(sentence)
         elif latency.verdict not in {"PASS", "IMPROVEMENT", "REGRESSION"}:
             unknown = f"{latency.verdict}: {latency.message}"
-            return Gated(samples_s=samples_s, findings=findings, unknown=unknown)
-        return Gated(samples_s=samples_s, findings=findings)
+            return GateOutcome(samples_s=samples_s, findings=findings, unknown=unknown)
+        return GateOutcome(samples_s=samples_s, findings=findings)
 
     def write(self) -> bool:
         """Accept what was proposed; return whether anything was. Raises StoreError."""
@@ -87,7 +87,7 @@ class Gate:
         write_baseline(self.case.store, *self.proposal)
         return True
 
-    def _propose(self, built: Built, latency: LatencyResult, samples_s: list[float]) -> bool:
+    def _propose(self, built: BuiltModel, latency: LatencyResult, samples_s: list[float]) -> bool:
         """Note the baseline to record if the test passes; whether this run accepts itself."""
         from pytest_tvmtune.stages.latency_gate import accepted_records, make_baseline
 

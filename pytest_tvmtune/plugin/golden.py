@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.gating.accepted_baseline import Identity, golden_file_name, golden_identity
 from pytest_tvmtune.core.results.case_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure
@@ -15,7 +15,7 @@ from pytest_tvmtune.core.settings.options import RunOptions
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case import Case
     from pytest_tvmtune.stages.comparing_golden import Proposal
-    from pytest_tvmtune.stages.compiling import Built
+    from pytest_tvmtune.stages.compiling import BuiltModel
 
 FOLDER = "tvmtune_golden"
 
@@ -30,7 +30,7 @@ class GoldenFile:
     run_options: RunOptions
     proposal: Proposal | None = None
 
-    def check(self, built: Built, outputs: Any, how: How) -> list[str]:
+    def check(self, built: BuiltModel, outputs: Any, comparison: ComparisonOptions) -> list[str]:
         """Compare, note it in the case's result, and return the findings."""
         from pytest_tvmtune.stages.comparing_golden import compare_with_golden
         from pytest_tvmtune.stages.comparing_outputs import note_error
@@ -40,7 +40,7 @@ class GoldenFile:
             self.beside / FOLDER / golden_file_name(self.identity),
             golden_identity(self.identity),
             outputs,
-            how,
+            comparison,
             update=self.run_options.update,
             update_new=self.run_options.update_new,
         )
@@ -57,7 +57,8 @@ class GoldenFile:
             if not self.run_options.update:
                 hint = "accept with --tvm-update"
             return [
-                f"{finding}\n  {hint}" for finding in note_error(self.case, built, found.error, how)
+                f"{finding}\n  {hint}"
+                for finding in note_error(self.case, built, found.error, comparison)
             ]
         if self.run_options.strict:
             self.case.result.warnings.append(

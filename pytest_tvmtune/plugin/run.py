@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.comparing.tolerances import How, Outputs
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Outputs
 from pytest_tvmtune.core.errors import (
     BaselineError,
     ChildError,
@@ -30,7 +30,7 @@ from pytest_tvmtune.plugin.warning import TvmTuneWarning
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
     from pytest_tvmtune.stages.case import Case
-    from pytest_tvmtune.stages.compiling import Built
+    from pytest_tvmtune.stages.compiling import BuiltModel
     from pytest_tvmtune.store.artifacts import Artifact
     from pytest_tvmtune.store.tuning.records import Workload
 
@@ -41,7 +41,7 @@ _Check = Callable[[], list[str]]
 class Run:
     """One model, compiled and run once. `assert_*` and `check` fail the test on a finding."""
 
-    _built: Built
+    _built: BuiltModel
     _session: Session
 
     def __init__(
@@ -155,8 +155,8 @@ class Run:
         dtype.
         """
         __tracebackhide__ = True
-        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        self._make(lambda: self._accuracy(expected, how))
+        comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(lambda: self._accuracy(expected, comparison))
 
     def assert_prepack_equivalent(
         self,
@@ -171,8 +171,8 @@ class Run:
         Tolerances as in `assert_allclose`.
         """
         __tracebackhide__ = True
-        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        self._make(lambda: self._prepack_equivalence(how))
+        comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(lambda: self._prepack_equivalence(comparison))
 
     def assert_matches_golden(
         self,
@@ -191,8 +191,8 @@ class Run:
         """
         __tracebackhide__ = True
         self._checked = True
-        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        self._make(lambda: self._golden.check(self._built, self.outputs, how))
+        comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(lambda: self._golden.check(self._built, self.outputs, comparison))
 
     def assert_no_regression(self) -> None:
         """Compare the latency with the accepted baseline's, both run here and now."""
@@ -214,8 +214,10 @@ class Run:
         Arguments as in `assert_allclose`.
         """
         __tracebackhide__ = True
-        how = How(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
-        self._make(lambda: self._accuracy(expected, how), *self._all_but_accuracy(how))
+        comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
+        self._make(
+            lambda: self._accuracy(expected, comparison), *self._all_but_accuracy(comparison)
+        )
 
     def check_data_sets(self, folders: Sequence[Path]) -> None:
         """Make every check that applies, the numbers once for each folder of ONNX test data.
@@ -231,7 +233,7 @@ class Run:
             lambda: compare_data_sets(
                 self._case, self._built, self._session, self.outputs, folders
             ),
-            *self._all_but_accuracy(How()),
+            *self._all_but_accuracy(ComparisonOptions()),
         )
 
     def kernels(self, *, budget_s: float = 2.0) -> KernelTable:
@@ -272,26 +274,26 @@ class Run:
         self._golden.write()
         return self._gate.write()
 
-    def _accuracy(self, expected: Any, how: How) -> list[str]:
+    def _accuracy(self, expected: Any, comparison: ComparisonOptions) -> list[str]:
         from pytest_tvmtune.stages.comparing_outputs import compare_with_expected, note_error
 
-        error = compare_with_expected(self._case, self._built, self.outputs, expected, how)
+        error = compare_with_expected(self._case, self._built, self.outputs, expected, comparison)
         if error is None:
             # Untuned and unpacked itself: that nothing was compared shows in every report.
             return []
         self._checked = True
-        return note_error(self._case, self._built, error, how)
+        return note_error(self._case, self._built, error, comparison)
 
-    def _all_but_accuracy(self, how: How) -> list[_Check]:
-        equivalence: list[_Check] = [lambda: self._prepack_equivalence(how)]
+    def _all_but_accuracy(self, comparison: ComparisonOptions) -> list[_Check]:
+        equivalence: list[_Check] = [lambda: self._prepack_equivalence(comparison)]
         return [*(equivalence if self.result.prepack else []), self._latency]
 
-    def _prepack_equivalence(self, how: How) -> list[str]:
+    def _prepack_equivalence(self, comparison: ComparisonOptions) -> list[str]:
         from pytest_tvmtune.stages.comparing_outputs import compare_prepacked, note_error
 
         self._checked = True
-        error = compare_prepacked(self._case, self.outputs, how)
-        return note_error(self._case, self._built, error, how)
+        error = compare_prepacked(self._case, self.outputs, comparison)
+        return note_error(self._case, self._built, error, comparison)
 
     def _latency(self) -> list[str]:
         from pytest_tvmtune.stages.untuned_twin import slower_than_untuned

@@ -15,7 +15,7 @@ from pytest_tvmtune.core.settings.target_spec import TargetSpec
 if TYPE_CHECKING:
     from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
     from pytest_tvmtune.plugin.run import Run
-    from pytest_tvmtune.stages.case import Workshop
+    from pytest_tvmtune.stages.case import RunContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class State:
     model_folders: tuple[Path, ...] = ()
     has_python: dict[Path, bool] = field(default_factory=dict)
     left_alone: list[Path] = field(default_factory=list)
-    workshop: Workshop | None = None
+    run_context: RunContext | None = None
     canonical_targets: dict[TargetSpec, str] = field(default_factory=dict)
     target_problems: dict[TargetSpec, OptionError] = field(default_factory=dict)
     sources: dict[tuple[str, ...], list[tuple[str, ...]]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ItemOrigin:
     """Which item a case is of: where the case's default name and its baseline's identity come from.
 
     identity_path: from the rootdir, with forward slashes. params: the user's own parametrization
@@ -93,7 +93,7 @@ class ItemState:
     """
 
     options: CaseOptions
-    origin: Origin
+    origin: ItemOrigin
     runs: list[Run] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     marks: tuple[pytest.Mark, ...] = ()

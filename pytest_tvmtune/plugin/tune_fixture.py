@@ -27,7 +27,7 @@ from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.state import STATE, ItemState
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.stages.case import Workshop
+    from pytest_tvmtune.stages.case import RunContext
 
 # Threads of a test may call it at once, and what builds modules in TVM is one for all threads.
 _ONE_AT_A_TIME = threading.Lock()
@@ -40,7 +40,7 @@ class TvmTune:
     item: pytest.Item
     item_state: ItemState
     run_options: RunOptions
-    workshop: Workshop | None
+    run_context: RunContext | None
 
     def __call__(
         self,
@@ -72,7 +72,7 @@ class TvmTune:
         tuning and the stock pipeline.
         Fails the test, with one message, for whatever is wrong with the model or its compilation.
         """
-        if self.workshop is None:
+        if self.run_context is None:
             pytest.skip("under --setup-only no model is compiled")
         check_marks(self.item, self.item_state)
         with _ONE_AT_A_TIME:  # the name as well: two threads don't take the same one
@@ -94,8 +94,8 @@ class TvmTune:
         origin, options = self.item_state.origin, self.item_state.options
         label = label_of(name, options.target.name, prepack=options.prepack, params=origin.params)
         logs: dict[str, str] = {}
-        assert self.workshop is not None
-        store = self.workshop.store
+        assert self.run_context is not None
+        store = self.run_context.store
 
         def log(stage: str) -> Path:
             from pytest_tvmtune.stages.case import log_path
@@ -162,20 +162,20 @@ class TvmTune:
         from pytest_tvmtune.stages.stage_progress import under_way
         from pytest_tvmtune.store.error_logs import errors_logged
 
-        workshop = self.workshop
-        assert workshop is not None, "marked tests are checked when they are collected"
+        run_context = self.run_context
+        assert run_context is not None, "marked tests are checked when they are collected"
         options = self.item_state.options
-        opening = under_way(workshop.on_progress, label, "opening the model")
+        opening = under_way(run_context.on_progress, label, "opening the model")
         with errors_logged(lambda: log("import")), opening:
             opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
-        check_registrations(workshop.store, opened.mod if pipeline is None else None)
+        check_registrations(run_context.store, opened.mod if pipeline is None else None)
         if options.prepack and (opened.is_ready or pipeline is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
         with errors_logged(lambda: log("pipeline")):
             case = open_case(
                 opened,
                 options,
-                workshop,
+                run_context,
                 name=name,
                 nodeid=self.item_state.origin.nodeid,
                 params=self.item_state.origin.params,
@@ -238,4 +238,6 @@ class TvmTune:
 def tvm_tune_of(item: pytest.Item, item_state: ItemState) -> TvmTune:
     """Return what runs the models of one item."""
     state = item.config.stash[STATE]
-    return TvmTune(item=item, item_state=item_state, run_options=state.run, workshop=state.workshop)
+    return TvmTune(
+        item=item, item_state=item_state, run_options=state.run, run_context=state.run_context
+    )

@@ -31,11 +31,11 @@ Socket: TypeAlias = _socket.socket
 _PART_BYTES = 1 << 16
 _NUMBER = struct.Struct("!i")
 # What a fork does with its request and its file descriptor.
-Become = Callable[[dict[str, Any], int], None]
+ForkBody = Callable[[dict[str, Any], int], None]
 
 
 @dataclass(kw_only=True)
-class Forked:
+class ForkedProcess:
     """A process forked by a server, seen from here: the server tells how it ended.
 
     answers: becomes readable when it ends.
@@ -76,7 +76,7 @@ def socket_pair() -> tuple[Socket, Socket]:
     return _socket.socketpair()
 
 
-def request_fork(requests: Socket, request: Mapping[str, Any], fd: int) -> Forked:
+def request_fork(requests: Socket, request: Mapping[str, Any], fd: int) -> ForkedProcess:
     """Return a process that a server has forked, which is handed a file descriptor.
 
     requests: the other end of what the server serves. Raises OSError when it has ended.
@@ -92,12 +92,12 @@ def request_fork(requests: Socket, request: Mapping[str, Any], fd: int) -> Forke
     except OSError:
         answers.close()
         raise
-    return Forked(pid=_NUMBER.unpack(told)[0], answers=answers)
+    return ForkedProcess(pid=_NUMBER.unpack(told)[0], answers=answers)
 
 
 def serve(
     requests: Socket,
-    become: Become,
+    run_in_fork: ForkBody,
     prepare: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> NoReturn:
     """Fork a process for each request; end when nobody can ask any more.
@@ -122,7 +122,7 @@ def serve(
                 request, answers, fd = _receive(requests)
                 prepare(request)
                 gc.freeze()  # no collection in a fork copies the pages of what it shares
-                pid = _fork(become, request, fd)
+                pid = _fork(run_in_fork, request, fd)
                 os.close(fd)
                 jobs[pid] = answers
                 with suppress(OSError):
@@ -140,7 +140,7 @@ def _receive(requests: Socket) -> tuple[dict[str, Any], Socket, int]:
     return json.loads(message), Socket(fileno=fds[0]), fds[1]
 
 
-def _fork(become: Become, request: dict[str, Any], fd: int) -> int:
+def _fork(run_in_fork: ForkBody, request: dict[str, Any], fd: int) -> int:
     server = os.getpid()
     flush_output()
     pid = os.fork()
@@ -151,7 +151,7 @@ def _fork(become: Become, request: dict[str, Any], fd: int) -> int:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 close_all_but(fd)
-                become(request, fd)
+                run_in_fork(request, fd)
     return pid
 
 

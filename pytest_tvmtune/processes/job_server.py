@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.processes.forking import (
-    Forked,
+    ForkedProcess,
     Socket,
     request_fork,
     serve,
@@ -144,7 +144,7 @@ class _Server:
 
     def fork(
         self, folder: Path, log: BinaryIO, environment: Mapping[str, str], preload: str
-    ) -> Forked:
+    ) -> ForkedProcess:
         """Return a job forked from it. Raises OSError when it has ended."""
         request = {
             "folder": str(folder),

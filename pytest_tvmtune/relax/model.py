@@ -16,7 +16,13 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array, Signature, TensorSpec, bind_arrays, made_up
-from pytest_tvmtune.processes.shared_arrays import LARGE_BYTES, ArrayFile, Parked, given_back, park
+from pytest_tvmtune.processes.shared_arrays import (
+    LARGE_BYTES,
+    ArrayFile,
+    SharedArrays,
+    releasing_pages,
+    share_arrays,
+)
 from pytest_tvmtune.relax.index_bounds import index_bounds
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ class Model:
     """An IRModule with one entry function, its parameters and example inputs.
 
     library: the bytes of a library that is compiled already, instead of a module. original: the
-    model before the user's own pipeline made `mod` of it. parked: what large parameters lie in.
+    model before the user's own pipeline made `mod` of it. shared: what large parameters lie in.
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
     references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
@@ -50,7 +56,7 @@ class Model:
     dynamic: tuple[DynamicInput, ...] = ()
     library: bytes | None = None
     original: Model | None = None
-    parked: Parked | None = None
+    shared_arrays: SharedArrays | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -74,7 +80,7 @@ class Model:
     def data_digest(self) -> str:
         """SHA-256 of all parameters and inputs: what a first run was made with."""
         digest = hashlib.sha256()
-        with given_back(self.params):
+        with releasing_pages(self.params):
             for array in (*self.params, *self.inputs):
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(np.asarray(to_plain(array), order="C").data)
@@ -83,19 +89,19 @@ class Model:
     @property
     def data(self) -> dict[str, Sequence[Array | ArrayFile]]:
         """Parameters and inputs, for `run_job`."""
-        params = self.params if self.parked is None else self.parked.files
+        params = self.params if self.shared_arrays is None else self.shared_arrays.files
         return {"params": params, "inputs": self.inputs}
 
 
-def with_parked_params(model: Model, scratch: Path) -> Model:
+def with_shared_params(model: Model, scratch: Path) -> Model:
     """Return the model with its parameters in files below `scratch`, where they are large.
 
     All processes of a run share those, and whoever made the arrays need not keep them.
     """
     if sum(array.nbytes for array in model.params) < LARGE_BYTES:
         return model
-    parked = park(model.params, scratch)
-    return replace(model, params=parked.arrays, parked=parked)
+    shared_arrays = share_arrays(model.params, scratch)
+    return replace(model, params=shared_arrays.arrays, shared_arrays=shared_arrays)
 
 
 def make_model(

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pytest_tvmtune.core.results.case_result import CaseResult
 
-Kind = Literal["fail", "warn", "new", "good", "pass", "none"]
+VerdictClass = Literal["fail", "warn", "new", "good", "pass", "none"]
 WRONG, FAILED, NOT_TIMED = "WRONG NUMBERS", "FAILED", "not timed"
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, VerdictClass] = {
     WRONG: "fail",
     "REGRESSION": "fail",
     FAILED: "fail",
@@ -65,7 +65,7 @@ def verdict_words(result: CaseResult) -> str:
     return f"{verdict}, accepted" if latency.accepted else verdict
 
 
-def kind_of(result: CaseResult) -> Kind:
+def kind_of(result: CaseResult) -> VerdictClass:
     """Return how a case is to be looked at: the kind of its verdict, `fail` for a failed test."""
     if has_failed(result):
         return "fail"

@@ -13,7 +13,7 @@ _HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class CasePair:
     """One case in two runs; None where a run hasn't got it. Times in seconds a call."""
 
     nodeid: str
@@ -41,7 +41,7 @@ class Pair:
         return None if "" in hashes else len(hashes) == 1
 
 
-def pair_up(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[Pair]:
+def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[CasePair]:
     """Return a pair for each case of either run, what became slowest first."""
     runs = [
         {(without_group(case.nodeid), case.name): case for case in cases}
@@ -52,11 +52,11 @@ def pair_up(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[P
         one, other = (run.get((nodeid, name)) for run in runs)
         known = one or other
         assert known is not None
-        pairs.append(Pair(nodeid=nodeid, label=known.label, first=one, second=other))
+        pairs.append(CasePair(nodeid=nodeid, label=known.label, first=one, second=other))
     return sorted(pairs, key=lambda pair: -(pair.ratio or -math.inf))
 
 
-def pair_lines(pairs: Sequence[Pair]) -> list[str]:
+def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
     """Return the table, and what its numbers are worth."""
     labels = [pair.label for pair in pairs]
     rows = []

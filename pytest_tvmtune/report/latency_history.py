@@ -10,7 +10,7 @@ from itertools import pairwise
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.report.change_points import Change
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
-from pytest_tvmtune.store.run_history import Point, Run
+from pytest_tvmtune.store.run_history import Point, StoredRun
 
 _RUN_HEADINGS = ("run", "at", "revision", "TVM", "cases", "failed", "CPU")
 _HEADINGS = ("run", "at", "revision", "TVM", "took", "ratio", "verdict", "change")
@@ -19,7 +19,7 @@ _COLUMNS = ("time", "run", "revision", "tvm", "cpu", "num_threads", "verdict", "
 _MOST_LABELS = 12
 
 
-def run_lines(runs: Sequence[Run]) -> list[str]:
+def run_lines(runs: Sequence[StoredRun]) -> list[str]:
     """Return the table of all runs."""
     rows = [
         (str(run.run), run.at, run.revision or "-", run.tvm, str(run.cases), str(run.failed),

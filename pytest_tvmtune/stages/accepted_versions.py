@@ -11,7 +11,7 @@ from pytest_tvmtune.store.layout import Store
 
 _CONTENT = ("tvm_files", "tvm_setup")
 _SHOWN_DIGITS = 8
-Versions = tuple[str, str]
+VersionPair = tuple[str, str]
 
 
 def content_here(store: Store) -> dict[str, str]:
@@ -24,7 +24,7 @@ def without_content(kept: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in _CONTENT}
 
 
-def versions_of_both(store: Store, baseline: Baseline) -> tuple[Versions, Versions]:
+def versions_of_both(store: Store, baseline: Baseline) -> tuple[VersionPair, VersionPair]:
     """Return (tvm, tvm-ffi) of a baseline and of this process, equal only where all code is.
 
     Equal versions with other files, or with another `tvm_setup`, have their content's digest
@@ -38,7 +38,7 @@ def versions_of_both(store: Store, baseline: Baseline) -> tuple[Versions, Versio
     content = content_here(store)
     differ = [name for name in _CONTENT if accepted.get(name, content[name]) != content[name]]
 
-    def with_content(of: dict[str, Any]) -> Versions:
+    def with_content(of: dict[str, Any]) -> VersionPair:
         told = (f"{name} {str(of[name])[:_SHOWN_DIGITS] or 'none'}" for name in differ)
         return f"{here.tvm} ({', '.join(told)})", here.tvm_ffi
 

@@ -29,7 +29,7 @@ Observer = Callable[[TuningProgress | StageProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class RunContext:
     """What all cases of one run share.
 
     on_progress: is called with how a case goes on, from any thread. started_s: when the session
@@ -53,13 +53,13 @@ class Case:
     target: Target
     target_json: str
     num_threads: int
-    workshop: Workshop
+    run_context: RunContext
     result: CaseResult
 
     @property
     def store(self) -> Store:
         """The store of this run."""
-        return self.workshop.store
+        return self.run_context.store
 
     @property
     def label(self) -> str:
@@ -83,7 +83,7 @@ def log_path(store: Store, label: str, nodeid: str, stage: str) -> Path:
 def open_case(
     model: Model,
     options: CaseOptions,
-    workshop: Workshop,
+    run_context: RunContext,
     *,
     name: str,
     nodeid: str,
@@ -96,14 +96,14 @@ def open_case(
     and the stock pipeline.
     Raises OptionError for a target TVM doesn't know, ModelError when the pipeline fails.
     """
-    from pytest_tvmtune.relax.compiling.user_pipeline import put_through
+    from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
     from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
-    from pytest_tvmtune.relax.model import with_parked_params
+    from pytest_tvmtune.relax.model import with_shared_params
 
     target = resolve_target(options.target)
-    model = with_parked_params(model, workshop.store.scratch)
+    model = with_shared_params(model, run_context.store.scratch)
     if pipeline is not None:
-        model = put_through(model, pipeline, target)
+        model = apply_user_pipeline(model, pipeline, target)
     target_json = canonical(target)
     return Case(
         model=model,
@@ -111,7 +111,7 @@ def open_case(
         target=target,
         target_json=target_json,
         num_threads=options.num_threads or num_cores(target),
-        workshop=workshop,
+        run_context=run_context,
         result=CaseResult(
             name=name,
             nodeid=nodeid,

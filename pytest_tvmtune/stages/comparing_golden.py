@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_tvmtune.core.comparing.golden_outputs import Golden
 from pytest_tvmtune.core.comparing.outputs_comparison import compare_all
-from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.core.results.case_result import ErrorResult, GoldenState
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
@@ -28,7 +28,7 @@ class Proposal:
     path: Path
     golden: Golden
     outputs: Any
-    how: How
+    comparison: ComparisonOptions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ def compare_with_golden(
     path: Path,
     identity: Mapping[str, str],
     outputs: Any,
-    how: How,
+    comparison: ComparisonOptions,
     *,
     update: bool,
     update_new: bool,
@@ -64,7 +64,7 @@ def compare_with_golden(
     own = Golden(
         identity=identity, data_digest=case.model.data_digest, outputs=dict(flatten(outputs))
     )
-    proposal = Proposal(path=path, golden=own, outputs=outputs, how=how)
+    proposal = Proposal(path=path, golden=own, outputs=outputs, comparison=comparison)
     replaces = update and not _is_of_this_run(case, path)
     try:
         stored = read_golden(path)
@@ -75,7 +75,7 @@ def compare_with_golden(
         return GoldenCheck(
             state="unusable", problem=str(unusable), proposal=proposal if replaces else None
         )
-    error = _compare(case, outputs, stored, how)
+    error = _compare(case, outputs, stored, comparison)
     # What still agrees is left alone: no new bytes to review where nothing changed.
     if error.passed:
         return GoldenCheck(state="matched", error=error)
@@ -94,7 +94,7 @@ def write_proposal(case: Case, proposal: Proposal) -> bool:
             write_golden(path, own)
             return True
         _check_fits(path, stored, own)
-        error = _compare(case, proposal.outputs, stored, proposal.how)
+        error = _compare(case, proposal.outputs, stored, proposal.comparison)
     if not error.passed:
         raise GoldenError(
             f"another test item of this run wrote {path}, and this one computes something else; "
@@ -103,20 +103,22 @@ def write_proposal(case: Case, proposal: Proposal) -> bool:
     return False
 
 
-def _compare(case: Case, outputs: Any, stored: Golden, how: How) -> ErrorResult:
+def _compare(
+    case: Case, outputs: Any, stored: Golden, comparison: ComparisonOptions
+) -> ErrorResult:
     return compare_all(
         outputs,
         stored.outputs,
         against="golden",
-        tolerance=tolerance_of(case, how),
-        outputs=how.outputs,
+        tolerance=tolerance_of(case, comparison),
+        outputs=comparison.outputs,
         names=case.model.output_names,
     )
 
 
 def _is_of_this_run(case: Case, path: Path) -> bool:
     try:
-        return path.stat().st_mtime >= case.workshop.started_s
+        return path.stat().st_mtime >= case.run_context.started_s
     except OSError:
         return False
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.comparing.tolerances import How, Tolerance
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results.case_result import ErrorResult
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built
+from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.divergence_search import PLAIN, PREPACKED, UNTUNED, diagnose
 from pytest_tvmtune.stages.stage_progress import under_way
 from pytest_tvmtune.stages.tuned_build import counterpart_outputs, reference_outputs
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compare_with_expected(
-    case: Case, built: Built, outputs: Any, expected: Any, how: How
+    case: Case, built: BuiltModel, outputs: Any, expected: Any, comparison: ComparisonOptions
 ) -> ErrorResult | None:
     """Compare a case's outputs with what its test expects, None where nothing can be compared.
 
@@ -30,18 +30,20 @@ def compare_with_expected(
     """
     if expected is None:
         wanted = reference_outputs(case, built)
-        return None if wanted is None else compare_outputs(case, outputs, wanted, UNTUNED, how)
+        return (
+            None if wanted is None else compare_outputs(case, outputs, wanted, UNTUNED, comparison)
+        )
     if isinstance(expected, str):
-        return compare_outputs(case, outputs, _referred(case, expected), expected, how)
+        return compare_outputs(case, outputs, _referred(case, expected), expected, comparison)
     wanted = _call(expected, case) if callable(expected) else expected
     # Of what the test says itself only the values count: 2 may stand for 2.0.
-    return compare_outputs(case, outputs, wanted, "expected", how, dtypes="values")
+    return compare_outputs(case, outputs, wanted, "expected", comparison, dtypes="values")
 
 
-def compare_prepacked(case: Case, outputs: Any, how: How) -> ErrorResult:
+def compare_prepacked(case: Case, outputs: Any, comparison: ComparisonOptions) -> ErrorResult:
     """Compare a case's outputs with those that prepack the other way round gives."""
     against = PLAIN if case.options.prepack else PREPACKED
-    return compare_outputs(case, outputs, counterpart_outputs(case), against, how)
+    return compare_outputs(case, outputs, counterpart_outputs(case), against, comparison)
 
 
 def compare_outputs(
@@ -49,25 +51,27 @@ def compare_outputs(
     outputs: Any,
     expected: Any,
     against: str,
-    how: How,
+    comparison: ComparisonOptions,
     *,
     dtypes: Dtypes = "kinds",
 ) -> ErrorResult:
-    """Compare, with what `how` leaves open taken from the marker. Raises ModelError."""
+    """Compare, with what `comparison` leaves open taken from the marker. Raises ModelError."""
     from pytest_tvmtune.core.comparing.outputs_comparison import compare
 
     return compare(
         outputs,
         expected,
         against=against,
-        tolerance=tolerance_of(case, how),
-        outputs=how.outputs,
+        tolerance=tolerance_of(case, comparison),
+        outputs=comparison.outputs,
         names=case.model.output_names,
         dtypes=dtypes,
     )
 
 
-def note_error(case: Case, built: Built, error: ErrorResult, how: How) -> list[str]:
+def note_error(
+    case: Case, built: BuiltModel, error: ErrorResult, comparison: ComparisonOptions
+) -> list[str]:
     """Keep a comparison in the case's result, and return the findings: none, or what is wrong.
 
     What is wrong is followed up to the kernel where it begins.
@@ -76,13 +80,13 @@ def note_error(case: Case, built: Built, error: ErrorResult, how: How) -> list[s
     if error.passed:
         return []
     case.result.note_failure(Failure(kind="wrong numbers"))
-    said = diagnose(case, built, error, tolerance_of(case, how)).replace("\n", "\n  ")
+    said = diagnose(case, built, error, tolerance_of(case, comparison)).replace("\n", "\n  ")
     return [f"{case.label}: wrong numbers against {error.against}: {error.message}\n  {said}"]
 
 
-def tolerance_of(case: Case, how: How) -> Tolerance:
+def tolerance_of(case: Case, comparison: ComparisonOptions) -> Tolerance:
     """Return how far all outputs may be off: by the call, else by the marker."""
-    return how.tolerance.over(Tolerance(rtol=case.options.rtol, atol=case.options.atol))
+    return comparison.tolerance.over(Tolerance(rtol=case.options.rtol, atol=case.options.atol))
 
 
 def _referred(case: Case, name: str) -> Any:
@@ -100,5 +104,5 @@ def _referred(case: Case, name: str) -> Any:
 def _call(function: Any, case: Case) -> Any:
     # Copies: a function that works in place must not change what the model is called with.
     inputs = [array.copy() for array in case.model.inputs]
-    with under_way(case.workshop.on_progress, case.label, "computing what is expected"):
+    with under_way(case.run_context.on_progress, case.label, "computing what is expected"):
         return function(*inputs)

@@ -28,7 +28,7 @@ KEPT_DIGESTS = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Built:
+class BuiltModel:
     """A compiled case: its artifact, how it came about, and the build's key."""
 
     artifact: artifacts.Artifact
@@ -36,7 +36,7 @@ class Built:
     key: str
 
 
-def build(case: Case, *, prepack: bool, records: Records) -> Built:
+def build(case: Case, *, prepack: bool, records: Records) -> BuiltModel:
     """Return the model compiled with these records and no others.
 
     Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes or
@@ -72,10 +72,10 @@ def build(case: Case, *, prepack: bool, records: Records) -> Built:
     builds.write_build(case.store, key, done)
     case.result.compiled_now = True
     case.result.compile_s += done.compile_s
-    return Built(artifact=artifact, build=done, key=key)
+    return BuiltModel(artifact=artifact, build=done, key=key)
 
 
-def find_built(case: Case, key: str) -> Built | None:
+def find_built(case: Case, key: str) -> BuiltModel | None:
     """Return what the store has of a build, None where it or its artifact is gone or damaged."""
     known = builds.read_build(case.store, key)
     if known is None:
@@ -86,7 +86,7 @@ def find_built(case: Case, key: str) -> Built | None:
         return None
     if case.model.library is None and not artifacts.has_kernels(artifact):
         return None  # it came with a baseline, or is damaged; compiling it again adds them
-    return run_new_data_in_child(case, Built(artifact=artifact, build=known, key=key))
+    return run_new_data_in_child(case, BuiltModel(artifact=artifact, build=known, key=key))
 
 
 def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
     return made
 
 
-def run_new_data_in_child(case: Case, built: Built) -> Built:
+def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     """Run a stored artifact in a child first, unless it has run so before; return what now has."""
     digest = _first_run(case)
     if digest in built.build.ran_with:
@@ -190,7 +190,7 @@ def _first_run(case: Case) -> str:
     return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
 
 
-def load(case: Case, built: Built) -> Session:
+def load(case: Case, built: BuiltModel) -> Session:
     """Load an artifact in this process, where it has run in a child, and transform parameters."""
     from pytest_tvmtune.relax.devices.targets import device_of
     from pytest_tvmtune.relax.measuring.session import claim_threads, open_session

@@ -13,7 +13,7 @@ from pytest_tvmtune.core.results.case_result import ErrorResult
 from pytest_tvmtune.processes.jobs import run_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built
+from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.stage_progress import job_observer
 from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build
 from pytest_tvmtune.stages.tuning_tasks import workloads_of
@@ -29,7 +29,7 @@ _BEFORE_TUNING = (
 )
 
 
-def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance) -> str:
+def diagnose(case: Case, built: BuiltModel, error: ErrorResult, tolerance: Tolerance) -> str:
     """Return, in a line or two, where wrong numbers begin; keep it in the case's result."""
     try:
         sides = _sides(case, built, error)
@@ -48,7 +48,9 @@ def diagnose(case: Case, built: Built, error: ErrorResult, tolerance: Tolerance)
     return f"{found.sentence()}\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
 
 
-def _sides(case: Case, built: Built, error: ErrorResult) -> tuple[Built, Built, str] | str:
+def _sides(
+    case: Case, built: BuiltModel, error: ErrorResult
+) -> tuple[BuiltModel, BuiltModel, str] | str:
     """Return the build with wrong numbers, one to compare its kernels with, and what that is.
 
     Where there is no other, or it would show nothing: the reason.
@@ -100,7 +102,7 @@ def _rounding(case: Case, error: ErrorResult) -> tuple[float, str]:
 
 
 def first_divergence(
-    case: Case, now: Built, reference: Built, *, against: str, tolerance: Tolerance
+    case: Case, now: BuiltModel, reference: BuiltModel, *, against: str, tolerance: Tolerance
 ) -> Divergence:
     """Return where a build's kernels begin to compute something else than another build's.
 

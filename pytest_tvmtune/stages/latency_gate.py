@@ -14,19 +14,19 @@ from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
     decide,
+    evidence_of,
     item_alpha,
     resolvable_ratio,
     spread,
-    weigh,
 )
 from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.machine.timing_hindrances import hindrances
+from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.measuring.measure_pair_job import LOADING_BASELINE
 from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
 from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.compiling import Built, build
+from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.paired_measurement import measure
 from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.stage_progress import held, under_way
@@ -47,7 +47,7 @@ REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run
 
 def judge_latency(
     case: Case,
-    built: Built,
+    built: BuiltModel,
     session: Session,
     baseline: Baseline | BaselineError | None,
     *,
@@ -68,7 +68,7 @@ def judge_latency(
 
 def _judge(
     case: Case,
-    built: Built,
+    built: BuiltModel,
     session: Session,
     baseline: Baseline | BaselineError | None,
     gated_before: int,
@@ -87,7 +87,7 @@ def _judge(
             )
             latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
         else:
-            alpha = item_alpha(case.workshop.gated_items, gated_before)
+            alpha = item_alpha(case.run_context.gated_items, gated_before)
             latency, samples = _gate(case, baseline, accepted, built.artifact, alpha)
             latency = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
@@ -100,7 +100,7 @@ def _judge(
 
 
 def make_baseline(
-    case: Case, identity: Identity, built: Built, samples_s: Sequence[float]
+    case: Case, identity: Identity, built: BuiltModel, samples_s: Sequence[float]
 ) -> Baseline:
     """Return the baseline that accepts this case's artifact; its untuned twin is built for it."""
     untuned = build(case, prepack=case.options.prepack, records={})
@@ -118,7 +118,7 @@ def make_baseline(
     )
 
 
-def accepted_records(case: Case, built: Built) -> list[tuple[str, Workload]]:
+def accepted_records(case: Case, built: BuiltModel) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of what is in an artifact: its record and its ledger."""
     key = tuning_key(case)
     stored = workloads_of(case, prepack=case.options.prepack)
@@ -137,7 +137,7 @@ def _without_comparison(
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
 
-    timing = under_way(case.workshop.on_progress, case.label, "timing it")
+    timing = under_way(case.run_context.on_progress, case.label, "timing it")
     with held(case, exclusive_cores()), timing:
         samples = sample(
             session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
@@ -198,10 +198,12 @@ def _gate(
             raise
         raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
     epochs, threshold = measured.epochs, case.options.threshold
-    evidence = weigh(epochs, alpha)
+    evidence = evidence_of(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
     _, limit = threshold.limits(evidence.baseline_median_s)
-    resolvable = resolvable_ratio(weigh(measured.noise, alpha)) if measured.noise else math.inf
+    resolvable = (
+        resolvable_ratio(evidence_of(measured.noise, alpha)) if measured.noise else math.inf
+    )
     interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
     message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
     if verdict == "INCONCLUSIVE":
@@ -249,6 +251,6 @@ def _noise_words(resolvable: float) -> str:
         words = (
             f"the baseline against itself: this machine now resolves {100 * (resolvable - 1):.1f}%"
         )
-    if found := hindrances():
+    if found := timing_hindrances():
         words += f" (in the way: {', '.join(found)})"
     return words

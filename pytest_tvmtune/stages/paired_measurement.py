@@ -21,7 +21,7 @@ _CALLS_PER_EPOCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class PairSamples:
     """What was measured. noise: the old artifact against itself, where nothing was decided.
 
     placements: how often the code was placed anew.
@@ -43,7 +43,7 @@ def measure(
     expected_s: float,
     max_time_s: float | None = None,
     tell_noise: bool = True,
-) -> Measured:
+) -> PairSamples:
     """Return both artifacts' paired samples, taken in a child until their ratio is decided.
 
     alpha: of this one decision. expected_s: what a call takes, roughly. max_time_s: None for the
@@ -71,7 +71,7 @@ def measure(
             on_stage=job_observer(case),
             fresh=True,
         )
-    return Measured(
+    return PairSamples(
         epochs=_epochs_of(told["epochs"]),
         noise=_epochs_of(told["noise"]),
         placements=told["placements"],

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.gating.confidence_sequence import item_alpha, weigh
+from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alpha
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
-from pytest_tvmtune.core.gating.slowdown_cause import Cause, Origin, find_cause
+from pytest_tvmtune.core.gating.slowdown_cause import ArtifactOrigin, Cause, find_cause
 from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.stages.accepted_versions import versions_of_both
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, build
+from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.tuning_tasks import workloads_of
 from pytest_tvmtune.store import artifacts
@@ -22,7 +22,7 @@ _UNTUNED_S = 2.0
 
 def explain_change(
     case: Case,
-    built: Built,
+    built: BuiltModel,
     baseline: Baseline,
     accepted: artifacts.Artifact,
     latency: LatencyResult,
@@ -44,15 +44,17 @@ def explain_change(
     return latency
 
 
-def _cause(case: Case, built: Built, baseline: Baseline, accepted: artifacts.Artifact) -> Cause:
+def _cause(
+    case: Case, built: BuiltModel, baseline: Baseline, accepted: artifacts.Artifact
+) -> Cause:
     before, here = versions_of_both(case.store, baseline)
-    old = Origin(
+    old = ArtifactOrigin(
         library=accepted.sha256,
         kernels=accepted.manifest.kernels,
         versions=before,
         num_threads=baseline.num_threads,
     )
-    now = Origin(
+    now = ArtifactOrigin(
         library=built.artifact.sha256,
         kernels=built.artifact.manifest.kernels,
         versions=here,
@@ -85,5 +87,5 @@ def _without_tuning(case: Case, baseline: Baseline) -> str:
         )
     except TvmTuneError as error:
         return f"untuned code can't be compared ({error})"
-    ratio = weigh(measured.epochs, item_alpha(1)).ratio
+    ratio = evidence_of(measured.epochs, item_alpha(1)).ratio
     return f"untuned against untuned {ratio_words(ratio)}: so much is code generation's"

@@ -41,7 +41,7 @@ def under_way(observer: Observer | None, label: str, stage: str) -> Iterator[Non
 def held(case: Case, cores: contextlib.AbstractContextManager[None]) -> Iterator[None]:
     """Hold the machine's cores for a case, and report how long it waits for them."""
     with contextlib.ExitStack() as stack:
-        with under_way(case.workshop.on_progress, case.label, WAITING):
+        with under_way(case.run_context.on_progress, case.label, WAITING):
             stack.enter_context(cores)
         yield
 
@@ -49,14 +49,14 @@ def held(case: Case, cores: contextlib.AbstractContextManager[None]) -> Iterator
 @contextlib.contextmanager
 def running(case: Case) -> Iterator[None]:
     """Load and run a model in this process, while nobody measures."""
-    observer = case.workshop.on_progress
+    observer = case.run_context.on_progress
     with held(case, shared_cores()), under_way(observer, case.label, "loading and running it"):
         yield
 
 
 def job_observer(case: Case) -> Callable[[str, float], None] | None:
     """Return the `on_stage` of the case's jobs, for `run_job`."""
-    observer = case.workshop.on_progress
+    observer = case.run_context.on_progress
     if observer is None:
         return None
     return lambda stage, spent_s: observer(

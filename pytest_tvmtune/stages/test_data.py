@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import ChildError, ModelError
 from pytest_tvmtune.core.results.failure import failure_of
 from pytest_tvmtune.core.tensors.signature import bind_arrays
 from pytest_tvmtune.relax.importing.tensor_files import read_tensors
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing_outputs import compare_outputs, note_error
-from pytest_tvmtune.stages.compiling import Built, run_new_data_in_child
+from pytest_tvmtune.stages.compiling import BuiltModel, run_new_data_in_child
 from pytest_tvmtune.stages.stage_progress import running
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def compare_data_sets(
-    case: Case, built: Built, session: Session, outputs: Any, folders: Sequence[Path]
+    case: Case, built: BuiltModel, session: Session, outputs: Any, folders: Sequence[Path]
 ) -> list[str]:
     """Compare a case with each of its data sets, note it in its result, return the findings.
 
@@ -35,12 +35,14 @@ def compare_data_sets(
             if folder != folders[0]:
                 case, built = _with_inputs(case, built, folder)
                 outputs = _call(case, session)
-            error = compare_outputs(case, outputs, _expected(folder), folder.name, How())
+            error = compare_outputs(
+                case, outputs, _expected(folder), folder.name, ComparisonOptions()
+            )
         except (ModelError, ChildError) as problem:
             case.result.note_failure(failure_of(problem))
             findings.append(f"{case.label}: {folder.name}: {problem}")
         else:
-            findings += note_error(case, built, error, How())
+            findings += note_error(case, built, error, ComparisonOptions())
     return findings
 
 
@@ -52,7 +54,7 @@ def _expected(folder: Path) -> Any:
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def _with_inputs(case: Case, built: Built, folder: Path) -> tuple[Case, Built]:
+def _with_inputs(case: Case, built: BuiltModel, folder: Path) -> tuple[Case, BuiltModel]:
     """Return a case with a data set's inputs, which its build has run with in a child."""
     specs = case.model.signature.inputs
     inputs = tuple(bind_arrays(specs, read_tensors(folder, "input"), "input"))

@@ -19,26 +19,26 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.results.case_result import Task, TaskResult, TaskState
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.stages.case import Case, module_parts, tuning_key
-from pytest_tvmtune.stages.compiling import Built, build, find_built, load
+from pytest_tvmtune.stages.compiling import BuiltModel, build, find_built, load
 from pytest_tvmtune.stages.crashed_kernel import FAULTS
 from pytest_tvmtune.stages.refused_records import refuse_bad_records
 from pytest_tvmtune.stages.size_growth import note_sizes
 from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.stages.tuning_tasks import (
     best_records,
+    import_work_dir,
     plan,
+    restore_accepted_records,
     stored_workloads,
-    take_in_baseline,
-    take_in_work_dir,
     tune_missing,
 )
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.tuning.cached_outcome import (
-    Versions,
-    Warm,
-    read_warm,
-    versions,
-    write_warm,
+    CachedOutcome,
+    FileVersions,
+    file_versions,
+    read_cached_outcome,
+    write_cached_outcome,
 )
 from pytest_tvmtune.store.tuning.records import Record, Workload
 from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, read_work_dir
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 def tune_and_build(
     case: Case, accepted: Callable[[], Sequence[tuple[str, Workload]]] = tuple
-) -> Built:
+) -> BuiltModel:
     """Tune what is missing, compile what is new, and note both in the case's result.
 
     accepted: reads (target key, workload) of the records that the case's baseline keeps.
     """
     options = case.options
     tasks = plan(case, prepack=options.prepack)
-    key = _warm_key(
+    key = _cached_outcome_key(
         case,
         prepack=options.prepack,
         asked=[options.trials, options.max_trials_per_task, options.tuning],
@@ -66,14 +66,14 @@ def tune_and_build(
         known = _recall(case, key, tasks)
     if known is None:
         target = tuning_key(case)
-        take_in_work_dir(case, tasks, target)
-        take_in_baseline(case, tasks, target, accepted)
+        import_work_dir(case, tasks, target)
+        restore_accepted_records(case, tasks, target, accepted)
         tune_missing(case, tasks, target)
         known = _build_and_keep(case, key, tasks, prepack=options.prepack)
-    built, warm = known
+    built, cached = known
     result = case.result
-    result.tasks = list(warm.tasks)
-    result.tasks_left_out = list(warm.left_out)
+    result.tasks = list(cached.tasks)
+    result.tasks_left_out = list(cached.left_out)
     result.artifact = built.artifact.sha256
     note_sizes(case, built.artifact)
     if options.work_dir is not None:
@@ -89,13 +89,13 @@ def tune_and_build(
     return built
 
 
-def _only_in_work_dir(work_dir: Path, tasks: Sequence[Task], built: Built) -> list[str]:
+def _only_in_work_dir(work_dir: Path, tasks: Sequence[Task], built: BuiltModel) -> list[str]:
     """Return the tasks that have records in a work_dir and none in a build."""
     held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
     return [task.name for task in tasks if task.shash in held - set(built.build.applied)]
 
 
-def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
+def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
     """Return an artifact loaded in this process, and its outputs; never while others measure."""
     from pytest_tvmtune.relax.measuring.session import call
 
@@ -104,7 +104,7 @@ def load_and_call(case: Case, built: Built) -> tuple[Session, Any]:
         return session, call(session)
 
 
-def reference_build(case: Case, built: Built) -> Built | None:
+def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
     """Return the untuned, unpacked build: what TVM computes by itself.
 
     None where that is the very library under test: comparing it with itself would show nothing.
@@ -119,13 +119,13 @@ def reference_build(case: Case, built: Built) -> Built | None:
     return None if reference.artifact.sha256 == built.artifact.sha256 else reference
 
 
-def reference_outputs(case: Case, built: Built) -> Any:
+def reference_outputs(case: Case, built: BuiltModel) -> Any:
     """Return the outputs of the reference build, None where there is none."""
     reference = reference_build(case, built)
     return None if reference is None else load_and_call(case, reference)[1]
 
 
-def counterpart_build(case: Case) -> Built:
+def counterpart_build(case: Case) -> BuiltModel:
     """Return the build with prepack the other way round, on what is in the store.
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
@@ -138,7 +138,7 @@ def counterpart_build(case: Case) -> Built:
         )
     prepack = not case.options.prepack
     tasks = plan(case, prepack=prepack)
-    key = _warm_key(case, prepack=prepack, asked=["as it is"])
+    key = _cached_outcome_key(case, prepack=prepack, asked=["as it is"])
     known = _recall(case, key, tasks) or _build_and_keep(case, key, tasks, prepack=prepack)
     return known[0]
 
@@ -148,7 +148,7 @@ def counterpart_outputs(case: Case) -> Any:
     return load_and_call(case, counterpart_build(case))[1]
 
 
-def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:
+def _cached_outcome_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:
     """Return what tells apart the cases that may come to different builds of one module."""
     parts = module_parts(case, prepack=prepack)
     return builds.key_of(
@@ -156,36 +156,36 @@ def _warm_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:
     )
 
 
-def _recall(case: Case, key: str, tasks: Sequence[Task]) -> tuple[Built, Warm] | None:
+def _recall(case: Case, key: str, tasks: Sequence[Task]) -> tuple[BuiltModel, CachedOutcome] | None:
     """Return what this came to before, unless a tuning file has changed or the build is gone."""
-    warm = read_warm(case.store, key, _versions(case, tasks))
-    built = find_built(case, warm.build) if warm else None
-    return (built, warm) if built and warm else None
+    cached = read_cached_outcome(case.store, key, _versions(case, tasks))
+    built = find_built(case, cached.build) if cached else None
+    return (built, cached) if built and cached else None
 
 
 def _build_and_keep(
     case: Case, key: str, tasks: Sequence[Task], *, prepack: bool
-) -> tuple[Built, Warm]:
+) -> tuple[BuiltModel, CachedOutcome]:
     """Return the model compiled with the best stored records, and note what it came to."""
     # Before they are read: what changes meanwhile makes the note void.
     now = _versions(case, tasks)
     built, workloads = _build_tuned(case, tasks, prepack=prepack)
-    warm = Warm(
+    cached = CachedOutcome(
         build=built.key,
         tasks=tuple(_task_result(task, workloads.get(task.shash), built) for task in tasks),
         left_out=tuple(task.name for task in tasks if _was_left_out(workloads, task)),
     )
-    write_warm(case.store, key, now, warm)
-    return built, warm
+    write_cached_outcome(case.store, key, now, cached)
+    return built, cached
 
 
-def _versions(case: Case, tasks: Sequence[Task]) -> Versions:
-    return versions(case.store, tuning_key(case), [task.shash for task in tasks])
+def _versions(case: Case, tasks: Sequence[Task]) -> FileVersions:
+    return file_versions(case.store, tuning_key(case), [task.shash for task in tasks])
 
 
 def _build_tuned(
     case: Case, tasks: Sequence[Task], *, prepack: bool
-) -> tuple[Built, dict[str, Workload]]:
+) -> tuple[BuiltModel, dict[str, Workload]]:
     """Return the model compiled with the best stored records, and what the store then knows.
 
     Records that don't apply or build are refused, for good, and the next best ones tried.
@@ -219,7 +219,7 @@ def _without_prepack(case: Case, *, tuned: bool) -> str:
     return f"{how} it compiles and runs: the fault is in {whose}"
 
 
-def _task_result(task: Task, workload: Workload | None, built: Built) -> TaskResult:
+def _task_result(task: Task, workload: Workload | None, built: BuiltModel) -> TaskResult:
     spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
     cpu = fingerprint().cpu
     best = workload.fastest(cpu) if workload else None
@@ -247,7 +247,7 @@ def _untuned_s(workload: Workload, best: Record | None) -> float | None:
     return known if math.isfinite(known) else None
 
 
-def _state(workload: Workload | None, built: Built, untuned_s: float | None) -> TaskState:
+def _state(workload: Workload | None, built: BuiltModel, untuned_s: float | None) -> TaskState:
     if workload is None:
         return "untuned"
     if workload.shash in built.build.applied:

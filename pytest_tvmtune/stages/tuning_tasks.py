@@ -19,7 +19,7 @@ from pytest_tvmtune.relax.compiling.compile_job import module_text
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts, tuning_key
 from pytest_tvmtune.stages.stage_progress import job_observer
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.locks import claim
+from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.tuning.records import Record, Workload
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
@@ -66,7 +66,7 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
     return list(known.tasks)
 
 
-def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
+def import_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
     """Copy the records of these tasks from the user's work_dir into the store."""
     if case.options.work_dir is None:
         return
@@ -78,7 +78,7 @@ def take_in_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
             add_to_workload(case.store, key, replace(workload, name=names[workload.shash]))
 
 
-def take_in_baseline(
+def restore_accepted_records(
     case: Case,
     tasks: Sequence[Task],
     key: str,
@@ -117,7 +117,7 @@ def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
 
 def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> set[str]:
     """Return the hashes of what was tuned; none where others are at all of it."""
-    locks = {task.shash: claim(case.store.lock(f"{key}-{task.shash}")) for task in missing}
+    locks = {task.shash: try_lock(case.store.lock(f"{key}-{task.shash}")) for task in missing}
     try:
         # Whoever held them before may have finished meanwhile.
         mine = _missing(case, [task for task in missing if locks[task.shash]], key)
@@ -183,8 +183,8 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
 
 
 def _tell(case: Case, progress: TuningProgress) -> None:
-    if case.workshop.on_progress is not None:
-        case.workshop.on_progress(progress)
+    if case.run_context.on_progress is not None:
+        case.run_context.on_progress(progress)
 
 
 def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:
@@ -210,7 +210,7 @@ def _environment(case: Case) -> str:
 
 def _since_s(case: Case) -> float:
     """From when on a request counts as served: `refresh` asks for what this session tuned."""
-    return case.workshop.started_s if case.options.tuning == "refresh" else 0.0
+    return case.run_context.started_s if case.options.tuning == "refresh" else 0.0
 
 
 def _budget(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> int:

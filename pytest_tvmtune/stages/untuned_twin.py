@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.gating.confidence_sequence import decide, item_alpha, weigh
+from pytest_tvmtune.core.gating.confidence_sequence import decide, evidence_of, item_alpha
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, build, load
+from pytest_tvmtune.stages.compiling import BuiltModel, build, load
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.stage_progress import held, running
 from pytest_tvmtune.store import builds
@@ -25,7 +25,7 @@ _MOST_S = 2.0
 _CLEARLY = 1.5
 
 
-def slower_than_untuned(case: Case, built: Built, session: Session) -> str:
+def slower_than_untuned(case: Case, built: BuiltModel, session: Session) -> str:
     """Return a sentence where the tuned build is slower than the untuned one, "" where it isn't.
 
     It is measured when the build is new to the store, or another CPU model or number of threads is
@@ -53,7 +53,7 @@ def slower_than_untuned(case: Case, built: Built, session: Session) -> str:
     )
 
 
-def _measured(case: Case, built: Built, session: Session) -> builds.Build:
+def _measured(case: Case, built: BuiltModel, session: Session) -> builds.Build:
     """Return the build with what it takes next to the untuned one."""
     twin = build(case, prepack=case.options.prepack, records={})
     with running(case):
@@ -71,7 +71,7 @@ def _measured(case: Case, built: Built, session: Session) -> builds.Build:
         max_time_s=_MOST_S,
         tell_noise=False,
     )
-    evidence = weigh(measured.epochs, alpha)
+    evidence = evidence_of(measured.epochs, alpha)
     is_slower = decide(evidence, case.options.threshold, final=True) == "REGRESSION"
     return replace(
         built.build,
@@ -80,7 +80,7 @@ def _measured(case: Case, built: Built, session: Session) -> builds.Build:
     )
 
 
-def _slower_kernels(case: Case, built: Built, twin: Built) -> str:
+def _slower_kernels(case: Case, built: BuiltModel, twin: BuiltModel) -> str:
     try:
         return slower_kernels_line(time_kernels(case, built.artifact, twin.artifact))
     except TvmTuneError as error:

@@ -18,7 +18,7 @@ from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 
 LIBRARY = "model.so"
 MANIFEST = "manifest.json"
@@ -157,7 +157,7 @@ def find(store: Store, digest: str) -> Artifact:
 def load_manifest(digest: str, content: bytes) -> Manifest:
     """Return the manifest in the file beside the library `digest`. Raises ValueError."""
     # The library's hash is signed with it.
-    values = check_json(f"manifest {digest}", load_json(content))
+    values = verified_json(f"manifest {digest}", load_json(content))
     try:
         return Manifest.from_json(values)
     except (KeyError, TypeError, AttributeError) as error:

@@ -20,7 +20,7 @@ from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.results.case_result import Task
 from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 
 _Kept = TypeVar("_Kept")
 _SHASH = re.compile(r"[0-9a-f]{16}")
@@ -103,7 +103,7 @@ def read_build(store: Store, key: str) -> Build | None:
 
 def load_build(path: Path) -> Build:
     """Return the build in a file. Raises OSError, ValueError."""
-    return build_of(check_json(f"build {path.stem}", _load(path)))
+    return build_of(verified_json(f"build {path.stem}", _load(path)))
 
 
 def build_of(loaded: dict[str, Any]) -> Build:

@@ -19,7 +19,11 @@ from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.locks import folder_lock
 from pytest_tvmtune.store.tuning.record_lines import dump
 from pytest_tvmtune.store.tuning.records import keep_best
-from pytest_tvmtune.store.tuning.workload_files import check_file, stored_keys, workload_path
+from pytest_tvmtune.store.tuning.workload_files import (
+    check_workload_file,
+    stored_keys,
+    workload_path,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
         # The library last: until then its entries find it, or don't.
         gone = [*entries.get(folder, ()), *([folder] if folder.exists() else [])]
         removals += [Removal(path=path, why=why, size_bytes=_size(path)) for path in gone]
-    plans = (*store.plans.glob("*.json"), *store.warm.glob("*.json"))
+    plans = (*store.plans.glob("*.json"), *store.cached_outcomes.glob("*.json"))
     for what, paths in (("plan", plans), ("reproducer", store.reproducers.glob("*"))):
         for path in paths:
             if _mtime_s(path) < before_s:
@@ -104,7 +108,7 @@ def unneeded_workloads(
     }
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)
-        workload, _ = check_file(store, key, shash)
+        workload, _ = check_workload_file(store, key, shash)
         # What was taken in from elsewhere has no ledger, so nobody knows its age.
         times_s = [line.at_s for line in workload.served] if workload else []
         if keep_minor is not None and f"-tvm{keep_minor}-" not in key:
@@ -124,7 +128,7 @@ def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)
         with folder_lock(path.parent):
-            workload, problem = check_file(store, key, shash)
+            workload, problem = check_workload_file(store, key, shash)
             if workload is None or problem:
                 continue
             kept = keep_best(workload.records, keep)

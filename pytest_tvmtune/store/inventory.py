@@ -17,7 +17,7 @@ from pytest_tvmtune.store.run_history import history_problem
 from pytest_tvmtune.store.tuning.records import Workload
 from pytest_tvmtune.store.tuning.workload_files import (
     SUFFIX,
-    check_file,
+    check_workload_file,
     read_workload,
     stored_keys,
     workload_path,
@@ -39,7 +39,7 @@ class TargetStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class StoreProblem:
     """A file that isn't sound. repairable: setting it aside loses nothing that could be used."""
 
     path: Path
@@ -52,7 +52,7 @@ def target_stats(store: Store) -> list[TargetStats]:
     found: dict[str, TargetStats] = {}
     for key, shash in stored_keys(store):
         stats = found.setdefault(key, TargetStats(key=key))
-        workload, _ = check_file(store, key, shash)
+        workload, _ = check_workload_file(store, key, shash)
         stats.workloads += 1
         stats.size_bytes += workload_path(store, key, shash).stat().st_size
         if workload is not None:
@@ -77,27 +77,27 @@ def find_workloads(store: Store, text: str) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of those whose hash begins with `text` or that it names."""
     found = []
     for key, shash in stored_keys(store):
-        workload, _ = check_file(store, key, shash)
+        workload, _ = check_workload_file(store, key, shash)
         if workload is not None and (shash.startswith(text) or workload.name == text):
             found.append((key, workload))
     return found
 
 
-def problems(store: Store) -> Iterator[Problem]:
+def problems(store: Store) -> Iterator[StoreProblem]:
     """Yield every file of the store that isn't sound, changing nothing."""
     for key, shash in stored_keys(store):
-        _, what = check_file(store, key, shash)
+        _, what = check_workload_file(store, key, shash)
         if what:
-            yield Problem(path=workload_path(store, key, shash), what=what)
+            yield StoreProblem(path=workload_path(store, key, shash), what=what)
     for folder, load in ((store.plans, builds.load_plan), (store.builds, builds.load_build)):
         for path in sorted(folder.glob("*.json")):
             try:
                 load(path)
             except (OSError, ValueError) as error:
-                yield Problem(path=path, what=str(error))
+                yield StoreProblem(path=path, what=str(error))
     yield from _artifact_problems(store)
     if what := history_problem(store):
-        yield Problem(path=store.runs, what=what)
+        yield StoreProblem(path=store.runs, what=what)
     for path in sorted(store.baselines.glob("*.json")):
         try:
             baseline = load_baseline(path.name, path.read_bytes())
@@ -109,21 +109,21 @@ def problems(store: Store) -> Iterator[Problem]:
                 raise ValueError("its records are missing")
             read_records(store, baseline.identity)
         except (OSError, ValueError, StoreError, BaselineError) as error:
-            yield Problem(path=path, what=str(error), repairable=False)
+            yield StoreProblem(path=path, what=str(error), repairable=False)
 
 
-def _artifact_problems(store: Store) -> Iterator[Problem]:
+def _artifact_problems(store: Store) -> Iterator[StoreProblem]:
     for folder in sorted(path for path in store.artifacts.glob("*") if not _is_aside(path)):
         try:
             artifact = artifacts.find(store, folder.name)
         except StoreError as error:
-            yield Problem(path=folder, what=str(error))
+            yield StoreProblem(path=folder, what=str(error))
             continue
         if artifact.kernels.is_file() and not artifacts.has_kernels(artifact):
-            yield Problem(path=artifact.kernels, what="its manifest tells of other bytes")
+            yield StoreProblem(path=artifact.kernels, what="its manifest tells of other bytes")
 
 
-def repair(store: Store, problem: Problem) -> None:
+def repair(store: Store, problem: StoreProblem) -> None:
     """Set a damaged file aside, with its valid lines kept where it is one of tuning records."""
     if problem.path.is_relative_to(store.tuning):
         with warnings.catch_warnings():

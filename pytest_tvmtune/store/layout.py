@@ -59,7 +59,7 @@ class Store:
         return self.root / "plans"
 
     @property
-    def warm(self) -> Path:
+    def cached_outcomes(self) -> Path:
         """What each case came to, so that a warm run reads no tuning file."""
         return self.root / "warm"
 

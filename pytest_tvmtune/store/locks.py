@@ -32,7 +32,7 @@ def path_lock(path: Path) -> FileLock:
     return FileLock(_in_lock_folder(f"{digest}.lock"))
 
 
-def claim(path: Path) -> FileLock | None:
+def try_lock(path: Path) -> FileLock | None:
     """Return the held lock of what `path` stands for, or None when another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -63,7 +63,7 @@ class DamagedHistoryError(StoreError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class StoredRun:
     """One row of `tvmtune history`. at: UTC. revision: git's, "" where there is none."""
 
     run: int
@@ -163,7 +163,7 @@ def _as_text(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def list_runs(store: Store) -> list[Run]:
+def list_runs(store: Store) -> list[StoredRun]:
     """Return every run, the oldest first. Raises StoreError."""
     with _opened(store) as connection:
         rows = connection.execute(
@@ -171,7 +171,7 @@ def list_runs(store: Store) -> list[Run]:
             "FROM runs LEFT JOIN cases USING (run) GROUP BY run ORDER BY run"
         ).fetchall()
     names = ("run", "at", "revision", "cpu", "tvm", "cases", "failed")
-    return [Run(**dict(zip(names, row, strict=True))) for row in rows]
+    return [StoredRun(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def find_points(store: Store, text: str) -> list[Point]:

@@ -15,7 +15,7 @@ from sample_runs import case, keep
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.run_history import read_report
 
-Run = Callable[..., tuple[int, str, str]]
+StoredRun = Callable[..., tuple[int, str, str]]
 SLOWER_FROM = 9
 
 
@@ -38,7 +38,7 @@ def runs(store: Store) -> Store:
     return store
 
 
-def test_all_runs_are_listed(runs: Store, run: Run) -> None:
+def test_all_runs_are_listed(runs: Store, run: StoredRun) -> None:
     code, out, err = run("history")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -54,7 +54,7 @@ def test_all_runs_are_listed(runs: Store, run: Run) -> None:
     assert "--plot and --csv are of one case: tvmtune history CASE --csv" in err
 
 
-def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: Run) -> None:
+def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: StoredRun) -> None:
     code, out, err = run("history", "mlp")
     assert (code, err) == (0, "")
     title, _, _, *rows, left_out = out.splitlines()
@@ -75,7 +75,7 @@ def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: Run) ->
     assert change["ratio"] == pytest.approx(1.5)
 
 
-def test_the_csv_has_a_number_in_each_metric_of_each_line(runs: Store, run: Run) -> None:
+def test_the_csv_has_a_number_in_each_metric_of_each_line(runs: Store, run: StoredRun) -> None:
     code, out, err = run("history", "mlp", "--csv")
     assert (code, err) == (0, "")
     rows = list(csv.DictReader(out.splitlines()))
@@ -85,7 +85,9 @@ def test_the_csv_has_a_number_in_each_metric_of_each_line(runs: Store, run: Run)
     assert all(row["time"].endswith("Z") for row in rows)
 
 
-def test_the_plot_is_one_file_with_the_name_as_text(runs: Store, run: Run, tmp_path: Path) -> None:
+def test_the_plot_is_one_file_with_the_name_as_text(
+    runs: Store, run: StoredRun, tmp_path: Path
+) -> None:
     for name in ("mlp", "<b>&"):
         code, _, err = run("history", name, "--plot", tmp_path / "plot.svg")
         assert (code, err) == (0, "")
@@ -109,7 +111,7 @@ def test_the_plot_is_one_file_with_the_name_as_text(runs: Store, run: Run, tmp_p
     ],
 )
 def test_what_is_not_there_is_said(
-    runs: Store, run: Run, arguments: list[str], message: str
+    runs: Store, run: StoredRun, arguments: list[str], message: str
 ) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (1, "")
@@ -118,7 +120,7 @@ def test_what_is_not_there_is_said(
 
 
 def test_without_a_store_or_a_run_it_says_so(
-    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: StoredRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "isn't there yet: the next run of pytest" in run("history")[2]
     keep(store, case("mlp", None))
@@ -137,7 +139,7 @@ def test_without_a_store_or_a_run_it_says_so(
 
 
 def test_two_runs_are_compared_what_became_slowest_first(
-    runs: Store, run: Run, tmp_path: Path
+    runs: Store, run: StoredRun, tmp_path: Path
 ) -> None:
     code, out, err = run("compare", "1", "16")
     assert (code, err) == (0, "")
@@ -161,7 +163,9 @@ def test_two_runs_are_compared_what_became_slowest_first(
     assert "not in this run" in out
 
 
-def test_an_earlier_runs_reports_are_made_again(runs: Store, run: Run, tmp_path: Path) -> None:
+def test_an_earlier_runs_reports_are_made_again(
+    runs: Store, run: StoredRun, tmp_path: Path
+) -> None:
     code, out, err = run("report", "last")
     assert (code, err) == (0, "")
     assert "TVM 0.27.0" in out.splitlines()[0]

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tvmtune.core.tuning.trial_budget import (
     MAX_ROUND,
-    Account,
+    TaskTrials,
     expected_gain,
     next_task,
     round_size,
@@ -19,19 +19,19 @@ from pytest_tvmtune.core.tuning.trial_budget import (
 PATIENCE = 16
 
 
-def account(name: str, **values: Any) -> Account:
-    return Account(name=name, **{"weight": 1, "estimate": 1.0, **values})
+def task_trials(name: str, **values: Any) -> TaskTrials:
+    return TaskTrials(name=name, **{"weight": 1, "estimate": 1.0, **values})
 
 
-def tried(name: str, spent: int, *best_s: float, **values: Any) -> Account:
+def tried(name: str, spent: int, *best_s: float, **values: Any) -> TaskTrials:
     """An account with valid measurements."""
-    return account(name, spent=spent, valid=spent, best_s=list(best_s or [1.0]), **values)
+    return task_trials(name, spent=spent, valid=spent, best_s=list(best_s or [1.0]), **values)
 
 
 def name_of(
-    *accounts: Account, left: int = 100, cap: int | None = None, patience: int = PATIENCE
+    *all_tasks: TaskTrials, left: int = 100, cap: int | None = None, patience: int = PATIENCE
 ) -> str | None:
-    found = next_task(accounts, left=left, cap=cap, patience=patience)
+    found = next_task(all_tasks, left=left, cap=cap, patience=patience)
     return found.name if found else None
 
 
@@ -67,9 +67,12 @@ def test_a_fair_share_gives_each_task_at_least_two_rounds() -> None:
 
 
 def test_the_untried_come_first_costliest_first() -> None:
-    cheap, dear = account("cheap", estimate=2.0), account("dear", weight=3, estimate=1.0)
+    cheap, dear = (
+        task_trials("cheap", estimate=2.0),
+        task_trials("dear", weight=3, estimate=1.0),
+    )
     worth_it = tried("worth it", 1, 1e6)
-    fruitless = account("fruitless", spent=1)
+    fruitless = task_trials("fruitless", spent=1)
     assert name_of(cheap, worth_it, fruitless, dear) == "dear"
     dear.spent = 1
     assert name_of(cheap, worth_it, fruitless, dear) == "cheap"
@@ -77,7 +80,7 @@ def test_the_untried_come_first_costliest_first() -> None:
 
 def test_then_the_fruitless_while_patience_lasts_the_least_tried_first() -> None:
     worth_it = tried("worth it", 1, 1e6)
-    long, short = account("long", spent=8), account("short", spent=4)
+    long, short = task_trials("long", spent=8), task_trials("short", spent=4)
     assert name_of(worth_it, long, short) == "short"
     short.spent = PATIENCE
     assert name_of(worth_it, long, short) == "long"
@@ -92,8 +95,8 @@ def test_then_the_fruitless_while_patience_lasts_the_least_tried_first() -> None
 def test_one_valid_candidate_ends_the_need_for_patience() -> None:
     found = tried("found", 8, 1.0)
     found.valid = 1
-    assert name_of(found, account("none yet", spent=15)) == "none yet"
-    assert name_of(found, account("given up", spent=16)) == "found"
+    assert name_of(found, task_trials("none yet", spent=15)) == "none yet"
+    assert name_of(found, task_trials("given up", spent=16)) == "found"
 
 
 def test_then_the_one_with_most_to_gain() -> None:
@@ -103,11 +106,11 @@ def test_then_the_one_with_most_to_gain() -> None:
 
 
 def test_an_exhausted_task_gets_nothing_more() -> None:
-    done = account("done", exhausted=True)
+    done = task_trials("done", exhausted=True)
     assert name_of(done) is None
     assert name_of(done, tried("other", 99, 1e-9)) == "other"
     assert name_of(tried("done", 8, 1e6, exhausted=True), tried("other", 99, 1e-9)) == "other"
-    assert name_of(account("done", spent=1, exhausted=True), tried("other", 9)) == "other"
+    assert name_of(task_trials("done", spent=1, exhausted=True), tried("other", 9)) == "other"
 
 
 def test_a_capped_task_gets_nothing_more() -> None:
@@ -115,18 +118,18 @@ def test_a_capped_task_gets_nothing_more() -> None:
     assert name_of(full, open_) == "full"
     assert name_of(full, open_, cap=8) == "open"
     assert name_of(full, open_, cap=7) is None
-    assert name_of(account("fruitless", spent=2), open_, cap=2) is None
+    assert name_of(task_trials("fruitless", spent=2), open_, cap=2) is None
 
 
 @pytest.mark.parametrize("left", [0, -1])
 def test_nothing_is_given_when_nothing_is_left(left: int) -> None:
-    assert name_of(account("untried"), left=left) is None
-    assert name_of(account("untried"), left=1) == "untried"
+    assert name_of(task_trials("untried"), left=left) is None
+    assert name_of(task_trials("untried"), left=1) == "untried"
     assert name_of() is None
 
 
 def test_latency_is_the_last_best_or_without_bound() -> None:
-    assert account("x").latency_s == math.inf
+    assert task_trials("x").latency_s == math.inf
     assert tried("x", 8, 3.0, 2.0).latency_s == 2.0
 
 
@@ -161,17 +164,17 @@ def test_rounds_without_a_valid_candidate_make_no_gain_without_bound() -> None:
     assert math.isfinite(expected_gain(tried("x", 25, math.inf, 4.0, 4.0, 4.0, 3.0)))
 
 
-Measure = Callable[[Account, int], list[float | None]]
+Measure = Callable[[TaskTrials, int], list[float | None]]
 
 
 def run(
-    accounts: list[Account], *, trials: int, measure: Measure, cap: int | None = None
+    all_tasks: list[TaskTrials], *, trials: int, measure: Measure, cap: int | None = None
 ) -> list[str]:
     """Spend the trials as the tuner does; return whose each round was."""
-    size = round_size(trials, len(accounts), cap)
-    patience = max(2 * size, trials // len(accounts))
+    size = round_size(trials, len(all_tasks), cap)
+    patience = max(2 * size, trials // len(all_tasks))
     left, order = trials, []
-    while one := next_task(accounts, left=left, cap=cap, patience=patience):
+    while one := next_task(all_tasks, left=left, cap=cap, patience=patience):
         count = min(size, one.room(left, cap))
         measured = [s for s in measure(one, count) if s is not None]
         one.spent += count
@@ -183,63 +186,66 @@ def run(
     return order
 
 
-def improving(one: Account, count: int) -> list[float | None]:
+def improving(one: TaskTrials, count: int) -> list[float | None]:
     """Latency falls as the inverse of the trials."""
     return [one.estimate / (one.spent + n + 1) for n in range(count)]
 
 
-def tasks(count: int) -> list[Account]:
-    return [account(f"t{n}", estimate=float(n + 1), weight=1 + n % 3) for n in range(count)]
+def tasks(count: int) -> list[TaskTrials]:
+    return [task_trials(f"t{n}", estimate=float(n + 1), weight=1 + n % 3) for n in range(count)]
 
 
 @pytest.mark.parametrize("trials", [7, 8, 13, 14, 64, 200])
 def test_every_task_is_measured_when_there_are_trials_for_all(trials: int) -> None:
-    accounts = tasks(7)
-    order = run(accounts, trials=trials, measure=improving)
-    assert all(one.valid for one in accounts)
-    assert sum(one.spent for one in accounts) == trials
-    costliest = sorted(accounts, key=lambda one: -one.weight * one.estimate)
+    all_tasks = tasks(7)
+    order = run(all_tasks, trials=trials, measure=improving)
+    assert all(one.valid for one in all_tasks)
+    assert sum(one.spent for one in all_tasks) == trials
+    costliest = sorted(all_tasks, key=lambda one: -one.weight * one.estimate)
     assert order[:7] == [one.name for one in costliest]
 
 
 def test_with_fewer_trials_than_tasks_the_costliest_get_one_each() -> None:
-    accounts = tasks(7)
-    costliest = sorted(accounts, key=lambda one: -one.weight * one.estimate)
-    order = run(accounts, trials=3, measure=improving)
+    all_tasks = tasks(7)
+    costliest = sorted(all_tasks, key=lambda one: -one.weight * one.estimate)
+    order = run(all_tasks, trials=3, measure=improving)
     assert order == [one.name for one in costliest[:3]]
     assert [one.spent for one in costliest] == [1, 1, 1, 0, 0, 0, 0]
 
 
 def test_what_is_left_goes_where_most_time_is() -> None:
-    accounts = [account("hot", weight=10, estimate=100.0), account("cold", estimate=1.0)]
-    run(accounts, trials=64, measure=improving)
-    assert accounts[0].spent >= 40
-    assert accounts[1].valid
+    all_tasks = [
+        task_trials("hot", weight=10, estimate=100.0),
+        task_trials("cold", estimate=1.0),
+    ]
+    run(all_tasks, trials=64, measure=improving)
+    assert all_tasks[0].spent >= 40
+    assert all_tasks[1].valid
 
 
 def test_a_task_that_never_gives_anything_costs_its_share_and_no_more() -> None:
-    accounts = tasks(4)
+    all_tasks = tasks(4)
 
-    def measure(one: Account, count: int) -> list[float | None]:
+    def measure(one: TaskTrials, count: int) -> list[float | None]:
         return [None] * count if one.name == "t3" else improving(one, count)
 
-    run(accounts, trials=200, measure=measure)
-    assert accounts[3].spent <= 200 // 4 + round_size(200, 4, None)
-    assert all(one.valid for one in accounts[:3])
-    assert sum(one.spent for one in accounts) == 200
+    run(all_tasks, trials=200, measure=measure)
+    assert all_tasks[3].spent <= 200 // 4 + round_size(200, 4, None)
+    assert all(one.valid for one in all_tasks[:3])
+    assert sum(one.spent for one in all_tasks) == 200
 
 
 def test_when_nothing_ever_works_it_ends_early() -> None:
-    accounts = tasks(3)
-    run(accounts, trials=1000, measure=lambda one, count: [None] * count)
-    assert all(one.spent < 400 for one in accounts)
-    assert not any(one.valid for one in accounts)
+    all_tasks = tasks(3)
+    run(all_tasks, trials=1000, measure=lambda one, count: [None] * count)
+    assert all(one.spent < 400 for one in all_tasks)
+    assert not any(one.valid for one in all_tasks)
 
 
 def test_no_task_gets_more_than_its_cap() -> None:
-    accounts = tasks(5)
-    run(accounts, trials=200, measure=improving, cap=6)
-    assert [one.spent for one in accounts] == [6] * 5
+    all_tasks = tasks(5)
+    run(all_tasks, trials=200, measure=improving, cap=6)
+    assert [one.spent for one in all_tasks] == [6] * 5
 
 
 def test_a_cap_counts_the_trials_of_earlier_runs() -> None:
@@ -253,6 +259,6 @@ def test_a_cap_counts_the_trials_of_earlier_runs() -> None:
 
 
 def test_what_earlier_runs_measured_is_no_reason_for_patience() -> None:
-    known = account("known", spent=4, best_s=[1.0, 1.0])
-    assert name_of(known, account("unknown", spent=8)) == "unknown"
-    assert name_of(known, account("given up", spent=PATIENCE)) == "known"
+    known = task_trials("known", spent=4, best_s=[1.0, 1.0])
+    assert name_of(known, task_trials("unknown", spent=8)) == "unknown"
+    assert name_of(known, task_trials("given up", spent=PATIENCE)) == "known"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_tvmtune.core.gating.slowdown_cause import Cause, Origin, find_cause
+from pytest_tvmtune.core.gating.slowdown_cause import ArtifactOrigin, Cause, find_cause
 from pytest_tvmtune.core.kernels.matching import Kernel
 
 VERSIONS = ("0.27.0", "0.1.14")
@@ -20,7 +20,7 @@ def kernel(shash: str, record: str = "", code: str = "") -> Kernel:
 
 A, B = kernel("a", "ra"), kernel("b", "rb")
 COPY = kernel("", code="copy")
-BEFORE = Origin(
+BEFORE = ArtifactOrigin(
     library="before", kernels={"a": A, "b": B, "copy": COPY}, versions=VERSIONS, num_threads=2
 )
 
@@ -28,7 +28,7 @@ BEFORE = Origin(
 def cause(
     kernels: Mapping[str, Kernel] = BEFORE.kernels,
     *,
-    before: Origin = BEFORE,
+    before: ArtifactOrigin = BEFORE,
     known: Collection[str] = ("ra", "rb", "other"),
     untuned: str = "",
     **now: object,

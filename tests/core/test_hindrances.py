@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.machine.timing_hindrances import hindrances
+from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 
 CPU = "sys/devices/system/cpu"
 NO_TURBO = f"{CPU}/intel_pstate/no_turbo"
@@ -48,17 +48,17 @@ def siblings(core: int) -> str:
 
 
 def test_nothing_is_in_the_way_of_a_quiet_machine(tmp_path: Path) -> None:
-    assert hindrances(machine(tmp_path)) == []
+    assert timing_hindrances(machine(tmp_path)) == []
 
 
 def test_where_nothing_can_be_told_nothing_is_said(tmp_path: Path) -> None:
-    assert hindrances(tmp_path) == []
-    assert hindrances(tmp_path / "absent") == []
+    assert timing_hindrances(tmp_path) == []
+    assert timing_hindrances(tmp_path / "absent") == []
     # No load, and folders where files are expected.
     for name in (NO_TURBO, governor(0), siblings(0)):
         (tmp_path / name).mkdir(parents=True)
     write(tmp_path, {"proc/loadavg": ""})
-    assert hindrances(tmp_path) == []
+    assert timing_hindrances(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_where_nothing_can_be_told_nothing_is_said(tmp_path: Path) -> None:
 )
 def test_load_of_the_last_minute(tmp_path: Path, load: str, found: list[str]) -> None:
     # That of the last five and fifteen minutes is past.
-    assert hindrances(machine(tmp_path, load=f"{load} 99.00 99.00 1/234 5678")) == found
+    assert timing_hindrances(machine(tmp_path, load=f"{load} 99.00 99.00 1/234 5678")) == found
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_governors_of_the_usable_cores(
 ) -> None:
     machine(tmp_path)
     write(tmp_path, {governor(core): name for core, name in governors.items()})
-    assert hindrances(tmp_path) == found
+    assert timing_hindrances(tmp_path) == found
 
 
 def test_cores_without_a_governor_are_as_those_of_a_virtual_machine(tmp_path: Path) -> None:
     machine(tmp_path)
     for core in CORES:
         (tmp_path / governor(core)).unlink()
-    assert hindrances(tmp_path) == []
+    assert timing_hindrances(tmp_path) == []
     write(tmp_path, {governor(7): "ondemand"})
-    assert hindrances(tmp_path) == ["frequency governor ondemand"]
+    assert timing_hindrances(tmp_path) == ["frequency governor ondemand"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_cores_without_a_governor_are_as_those_of_a_virtual_machine(tmp_path: Pa
     ],
 )
 def test_turbo(tmp_path: Path, files: dict[str, str], on: bool) -> None:
-    assert hindrances(machine(tmp_path, **files)) == (["turbo is on"] if on else [])
+    assert timing_hindrances(machine(tmp_path, **files)) == (["turbo is on"] if on else [])
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_threads_of_one_physical_core(
 ) -> None:
     machine(tmp_path)
     write(tmp_path, {siblings(core): text for core, text in lists.items()})
-    assert hindrances(tmp_path) == found
+    assert timing_hindrances(tmp_path) == found
 
 
 def test_all_that_is_in_the_way_is_told(tmp_path: Path) -> None:
     machine(tmp_path, load="9.00 0 0 1/2 3", **{NO_TURBO: "0", governor(0): "powersave"})
     write(tmp_path, {siblings(core): "0-7" for core in CORES})
-    assert hindrances(tmp_path) == [
+    assert timing_hindrances(tmp_path) == [
         "load average 9.00 on 8 cores",
         "frequency governor performance, powersave",
         "turbo is on",
@@ -158,10 +158,13 @@ def test_without_affinity_all_cores_are_usable(
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     write(tmp_path, {"proc/loadavg": "2.30 0 0 1/2 3", governor(2): "powersave"})
     write(tmp_path, {governor(3): "ondemand"})
-    assert hindrances(tmp_path) == ["load average 2.30 on 3 cores", "frequency governor powersave"]
+    assert timing_hindrances(tmp_path) == [
+        "load average 2.30 on 3 cores",
+        "frequency governor powersave",
+    ]
 
 
 def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever real files hold, it can be said in a few words."""
     monkeypatch.undo()
-    assert all(0 < len(one) < 80 and one.isprintable() for one in hindrances())
+    assert all(0 < len(one) < 80 and one.isprintable() for one in timing_hindrances())

@@ -7,7 +7,13 @@ from dataclasses import asdict
 
 import pytest
 
-from pytest_tvmtune.core.kernels.matching import Kernel, align, family, partners, task_name
+from pytest_tvmtune.core.kernels.matching import (
+    Kernel,
+    family,
+    matching_kernels,
+    matching_positions,
+    task_name,
+)
 
 
 def kernel(shash: str = "", code: str = "") -> Kernel:
@@ -54,18 +60,18 @@ def test_a_family_has_no_numbers_and_is_never_prepacked(name: str) -> None:
     ],
 )
 def test_calls_are_aligned_in_order(before: str, now: str, pairs: list[tuple[int, int]]) -> None:
-    assert align(before, now) == pairs
+    assert matching_positions(before, now) == pairs
 
 
 def test_what_is_frequent_is_aligned_too() -> None:
     """As difflib's autojunk, on by default, would not."""
-    assert len(align("ab" * 500, "ab" * 500)) == 1000
+    assert len(matching_positions("ab" * 500, "ab" * 500)) == 1000
 
 
 def test_the_hash_of_the_task_decides_whatever_the_name() -> None:
     before = {"matmul": kernel("1"), "matmul1": kernel("2"), "gone": kernel("3")}
     now = {"new": kernel("4"), "matmul": kernel("2"), "matmul1": kernel("1")}
-    assert partners(before, now) == {"matmul": "matmul1", "matmul1": "matmul"}
+    assert matching_kernels(before, now) == {"matmul": "matmul1", "matmul1": "matmul"}
 
 
 def test_then_what_was_compiled_then_the_name() -> None:
@@ -81,27 +87,37 @@ def test_then_what_was_compiled_then_the_name() -> None:
         "renamed": kernel(code="y"),
         "e": kernel("1", "other"),
     }
-    found = partners(before, now)
+    found = matching_kernels(before, now)
     assert found == {"c": "c", "renamed": "b", "e": "a"}
     assert list(found) == ["c", "renamed", "e"]
 
 
 def test_no_hash_and_no_code_are_nothing_in_common() -> None:
-    assert partners({"a": kernel()}, {"b": kernel()}) == {}
+    assert matching_kernels({"a": kernel()}, {"b": kernel()}) == {}
 
 
 def test_prepacked_kernels_belong_to_prepacked_ones() -> None:
     before = {"matmul": kernel("1", "x"), "matmul_prepacked": kernel("1", "y")}
     now = {"mm_prepacked": kernel("1", "z"), "mm": kernel("1", "w")}
-    assert partners(before, now) == {"mm_prepacked": "matmul_prepacked", "mm": "matmul"}
+    assert matching_kernels(before, now) == {"mm_prepacked": "matmul_prepacked", "mm": "matmul"}
 
 
 def test_several_of_one_workload_belong_together_by_name_then_in_order() -> None:
     alike = kernel("1", "x")
     names = ["a", "b", "c", "d"]
     before = dict.fromkeys(names, alike)
-    assert partners(before, dict.fromkeys(names, alike)) == {name: name for name in names}
-    assert partners(before, dict.fromkeys(["d", "x", "y"], alike)) == {"d": "d", "x": "a", "y": "b"}
-    assert partners(dict.fromkeys("xy", alike), dict.fromkeys("yzw", alike)) == {"y": "y", "z": "x"}
+    assert matching_kernels(before, dict.fromkeys(names, alike)) == {name: name for name in names}
+    assert matching_kernels(before, dict.fromkeys(["d", "x", "y"], alike)) == {
+        "d": "d",
+        "x": "a",
+        "y": "b",
+    }
+    assert matching_kernels(dict.fromkeys("xy", alike), dict.fromkeys("yzw", alike)) == {
+        "y": "y",
+        "z": "x",
+    }
     coded = kernel(code="x")
-    assert partners(dict.fromkeys("ab", coded), dict.fromkeys("cd", coded)) == {"c": "a", "d": "b"}
+    assert matching_kernels(dict.fromkeys("ab", coded), dict.fromkeys("cd", coded)) == {
+        "c": "a",
+        "d": "b",
+    }

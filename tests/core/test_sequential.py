@@ -18,13 +18,13 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     Evidence,
     confidence_bounds,
     decide,
+    evidence_of,
     fewest_epochs,
     item_alpha,
     least_epochs,
     needed_signs,
     resolvable_ratio,
     spread,
-    weigh,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 
@@ -343,7 +343,7 @@ def test_weigh() -> None:
     ratios = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9]
     epochs = [Epoch(baseline_s=(2.0, 2.0), now_s=(2.0 * r, 2.0 * r)) for r in ratios]
     # Nine of ten are needed: the second and the last but one.
-    found = weigh(random.Random(1).sample(epochs, 10), 0.2)
+    found = evidence_of(random.Random(1).sample(epochs, 10), 0.2)
     assert found.ratio == pytest.approx(math.sqrt(1.4 * 1.5))
     assert (found.low, found.high) == pytest.approx((1.1, 1.8))
     assert found.alpha == 0.2
@@ -354,18 +354,18 @@ def test_weigh() -> None:
 
 def test_an_epoch_counts_once_however_many_its_pairs() -> None:
     slow, fast = epoch(math.log(2), pairs=100), epoch(0.0, pairs=1)
-    found = weigh([slow] + [fast] * 9, 0.05)
+    found = evidence_of([slow] + [fast] * 9, 0.05)
     assert (found.ratio, found.low, found.high) == (1.0, 1.0, 2.0)
     assert found.pairs == 109
 
 
 def test_too_few_epochs_conclude_nothing() -> None:
     alpha = item_alpha(1)
-    few = weigh([epoch(math.log(2))] * 9, alpha)
+    few = evidence_of([epoch(math.log(2))] * 9, alpha)
     assert (few.low, few.high) == (0.0, math.inf)
     assert few.ratio == pytest.approx(2.0)
     assert decisions(few, "5%") == ("INCONCLUSIVE", "INCONCLUSIVE")
-    enough = weigh([epoch(math.log(2))] * 10, alpha)
+    enough = evidence_of([epoch(math.log(2))] * 10, alpha)
     assert decisions(enough, "5%") == ("REGRESSION", "REGRESSION")
 
 
@@ -404,8 +404,8 @@ def test_a_slowdown_just_resolvable_would_be_decided() -> None:
     """What the noise says: shift it so far, and its interval leaves 1 behind."""
     rng = random.Random(6)
     noise = [rng.gauss(0, 0.03) for _ in range(30)]
-    resolvable = resolvable_ratio(weigh([epoch(r) for r in noise], 0.01))
+    resolvable = resolvable_ratio(evidence_of([epoch(r) for r in noise], 0.01))
     assert 1 < resolvable < 1.1
     for shift, clear in ((1.001 * resolvable, True), (1.0, False)):
-        shifted = weigh([epoch(r + math.log(shift)) for r in noise], 0.01)
+        shifted = evidence_of([epoch(r + math.log(shift)) for r in noise], 0.01)
         assert (shifted.low > 1) is clear

@@ -15,8 +15,8 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     Epoch,
     confidence_bounds,
     decide,
+    evidence_of,
     fewest_epochs,
-    weigh,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 
@@ -175,7 +175,7 @@ def first_verdicts(
         epochs: list[Epoch] = []
         for one in epochs_on(machine, rng, ratio):
             epochs.append(one)
-            decision = decide(weigh(epochs, ALPHA), limit, final=final)
+            decision = decide(evidence_of(epochs, ALPHA), limit, final=final)
             if decision != "INCONCLUSIVE" or len(epochs) == EPOCHS:
                 said.append(decision)
                 break

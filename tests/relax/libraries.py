@@ -85,15 +85,15 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
     placed libraries are mapped, and its arrangements, each as two sides with the addresses of
     inputs and params, those that kernels read or wrote in four calls, and the results of these.
     """
-    from pytest_tvmtune.processes.shared_arrays import ParkedArray
+    from pytest_tvmtune.processes.shared_arrays import SharedArray
     from pytest_tvmtune.relax.measuring import placement, session
-    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest
+    from pytest_tvmtune.relax.measuring.measure_pair_job import open_measurement
     from pytest_tvmtune.relax.measuring.session import _address
     from pytest_tvmtune.relax.measuring.timing import make_timer
 
     if "large_bytes" in request:
         pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request["large_bytes"])
-    contest = open_contest({**request, "target": TARGET, "cold_cache": False})
+    measurement = open_measurement({**request, "target": TARGET, "cold_cache": False})
     made: dict[int, tuple[Any, list[int]]] = {}
 
     def watched(vm: Any, entry: str, arguments: Any, *args: Any, **options: Any) -> Any:
@@ -103,12 +103,12 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 
     pytest.MonkeyPatch().setattr(placement, "make_timer", watched)
     rng = random.Random(0)
-    copies = placement.open_copies(contest, request["folder"])
+    copies = placement.open_copies(measurement, request["folder"])
     copies.budget_bytes = request.get("budget_bytes", copies.budget_bytes)
     epochs = []
     for _ in range(request["epochs"]):
         made.clear()
-        arrangements = placement.place(contest, copies, rng)
+        arrangements = placement.place(measurement, copies, rng)
         sides = []
         for arrangement in arrangements:
             for timer in arrangement.timers:
@@ -119,16 +119,20 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
             {"mapped": _mapped(), "arrangements": list(zip(sides[::2], sides[1::2], strict=True))}
         )
     return {
-        "shared": contest.shared,
-        "traded": contest.traded,
+        "shared": measurement.shared,
+        "traded": measurement.traded,
         "own": [
             _address(tensor)
-            for tensor in (*contest.inputs, *contest.baseline.params, *contest.now.params)
+            for tensor in (
+                *measurement.inputs,
+                *measurement.baseline.params,
+                *measurement.now.params,
+            )
         ],
         "epochs": epochs,
-        "parked": [
-            sum(isinstance(array, ParkedArray) for array in side.arrays)
-            for side in (contest.baseline, contest.now)
+        "mapped": [
+            sum(isinstance(array, SharedArray) for array in side.arrays)
+            for side in (measurement.baseline, measurement.now)
         ],
         "left": [path.name for path in request["folder"].iterdir() if PLACED in path.name],
     }
@@ -136,15 +140,15 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 
 def occupy(request: dict[str, Any]) -> list[int]:
     """Job: take epochs; return the bytes this process has in memory after each."""
-    from pytest_tvmtune.relax.measuring.measure_pair_job import open_contest, take_epoch
+    from pytest_tvmtune.relax.measuring.measure_pair_job import open_measurement, take_epoch
     from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
-    contest = open_contest({**request, "target": TARGET, "cold_cache": False})
+    measurement = open_measurement({**request, "target": TARGET, "cold_cache": False})
     rng = random.Random(0)
-    copies = open_copies(contest, request["folder"])
+    copies = open_copies(measurement, request["folder"])
     occupied = []
     for _ in range(request["epochs"]):
-        take_epoch(place(contest, copies, rng), rng, number=1, pairs=1)
+        take_epoch(place(measurement, copies, rng), rng, number=1, pairs=1)
         occupied.append(psutil.Process().memory_info().rss)
     return occupied
 

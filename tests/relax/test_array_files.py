@@ -15,10 +15,10 @@ import pytest
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.tensors.signature import TensorSpec, made_up
 from pytest_tvmtune.processes.shared_arrays import (
-    give_back,
-    given_back,
-    park,
     read_array,
+    release_pages,
+    releasing_pages,
+    share_arrays,
     write_array,
 )
 from pytest_tvmtune.relax.measuring.session import tensor_on
@@ -47,8 +47,8 @@ def resident_bytes(array: Any) -> int:
 
 
 def test_parked_arrays_are_the_same_and_tensors_lie_on_them(tmp_path: Path) -> None:
-    parked = park(ARRAYS, tmp_path)
-    for array, mapped, file in zip(ARRAYS, parked.arrays, parked.files, strict=True):
+    shared_arrays = share_arrays(ARRAYS, tmp_path)
+    for array, mapped, file in zip(ARRAYS, shared_arrays.arrays, shared_arrays.files, strict=True):
         assert mapped.dtype == array.dtype
         assert np.array_equal(mapped, array)
         assert mapped.flags.c_contiguous
@@ -61,22 +61,22 @@ def test_parked_arrays_are_the_same_and_tensors_lie_on_them(tmp_path: Path) -> N
 
 
 def test_what_is_written_to_parked_arrays_stays_in_the_process(tmp_path: Path) -> None:
-    parked = park([np.zeros(4)], tmp_path)
-    parked.arrays[0][:] = 1
-    assert read_array(parked.files[0]).sum() == 0
+    shared_arrays = share_arrays([np.zeros(4)], tmp_path)
+    shared_arrays.arrays[0][:] = 1
+    assert read_array(shared_arrays.files[0]).sum() == 0
 
 
 def test_files_go_with_their_holder_and_mapped_arrays_stay(tmp_path: Path) -> None:
-    parked = park(ARRAYS, tmp_path)
-    first = parked.arrays[0]
+    shared_arrays = share_arrays(ARRAYS, tmp_path)
+    first = shared_arrays.arrays[0]
     assert len(list(tmp_path.iterdir())) == 1
     if not (pid := os.fork()):  # its end is not the holder's
-        del parked
+        del shared_arrays
         gc.collect()
         os._exit(0)
     os.waitpid(pid, 0)
     assert len(list(tmp_path.iterdir())) == 1
-    del parked
+    del shared_arrays
     gc.collect()
     assert list(tmp_path.iterdir()) == []
     assert np.array_equal(first, ARRAYS[0])
@@ -88,7 +88,7 @@ def test_without_room_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
         with pytest.raises(StoreError, match="no room for the model's parameters"):
-            park([np.zeros(3), np.zeros(1 << 20)], tmp_path)
+            share_arrays([np.zeros(3), np.zeros(1 << 20)], tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
@@ -96,12 +96,12 @@ def test_without_room_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_pages_are_given_back_and_read_again(tmp_path: Path) -> None:
     size = 4 << 20
-    (array,) = park([np.ones(size, "uint8")], tmp_path).arrays
+    (array,) = share_arrays([np.ones(size, "uint8")], tmp_path).arrays
     assert array.sum() == size
     assert resident_bytes(array) >= size
-    give_back([array, np.ones(3)])
+    release_pages([array, np.ones(3)])
     assert resident_bytes(array) == 0
-    with given_back([array]):
+    with releasing_pages([array]):
         assert array.sum() == size
     assert resident_bytes(array) == 0
     assert array.sum() == size
@@ -112,9 +112,9 @@ def test_a_users_own_mapped_array_is_left_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", np.zeros(4))
     own = np.load(tmp_path / "own.npy", mmap_mode="c")
     own[:] = 2
-    with given_back([own]):
+    with releasing_pages([own]):
         pass
-    give_back([own])
+    release_pages([own])
     assert own.sum() == 8
 
 

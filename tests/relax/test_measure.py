@@ -18,10 +18,10 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
     Epoch,
     decide,
+    evidence_of,
     fewest_epochs,
     item_alpha,
     least_epochs,
-    weigh,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.processes.jobs import run_job
@@ -93,7 +93,7 @@ def measure(sides: dict[str, dict[str, Any]], tmp_path: Path) -> Measure:
 
 def decided(told: dict[str, Any]) -> str:
     epochs = [Epoch(baseline_s=tuple(old), now_s=tuple(now)) for old, now in told["epochs"]]
-    return decide(weigh(epochs, item_alpha(1)), THRESHOLD, final=True)
+    return decide(evidence_of(epochs, item_alpha(1)), THRESHOLD, final=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import tvm
 from libraries import ThreeKinds, compiled, products
 
 from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.processes.shared_arrays import park
+from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 
 HERE = Path(__file__).parent
@@ -78,8 +78,8 @@ def arranged(tmp_path_factory: pytest.TempPathFactory) -> Any:
         between = {"baseline": sides[baseline], "now": sides[now]}
         if not large:
             return run("arrange", folder, [W, V, S], [X], **between, epochs=3)
-        parked = park([W, V, S], folder)
-        return run("arrange", folder, parked.files, [X], **between, epochs=2, large_bytes=1)
+        shared_arrays = share_arrays([W, V, S], folder)
+        return run("arrange", folder, shared_arrays.files, [X], **between, epochs=2, large_bytes=1)
 
     return told
 
@@ -104,7 +104,7 @@ def test_every_arrangement_computes_the_same(plain_and_packed: Any) -> None:
 def test_large_parameters_lie_in_files_and_each_epoch_has_copies(arranged: Any) -> None:
     told = arranged(False, True, large=True)
     # The three that were given, and what two of them became.
-    assert told["parked"] == [3, 5]
+    assert told["mapped"] == [3, 5]
     for epoch in told["epochs"]:
         for sides in epoch["arrangements"]:
             for side in sides:

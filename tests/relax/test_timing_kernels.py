@@ -23,7 +23,7 @@ from pytest_tvmtune.relax.measuring.kernel_times_job import (
     _null,
     time_kernels,
 )
-from pytest_tvmtune.relax.measuring.stopwatch import Called, Seen, Stopwatch, Watch
+from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
 from pytest_tvmtune.store.artifacts import Manifest
 
 
@@ -125,13 +125,13 @@ def test_each_call_of_a_kernel_counts_with_its_median_in_a_pair() -> None:
     assert times == {"a": (2, [4.0, 0.5]), BUILT_INS: (1, [1.0, 0.5])}
 
 
-def names(seen: Seen) -> str:
+def names(seen: TimedCall) -> str:
     return "".join(called.name for called in seen.course)
 
 
-def seen(**seconds: float) -> Seen:
+def seen(**seconds: float) -> TimedCall:
     course = tuple(Called(name, 2) for name in seconds)
-    return Seen(course=course, seconds=np.array(list(seconds.values())))
+    return TimedCall(course=course, seconds=np.array(list(seconds.values())))
 
 
 class Wavering:

@@ -16,8 +16,8 @@ from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.relax.compiling.kernel_descriptions import write_kernels
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
-from pytest_tvmtune.relax.diagnosing.reproducer import Captured
-from pytest_tvmtune.relax.measuring.kernel_instrument import Watched
+from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
+from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
 
 RNG = np.random.default_rng(4)
 X, V, B = (RNG.standard_normal(shape).astype("float32") for shape in ((2, 4), (4, 4), (4,)))
@@ -53,8 +53,8 @@ def said(kernels: Path, v: Array, b: Array) -> str:
     session: Any = SimpleNamespace(params=params, entry="main")
     pointers = [0, *(int(param.data_ptr()) for param in params), 0]
 
-    def captured(kernel: str, *arguments: Array) -> Captured:
-        return Captured(
+    def captured(kernel: str, *arguments: Array) -> CapturedKernel:
+        return CapturedKernel(
             kernel=kernel,
             arguments=[X, *arguments, X],
             pointers=pointers,
@@ -64,7 +64,7 @@ def said(kernels: Path, v: Array, b: Array) -> str:
         )
 
     return wrong_transform(
-        Watched(session=session, kernels={}, originals=[V, B]),
+        InstrumentedSession(session=session, kernels={}, originals=[V, B]),
         (captured("layer", V, B), captured("layer_prepacked", v, b)),
         kernels,
         TARGET,

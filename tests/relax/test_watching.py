@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.kernels.matching import Kernel
-from pytest_tvmtune.relax.measuring.kernel_instrument import Visit, Watched, watch_both
+from pytest_tvmtune.relax.measuring.kernel_instrument import (
+    InstrumentedSession,
+    KernelCall,
+    call_both_watched,
+)
 
 
 class Machine:
@@ -35,24 +39,26 @@ class Machine:
                 self.instrument(None, name, before, None, f"{name} of {number}")
 
 
-def watched(*names: str, fails: bool = False) -> Watched:
+def watched(*names: str, fails: bool = False) -> InstrumentedSession:
     session: Any = SimpleNamespace(
         vm=Machine(*names, fails=fails), entry="main", inputs=(), params=()
     )
-    return Watched(session=session, kernels={name: Kernel(outputs=(0,)) for name in "abc"})
+    return InstrumentedSession(
+        session=session, kernels={name: Kernel(outputs=(0,)) for name in "abc"}
+    )
 
 
 def test_each_pair_is_seen_before_and_after_it_ran() -> None:
     seen: list[tuple[int, int, bool, Any, Any]] = []
 
-    def visit(one: Visit, other: Visit) -> bool:
+    def visit(one: KernelCall, other: KernelCall) -> bool:
         assert one.before == other.before
         seen.append((one.index, other.index, one.before, *one.arguments, *other.arguments))
         return True
 
     # What is no kernel isn't counted.
     sides = watched("a", "vm.builtin", "b", "c"), watched("c", "a", "b", "b", "c")
-    watch_both(sides, [(0, 1), (1, 2), (2, 4)], visit)
+    call_both_watched(sides, [(0, 1), (1, 2), (2, 4)], visit)
     assert [row[:3] for row in seen] == [
         (0, 1, True), (0, 1, False), (1, 2, True), (1, 2, False), (2, 4, True), (2, 4, False),
     ]  # fmt: skip
@@ -62,15 +68,15 @@ def test_each_pair_is_seen_before_and_after_it_ran() -> None:
 def test_after_false_both_run_on_alone() -> None:
     seen: list[int] = []
 
-    def visit(one: Visit, _other: Visit) -> bool:
+    def visit(one: KernelCall, _other: KernelCall) -> bool:
         seen.append(one.index)
         return False
 
-    watch_both((watched("a", "b"), watched("a", "b")), [(0, 0), (1, 1)], visit)
+    call_both_watched((watched("a", "b"), watched("a", "b")), [(0, 0), (1, 1)], visit)
     assert seen == [0]
 
 
-def raises(_one: Visit, _other: Visit) -> bool:
+def raises(_one: KernelCall, _other: KernelCall) -> bool:
     raise ValueError("not comparable")
 
 
@@ -86,7 +92,7 @@ def raises(_one: Visit, _other: Visit) -> bool:
     ids=["a visit", "the second", "the first", "fewer calls", "fewer of the first"],
 )
 def test_what_goes_wrong_on_one_side_keeps_nobody_waiting(
-    sides: tuple[Watched, Watched], visit: Any, message: str
+    sides: tuple[InstrumentedSession, InstrumentedSession], visit: Any, message: str
 ) -> None:
     with pytest.raises((ValueError, RuntimeError), match=message):
-        watch_both(sides, [(0, 0), (1, 1)], visit or (lambda one, other: True))
+        call_both_watched(sides, [(0, 0), (1, 1)], visit or (lambda one, other: True))

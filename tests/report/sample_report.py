@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
-from pytest_tvmtune.core.gating.confidence_sequence import Epoch, Evidence, weigh
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, Evidence, evidence_of
 from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
@@ -183,7 +183,7 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
             baseline_median_s=1e-3, threshold="3%", samples_s=samples[:20], same_code=True,
             num_threads=2,
         )  # fmt: skip
-    evidence: Evidence = weigh(epochs, ALPHA)
+    evidence: Evidence = evidence_of(epochs, ALPHA)
     verdict = "REGRESSION" if ratio > 1.1 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
     if result.name.startswith("bert"):
         verdict = "INCONCLUSIVE"

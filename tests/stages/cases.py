@@ -11,8 +11,8 @@ from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.table import SETTINGS
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.relax.importing import open_model
-from pytest_tvmtune.stages.case import Case, Workshop, open_case
-from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.case import Case, RunContext, open_case
+from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import judge_latency, make_baseline
 from pytest_tvmtune.store.layout import Store
 
@@ -43,10 +43,10 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
         run = RunOptions(layers=(parsed,), store_dir=store.root)
         options = run.case_options({}, target=parse_target(target), prepack=prepack)
         model = open_model(mod, name=name, seed=options.seed, **source)
-        # A new Workshop each time, as each pytest process has its own.
-        workshop = Workshop(store=store, gated_items=gated_items)
+        # A new RunContext each time, as each pytest process has its own.
+        run_context = RunContext(store=store, gated_items=gated_items)
         nodeid = f"test_it.py::test_{name}"
-        return open_case(model, options, workshop, name=name, nodeid=nodeid, pipeline=pipeline)
+        return open_case(model, options, run_context, name=name, nodeid=nodeid, pipeline=pipeline)
 
     return opened
 
@@ -61,7 +61,7 @@ def forget_untuned(store: Store) -> None:
         path.write_text("".join(line for line in lines if '"kind": "untuned"' not in line))
 
 
-def accept(case: Case, built: Built) -> Baseline:
+def accept(case: Case, built: BuiltModel) -> Baseline:
     """Return the baseline that this case becomes, there being none before."""
     latency, samples = judge_latency(case, built, load(case, built), None)
     assert latency.verdict == "NEW"

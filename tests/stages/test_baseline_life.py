@@ -17,10 +17,10 @@ from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import accepted_records, judge_latency
 from pytest_tvmtune.stages.tuned_build import tune_and_build
-from pytest_tvmtune.stages.tuning_tasks import plan, take_in_baseline
+from pytest_tvmtune.stages.tuning_tasks import plan, restore_accepted_records
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records, write_baseline
 from pytest_tvmtune.store.layout import Store, open_store
@@ -38,7 +38,7 @@ class Accepted:
     store: Store
     baseline: Baseline
     records: list[tuple[str, Workload]]
-    built: Built
+    built: BuiltModel
 
 
 @pytest.fixture(autouse=True)
@@ -59,13 +59,13 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     return Accepted(store=store, baseline=baseline, records=records, built=built)
 
 
-def prepared(store: Store, **settings: Any) -> tuple[Case, Built]:
+def prepared(store: Store, **settings: Any) -> tuple[Case, BuiltModel]:
     """Tune and build the same case as a later run does, with what its baseline keeps."""
     case = opener(store)(Square, settings={"trials": TRIALS, **settings})
     return case, tune_and_build(case, lambda: read_records(store, IDENTITY))
 
 
-def judged(store: Store, case: Case, built: Built) -> LatencyResult:
+def judged(store: Store, case: Case, built: BuiltModel) -> LatencyResult:
     baseline: Baseline | BaselineError | None
     try:
         baseline = read_baseline(store, IDENTITY)
@@ -141,12 +141,12 @@ def test_nothing_else_is_taken_in(accepted: Accepted, tmp_path: Path) -> None:
     tasks, key = plan(case, prepack=False), tuning_key(case)
     elsewhere = [(f"{key}0", workload) for _, workload in accepted.records]
     stranger = [(key, replace(workload, shash="0" * 16)) for _, workload in accepted.records]
-    take_in_baseline(case, tasks, key, lambda: [*elsewhere, *stranger])
+    restore_accepted_records(case, tasks, key, lambda: [*elsewhere, *stranger])
     assert case.result.tasks_restored == []
     assert list(stored_keys(store)) == []
     anew = opener(store)(Square, settings={"trials": TRIALS, "tuning": "refresh"})
-    take_in_baseline(anew, tasks, key, never)
-    take_in_baseline(case, tasks, key, lambda: accepted.records)
+    restore_accepted_records(anew, tasks, key, never)
+    restore_accepted_records(case, tasks, key, lambda: accepted.records)
     assert len(list(stored_keys(store))) == 2
 
 

@@ -18,7 +18,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
-from pytest_tvmtune.core.comparing.tolerances import How, Tolerance
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError, StoreError
 from pytest_tvmtune.core.results.case_result import ErrorResult
 from pytest_tvmtune.relax.compiling.compile_job import _entry_points
@@ -30,7 +30,7 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import (
 from pytest_tvmtune.stages import divergence_search
 from pytest_tvmtune.stages.case import Case, tuning_key
 from pytest_tvmtune.stages.comparing_outputs import compare_with_expected, note_error
-from pytest_tvmtune.stages.compiling import Built
+from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.divergence_search import PLAIN, UNTUNED, first_divergence
 from pytest_tvmtune.stages.tuned_build import (
     counterpart_build,
@@ -55,10 +55,10 @@ class Tuned:
     """The prepacked case, its build, and the store."""
 
     case: Case
-    built: Built
+    built: BuiltModel
     store: Store
 
-    def changed(self, folder: Path, change: Callable[[Any], Any]) -> Built:
+    def changed(self, folder: Path, change: Callable[[Any], Any]) -> BuiltModel:
         """Return the build with its lowered module changed."""
         work_dir = folder / "work_dir"
         tasks = plan(self.case, prepack=True)
@@ -119,7 +119,7 @@ def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
 
     wrong = tuned.changed(tmp_path, change)
     error = ErrorResult(against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0)
-    (finding,) = note_error(tuned.case, wrong, error, How())
+    (finding,) = note_error(tuned.case, wrong, error, ComparisonOptions())
     (told,) = tuned.case.result.divergences
     assert told.kind == "kernel"
     assert told.kernel.endswith("_prepacked")
@@ -146,7 +146,7 @@ def test_a_search_that_fails_leaves_the_finding(
     error = ErrorResult(
         against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0, message="by far"
     )
-    (finding,) = note_error(tuned.case, tuned.built, error, How())
+    (finding,) = note_error(tuned.case, tuned.built, error, ComparisonOptions())
     assert finding == (
         f"{tuned.case.label}: wrong numbers against expected: by far\n"
         f"  the first diverging kernel could not be found: {failure}"
@@ -190,11 +190,11 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
     built = tune_and_build(case)
     _, outputs = load_and_call(case, built)
     exact = x.astype("float64") @ w.astype("float64")
-    assert not compare_with_expected(case, built, outputs, exact, How()).passed
+    assert not compare_with_expected(case, built, outputs, exact, ComparisonOptions()).passed
 
     def said(expected: Any) -> str:
-        error = compare_with_expected(case, built, outputs, expected, How())
-        return note_error(case, built, error, How())[0].splitlines()[-1]
+        error = compare_with_expected(case, built, outputs, expected, ComparisonOptions())
+        return note_error(case, built, error, ComparisonOptions())[0].splitlines()[-1]
 
     assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
     assert "float16 rounding that adds up can do that" in said(exact)
@@ -218,7 +218,7 @@ def test_nan_against_another_build_is_never_said_to_add_up(
 
     def said(want: Any, against: str) -> str:
         error = compare(X, want, against=against)
-        return note_error(tuned.case, tuned.built, error, How())[0].splitlines()[-1]
+        return note_error(tuned.case, tuned.built, error, ComparisonOptions())[0].splitlines()[-1]
 
     with_nan = X.copy()
     with_nan[0, 0] = np.nan

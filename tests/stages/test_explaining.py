@@ -19,7 +19,7 @@ from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.stages import slowdown_explanation
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, build
+from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
@@ -39,10 +39,10 @@ class Accepted:
 
     store: Store
     open_case: Callable[..., Case]
-    built: Built
+    built: BuiltModel
     baseline: Baseline
 
-    def cause(self, case: Case, built: Built, **changes: Any) -> Cause:
+    def cause(self, case: Case, built: BuiltModel, **changes: Any) -> Cause:
         """Return the cause, having seen that only a REGRESSION has one, and its kernels' times."""
         baseline = replace(self.baseline, **changes)
         artifact = artifacts.find(self.store, baseline.artifact)

@@ -23,7 +23,7 @@ from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring.session import Session
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
@@ -43,7 +43,7 @@ class Candidate:
     """A case, built and loaded."""
 
     case: Case
-    built: Built
+    built: BuiltModel
     session: Session
 
     def judged(self, baseline: Baseline | BaselineError, **options: Any) -> LatencyResult:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from modules import OpenCase, Square
 
-from pytest_tvmtune.core.comparing.tolerances import How
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing_golden import GoldenCheck, compare_with_golden, write_proposal
@@ -25,8 +25,8 @@ IDENTITY = {"path": "test_it.py", "function": "test_it"}
 def case(open_: OpenCase) -> Case:
     opened = open_(Square, params=[W], inputs=[X])
     # A file's time may be a little behind the clock; a session began seconds before it writes.
-    early = replace(opened.workshop, started_s=opened.workshop.started_s - 10)
-    return replace(opened, workshop=early)
+    early = replace(opened.run_context, started_s=opened.run_context.started_s - 10)
+    return replace(opened, run_context=early)
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def check(
-    case: Case, path: Path, got: Any = OUTPUTS, *, update: bool = True, **how: Any
+    case: Case, path: Path, got: Any = OUTPUTS, *, update: bool = True, **comparison: Any
 ) -> GoldenCheck:
     return compare_with_golden(
-        case, path, IDENTITY, got, How(**how), update=update, update_new=True
+        case, path, IDENTITY, got, ComparisonOptions(**comparison), update=update, update_new=True
     )
 
 
@@ -102,7 +102,8 @@ def test_what_was_made_of_something_else_is_not_compared(
         assert "--tvm-update" in found.problem
         assert check(other, path, outputs).proposal is not None
     found = compare_with_golden(
-        case, path, {**IDENTITY, "function": "test_new"}, OUTPUTS, How(), update=False,
+        case, path, {**IDENTITY, "function": "test_new"}, OUTPUTS, ComparisonOptions(),
+        update=False,
         update_new=True,
     )  # fmt: skip
     assert "belongs to another test: function='test_it', path='test_it.py'" in found.problem

@@ -14,7 +14,7 @@ from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.processes.jobs import run_job
 from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.divergence_search import first_divergence
 from pytest_tvmtune.stages.tuned_build import reference_build, tune_and_build
 
@@ -22,7 +22,7 @@ DATA: dict[str, Any] = {"prepack": True, "params": [W], "inputs": [X]}
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def outputs(case: Case, built: Built) -> Any:
+def outputs(case: Case, built: BuiltModel) -> Any:
     return call(load(case, built))
 
 

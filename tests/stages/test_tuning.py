@@ -120,8 +120,8 @@ def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> 
 def test_fewer_trials_than_tasks_leaves_the_cheapest_out(open_: OpenCase) -> None:
     case = open_(NotMain, settings={"trials": 1})
     tune_and_build(case)
-    settled = [task.name for task in case.result.tasks if task.is_settled]
-    assert settled == ["fused_matmul_add"]
+    resolved = [task.name for task in case.result.tasks if task.is_settled]
+    assert resolved == ["fused_matmul_add"]
     assert case.result.tasks_left_out == ["transpose"]
     again = open_(NotMain, settings={"trials": 1})
     tune_and_build(again)

@@ -8,12 +8,12 @@ from cases import forget_untuned
 from modules import OpenCase, Square
 
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import Built, load
+from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.stages.untuned_twin import slower_than_untuned
 
 
-def warning_of(case: Case, built: Built) -> str:
+def warning_of(case: Case, built: BuiltModel) -> str:
     return slower_than_untuned(case, built, load(case, built))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.records import Record, Refused, Served, Untuned, Workload
+from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Refused, Untuned, Workload
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 KEY = "llvm-tvm0.27-0123456789ab"
@@ -36,10 +36,10 @@ def untuned(
     return Untuned(run_s=seconds, cpu=cpu, cores=8, num_threads=num_threads, at_s=at_s)
 
 
-def served(trials: int, cap: int | None = None, *, spent: int = 1, **values: Any) -> Served:
+def served(trials: int, cap: int | None = None, *, spent: int = 1, **values: Any) -> LedgerLine:
     values = {"run_id": f"run {trials}/{cap}", "at_s": 1e9, "complete": True, **values}
     values.setdefault("valid", spent)
-    return Served(trials=trials, max_trials_per_task=cap, spent=spent, **values)
+    return LedgerLine(trials=trials, max_trials_per_task=cap, spent=spent, **values)
 
 
 def refusal(one: Record, reason: str = "it doesn't build") -> Refused:

@@ -19,7 +19,11 @@ from pytest_tvmtune.store.artifacts import find
 from pytest_tvmtune.store.builds import Build, read_build, write_build
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
-from pytest_tvmtune.store.tuning.cached_outcome import Warm, read_warm, write_warm
+from pytest_tvmtune.store.tuning.cached_outcome import (
+    CachedOutcome,
+    read_cached_outcome,
+    write_cached_outcome,
+)
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 UseKey = Callable[[str], None]
@@ -27,7 +31,7 @@ OTHER = "ff" * 8
 UNSIGNED = f"unsigned, and {KEY_VARIABLE} is set"
 OTHERS = f"signed with another key than {KEY_VARIABLE}'s, or changed since"
 BUILD = Build(library="ab" * 32, applied=(SHASH,), compile_s=1.5, ran_with=("a",))
-WARM = Warm(build="ab" * 32, left_out=("softmax",))
+WARM = CachedOutcome(build="ab" * 32, left_out=("softmax",))
 KNOWN = workload(record(1e-3), served=(served(64),))
 # The SHA-256 of b"code", which the artifact is.
 DIGEST = "5694d08a2e53ffcae0c3103e5ad6f6076abd960eb1f8a56577040bc1028f702b"
@@ -95,12 +99,12 @@ KINDS = {
         elsewhere=lambda store: read_records(store, OTHER_CASE),
     ),
     "warm": Kind(
-        put=lambda store: write_warm(store, "key", [[1, 2, 3]], WARM),
-        path=lambda store: store.warm / "key.json",
-        read=lambda store: read_warm(store, "key", [[1, 2, 3]]),
+        put=lambda store: write_cached_outcome(store, "key", [[1, 2, 3]], WARM),
+        path=lambda store: store.cached_outcomes / "key.json",
+        read=lambda store: read_cached_outcome(store, "key", [[1, 2, 3]]),
         written=WARM,
-        copy=lambda store: store.warm / "other.json",
-        elsewhere=lambda store: read_warm(store, "other", [[1, 2, 3]]),
+        copy=lambda store: store.cached_outcomes / "other.json",
+        elsewhere=lambda store: read_cached_outcome(store, "other", [[1, 2, 3]]),
     ),
 }
 # One JSON object each, whose signature stands among its values.
@@ -142,7 +146,11 @@ def assert_refused(kind: Kind, store: Store, why: str) -> None:
     before = contents(store.root)
     said = refusal_of(kind.read, store, kind.written)
     # A warm note is made anew: nobody needs to hear of it.
-    assert said == "nothing is known" if kind.path(store).parent == store.warm else why in said
+    assert (
+        said == "nothing is known"
+        if kind.path(store).parent == store.cached_outcomes
+        else why in said
+    )
     after = contents(store.root)
     assert sorted(after.values()) == sorted(before.values())
     assert (after == before) == (not kind.set_aside)

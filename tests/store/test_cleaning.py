@@ -32,7 +32,11 @@ from pytest_tvmtune.store.cleaning import (
     unneeded_workloads,
 )
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.cached_outcome import Warm, read_warm, write_warm
+from pytest_tvmtune.store.tuning.cached_outcome import (
+    CachedOutcome,
+    read_cached_outcome,
+    write_cached_outcome,
+)
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 OTHER = "ff" * 8
@@ -175,15 +179,15 @@ def test_a_baseline_that_the_key_did_not_sign_stops_it(
 
 def test_old_warm_notes_go_and_used_ones_stay(store: Store) -> None:
     for key in ("old", "used", "new"):
-        write_warm(store, key, [[[1, 2, 3]]], Warm(build="ab" * 32))
-        age(store.warm / f"{key}.json", 0 if key == "new" else 31)
-    assert read_warm(store, "used", [[[1, 2, 3]]]) is not None
+        write_cached_outcome(store, key, [[[1, 2, 3]]], CachedOutcome(build="ab" * 32))
+        age(store.cached_outcomes / f"{key}.json", 0 if key == "new" else 31)
+    assert read_cached_outcome(store, "used", [[[1, 2, 3]]]) is not None
     (removal,) = old(store)
-    assert removal.path == store.warm / "old.json"
+    assert removal.path == store.cached_outcomes / "old.json"
     assert removal.size_bytes == removal.path.stat().st_size
     removal.carry_out()
-    assert read_warm(store, "old", [[[1, 2, 3]]]) is None
-    assert read_warm(store, "new", [[[1, 2, 3]]]) is not None
+    assert read_cached_outcome(store, "old", [[[1, 2, 3]]]) is None
+    assert read_cached_outcome(store, "new", [[[1, 2, 3]]]) is not None
 
 
 def test_old_plans_go_and_new_ones_stay(store: Store) -> None:

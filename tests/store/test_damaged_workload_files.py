@@ -32,7 +32,11 @@ from sample_records import (
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload, check_file, read_workload
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    check_workload_file,
+    read_workload,
+)
 
 KNOWN = workload(record(1e-3), served=(served(64),))
 
@@ -122,7 +126,7 @@ BELIEVED = {
 @pytest.mark.parametrize("damage", BELIEVED)
 def test_values_that_can_not_be_are_damage_too(store: Store, damage: str) -> None:
     put(path_of(store), HEAD + BELIEVED[damage])
-    assert check_file(store, KEY, SHASH)[1]
+    assert check_workload_file(store, KEY, SHASH)[1]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -149,7 +153,7 @@ def test_a_damaged_line_is_set_aside_the_valid_ones_kept_with_one_warning(
 def test_looking_at_a_damaged_file_changes_nothing(store: Store) -> None:
     path = put(path_of(store), HEAD + RECORD + b"garbage\n")
     before = path.stat()
-    known, problem = check_file(store, KEY, SHASH)
+    known, problem = check_workload_file(store, KEY, SHASH)
     assert known == workload(record(1e-3))
     assert problem == "line 3: not a line of ours"
     assert path.stat() == before

@@ -32,7 +32,7 @@ from sample_store import (
 from pytest_tvmtune.store.accepted.baseline_files import records_path
 from pytest_tvmtune.store.artifacts import KERNELS
 from pytest_tvmtune.store.inventory import (
-    Problem,
+    StoreProblem,
     TargetStats,
     find_workloads,
     known_plans,
@@ -245,7 +245,7 @@ def test_a_repair_keeps_the_valid_lines(full: Store) -> None:
 
 
 def test_a_problem_of_records_that_has_gone_needs_no_repair(store: Store) -> None:
-    repair(store, Problem(path=path_of(store), what="it was damaged"))
+    repair(store, StoreProblem(path=path_of(store), what="it was damaged"))
     assert not path_of(store).exists()
 
 
@@ -262,8 +262,8 @@ def test_a_damaged_library_that_a_baseline_needs_is_two_problems(full: Store) ->
     path = put_baseline(full, library.name, "other")
     what = f"artifact {library.name[:12]} is damaged (its bytes have another SHA-256)"
     assert list(problems(full)) == [
-        Problem(path=library, what=what),
-        Problem(path=path, what=what, repairable=False),
+        StoreProblem(path=library, what=what),
+        StoreProblem(path=path, what=what, repairable=False),
     ]
 
 
@@ -287,10 +287,10 @@ def test_with_a_key_what_it_did_not_sign_is_a_problem_but_a_plan(
     manifest = f"artifact {folder.name[:12]}: its manifest is damaged ({what})"
     found = list(problems(store))
     assert found == [
-        Problem(path=path_of(store), what=what),
-        Problem(path=build, what=what),
-        Problem(path=folder, what=manifest),
-        Problem(path=path, what=what, repairable=False),
+        StoreProblem(path=path_of(store), what=what),
+        StoreProblem(path=build, what=what),
+        StoreProblem(path=folder, what=manifest),
+        StoreProblem(path=path, what=what, repairable=False),
     ]
     for problem in found:
         repair(store, problem)

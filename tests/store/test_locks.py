@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.store.locks import (
-    claim,
     exclusive_cores,
     folder_lock,
     path_lock,
     shared_cores,
+    try_lock,
 )
 
 # Each says "held" once it holds, and holds until its input ends.
 CLAIM = """
 import sys
 from pathlib import Path
-from pytest_tvmtune.store.locks import claim
-lock = claim(Path(sys.argv[1]))
+from pytest_tvmtune.store.locks import try_lock
+lock = try_lock(Path(sys.argv[1]))
 print("held" if lock else "taken", flush=True)
 sys.stdin.read()
 """
@@ -106,16 +106,16 @@ def test_a_claim_excludes_other_processes_until_it_is_released(
     start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "locks" / "one.lock"
-    lock = claim(path)
+    lock = try_lock(path)
     assert lock is not None
     assert start(CLAIM, str(path)).says("taken")
     assert start(CLAIM, str(path.with_name("other.lock"))).says("held")
     lock.release()
     holder = start(CLAIM, str(path))
     assert holder.says("held")
-    assert claim(path) is None
+    assert try_lock(path) is None
     holder.end()
-    lock = claim(path)
+    lock = try_lock(path)
     assert lock is not None
     lock.release()
 
@@ -124,18 +124,18 @@ def test_a_claim_is_free_when_its_holder_is_killed(start: Start, tmp_path: Path)
     path = tmp_path / "one.lock"
     holder = start(CLAIM, str(path))
     assert holder.says("held")
-    assert claim(path) is None
+    assert try_lock(path) is None
     holder.kill()
-    lock = claim(path)
+    lock = try_lock(path)
     assert lock is not None
     lock.release()
 
 
 def test_a_claim_excludes_this_process_too(tmp_path: Path) -> None:
     # Two cases of one run may ask for the same workload.
-    lock = claim(tmp_path / "one.lock")
+    lock = try_lock(tmp_path / "one.lock")
     assert lock is not None
-    assert claim(tmp_path / "one.lock") is None
+    assert try_lock(tmp_path / "one.lock") is None
     lock.release()
 
 

@@ -40,7 +40,8 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
 
 def test_every_part_stands_in_the_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
-    parts = [store.tuning, store.plans, store.warm, store.builds, store.artifacts, store.baselines,
+    parts = [store.tuning, store.plans, store.cached_outcomes, store.builds, store.artifacts,
+             store.baselines,
              store.logs, store.reproducers, store.scratch, store.probes,
              store.lock("x").parent]  # fmt: skip
     assert len(set(parts)) == len(parts)

@@ -24,7 +24,7 @@ from sample_store import IDENTITY, baseline
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, write_baseline
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 
 # Signatures that are none, as JSON.
 NO_SIGNATURES = ["null", "true", "5", "[]", "{}", '""', '"0"', '" "', '["{good}"]', '" {good}"',
@@ -113,11 +113,11 @@ def test_values_that_only_look_alike_are_told_apart_and_inner_signatures_are_val
 ) -> None:
     use_key("ours")
     signed = sign_json("x", before)
-    assert check_json("x", json.loads(json.dumps(signed))) == before
+    assert verified_json("x", json.loads(json.dumps(signed))) == before
     with pytest.raises(ValueError, match=OTHERS):
-        check_json("x", {**after, "hmac": signed["hmac"]})
+        verified_json("x", {**after, "hmac": signed["hmac"]})
     with pytest.raises(ValueError, match=UNSIGNED):
-        check_json("x", before)
+        verified_json("x", before)
 
 
 def test_a_signature_inside_a_baselines_values_is_theirs(store: Store, use_key: UseKey) -> None:

@@ -20,11 +20,11 @@ from sample_store import contents
 from pytest_tvmtune.core.results.case_result import TaskResult
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.cached_outcome import (
-    Versions,
-    Warm,
-    read_warm,
-    versions,
-    write_warm,
+    CachedOutcome,
+    FileVersions,
+    file_versions,
+    read_cached_outcome,
+    write_cached_outcome,
 )
 from pytest_tvmtune.store.tuning.workload_files import (
     add_to_workload,
@@ -33,7 +33,7 @@ from pytest_tvmtune.store.tuning.workload_files import (
 )
 
 OTHER = "ff" * 8
-WARM = Warm(
+WARM = CachedOutcome(
     build="ab" * 32,
     tasks=(
         TaskResult(name="fused_matmul", shash=SHASH, weight=2, state="tuned", trials=64,
@@ -42,18 +42,18 @@ WARM = Warm(
     ),
     left_out=("softmax",),
 )  # fmt: skip
-NOW: Versions = [[[1, 2, 3], None]]
+NOW: FileVersions = [[[1, 2, 3], None]]
 
 
 def test_round_trip(store: Store) -> None:
-    assert read_warm(store, "key", NOW) is None
-    write_warm(store, "key", NOW, WARM)
-    assert read_warm(store, "key", NOW) == WARM
-    assert read_warm(store, "other", NOW) is None
+    assert read_cached_outcome(store, "key", NOW) is None
+    write_cached_outcome(store, "key", NOW, WARM)
+    assert read_cached_outcome(store, "key", NOW) == WARM
+    assert read_cached_outcome(store, "other", NOW) is None
     newer = replace(WARM, build="cd" * 32, tasks=(), left_out=())
-    write_warm(store, "key", NOW, newer)
-    assert read_warm(store, "key", NOW) == newer
-    assert [path.name for path in store.warm.iterdir()] == ["key.json"]
+    write_cached_outcome(store, "key", NOW, newer)
+    assert read_cached_outcome(store, "key", NOW) == newer
+    assert [path.name for path in store.cached_outcomes.iterdir()] == ["key.json"]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_round_trip(store: Store) -> None:
         [[[1, 2, 3], None], [[1, 2, 3], None]],
     ],
 )
-def test_it_says_nothing_once_a_version_differs(store: Store, later: Versions) -> None:
-    write_warm(store, "key", NOW, WARM)
+def test_it_says_nothing_once_a_version_differs(store: Store, later: FileVersions) -> None:
+    write_cached_outcome(store, "key", NOW, WARM)
     before = contents(store.root)
-    assert read_warm(store, "key", later) is None
+    assert read_cached_outcome(store, "key", later) is None
     assert contents(store.root) == before
 
 
@@ -86,15 +86,15 @@ def both(tmp_path: Path) -> Store:
 
 def test_it_says_nothing_while_a_workload_has_no_file_anywhere(store: Store) -> None:
     """A baseline may have its records."""
-    nowhere: Versions = [[[1, 2, 3], None], [None, None]]
-    write_warm(store, "key", nowhere, WARM)
-    assert read_warm(store, "key", nowhere) is None
-    write_warm(store, "key", [], WARM)
-    assert read_warm(store, "key", []) == WARM
+    nowhere: FileVersions = [[[1, 2, 3], None], [None, None]]
+    write_cached_outcome(store, "key", nowhere, WARM)
+    assert read_cached_outcome(store, "key", nowhere) is None
+    write_cached_outcome(store, "key", [], WARM)
+    assert read_cached_outcome(store, "key", []) == WARM
 
 
-def now(store: Store) -> Versions:
-    return versions(store, KEY, [SHASH, OTHER])
+def now(store: Store) -> FileVersions:
+    return file_versions(store, KEY, [SHASH, OTHER])
 
 
 def theirs_of(store: Store) -> Store:
@@ -107,9 +107,9 @@ def test_there_is_a_version_for_each_workload_in_each_place(both: Store) -> None
         [True, False],
         [False, True],
     ]
-    assert versions(both, KEY, [OTHER, SHASH]) == found[::-1]
-    assert versions(both, "other-key", [SHASH, OTHER]) == [[None, None], [None, None]]
-    assert versions(both, KEY, []) == []
+    assert file_versions(both, KEY, [OTHER, SHASH]) == found[::-1]
+    assert file_versions(both, "other-key", [SHASH, OTHER]) == [[None, None], [None, None]]
+    assert file_versions(both, KEY, []) == []
 
 
 def remove(path: Path) -> None:
@@ -150,29 +150,31 @@ def restore(path: Path) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_of_a_tuning_file_voids_it(both: Store, change: str) -> None:
-    write_warm(both, "key", now(both), WARM)
-    assert read_warm(both, "key", now(both)) == WARM
+    write_cached_outcome(both, "key", now(both), WARM)
+    assert read_cached_outcome(both, "key", now(both)) == WARM
     CHANGES[change](both)
-    assert read_warm(both, "key", now(both)) is None
+    assert read_cached_outcome(both, "key", now(both)) is None
 
 
 def test_reading_and_adding_nothing_new_leave_it_valid(both: Store) -> None:
-    write_warm(both, "key", now(both), WARM)
+    write_cached_outcome(both, "key", now(both), WARM)
     read_workload(both, KEY, SHASH)
     add_to_workload(both, KEY, workload(record(1e-3)))
     # Another workload is none of this case's business.
     add_to_workload(both, KEY, workload(shash="0" * 16))
-    assert read_warm(both, "key", now(both)) == WARM
+    assert read_cached_outcome(both, "key", now(both)) == WARM
 
 
 def test_a_fallback_in_another_place_in_the_order_voids_it(both: Store, tmp_path: Path) -> None:
     more = open_store(tmp_path / "more")
     add_to_workload(more, KEY, workload(record(3e-3)))
     roots = (*both.fallbacks, more.root)
-    write_warm(both, "key", now(Store(root=both.root, fallbacks=roots)), WARM)
+    write_cached_outcome(both, "key", now(Store(root=both.root, fallbacks=roots)), WARM)
     for others in (both.fallbacks, (more.root,), roots[::-1]):
-        assert read_warm(both, "key", now(Store(root=both.root, fallbacks=others))) is None
-    assert read_warm(both, "key", now(Store(root=both.root, fallbacks=roots))) == WARM
+        assert (
+            read_cached_outcome(both, "key", now(Store(root=both.root, fallbacks=others))) is None
+        )
+    assert read_cached_outcome(both, "key", now(Store(root=both.root, fallbacks=roots))) == WARM
 
 
 SOUND = {"versions": NOW, "build": "ab" * 32, "tasks": [], "left_out": []}
@@ -189,34 +191,34 @@ DAMAGE = [
 
 @pytest.mark.parametrize("content", DAMAGE)
 def test_a_damaged_note_is_nothing_known_without_a_word(store: Store, content: bytes) -> None:
-    path = put(store.warm / "key.json", content)
+    path = put(store.cached_outcomes / "key.json", content)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_warm(store, "key", NOW) is None
+        assert read_cached_outcome(store, "key", NOW) is None
     assert path.read_bytes() == content
-    write_warm(store, "key", NOW, WARM)
-    assert read_warm(store, "key", NOW) == WARM
+    write_cached_outcome(store, "key", NOW, WARM)
+    assert read_cached_outcome(store, "key", NOW) == WARM
 
 
 def test_the_sound_note_that_the_damaged_ones_are_made_of_is_read(store: Store) -> None:
-    put(store.warm / "key.json", json.dumps(SOUND).encode())
-    assert read_warm(store, "key", NOW) == Warm(build="ab" * 32)
+    put(store.cached_outcomes / "key.json", json.dumps(SOUND).encode())
+    assert read_cached_outcome(store, "key", NOW) == CachedOutcome(build="ab" * 32)
 
 
 @pytest.mark.parametrize("build", ["../../precious", "", ".", 5, None])
 def test_a_build_that_is_no_hash_is_damage(store: Store, build: object) -> None:
-    put(store.warm / "key.json", json.dumps({**SOUND, "build": build}).encode())
-    assert read_warm(store, "key", NOW) is None
+    put(store.cached_outcomes / "key.json", json.dumps({**SOUND, "build": build}).encode())
+    assert read_cached_outcome(store, "key", NOW) is None
 
 
 def test_reading_a_note_notes_that_it_is_used_a_void_one_does_not(store: Store) -> None:
-    write_warm(store, "key", NOW, WARM)
-    path = store.warm / "key.json"
+    write_cached_outcome(store, "key", NOW, WARM)
+    path = store.cached_outcomes / "key.json"
     os.utime(path, (1e9, 1e9))
-    assert read_warm(store, "key", []) is None
+    assert read_cached_outcome(store, "key", []) is None
     assert path.stat().st_mtime == 1e9
     before = time.time()
-    read_warm(store, "key", NOW)
+    read_cached_outcome(store, "key", NOW)
     assert path.stat().st_mtime >= before - 1
 
 
@@ -224,10 +226,10 @@ def test_a_note_that_can_not_be_touched_is_read_all_the_same(
     public_path: Path, unprivileged: Callable[[], AbstractContextManager[None]]
 ) -> None:
     store = Store(root=public_path)
-    write_warm(store, "key", NOW, WARM)
-    (store.warm / "key.json").chmod(0o444)
+    write_cached_outcome(store, "key", NOW, WARM)
+    (store.cached_outcomes / "key.json").chmod(0o444)
     with unprivileged():
-        assert read_warm(store, "key", NOW) == WARM
-    (store.warm / "key.json").chmod(0)
+        assert read_cached_outcome(store, "key", NOW) == WARM
+    (store.cached_outcomes / "key.json").chmod(0)
     with unprivileged():
-        assert read_warm(store, "key", NOW) is None
+        assert read_cached_outcome(store, "key", NOW) is None

@@ -38,7 +38,7 @@ from pytest_tvmtune.store.tuning.record_lines import dump
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload, merge
 from pytest_tvmtune.store.tuning.workload_files import (
     add_to_workload,
-    check_file,
+    check_workload_file,
     drop_workload,
     read_workload,
     refuse_records,
@@ -61,7 +61,7 @@ def test_round_trip(store: Store) -> None:
     assert read_workload(store, KEY, SHASH) is None
     assert add_to_workload(store, KEY, FULL) == FULL
     assert read_workload(store, KEY, SHASH) == FULL
-    assert check_file(store, KEY, SHASH) == (FULL, "")
+    assert check_workload_file(store, KEY, SHASH) == (FULL, "")
     assert read_workload(store, "other-key", SHASH) is None
     rows = [json.loads(text) for text in path_of(store).read_text().splitlines()]
     kinds = ["workload", "record", "record", "untuned", "untuned", "served", "served", "refused"]
@@ -73,7 +73,7 @@ def test_lines_from_before_they_named_an_environment_are_read(store: Store) -> N
     row = asdict(served(64))
     del row["environment"]
     put(path_of(store), HEAD + RECORD + line("served", **row))
-    found, problem = check_file(store, KEY, SHASH)
+    found, problem = check_workload_file(store, KEY, SHASH)
     assert problem == ""
     assert found is not None
     assert found.served == (served(64),)

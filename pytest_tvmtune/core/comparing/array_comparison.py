@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
-from pytest_tvmtune.core.comparing.tolerances import ELEMENTWISE, Tolerance, quantile
+from pytest_tvmtune.core.comparing.tolerances import ELEMENTWISE, Tolerance, quantile_of_statistic
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.tensors.signature import Array
@@ -65,7 +65,7 @@ def compare_arrays(
             raise ModelError(
                 f"{whose} has dtype {array.dtype}, only real numbers and bools can be compared"
             )
-    rtol, atol, statistic = tolerance.settled(got.dtype.name)
+    rtol, atol, statistic = tolerance.resolved(got.dtype.name)
     bits = FLOATS.get(got.dtype.name)
     pieces = [
         found
@@ -206,7 +206,7 @@ def _statistic(statistic: str, pieces: Iterator[Array], size: int) -> float:
     """Return a statistic of all pieces, 0.0 where they are empty. size: at least theirs."""
     if statistic == "max":
         return max((float(piece.max()) for piece in pieces if piece.size), default=0.0)
-    which = quantile(statistic)
+    which = quantile_of_statistic(statistic)
     if which is None:
         sums = [(float(piece.sum()), piece.size) for piece in pieces]
         return sum(one for one, _ in sums) / max(1, sum(count for _, count in sums))
@@ -222,7 +222,7 @@ def _statistic(statistic: str, pieces: Iterator[Array], size: int) -> float:
 
 def root_mean_square(array: Array) -> float:
     """Return that of the elements up to `_LARGEST`, without NaN; 0.0 where there are none."""
-    values = plain(array)
+    values = as_computable(array)
     with np.errstate(all="ignore"):
         square_sum = float(np.vdot(values, values))
         if not square_sum < _LARGEST**2:
@@ -231,7 +231,7 @@ def root_mean_square(array: Array) -> float:
     return math.sqrt(square_sum / max(1, values.size))
 
 
-def plain(array: Array) -> Array:
+def as_computable(array: Array) -> Array:
     """Return the elements in a type that numpy computes with, without a copy where they are."""
     if array.dtype.itemsize < 4:
         return np.asarray(array, np.float32).reshape(-1)

@@ -10,7 +10,7 @@ from pytest_tvmtune.core.json_values import known_fields
 
 # kernel: its outputs are wrong though its arguments aren't. transform: a parameter that
 # `<entry>_transform_params` made is wrong. none: every kernel agrees within the tolerance.
-Kind = Literal["kernel", "transform", "none"]
+DivergenceKind = Literal["kernel", "transform", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Divergence:
     the one whose outputs differ most, relative to what they are allowed to.
     """
 
-    kind: Kind
+    kind: DivergenceKind
     against: str
     kernel: str = ""
     other: str = ""

@@ -6,7 +6,11 @@ import math
 
 import numpy as np
 
-from pytest_tvmtune.core.comparing.array_comparison import compare_arrays, plain, root_mean_square
+from pytest_tvmtune.core.comparing.array_comparison import (
+    as_computable,
+    compare_arrays,
+    root_mean_square,
+)
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.signature import Array
@@ -20,9 +24,9 @@ def kernel_tolerance(want: Array, tolerance: Tolerance) -> Tolerance:
     An absolute tolerance alone is made for the size of a model's outputs; inside it values may be a
     thousand times as large, so that the dtype's own rtol holds there. 0 and 0 ask for equality.
     """
-    rtol, atol, _ = tolerance.settled(want.dtype.name)
+    rtol, atol, _ = tolerance.resolved(want.dtype.name)
     if atol and not rtol:
-        rtol, _, _ = Tolerance().settled(want.dtype.name)
+        rtol, _, _ = Tolerance().resolved(want.dtype.name)
     scale = root_mean_square(want) if rtol else 0.0
     return Tolerance(rtol=rtol, atol=max(atol, rtol * scale))
 
@@ -31,7 +35,7 @@ def statistics_of(
     index: int, got: Array, want: Array | None, tolerance: Tolerance
 ) -> ArgumentStats:
     """Return what a report says of an argument. want: the other build's, where it is comparable."""
-    values = plain(got)
+    values = as_computable(got)
     is_finite = np.isfinite(values)
     # Weights are large: no copy of those that are sound.
     finite = values if is_finite.all() else values[is_finite]

@@ -9,7 +9,7 @@ from pytest_tvmtune.core.json_values import known_fields
 
 # Why values couldn't be compared: another shape or type than expected, an output that the model
 # doesn't return (missing), or one that isn't expected (surplus).
-Problem = Literal["", "shape", "dtype", "missing", "surplus"]
+OutputProblem = Literal["", "shape", "dtype", "missing", "surplus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class OutputError:
     worst_ulp: ElementError | None = None
     worst: tuple[ElementError, ...] = ()
     name: str = ""
-    problem: Problem = ""
+    problem: OutputProblem = ""
     shape_expected: tuple[int, ...] | None = None
     dtype_expected: str = ""
     expected_rms: float | None = None

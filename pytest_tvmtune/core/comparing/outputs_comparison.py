@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import Literal
 
 from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
-from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError, Problem
+from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError, OutputProblem
 from pytest_tvmtune.core.comparing.tolerances import ELEMENTWISE, Tolerance, as_tolerance
 from pytest_tvmtune.core.results.case_result import ErrorResult
 from pytest_tvmtune.core.tensors.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.tensors.nested_outputs import (
     Nested,
-    Pair,
+    OutputPair,
     flatten,
     names_by_path,
-    pair_up,
-    pair_up_all,
+    pair_all_outputs,
+    pair_outputs,
     paths_of,
 )
 from pytest_tvmtune.core.tensors.signature import Array
@@ -50,7 +50,7 @@ def compare(
     wrong. Raises ModelError for an expectation that is no real numbers, or of an unknown output.
     """
     return _compare_pairs(
-        pair_up(actual, expected, names),
+        pair_outputs(actual, expected, names),
         actual,
         against=against,
         tolerance=tolerance,
@@ -71,7 +71,7 @@ def compare_all(
 ) -> ErrorResult:
     """Compare all outputs as `compare` does, with arrays by path of the very same dtypes."""
     return _compare_pairs(
-        pair_up_all(actual, expected),
+        pair_all_outputs(actual, expected),
         actual,
         against=against,
         tolerance=tolerance,
@@ -82,7 +82,7 @@ def compare_all(
 
 
 def _compare_pairs(
-    pairs: Sequence[Pair],
+    pairs: Sequence[OutputPair],
     actual: Nested,
     *,
     against: str,
@@ -122,10 +122,10 @@ def _compare_pairs(
     )
 
 
-def _compare_pair(pair: Pair, tolerance: Tolerance, dtypes: Dtypes) -> OutputError:
+def _compare_pair(pair: OutputPair, tolerance: Tolerance, dtypes: Dtypes) -> OutputError:
     got, want = pair.got, pair.want
     if got is None or want is None:
-        problem: Problem = "missing" if got is None else "surplus"
+        problem: OutputProblem = "missing" if got is None else "surplus"
     elif got.shape != want.shape:
         problem = "shape"
     elif dtypes != "values" and _type(got, dtypes) != _type(want, dtypes):
@@ -133,7 +133,7 @@ def _compare_pair(pair: Pair, tolerance: Tolerance, dtypes: Dtypes) -> OutputErr
     else:
         return compare_arrays(pair.path, got, want, tolerance)
     dtype = "" if got is None else got.dtype.name
-    rtol, atol, statistic = tolerance.settled(dtype)
+    rtol, atol, statistic = tolerance.resolved(dtype)
     return OutputError(
         path=pair.path,
         dtype=dtype,

@@ -56,7 +56,7 @@ class Tolerance:
             if not is_number or not 0 <= value < math.inf:
                 raise ModelError(f"{name}={value!r}: give a number of at least 0")
         if self.statistic is not None:
-            quantile(self.statistic)
+            quantile_of_statistic(self.statistic)
 
     def over(self, wider: Tolerance) -> Tolerance:
         """Return this tolerance with what it leaves open taken from `wider`."""
@@ -66,7 +66,7 @@ class Tolerance:
             statistic=self.statistic or wider.statistic,
         )
 
-    def settled(self, dtype: str) -> tuple[float, float, str]:
+    def resolved(self, dtype: str) -> tuple[float, float, str]:
         """Return (rtol, atol, statistic): what is open is settled by dtype; bools are exact."""
         rtol, atol = TOLERANCES.get(dtype, (0.0, 0.0))
         if dtype != "bool":
@@ -76,7 +76,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class ComparisonOptions:
     """How a check was told to compare, as it was given: it may hold nonsense.
 
     rtol, atol, statistic: for all outputs. outputs: a Tolerance, or a dict of its fields, for some,
@@ -109,7 +109,7 @@ def as_tolerance(value: Any, path: str) -> Tolerance:
         raise ModelError(f"outputs gives {path!r} {error}") from None
 
 
-def quantile(statistic: str) -> float | None:
+def quantile_of_statistic(statistic: str) -> float | None:
     """Return which quantile a statistic is, None when it is none. Raises ModelError."""
     if statistic in {ELEMENTWISE, "max", "mean"}:
         return None

@@ -143,7 +143,7 @@ def confidence_bounds(values: Sequence[float], alpha: float) -> tuple[float, flo
     return ordered[len(ordered) - needed], ordered[needed - 1]
 
 
-def weigh(epochs: Sequence[Epoch], alpha: float) -> Evidence:
+def evidence_of(epochs: Sequence[Epoch], alpha: float) -> Evidence:
     """Return the evidence in at least one epoch."""
     ratios = [epoch.log_ratio for epoch in epochs]
     low, high = confidence_bounds(ratios, alpha)

@@ -7,16 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pytest_tvmtune.core.errors import listed
-from pytest_tvmtune.core.kernels.matching import Kernel, Kernels, is_layout, partners, prepacked_of
+from pytest_tvmtune.core.kernels.matching import (
+    Kernel,
+    Kernels,
+    is_layout,
+    matching_kernels,
+    prepacked_of,
+)
 from pytest_tvmtune.core.versions import minor
 
 # environment: the libraries are the same. tvm: another version compiled it. model: workloads, or
 # calls of them, came or went. schedule: other records are applied. code: same workloads, records
 # and versions, and yet other code. order: the same kernels in another order. Of several the first.
-Kind = Literal["environment", "tvm", "model", "schedule", "code", "order"]
-_KINDS: tuple[Kind, ...] = get_args(Kind)
+CauseKind = Literal["environment", "tvm", "model", "schedule", "code", "order"]
+_KINDS: tuple[CauseKind, ...] = get_args(CauseKind)
 # Of now's kernel, by name: the baseline's, and its own.
-Pairs = Mapping[str, tuple[Kernel, Kernel]]
+KernelPairs = Mapping[str, tuple[Kernel, Kernel]]
 # Ends what stands for the workload of a kernel that only lays out weights.
 _LAYOUT = ", layout"
 _ORDER = "every kernel is the same; their order, their names or a constant differs"
@@ -26,12 +32,12 @@ _ORDER = "every kernel is the same; their order, their names or a constant diffe
 class Cause:
     """What changed between two artifacts. message: all of it, what weighs most first."""
 
-    kind: Kind
+    kind: CauseKind
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ArtifactOrigin:
     """What an artifact is made of. versions: of tvm and tvm-ffi. num_threads: it runs with."""
 
     library: str
@@ -41,7 +47,11 @@ class Origin:
 
 
 def find_cause(
-    before: Origin, now: Origin, *, known_records: Collection[str], untuned: str = ""
+    before: ArtifactOrigin,
+    now: ArtifactOrigin,
+    *,
+    known_records: Collection[str],
+    untuned: str = "",
 ) -> Cause:
     """Return what changed from one artifact to the next.
 
@@ -59,7 +69,7 @@ def find_cause(
         return Cause(kind="code", message="; ".join(filter(None, unknown)))
     before = replace(before, kernels=_with_layouts_of_tasks(before.kernels))
     now = replace(now, kernels=_with_layouts_of_tasks(now.kernels))
-    names = partners(before.kernels, now.kernels)
+    names = matching_kernels(before.kernels, now.kernels)
     pairs = {name: (before.kernels[old], now.kernels[name]) for name, old in names.items()}
     # Equal code computes the same at the same speed, whatever it came from.
     recoded = {name: pair for name, pair in pairs.items() if pair[0].code != pair[1].code}
@@ -70,7 +80,7 @@ def find_cause(
     ]
     dropped = [n for n, (old, new) in recoded.items() if old.record and not new.record]
     same_workload = {name: pair for name, pair in recoded.items() if name not in changed}
-    found: list[tuple[Kind, str]] = [
+    found: list[tuple[CauseKind, str]] = [
         ("schedule", f"{listed(dropped)} untuned now, tuned in the baseline" if dropped else ""),
         ("tvm", ", ".join(filter(None, (versions, untuned))) if versions else ""),
         ("model", _model_change(before, now, names, changed)),
@@ -84,7 +94,7 @@ def find_cause(
 
 
 def _model_change(
-    before: Origin, now: Origin, names: Mapping[str, str], changed: Sequence[str]
+    before: ArtifactOrigin, now: ArtifactOrigin, names: Mapping[str, str], changed: Sequence[str]
 ) -> str:
     recalled = [
         f"{name} {was} -> {calls} times"
@@ -102,7 +112,9 @@ def _model_change(
     return f"model changed ({told})" if told else ""
 
 
-def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str]) -> str:
+def _schedule_change(
+    before: ArtifactOrigin, pairs: KernelPairs, known_records: Collection[str]
+) -> str:
     pairs = {name: pair for name, pair in pairs.items() if not _is_made_by_tuning(pair[1])}
     other = [
         n for n, (old, new) in pairs.items() if old.record and new.record not in {"", old.record}
@@ -125,7 +137,7 @@ def _schedule_change(before: Origin, pairs: Pairs, known_records: Collection[str
     return f"{said}; the store no longer has the baseline's of {listed(lost)}"
 
 
-def _code_change(pairs: Pairs) -> str:
+def _code_change(pairs: KernelPairs) -> str:
     names = [name for name, (old, new) in pairs.items() if old.record == new.record]
     return f"the same records, but other code for {listed(names)}" if names else ""
 
@@ -149,7 +161,7 @@ def _is_made_by_tuning(kernel: Kernel) -> bool:
     return kernel.shash.endswith(_LAYOUT)
 
 
-def _without_partner(origin: Origin, partnered: Collection[str]) -> list[str]:
+def _without_partner(origin: ArtifactOrigin, partnered: Collection[str]) -> list[str]:
     return [
         name
         for name, kernel in origin.kernels.items()

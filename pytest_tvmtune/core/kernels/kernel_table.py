@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from pytest_tvmtune.core.json_values import known_fields
-from pytest_tvmtune.core.kernels.matching import Kernels, partners
+from pytest_tvmtune.core.kernels.matching import Kernels, matching_kernels
 
 # What the Relax VM calls beside kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
@@ -91,7 +91,7 @@ def table_of(
     """Return the table of an artifact with these `kernels`, beside a baseline with `old` ones."""
     now_s = {name: median(pairs_s) for name, (_, pairs_s) in now.kernels.items()}
     total_s = sum(now_s.values()) or 1.0
-    pairs = partners(old, kernels)
+    pairs = matching_kernels(old, kernels)
     # What isn't compiled here, built-ins and external functions, has one name on both sides.
     others = {name: pairs.get(name, "") if name in kernels else name for name in now.kernels}
     rows = []

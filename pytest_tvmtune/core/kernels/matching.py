@@ -68,7 +68,7 @@ def family(kernel: str) -> str:
     return task_name(re.sub(r"\d", "", kernel))
 
 
-def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
+def matching_positions(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
     """Return the index pairs of equal items in two sequences, in order, as many as possible.
 
     Source: Ratcliff/Obershelp matching, `difflib.SequenceMatcher`.
@@ -81,7 +81,7 @@ def align(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[int, int]]:
     ]
 
 
-def partners(before: Kernels, now: Kernels) -> dict[str, str]:
+def matching_kernels(before: Kernels, now: Kernels) -> dict[str, str]:
     """Return now's kernel -> before's kernel of the same workload, in now's order.
 
     By hash of the task, prepacked kernels first with prepacked ones, then by what was compiled,

@@ -18,7 +18,7 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.json_values import known_fields
 
 # docs/json.md says what each of them means.
-Kind = Literal[
+FailureKind = Literal[
     "unsupported operator",
     "unsupported type",
     "import",
@@ -34,7 +34,7 @@ Kind = Literal[
     "error",
 ]
 # The first that an error is an instance of.
-_KINDS: tuple[tuple[type[TvmTuneError], Kind], ...] = (
+_KINDS: tuple[tuple[type[TvmTuneError], FailureKind], ...] = (
     (UnsupportedOperatorError, "unsupported operator"),
     (UnsupportedTypeError, "unsupported type"),
     (ImporterError, "import"),
@@ -54,7 +54,7 @@ class Failure:
     where that isn't known.
     """
 
-    kind: Kind
+    kind: FailureKind
     operators: dict[str, int] = field(default_factory=dict)
     stage: str = ""
     signal: str = ""
@@ -71,7 +71,7 @@ def failure_of(error: TvmTuneError) -> Failure:
     if isinstance(error, ChildError):
         if error.cause == "time-out":
             return Failure(kind="time-out", stage=error.stage)
-        kind: Kind = "crash" if error.cause else "error"
+        kind: FailureKind = "crash" if error.cause else "error"
         return Failure(kind=kind, stage=error.stage, signal=error.cause, kernel=error.kernel)
     kind = next(kind for known, kind in _KINDS if isinstance(error, known))
     operators = error.operators if isinstance(error, UnsupportedOperatorError) else {}

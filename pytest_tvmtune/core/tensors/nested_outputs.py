@@ -19,7 +19,7 @@ _NOTHING = object()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
+class OutputPair:
     """An output and what is expected of it; None where one of them isn't there."""
 
     path: str
@@ -61,7 +61,7 @@ def paths_of(
     return found
 
 
-def pair_up(actual: Nested, expected: Nested, names: Sequence[str] = ()) -> list[Pair]:
+def pair_outputs(actual: Nested, expected: Nested, names: Sequence[str] = ()) -> list[OutputPair]:
     """Return each output with what is expected of it, by path.
 
     expected: the same structure as `actual`, where a list stands for a tuple and a plain sequence
@@ -75,36 +75,39 @@ def pair_up(actual: Nested, expected: Nested, names: Sequence[str] = ()) -> list
         raise ModelError("expected is an empty dict: name at least one output")
     got = dict(flatten(actual))
     return [
-        Pair(path=path, got=got[path], want=_array(value))
+        OutputPair(path=path, got=got[path], want=_array(value))
         for path, value in paths_of(expected, list(got), names, "expected").items()
     ]
 
 
-def pair_up_all(actual: Nested, expected: Mapping[str, Array]) -> list[Pair]:
+def pair_all_outputs(actual: Nested, expected: Mapping[str, Array]) -> list[OutputPair]:
     """Return each output, and each array that is expected by path, with its other side."""
     got = dict(flatten(actual))
     return [
-        Pair(path=path, got=got.get(path), want=expected.get(path)) for path in {**got, **expected}
+        OutputPair(path=path, got=got.get(path), want=expected.get(path))
+        for path in {**got, **expected}
     ]
 
 
-def _matched(actual: Nested, expected: Nested, path: str) -> Iterator[Pair]:
+def _matched(actual: Nested, expected: Nested, path: str) -> Iterator[OutputPair]:
     if actual is _NOTHING:
-        yield from (Pair(path=at, got=None, want=want) for at, want in flatten(expected, path))
+        yield from (
+            OutputPair(path=at, got=None, want=want) for at, want in flatten(expected, path)
+        )
     elif expected is _NOTHING:
-        yield from (Pair(path=at, got=got, want=None) for at, got in flatten(actual, path))
+        yield from (OutputPair(path=at, got=got, want=None) for at, got in flatten(actual, path))
     elif not isinstance(actual, (tuple, list)):
         if _is_tuple_of_arrays(expected):
             yield from _matched(actual, _NOTHING, path)
             yield from _matched(_NOTHING, expected, path)
         else:
-            yield Pair(path=path, got=as_numpy(actual), want=_array(expected))
+            yield OutputPair(path=path, got=as_numpy(actual), want=_array(expected))
     elif isinstance(expected, (tuple, list)):
         for index, (one, other) in enumerate(zip_longest(actual, expected, fillvalue=_NOTHING)):
             yield from _matched(one, other, f"{path}[{index}]")
     else:
         yield from _matched(actual, _NOTHING, path)
-        yield Pair(path=path, got=None, want=_array(expected))
+        yield OutputPair(path=path, got=None, want=_array(expected))
 
 
 def _is_tuple_of_arrays(expected: Any) -> bool:

@@ -16,7 +16,7 @@ _WINDOW = 3
 
 
 @dataclass(kw_only=True)
-class Account:
+class TaskTrials:
     """What one task was given so far.
 
     estimate: cost before anything was measured, in any unit that all tasks share. best_s: the
@@ -54,8 +54,8 @@ def round_size(trials: int, tasks: int, cap: int | None) -> int:
 
 
 def next_task(
-    accounts: Sequence[Account], *, left: int, cap: int | None, patience: int
-) -> Account | None:
+    all_tasks: Sequence[TaskTrials], *, left: int, cap: int | None, patience: int
+) -> TaskTrials | None:
     """Return the task whose round is next, or None when no trial should be spent any more.
 
     First every task that has had none, costliest first; then those without a valid candidate,
@@ -64,7 +64,7 @@ def next_task(
     """
     if left < 1:
         return None
-    open_ = [one for one in accounts if not one.exhausted and one.room(left, cap) > 0]
+    open_ = [one for one in all_tasks if not one.exhausted and one.room(left, cap) > 0]
     untried = [one for one in open_ if not one.spent]
     if untried:
         return max(untried, key=lambda one: one.weight * one.estimate)
@@ -75,7 +75,7 @@ def next_task(
     return max(measured, key=expected_gain, default=None)
 
 
-def expected_gain(one: Account) -> float:
+def expected_gain(one: TaskTrials) -> float:
     """Return the seconds of a whole model run that another trial on this task may save.
 
     A blend of what its last rounds saved and of the optimistic guess that latency goes on falling

@@ -10,13 +10,13 @@ import pytest
 from pytest_tvmtune.core.gating.accepted_baseline import default_name
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, parametrized
-from pytest_tvmtune.plugin.state import STATE, Origin
+from pytest_tvmtune.plugin.state import STATE, ItemOrigin
 
 
-def function_origin(item: pytest.Function) -> Origin:
+def function_origin(item: pytest.Function) -> ItemOrigin:
     """Return the origin of a test function's item."""
     path = path_of(item)
-    return Origin(
+    return ItemOrigin(
         nodeid=item.nodeid,
         path=item.path,
         identity_path=path,

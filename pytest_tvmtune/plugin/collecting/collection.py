@@ -13,7 +13,7 @@ from pytest_tvmtune.core.errors import LackingError, OptionError, TvmTuneError
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.core.settings.table import BY_NAME
 from pytest_tvmtune.plugin.collecting.baseline_identity import note_source
-from pytest_tvmtune.plugin.collecting.item_variants import Choice, item_choices
+from pytest_tvmtune.plugin.collecting.item_variants import ItemVariant, item_choices
 from pytest_tvmtune.plugin.collecting.marks import mark_problem, merged_arguments, options_of
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, MARKER, is_case
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(CASE_FIXTURE, [_param(choice) for choice in choices], indirect=True)
 
 
-def _param(choice: Choice) -> Any:
+def _param(choice: ItemVariant) -> Any:
     marks = [pytest.mark.skip(reason=choice.left_out)] if choice.options is None else []
     return pytest.param(choice.options, id=choice.id, marks=marks)
 
@@ -154,7 +154,7 @@ def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOpti
     if began_late():
         state.notes.append(_BEGAN_LATE)
 
-    from pytest_tvmtune.stages.case import Workshop  # imports numpy and tvm
+    from pytest_tvmtune.stages.case import RunContext  # imports numpy and tvm
 
     _resolve_targets(state, list(told.values()))
     for item, options in told.items():
@@ -163,7 +163,7 @@ def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOpti
             item.add_marker(pytest.mark.skip(reason=str(problem)))
         elif problem is None:
             state.wanted.append(options)
-    state.workshop = Workshop(
+    state.run_context = RunContext(
         store=store,
         on_progress=ProgressDisplay(config),
         started_s=state.started_s,

@@ -12,7 +12,7 @@ from pytest_tvmtune.core.settings.target_spec import select_targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ItemVariant:
     """What one item is told, and our part of its id. options: None where it is left out.
 
     left_out: why.
@@ -23,7 +23,7 @@ class Choice:
     left_out: str = ""
 
 
-def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[Choice]:
+def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[ItemVariant]:
     """Return the items of a test with these parsed arguments of its marker, at least one."""
     pinned = arguments.get("target")
     targets = select_targets(pinned, run.asked_targets, RunOptions.first_set("target", ()))
@@ -31,11 +31,11 @@ def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[Choice]:
         asked = ", ".join(spec.given for spec in run.asked_targets or ())
         mine = ", ".join(spec.given for spec in pinned or ())
         reason = f"this test is for {mine}, the run does {asked}"
-        return [Choice(id="left-out", options=None, left_out=reason)]
+        return [ItemVariant(id="left-out", options=None, left_out=reason)]
     prepack = RunOptions.first_set("prepack", (arguments, *run.layers))
     packed = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]
     return [
-        Choice(
+        ItemVariant(
             id=choice_of(target.name, prepack=prepack),
             options=run.case_options(arguments, target=target, prepack=prepack),
         )

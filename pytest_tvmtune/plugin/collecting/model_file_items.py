@@ -29,10 +29,10 @@ from pytest_tvmtune.core.settings.sidecar import (
 )
 from pytest_tvmtune.plugin.attempts import begin, conclude
 from pytest_tvmtune.plugin.collecting.baseline_identity import path_of
-from pytest_tvmtune.plugin.collecting.item_variants import Choice, item_choices
+from pytest_tvmtune.plugin.collecting.item_variants import ItemVariant, item_choices
 from pytest_tvmtune.plugin.collecting.marks import marks_of, merged_arguments, rechosen, wrong_mark
 from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
-from pytest_tvmtune.plugin.state import STATE, Origin, State, is_worker
+from pytest_tvmtune.plugin.state import STATE, ItemOrigin, State, is_worker
 
 _DATA_SET = re.compile(r"test_data_set_(\d+)")
 
@@ -164,7 +164,7 @@ def _check_files(sidecar: Sidecar, model: Path) -> None:
         raise OptionError(f"expected: there is no folder {DATA_SETS}_0 beside {model.name}")
 
 
-def _marks(sidecar: Sidecar, choice: Choice) -> Iterator[pytest.MarkDecorator]:
+def _marks(sidecar: Sidecar, choice: ItemVariant) -> Iterator[pytest.MarkDecorator]:
     for name in sidecar.marks:
         try:
             mark = getattr(pytest.mark, name)
@@ -183,7 +183,7 @@ class ModelItem(pytest.Item):
     options: None where this run leaves the file's targets out.
     """
 
-    def __init__(self, *, choice: Choice, sidecar: Sidecar, **node: Any) -> None:
+    def __init__(self, *, choice: ItemVariant, sidecar: Sidecar, **node: Any) -> None:
         super().__init__(**node)
         self.options: CaseOptions | None = choice.options
         self.sidecar = sidecar
@@ -193,7 +193,7 @@ class ModelItem(pytest.Item):
         from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
 
         sidecar = os.path.relpath(sidecar_path(self.path), self.config.rootpath)
-        origin = Origin(
+        origin = ItemOrigin(
             nodeid=self.nodeid,
             path=self.path,
             identity_path=path_of(self),

@@ -90,7 +90,7 @@ class ParameterNotes:
             return (yield)
         finally:
             vars(metafunc).pop("parametrize", None)
-            watch.keep()
+            watch.leave_notes()
 
 
 class _Watch:
@@ -118,7 +118,7 @@ class _Watch:
             count, own = before[min(index // each, len(before) - 1)]
             self._ids.append((*own, *_ids(call)[count:]) if is_own else own)
 
-    def keep(self) -> None:
+    def leave_notes(self) -> None:
         """Leave the notes where the items, which don't exist yet, find them."""
         definition = self._metafunc.definition
         assert definition.parent is not None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tvm.target import Target
 
 
-def put_through(model: Model, pipeline: Any, target: Target) -> Model:
+def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     """Return the model as `pipeline` leaves it under `target`; `original` is what it was.
 
     pipeline: a tvm.transform.Pass (Sequential) or any function from IRModule to IRModule. It runs

@@ -15,12 +15,17 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance, statistics_of
 from pytest_tvmtune.core.comparing.output_error import OutputError
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
-from pytest_tvmtune.core.kernels.matching import align, family
+from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.worker import enter_stage
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
-from pytest_tvmtune.relax.diagnosing.reproducer import Captured, write_reproducer
-from pytest_tvmtune.relax.measuring.kernel_instrument import Visit, Watched, watch, watch_both
+from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel, write_reproducer
+from pytest_tvmtune.relax.measuring.kernel_instrument import (
+    InstrumentedSession,
+    KernelCall,
+    call_both_watched,
+    call_watched,
+)
 from pytest_tvmtune.relax.measuring.session import open_requested
 from pytest_tvmtune.store.artifacts import Manifest
 
@@ -48,7 +53,7 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
     now = _open(request, "now")
     reference = _open(request, "reference")
     calls = [_calls(reference), _calls(now)]
-    pairs = align(*calls)
+    pairs = matching_positions(*calls)
     found, largest = _first(reference, now, pairs, tolerance)
     told = Divergence(
         kind="kernel" if found else "none",
@@ -87,19 +92,19 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
     return replace(named, reproducer=request["reproducer"]).to_json()
 
 
-def _open(request: dict[str, Any], side: str) -> Watched:
-    return Watched(
+def _open(request: dict[str, Any], side: str) -> InstrumentedSession:
+    return InstrumentedSession(
         session=open_requested(request, request[side]),
         kernels=Manifest.from_json(request[side]["manifest"]).kernels,
         originals=request["params"],
     )
 
 
-def _calls(watched: Watched) -> list[Any]:
+def _calls(watched: InstrumentedSession) -> list[Any]:
     """Return what tells the calls of the entry apart: the workload and its outputs, in order."""
     calls: list[Any] = []
 
-    def note(visit: Visit) -> None:
+    def note(visit: KernelCall) -> None:
         if visit.before:
             written = watched.kernels[visit.name].outputs
             shapes = tuple(
@@ -108,18 +113,21 @@ def _calls(watched: Watched) -> list[Any]:
             )
             calls.append((family(visit.name), shapes))
 
-    watch(watched, note)
+    call_watched(watched, note)
     return calls
 
 
 def _first(
-    reference: Watched, now: Watched, pairs: list[tuple[int, int]], tolerance: Tolerance
+    reference: InstrumentedSession,
+    now: InstrumentedSession,
+    pairs: list[tuple[int, int]],
+    tolerance: Tolerance,
 ) -> tuple[_Found | None, str]:
     """Return the first pair whose outputs differ, and now's kernel that comes closest to it."""
     found: _Found | None = None
     largest, closest = 0.0, ""
 
-    def look(one: Visit, other: Visit) -> bool:
+    def look(one: KernelCall, other: KernelCall) -> bool:
         nonlocal found, largest, closest
         if one.before:
             return True
@@ -131,12 +139,16 @@ def _first(
                 largest, closest = output.worst_abs.error / (output.atol or 1), other.name
         return True
 
-    watch_both((reference, now), pairs, look)
+    call_both_watched((reference, now), pairs, look)
     return found, closest
 
 
 def _outputs(
-    reference: Watched, now: Watched, one: Visit, other: Visit, tolerance: Tolerance
+    reference: InstrumentedSession,
+    now: InstrumentedSession,
+    one: KernelCall,
+    other: KernelCall,
+    tolerance: Tolerance,
 ) -> list[OutputError]:
     written = zip(reference.kernels[one.name].outputs, now.kernels[other.name].outputs, strict=True)
     compared = []
@@ -147,13 +159,15 @@ def _outputs(
     return compared
 
 
-def _capture(reference: Watched, now: Watched, pair: tuple[int, int]) -> tuple[Captured, Captured]:
+def _capture(
+    reference: InstrumentedSession, now: InstrumentedSession, pair: tuple[int, int]
+) -> tuple[CapturedKernel, CapturedKernel]:
     """Call both once more; return what the two kernels of a pair got and wrote."""
     before: list[list[Array]] = []
     pointers: list[list[int]] = []
-    taken: list[Captured] = []
+    taken: list[CapturedKernel] = []
 
-    def take(one: Visit, other: Visit) -> bool:
+    def take(one: KernelCall, other: KernelCall) -> bool:
         if one.before:
             for visit in (one, other):
                 before.append([argument.numpy() for argument in visit.arguments])
@@ -162,7 +176,7 @@ def _capture(reference: Watched, now: Watched, pair: tuple[int, int]) -> tuple[C
         for side, (watched, visit) in enumerate(((reference, one), (now, other))):
             kernel = watched.kernels[visit.name]
             taken.append(
-                Captured(
+                CapturedKernel(
                     kernel=visit.name,
                     arguments=before[side],
                     pointers=pointers[side],
@@ -173,11 +187,11 @@ def _capture(reference: Watched, now: Watched, pair: tuple[int, int]) -> tuple[C
             )
         return False
 
-    watch_both((reference, now), [pair], take)
+    call_both_watched((reference, now), [pair], take)
     return taken[0], taken[1]
 
 
-def _counterpart(index: int, want: Captured, got: Captured) -> Array | None:
+def _counterpart(index: int, want: CapturedKernel, got: CapturedKernel) -> Array | None:
     same = len(want.arguments) == len(got.arguments)
     return want.arguments[index] if same else None
 

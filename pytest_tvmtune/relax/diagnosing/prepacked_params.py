@@ -12,8 +12,8 @@ from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.kernels.matching import PREPACKED, WEIGHT_PREPACK, task_name
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.relax.compiling.kernel_descriptions import by_itself, read_kernel
-from pytest_tvmtune.relax.diagnosing.reproducer import Captured
-from pytest_tvmtune.relax.measuring.kernel_instrument import Watched
+from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
+from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
 
 _LAYOUT_FAULT = (
     "its schedule's layout loses some, a fault of TVM's RewriteLayout; "
@@ -22,7 +22,11 @@ _LAYOUT_FAULT = (
 
 
 def wrong_transform(
-    now: Watched, sides: tuple[Captured, Captured], kernels: Path, target: str, tolerance: Tolerance
+    now: InstrumentedSession,
+    sides: tuple[CapturedKernel, CapturedKernel],
+    kernels: Path,
+    target: str,
+    tolerance: Tolerance,
 ) -> str:
     """Return what is wrong with the first parameter that isn't what it should be, "" when all are.
 
@@ -49,7 +53,9 @@ def wrong_transform(
     return ""
 
 
-def _expected(want: Captured, got: Captured, kernels: Path, target: str) -> dict[int, Array]:
+def _expected(
+    want: CapturedKernel, got: CapturedKernel, kernels: Path, target: str
+) -> dict[int, Array]:
     """Return what the kernel's arguments should be, by position; of those that can be told.
 
     Where a layout kernel goes with it, what that takes is what it makes of the other build's; the
@@ -108,7 +114,7 @@ def _same(value: Array, expected: Array, tolerance: Tolerance) -> bool:
     return compare_arrays("", value, expected, kernel_tolerance(expected, tolerance)).passed
 
 
-def _what(now: Watched, position: int, expected: Array, tolerance: Tolerance) -> str:
+def _what(now: InstrumentedSession, position: int, expected: Array, tolerance: Tolerance) -> str:
     """Say what stands where `expected` should."""
     for other, param in enumerate(now.session.params):
         if other != position and _same(param.numpy(), expected, tolerance):

@@ -22,7 +22,7 @@ _SOURCE = Path(__file__).with_name("reproducer_script.py")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Captured:
+class CapturedKernel:
     """A kernel's call.
 
     arguments: all of them, before it ran, at `pointers`. outputs: which of them it writes,
@@ -38,7 +38,7 @@ class Captured:
 
 
 def write_reproducer(
-    request: dict[str, Any], sides: tuple[Captured, Captured], tolerance: Tolerance
+    request: dict[str, Any], sides: tuple[CapturedKernel, CapturedKernel], tolerance: Tolerance
 ) -> None:
     """Write the folder `request["reproducer"]`, in place of one that is there. Raises OSError."""
     import tvm

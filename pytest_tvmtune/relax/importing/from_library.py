@@ -11,7 +11,7 @@ from typing import Any
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.signature import Array, Signature, TensorSpec, as_numpy
-from pytest_tvmtune.relax.importing.importer_errors import check_file
+from pytest_tvmtune.relax.importing.importer_errors import require_file
 from pytest_tvmtune.relax.model import Model, Params, plain_params
 
 _ENTRY = "main"
@@ -51,7 +51,7 @@ def open_library(
 
 
 def _read(path: Path) -> bytes:
-    check_file(path)
+    require_file(path)
     return path.read_bytes()
 
 

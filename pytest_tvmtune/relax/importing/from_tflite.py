@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.machine.import_errors import import_package
 from pytest_tvmtune.relax.importing.importer_errors import (
-    check_file,
     importer,
     innermost_local,
+    require_file,
     unsupported,
 )
 
@@ -51,7 +51,7 @@ def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
 
 
 def _read(tflite: Any, path: Path) -> Any:
-    check_file(path)
+    require_file(path)
     content = path.read_bytes()
     if content[4:8] != _IDENTIFIER:
         raise ModelError(f"{path}: not a TFLite model, its identifier is {content[4:8]!r}")

@@ -17,7 +17,7 @@ from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
 
 
-def check_file(path: Path) -> None:
+def require_file(path: Path) -> None:
     """Raise ModelError, naming it, where a model's path is no file."""
     if not path.is_file():
         raise ModelError(f"{path}: {'not a file' if path.exists() else 'no such file'}")

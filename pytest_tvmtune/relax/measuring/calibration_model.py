@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _WIDTH = 512
 
 
-def yardstick() -> IRModule:
+def calibration_model() -> IRModule:
     """Return an MLP of two layers, `main(x, w1, w2)`: some 0.2 ms a call, bound by its weights.
 
     Of that kind are the models whose time depends most on where things lie in memory.

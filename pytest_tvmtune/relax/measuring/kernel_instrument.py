@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Visit:
+class KernelCall:
     """A kernel about to run (`before`), or just done. index: which call of the entry it is."""
 
     index: int
@@ -33,7 +33,7 @@ class Visit:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Watched:
+class InstrumentedSession:
     """A session, the kernels its library has, and its parameters as they were given."""
 
     session: Session
@@ -41,7 +41,7 @@ class Watched:
     originals: Sequence[Array] = ()
 
 
-def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
+def call_watched(watched: InstrumentedSession, visit: Callable[[KernelCall], None]) -> Any:
     """Call the entry once; `visit` is told of each kernel before and after it ran.
 
     Its inputs are copied: a kernel may write to one in place. Returns what the entry returned.
@@ -52,7 +52,7 @@ def watch(watched: Watched, visit: Callable[[Visit], None]) -> Any:
         nonlocal count
         if name in watched.kernels:
             count += before
-            visit(Visit(index=count, name=name, before=before, arguments=arguments))
+            visit(KernelCall(index=count, name=name, before=before, arguments=arguments))
         return 0
 
     with instrumented(session.vm, instrument):
@@ -69,10 +69,10 @@ def instrumented(vm: Any, instrument: Callable[..., int]) -> Iterator[None]:
         vm.set_instrument(None)
 
 
-def watch_both(
-    sides: tuple[Watched, Watched],
+def call_both_watched(
+    sides: tuple[InstrumentedSession, InstrumentedSession],
     pairs: Sequence[tuple[int, int]],
-    visit: Callable[[Visit, Visit], bool],
+    visit: Callable[[KernelCall, KernelCall], bool],
 ) -> None:
     """Call both entries at once, in step: at each pair of calls each waits for the other.
 
@@ -80,39 +80,41 @@ def watch_both(
     tensors are there; once it returns False they run on without it. What it raises is raised here.
     Raises RuntimeError when the two don't come to all of the pairs.
     """
-    meeting = _Meeting(pairs, visit)
-    threads = [threading.Thread(target=meeting.attend, args=(side, sides[side])) for side in (0, 1)]
+    rendezvous = _Rendezvous(pairs, visit)
+    threads = [
+        threading.Thread(target=rendezvous.run_side, args=(side, sides[side])) for side in (0, 1)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if meeting.errors:
-        raise meeting.errors[0]
+    if rendezvous.errors:
+        raise rendezvous.errors[0]
 
 
-class _Meeting:
+class _Rendezvous:
     """Where two threads wait for one another, before and after each of their pairs of calls."""
 
     def __init__(
-        self, pairs: Sequence[tuple[int, int]], visit: Callable[[Visit, Visit], bool]
+        self, pairs: Sequence[tuple[int, int]], visit: Callable[[KernelCall, KernelCall], bool]
     ) -> None:
         self._left = iter([(pair, before) for pair in pairs for before in (True, False)])
         self._expected = next(self._left, None)
         self._calls = [{pair[side] for pair in pairs} for side in (0, 1)]
         self._visit = visit
         self._changed = threading.Condition()
-        self._here: list[Visit | None] = [None, None]
+        self._here: list[KernelCall | None] = [None, None]
         self.errors: list[BaseException] = []
 
-    def attend(self, side: int, watched: Watched) -> None:
+    def run_side(self, side: int, watched: InstrumentedSession) -> None:
         """Call one side's entry, and come to the meetings of its calls."""
 
-        def come(visit: Visit) -> None:
+        def arrive(visit: KernelCall) -> None:
             if visit.index in self._calls[side]:
-                self._come(side, visit)
+                self._arrive(side, visit)
 
         try:
-            watch(watched, come)
+            call_watched(watched, arrive)
         except BaseException as error:  # noqa: BLE001  raised again by whoever waits for the thread
             self.errors.append(error)
         with self._changed:
@@ -122,7 +124,7 @@ class _Meeting:
             self._expected = None
             self._changed.notify_all()
 
-    def _come(self, side: int, visit: Visit) -> None:
+    def _arrive(self, side: int, visit: KernelCall) -> None:
         with self._changed:
             if self._expected is None:
                 return
@@ -132,11 +134,11 @@ class _Meeting:
                     lambda: self._expected is None or self._here[side] is not visit
                 )
                 return
-            self._meet()
+            self._compare_here()
             self._here = [None, None]
             self._changed.notify_all()
 
-    def _meet(self) -> None:
+    def _compare_here(self) -> None:
         one, other = self._here
         assert one is not None
         assert other is not None

@@ -19,12 +19,12 @@ from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
 from pytest_tvmtune.processes.worker import enter_stage
 from pytest_tvmtune.relax.measuring.measure_pair_job import (
     fixed_affinity,
-    open_contest,
+    open_measurement,
     pairs_per_epoch,
     warm_up,
 )
 from pytest_tvmtune.relax.measuring.placement import open_copies, place
-from pytest_tvmtune.relax.measuring.stopwatch import Called, Seen, Stopwatch, Watch
+from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
 
 _CALLS = 3
 _LEAST_ROUNDS = 3
@@ -48,22 +48,22 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
     the instrument for one kernel or built-in}. Raises ModelError.
     """
     folder = request["folder"]
-    contest = open_contest(request)
+    measurement = open_measurement(request)
     enter_stage(folder, "timing the kernels")
     stopwatch = Stopwatch(folder)
     cost = _instrument_cost(stopwatch)
-    copies = open_copies(contest, folder)
+    copies = open_copies(measurement, folder)
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     sides = (1,) if request["alone"] else (0, 1)
-    seen: tuple[list[list[Seen]], list[list[Seen]]] = ([], [])
+    seen: tuple[list[list[TimedCall]], list[list[TimedCall]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
     gc.disable()
-    number, pair_s = warm_up(contest, copies, rng)
+    number, pair_s = warm_up(measurement, copies, rng)
     started = monotonic_s()
     for rounds in range(_MOST_ROUNDS):
         if rounds >= _LEAST_ROUNDS and monotonic_s() - started > request["budget_s"]:
             break
-        arrangements = place(contest, copies, rng)
+        arrangements = place(measurement, copies, rng)
         for arrangement in arrangements:
             arrangement.enter()
             with fixed_affinity():
@@ -71,9 +71,9 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
                     side: Watch(
                         stopwatch,
                         arrangement.vms[side],
-                        contest.entry,
+                        measurement.entry,
                         arrangement.arguments[side],
-                        contest.flush,
+                        measurement.flush,
                     )
                     for side in rng.sample(sides, len(sides))
                 }
@@ -91,7 +91,7 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kernels(
-    seen: Sequence[Sequence[Sequence[Seen]]], sides: Sequence[int], cost: Cost
+    seen: Sequence[Sequence[Sequence[TimedCall]]], sides: Sequence[int], cost: Cost
 ) -> list[dict[str, tuple[int, list[float]]]]:
     """Return, for each side, kernel -> (calls, seconds of them together in each pair).
 
@@ -113,7 +113,7 @@ def _kernels(
     ]
 
 
-def _usual_course(pairs: Sequence[Sequence[Seen]]) -> tuple[Called, ...]:
+def _usual_course(pairs: Sequence[Sequence[TimedCall]]) -> tuple[Called, ...]:
     courses = Counter(one.course for calls in pairs for one in calls)
     return courses.most_common(1)[0][0] if courses else ()
 

@@ -19,16 +19,16 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     Decision,
     Epoch,
     decide,
+    evidence_of,
     least_epochs,
-    weigh,
 )
-from pytest_tvmtune.processes.shared_arrays import given_back
+from pytest_tvmtune.processes.shared_arrays import releasing_pages
 from pytest_tvmtune.processes.worker import enter_stage
 from pytest_tvmtune.relax.measuring.placement import (
-    Arrangement,
-    Contest,
-    Copies,
-    Side,
+    LoadedCopies,
+    MeasuredLibrary,
+    PairedMeasurement,
+    ParamPlacement,
     match_params,
     open_copies,
     place,
@@ -78,18 +78,18 @@ def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
     """
     alpha, threshold = request["alpha"], request["threshold"]
     folder = request["folder"]
-    contest = open_contest(request)
+    measurement = open_measurement(request)
     enter_stage(folder, "measuring against the baseline")
-    copies = open_copies(contest, folder)
+    copies = open_copies(measurement, folder)
     rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
     gc.disable()
 
     def decision(epochs: list[Epoch], *, final: bool) -> Decision:
-        return decide(weigh(epochs, alpha), threshold, final=final)
+        return decide(evidence_of(epochs, alpha), threshold, final=final)
 
     clock = Clock(max_time_s=request["max_time_s"], least_epochs=least_epochs(alpha))
     epochs = _epochs(
-        contest,
+        measurement,
         copies,
         rng,
         stop=lambda epochs: (
@@ -97,13 +97,13 @@ def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
         ),
     )
     spent_s = clock.spent_s
-    placements = min(len(epochs), copies.count(contest.now.library))
+    placements = min(len(epochs), copies.count(measurement.now.library))
     noise: list[Epoch] = []
     if request["tell_noise"] and decision(epochs, final=True) == "INCONCLUSIVE":
         enter_stage(folder, "measuring the baseline against itself")
         noise_clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
         noise = _epochs(
-            against_itself(contest),
+            against_itself(measurement),
             copies,
             rng,
             stop=lambda epochs: noise_clock.is_over(len(epochs)),
@@ -117,7 +117,7 @@ def measure_pair(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def open_contest(request: dict[str, Any]) -> Contest:
+def open_measurement(request: dict[str, Any]) -> PairedMeasurement:
     """Load both sides and transform their parameters. Raises CompileError.
 
     The baseline is called once, here: what crashes in it is the baseline's, not the run's.
@@ -128,12 +128,14 @@ def open_contest(request: dict[str, Any]) -> Contest:
     enter_stage(request["folder"], "loading this run's artifact")
     opened = open_requested(request, request["now"], request["folder"])
     baseline, now = (
-        Side(library=Path(request[which]["library"]), params=session.params, arrays=session.arrays)
+        MeasuredLibrary(
+            library=Path(request[which]["library"]), params=session.params, arrays=session.arrays
+        )
         for which, session in (("baseline", accepted), ("now", opened))
     )
-    with given_back((*baseline.arrays, *now.arrays)):
+    with releasing_pages((*baseline.arrays, *now.arrays)):
         shared, traded = match_params(baseline.params, now.params)
-    return Contest(
+    return PairedMeasurement(
         entry=request["entry"],
         device=accepted.device,
         baseline=baseline,
@@ -145,31 +147,36 @@ def open_contest(request: dict[str, Any]) -> Contest:
     )
 
 
-def against_itself(contest: Contest) -> Contest:
+def against_itself(measurement: PairedMeasurement) -> PairedMeasurement:
     """Return the contest of a baseline with its own copy."""
-    everything = tuple((index, index) for index in range(len(contest.baseline.params)))
-    return replace(contest, now=contest.baseline, shared=everything, traded=())
+    everything = tuple((index, index) for index in range(len(measurement.baseline.params)))
+    return replace(measurement, now=measurement.baseline, shared=everything, traded=())
 
 
 def _epochs(
-    contest: Contest, copies: Copies, rng: random.Random, stop: Callable[[list[Epoch]], bool]
+    measurement: PairedMeasurement,
+    copies: LoadedCopies,
+    rng: random.Random,
+    stop: Callable[[list[Epoch]], bool],
 ) -> list[Epoch]:
     """Return epochs, at least one, until `stop` says so."""
-    number, pair_s = warm_up(contest, copies, rng)
+    number, pair_s = warm_up(measurement, copies, rng)
     pairs = pairs_per_epoch(pair_s)
     epochs: list[Epoch] = []
     while not epochs or not stop(epochs):
         # Nothing of the epoch before stays in memory meanwhile.
-        epochs.append(take_epoch(place(contest, copies, rng), rng, number=number, pairs=pairs))
+        epochs.append(take_epoch(place(measurement, copies, rng), rng, number=number, pairs=pairs))
     return epochs
 
 
-def warm_up(contest: Contest, copies: Copies, rng: random.Random) -> tuple[int, float]:
+def warm_up(
+    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+) -> tuple[int, float]:
     """Call both sides until their times are stable.
 
     Returns how many calls make a sample, and the seconds that a pair of samples takes.
     """
-    arrangement = place(contest, copies, rng)[0]
+    arrangement = place(measurement, copies, rng)[0]
     arrangement.enter()
     deadline = monotonic_s() + _MOST_WARM_UP_S
     rounds: list[tuple[float, ...]] = []
@@ -177,7 +184,7 @@ def warm_up(contest: Contest, copies: Copies, rng: random.Random) -> tuple[int, 
     while True:
         rounds.append(tuple(timer(number) for timer in arrangement.timers))
         # With cold caches a sample is one call.
-        number = 1 if contest.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
+        number = 1 if measurement.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
         recent = list(zip(*rounds[-3:], strict=True))
         stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
         if (len(rounds) >= 4 and stable) or monotonic_s() > deadline:
@@ -201,7 +208,7 @@ def _pair_s(timers: Sequence[Timer], number: int) -> float:
 
 
 def take_epoch(
-    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
+    arrangements: Sequence[ParamPlacement], rng: random.Random, *, number: int, pairs: int
 ) -> Epoch:
     """Return an epoch of interleaved pairs, each in random order.
 

@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.machine.fingerprint import cgroup_memory_bytes
-from pytest_tvmtune.processes.shared_arrays import given_back
+from pytest_tvmtune.processes.shared_arrays import releasing_pages
 from pytest_tvmtune.relax.measuring.session import copy_of, empty_pools, size_bytes
 from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
 
 Made = TypeVar("Made")
-Pairs = tuple[tuple[int, int], ...]
+ParamPairs = tuple[tuple[int, int], ...]
 _MOST_PADDING_BYTES = 1 << 20
 # All copies of both libraries together; of memory and disk that are scarce, this share.
 _MOST_COPIES_BYTES = 1 << 30
@@ -35,10 +35,10 @@ _COPY_COST = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Side:
+class MeasuredLibrary:
     """A library, and the parameters its entry takes: transformed, to be copied into each epoch.
 
-    arrays: parked ones that the parameters lie in.
+    arrays: shared ones that the parameters lie in.
     """
 
     library: Path
@@ -47,7 +47,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Contest:
+class PairedMeasurement:
     """A baseline and what is compared with it.
 
     shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
@@ -57,16 +57,16 @@ class Contest:
 
     entry: str
     device: Any
-    baseline: Side
-    now: Side
+    baseline: MeasuredLibrary
+    now: MeasuredLibrary
     inputs: tuple[Any, ...]
-    shared: Pairs
-    traded: Pairs
+    shared: ParamPairs
+    traded: ParamPairs
     flush: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Arrangement:
+class ParamPlacement:
     """One way in which the parameters lie; `enter` puts them there.
 
     vms, arguments, timers: of the baseline and of now.
@@ -79,7 +79,7 @@ class Arrangement:
 
 
 @dataclass(kw_only=True, eq=False)
-class Copies:
+class LoadedCopies:
     """Copies of libraries, loaded from `folder` while they keep within `budget_bytes`.
 
     Beyond it those that are there serve again, picked at random: the code of a library with large
@@ -129,16 +129,16 @@ class Copies:
         return relax.VirtualMachine(module, self.device)
 
 
-def open_copies(contest: Contest, folder: Path) -> Copies:
+def open_copies(measurement: PairedMeasurement, folder: Path) -> LoadedCopies:
     """Return no copies yet, and what they may take of memory and of `folder`'s disk."""
     scarce = [shutil.disk_usage(folder).free]
     if (left_bytes := cgroup_memory_bytes()) is not None:
         scarce.append(left_bytes)
     budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * min(scarce)))
-    return Copies(folder=folder, device=contest.device, budget_bytes=budget_bytes)
+    return LoadedCopies(folder=folder, device=measurement.device, budget_bytes=budget_bytes)
 
 
-def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pairs]:
+def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[ParamPairs, ParamPairs]:
     """Return the index pairs of bit-equal parameters, and those of others that are as large."""
     shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
     done = [{pair[side] for pair in shared} for side in (0, 1)]
@@ -149,7 +149,9 @@ def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[Pairs, Pa
     return shared, _pair_up(*sizes)
 
 
-def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrangement, ...]:
+def place(
+    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+) -> tuple[ParamPlacement, ...]:
     """Take copies of both libraries and place all tensors anew.
 
     One arrangement, or two where parameters trade places.
@@ -158,36 +160,40 @@ def place(contest: Contest, copies: Copies, rng: random.Random) -> tuple[Arrange
 
     # What earlier calls left there would else be used again, where it lies.
     empty_pools()
-    padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", contest.device)
-    inputs = tuple(copy_of(tensor) for tensor in contest.inputs)
-    arrays = (*contest.baseline.arrays, *contest.now.arrays)
-    with given_back(arrays):
-        params = _fixed_params(contest)
-    rooms = [tuple(_room(contest.now.params[j]) for _ in range(2)) for _, j in contest.traded]
-    vms = copies.pick(contest.baseline.library, contest.now.library, rng)
+    padding = tvm.runtime.empty(
+        (1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", measurement.device
+    )
+    inputs = tuple(copy_of(tensor) for tensor in measurement.inputs)
+    arrays = (*measurement.baseline.arrays, *measurement.now.arrays)
+    with releasing_pages(arrays):
+        params = _fixed_params(measurement)
+    rooms = [
+        tuple(_room(measurement.now.params[j]) for _ in range(2)) for _, j in measurement.traded
+    ]
+    vms = copies.pick(measurement.baseline.library, measurement.now.library, rng)
     arrangements = []
     for swap in (0, 1) if rooms else (0,):
         moves = []
-        for pair, room in zip(contest.traded, rooms, strict=True):
+        for pair, room in zip(measurement.traded, rooms, strict=True):
             for side, index in enumerate(pair):
-                tensor = (contest.baseline, contest.now)[side].params[index]
+                tensor = (measurement.baseline, measurement.now)[side].params[index]
                 view = room[side ^ swap]._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
                 params[side][index] = view
                 moves.append((tensor, view))
         arguments = ((*inputs, *params[0]), (*inputs, *params[1]))
         arrangements.append(
-            Arrangement(
+            ParamPlacement(
                 enter=_mover(moves, arrays, padding),
                 vms=vms,
                 arguments=arguments,
-                timers=_timers(contest, vms, arguments, rng, saved_as=f"arranged_{swap}"),
+                timers=_timers(measurement, vms, arguments, rng, saved_as=f"arranged_{swap}"),
             )
         )
     return tuple(arrangements)
 
 
 def _timers(
-    contest: Contest,
+    measurement: PairedMeasurement,
     vms: tuple[Any, Any],
     arguments: tuple[tuple[Any, ...], tuple[Any, ...]],
     rng: random.Random,
@@ -197,11 +203,11 @@ def _timers(
     def timer(side: int) -> Timer:
         return make_timer(
             vms[side],
-            contest.entry,
+            measurement.entry,
             arguments[side],
-            contest.device,
+            measurement.device,
             saved_as=saved_as,
-            flush=contest.flush,
+            flush=measurement.flush,
         )
 
     timers = _in_any_order(timer, rng)
@@ -218,15 +224,15 @@ def _in_any_order(make: Callable[[int], Made], rng: random.Random) -> list[Made]
     return [made[0], made[1]]
 
 
-def _fixed_params(contest: Contest) -> tuple[list[Any], list[Any]]:
+def _fixed_params(measurement: PairedMeasurement) -> tuple[list[Any], list[Any]]:
     """Return fresh copies of both sides' parameters, shared where they are equal.
 
     Those that trade places are left as they are, to be put somewhere later.
     """
-    baseline, now = list(contest.baseline.params), list(contest.now.params)
-    for i, j in contest.shared:
+    baseline, now = list(measurement.baseline.params), list(measurement.now.params)
+    for i, j in measurement.shared:
         baseline[i] = now[j] = copy_of(baseline[i])
-    done = [*contest.shared, *contest.traded]
+    done = [*measurement.shared, *measurement.traded]
     for side, params in enumerate((baseline, now)):
         for index in set(range(len(params))) - {pair[side] for pair in done}:
             params[index] = copy_of(params[index])
@@ -239,14 +245,14 @@ def _mover(
     """Return what copies each tensor to its place. padding: is kept allocated by it."""
 
     def enter(_padding: Any = padding) -> None:
-        with given_back(arrays if moves else ()):
+        with releasing_pages(arrays if moves else ()):
             for source, view in moves:
                 view.copyfrom(source)
 
     return enter
 
 
-def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> Pairs:
+def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> ParamPairs:
     """Return index pairs of equal values, each index once; None equals nothing."""
     unused: dict[Any, list[int]] = {}
     for index, value in enumerate(baseline):

@@ -19,10 +19,10 @@ from pytest_tvmtune.core.tensors.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.shared_arrays import (
     LARGE_BYTES,
-    ParkedArray,
-    give_back,
-    given_back,
-    park,
+    SharedArray,
+    release_pages,
+    releasing_pages,
+    share_arrays,
 )
 from pytest_tvmtune.relax.measuring.output_arrays import to_numpy
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Session:
     """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
 
-    params: transformed where the artifact is prepacked. arrays: the parked ones that they lie in.
+    params: transformed where the artifact is prepacked. arrays: the shared ones that they lie in.
     transform_s and transform_extra_bytes: what the transform cost, None without one; never part of
     a timed call.
     """
@@ -65,7 +65,7 @@ def open_session(
     """Load an artifact and put parameters and inputs on the device.
 
     params: every parameter after the runtime inputs, original order and shapes. scratch: below it
-    large transformed parameters are parked; None leaves them in memory. instrument: called before
+    large transformed parameters are shared; None leaves them in memory. instrument: called before
     and after each kernel, of the transform as well; not together with scratch.
     Raises CompileError when the library doesn't take what its model promised.
     """
@@ -82,15 +82,15 @@ def open_session(
     ready, arrays = originals, tuple(params)
     if point.transforms:
         started = monotonic_s()
-        with given_back(params):
+        with releasing_pages(params):
             ready = transform_params(vm, entry, originals)
         transform_s = monotonic_s() - started
         own = _own(originals, ready)
         extra_bytes = sum(size_bytes(ready[index]) for index in own)
         if scratch is not None and extra_bytes >= LARGE_BYTES:
-            parked = park((ready[index].numpy() for index in own), scratch)
-            arrays = (*arrays, *parked.arrays)
-            moved = dict(zip(own, parked.arrays, strict=True))
+            shared_arrays = share_arrays((ready[index].numpy() for index in own), scratch)
+            arrays = (*arrays, *shared_arrays.arrays)
+            moved = dict(zip(own, shared_arrays.arrays, strict=True))
             ready = tuple(
                 tensor_on(moved[index]) if index in moved else tensor
                 for index, tensor in enumerate(ready)
@@ -164,7 +164,7 @@ def call(session: Session) -> Any:
     Raises ModelError for an output that has no numbers.
     """
     outputs = to_numpy(call_on_device(session))
-    give_back(session.arrays)
+    release_pages(session.arrays)
     return outputs
 
 
@@ -217,14 +217,14 @@ def _placed(arrays: Sequence[Array], device: Device) -> tuple[Tensor, ...]:
 
     return tuple(
         tensor_on(array)
-        if isinstance(array, ParkedArray) and str(device.type) == "cpu"
+        if isinstance(array, SharedArray) and str(device.type) == "cpu"
         else tvm.runtime.tensor(_contiguous(array), device)
         for array in arrays
     )
 
 
 def tensor_on(array: Array) -> Tensor:
-    """Return a tensor on a parked array's own memory, which is aligned as TVM wants it."""
+    """Return a tensor on a shared array's own memory, which is aligned as TVM wants it."""
     import tvm
 
     tensor = tvm.runtime.from_dlpack(to_plain(array))

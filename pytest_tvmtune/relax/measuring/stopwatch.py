@@ -35,7 +35,7 @@ class Called(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class TimedCall:
     """A call of an entry: what it called in turn, innermost only, and what each of those took."""
 
     course: tuple[Called, ...]
@@ -111,7 +111,7 @@ class Watch:
         self._names: dict[int, str] = {}
         self._in_python()
 
-    def take(self, calls: int) -> list[Seen]:
+    def take(self, calls: int) -> list[TimedCall]:
         """Call the entry so often; return what each call took.
 
         An entry that keeps something from call to call may call what it hasn't so far: the native
@@ -125,7 +125,7 @@ class Watch:
             self._in_python()
         return found
 
-    def _read(self, stamps: npt.NDArray[Any]) -> Seen | None:
+    def _read(self, stamps: npt.NDArray[Any]) -> TimedCall | None:
         before = stamps["before"].astype(bool)
         innermost = np.flatnonzero(before[:-1] & ~before[1:])
         functions = stamps["function"][innermost].tolist()
@@ -133,7 +133,7 @@ class Watch:
             return None
         arguments = stamps["arguments"][innermost].tolist()
         times_ns = stamps["time_ns"]
-        return Seen(
+        return TimedCall(
             course=tuple(
                 Called(self._names[function], count)
                 for function, count in zip(functions, arguments, strict=True)
@@ -141,7 +141,7 @@ class Watch:
             seconds=(times_ns[innermost + 1] - times_ns[innermost]) / 1e9,
         )
 
-    def _in_python(self) -> Seen:
+    def _in_python(self) -> TimedCall:
         clock = monotonic_s
         course: list[Called] = []
         seconds: list[float] = []
@@ -164,7 +164,7 @@ class Watch:
 
         with instrumented(self._vm, instrument):
             self._call()
-        return Seen(course=tuple(course), seconds=np.asarray(seconds))
+        return TimedCall(course=tuple(course), seconds=np.asarray(seconds))
 
 
 def _build(folder: Path) -> Path:

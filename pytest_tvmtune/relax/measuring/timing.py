@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.processes.shared_arrays import give_back
+from pytest_tvmtune.processes.shared_arrays import release_pages
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
@@ -71,7 +71,7 @@ def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: flo
     taken = [timer(number)]
     while len(taken) < samples and monotonic_s() < deadline:
         taken.append(timer(number))
-    give_back(session.arrays)
+    release_pages(session.arrays)
     return taken
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.relax.tuning.candidate_builder import Built
+from pytest_tvmtune.relax.tuning.candidate_builder import BuiltCandidate
 from pytest_tvmtune.relax.tuning.task_search import Search
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Finalist:
     run_s: float
     data: list[Any] | None
     args_info: Any
-    built: Built
+    built: BuiltCandidate
 
 
 def arguments_of(mod: IRModule) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import typed_cause_of
-from pytest_tvmtune.processes.forking import Forked
+from pytest_tvmtune.processes.forking import ForkedProcess
 from pytest_tvmtune.relax.tuning.tuner_forks import fork
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ _ERROR = "error.txt"
 # How a problem ends where a process was killed from outside.
 KILLED = "crashed with SIGKILL"
 BUILD_TIMEOUT_S = 60.0
-Build = Callable[[str, str, Path], None]
+BuildFunction = Callable[[str, str, Path], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
+class BuiltCandidate:
     """What became of one candidate: its library, to be discarded by its user, or why none."""
 
     library: Path | None = None
@@ -60,7 +60,7 @@ def build_library(mod_text: str, target_text: str, library: Path) -> None:
 class _UnderWay:
     index: int
     folder: Path
-    process: Forked
+    process: ForkedProcess
     started_s: float = field(default_factory=monotonic_s)
 
 
@@ -71,8 +71,8 @@ def build_candidates(
     max_workers: int,
     timeout_s: float,
     scratch: Path,
-    build: Build = build_library,
-) -> list[Built]:
+    build: BuildFunction = build_library,
+) -> list[BuiltCandidate]:
     """Build each module in a process of its own; a crash or a time-out costs that one only.
 
     One that was killed from outside is not to blame: it is built once more.
@@ -82,7 +82,7 @@ def build_candidates(
     """
     from tvm.ir import save_json
 
-    results: dict[int, Built] = {}
+    results: dict[int, BuiltCandidate] = {}
     waiting = list(enumerate(mods))[::-1]
     running: list[_UnderWay] = []
     try:
@@ -112,7 +112,7 @@ def build_candidates(
     return [results[index] for index in range(len(results))]
 
 
-def _finish(one: _UnderWay, timeout_s: float) -> Built | None:
+def _finish(one: _UnderWay, timeout_s: float) -> BuiltCandidate | None:
     """Return the result of a candidate that ended or ran out of time, else None."""
     process, problem = one.process, ""
     if process.poll() is None:
@@ -122,7 +122,7 @@ def _finish(one: _UnderWay, timeout_s: float) -> Built | None:
         problem = f"build: time-out after {timeout_s:g} s"
     code = process.wait()
     if not problem and code == 0:
-        return Built(library=one.folder / LIBRARY)
+        return BuiltCandidate(library=one.folder / LIBRARY)
     if not problem and code < 0:
         problem = f"build: crashed with {signal.Signals(-code).name}"
     if not problem:
@@ -130,11 +130,11 @@ def _finish(one: _UnderWay, timeout_s: float) -> Built | None:
         text = error.read_text() if error.is_file() else f"exit code {code}"
         problem = f"build: {text}"
     shutil.rmtree(one.folder, ignore_errors=True)
-    return Built(problem=problem)
+    return BuiltCandidate(problem=problem)
 
 
 def _run_candidate(
-    _connection: Any, build: Build, mod_text: str, target_text: str, folder: Path
+    _connection: Any, build: BuildFunction, mod_text: str, target_text: str, folder: Path
 ) -> None:
     try:
         build(mod_text, target_text, folder / LIBRARY)

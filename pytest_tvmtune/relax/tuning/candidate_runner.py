@@ -40,7 +40,7 @@ _START_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredCandidate:
     """Seconds of one call, or why there are none."""
 
     run_s: float | None = None
@@ -69,7 +69,7 @@ class Runner:
 
     def measure(
         self, library: Path, args_info: Any, device_kind: str, *, best_s: float
-    ) -> Measured:
+    ) -> MeasuredCandidate:
         """Return how long one call of a candidate takes; its crash or hang costs it alone.
 
         args_info: MetaSchedule's JSON of the arguments. best_s: of this task so far, infinity
@@ -81,9 +81,9 @@ class Runner:
         if answer.get("problem") == KILLED:
             answer = self._ask(*call)
         if "problem" in answer:
-            return Measured(problem=f"run: {answer['problem']}")
+            return MeasuredCandidate(problem=f"run: {answer['problem']}")
         self.num_threads = answer["num_threads"]
-        return Measured(run_s=answer["run_s"])
+        return MeasuredCandidate(run_s=answer["run_s"])
 
     def compare(self, sides: Sequence[tuple[Path, Any]], device_kind: str) -> list[float]:
         """Return the seconds of one call of several candidates, measured in turn and at random.

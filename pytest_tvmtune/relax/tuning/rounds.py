@@ -23,12 +23,16 @@ from pytest_tvmtune.machine.fingerprint import fingerprint, usable_cores
 from pytest_tvmtune.processes.worker import WAITING, LineTail, enter_stage, tell_progress
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
-from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, Built, build_candidates
-from pytest_tvmtune.relax.tuning.candidate_runner import Measured, Runner
+from pytest_tvmtune.relax.tuning.candidate_builder import (
+    BUILD_TIMEOUT_S,
+    BuiltCandidate,
+    build_candidates,
+)
+from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate, Runner
 from pytest_tvmtune.relax.tuning.machine_check import check_machine
-from pytest_tvmtune.relax.tuning.task_search import Search, generate, learn
+from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cost_model
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
-from pytest_tvmtune.store.tuning.records import Record, Served, Untuned, Workload
+from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 if TYPE_CHECKING:
@@ -87,7 +91,7 @@ class Rounds:
                 self._record(batch, built, measured)
                 with self._stage(f"learning from {name}", shared_cores()):
                     run_secs = [result.run_s for result in measured]
-                    learn(batch.search, batch.candidates, run_secs, self.model)
+                    update_cost_model(batch.search, batch.candidates, run_secs, self.model)
                     batch = following or self._next_batch()
         for search in self.searches:
             self._hold_finals(search)
@@ -107,14 +111,14 @@ class Rounds:
         """
         cap = self.request["max_trials_per_task"]
         while True:
-            account = next_task(
-                [one.account for one in self.searches],
+            task_trials = next_task(
+                [one.task_trials for one in self.searches],
                 left=self.left,
                 cap=cap,
                 # Its fair share, but not its first rounds only.
                 patience=max(2 * self.round_size, self.request["trials"] // len(self.searches)),
             )
-            search = next((one for one in self.searches if one.account is account), None)
+            search = next((one for one in self.searches if one.task_trials is task_trials), None)
             if search is None or (under_way is not None and search is under_way.search):
                 return None
             candidates = generate(
@@ -124,18 +128,18 @@ class Rounds:
                 database=self.database,
                 model=self.model,
             )
-            if candidates := candidates[: search.account.room(self.left, cap)]:
-                is_first = not search.account.spent
-                search.account.spent += len(candidates)
+            if candidates := candidates[: search.task_trials.room(self.left, cap)]:
+                is_first = not search.task_trials.spent
+                search.task_trials.spent += len(candidates)
                 self.left -= len(candidates)
                 return Batch(search=search, candidates=candidates, is_first=is_first)
 
-    def _measure(self, batch: Batch, built: Sequence[Built]) -> list[Measured]:
-        measured: list[Measured] = []
-        best_s = batch.search.account.latency_s
+    def _measure(self, batch: Batch, built: Sequence[BuiltCandidate]) -> list[MeasuredCandidate]:
+        measured: list[MeasuredCandidate] = []
+        best_s = batch.search.task_trials.latency_s
         for arguments, one in zip(batch.arguments, built, strict=True):
             if one.library is None:
-                measured.append(Measured(problem=one.problem))
+                measured.append(MeasuredCandidate(problem=one.problem))
                 continue
             result = self.runner.measure(
                 one.library, arguments, device_kind(self.target), best_s=best_s
@@ -144,7 +148,7 @@ class Rounds:
             best_s = min(best_s, result.run_s or math.inf)
         return measured
 
-    def _check_machine(self, measured: Sequence[Measured]) -> None:
+    def _check_machine(self, measured: Sequence[MeasuredCandidate]) -> None:
         """Raise TuningError, before anything is recorded, where all failed by this machine."""
         if all(one.run_s is None for one in measured):
             with self._stage("checking this machine", shared_cores()):
@@ -155,7 +159,9 @@ class Rounds:
                     scratch=self.work_dir,
                 )
 
-    def _enter_untuned(self, batch: Batch, built: Built, measured: Measured) -> None:
+    def _enter_untuned(
+        self, batch: Batch, built: BuiltCandidate, measured: MeasuredCandidate
+    ) -> None:
         """Note what the kernel takes without a schedule; it meets the best in the finals."""
         if measured.run_s is None:
             built.discard()
@@ -171,13 +177,15 @@ class Rounds:
             ),
         )
 
-    def _record(self, batch: Batch, built: Sequence[Built], measured: Sequence[Measured]) -> None:
+    def _record(
+        self, batch: Batch, built: Sequence[BuiltCandidate], measured: Sequence[MeasuredCandidate]
+    ) -> None:
         """Put what was measured into the search's database and into the store."""
         from tvm.s_tir.meta_schedule.database import TuningRecord
 
-        search, account = batch.search, batch.search.account
+        search, task_trials = batch.search, batch.search.task_trials
         workload = self.database.commit_workload(search.extracted.dispatched[0])
-        valid: list[tuple[float, MeasureCandidate, Built]] = []
+        valid: list[tuple[float, MeasureCandidate, BuiltCandidate]] = []
         for candidate, one, result in zip(batch.candidates, built, measured, strict=True):
             if result.run_s is None:
                 search.errors[result.problem] += 1
@@ -190,9 +198,9 @@ class Rounds:
                 )
             )
         run_secs = [result.run_s for result in measured]
-        improved = improvements(account.latency_s, self.done, run_secs)
-        account.valid += len(valid)
-        account.best_s.append(min([account.latency_s, *(run_s for run_s, _, _ in valid)]))
+        improved = improvements(task_trials.latency_s, self.done, run_secs)
+        task_trials.valid += len(valid)
+        task_trials.best_s.append(min([task_trials.latency_s, *(run_s for run_s, _, _ in valid)]))
         self.done += len(batch.candidates)
         # As the database wrote them: TuningRecord.as_json raises on a trace with an IndexMap.
         written = [json.loads(line)[1] for line in self.recorded.new_lines()]
@@ -206,7 +214,7 @@ class Rounds:
                     built=one,
                 ),
             )
-        known = self.keep(search, records=[self._record_of(data) for data in written])
+        known = self.store_results(search, records=[self._record_of(data) for data in written])
         best = known.fastest(fingerprint().cpu)
         tell_progress(
             self.request["folder"],
@@ -250,7 +258,7 @@ class Rounds:
                         search.untuned = self._untuned_of(run_s * level)
                     else:
                         corrected.append([one.data[0], [run_s * level], *one.data[2:]])
-                self.keep(search, records=[self._record_of(data) for data in corrected])
+                self.store_results(search, records=[self._record_of(data) for data in corrected])
         for one in finalists:
             one.built.discard()
 
@@ -274,18 +282,18 @@ class Rounds:
             at_s=now_s(),
         )
 
-    def keep(
+    def store_results(
         self, search: Search, *, records: Sequence[Record] = (), complete: bool = False
     ) -> Workload:
         """Put records, and what was spent so far, into the store; return what it then knows."""
-        request, account = self.request, search.account
-        served = Served(
+        request, task_trials = self.request, search.task_trials
+        served = LedgerLine(
             run_id=request["run_id"],
             at_s=now_s(),
             trials=request["requested_trials"],
             max_trials_per_task=request["max_trials_per_task"],
-            spent=account.spent,
-            valid=account.valid,
+            spent=task_trials.spent,
+            valid=task_trials.valid,
             complete=complete,
             reason=search.outcome if complete else "",
             environment=request["environment"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results.case_result import Task
-from pytest_tvmtune.core.tuning.trial_budget import Account
+from pytest_tvmtune.core.tuning.trial_budget import TaskTrials
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record, Untuned
@@ -56,7 +56,7 @@ class Search:
     task: Task
     extracted: ExtractedTask
     ir: str
-    account: Account
+    task_trials: TaskTrials
     explorer: TuneContext | None = None
     context: TuneContext | None = None
     known: set[int] = field(default_factory=set)
@@ -80,14 +80,14 @@ class Search:
     @property
     def outcome(self) -> str:
         """Why nothing valid came of it, "" where something did or nothing was tried."""
-        account = self.account
-        if self.reason or account.valid:
+        task_trials = self.task_trials
+        if self.reason or task_trials.valid:
             return self.reason
-        if account.spent:
+        if task_trials.spent:
             most_frequent = self.errors.most_common(1)[0][0] if self.errors else "none was valid"
-            return f"all {account.spent} candidates failed: {most_frequent}"
+            return f"all {task_trials.spent} candidates failed: {most_frequent}"
         # Trials were left for it, and it took none.
-        return self.nothing_proposed if account.exhausted and not self.measured else ""
+        return self.nothing_proposed if task_trials.exhausted and not self.measured else ""
 
 
 def open_search(task: Task, extracted: ExtractedTask) -> Search:
@@ -103,7 +103,7 @@ def open_search(task: Task, extracted: ExtractedTask) -> Search:
         task=task,
         extracted=extracted,
         ir=ir,
-        account=Account(
+        task_trials=TaskTrials(
             name=task.name, weight=task.weight, estimate=task.estimate, exhausted=bool(called)
         ),
         reason=f"never tuned: its IR calls external functions ({', '.join(called)})"
@@ -142,7 +142,7 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
     if own:
         search.known.add(structural_hash(schedule.mod))
         search.measured += 1
-        search.account.best_s = [min(record.mean_s, search.account.latency_s)]
+        search.task_trials.best_s = [min(record.mean_s, search.task_trials.latency_s)]
     return ""
 
 
@@ -151,7 +151,7 @@ def generate(
 ) -> list[MeasureCandidate]:
     """Return the next candidates of a task, at most `round_size`; none when there are no more.
 
-    A design space that can't be generated costs this task only: the account is closed and the
+    A design space that can't be generated costs this task only: the task_trials is closed and the
     reason noted.
     """
     try:
@@ -167,7 +167,7 @@ def generate(
     # What was proposed is never proposed again: what is too many now is kept for later. In a space
     # so large that they mount up, the last ones are never missed.
     candidates, search.spare = found[:round_size], found[round_size:][:_MOST_SPARE]
-    search.account.exhausted = not candidates
+    search.task_trials.exhausted = not candidates
     return candidates
 
 
@@ -204,7 +204,7 @@ def _unknown(search: Search, candidates: Sequence[MeasureCandidate]) -> list[Mea
     return found
 
 
-def learn(
+def update_cost_model(
     search: Search,
     candidates: Sequence[MeasureCandidate],
     run_secs: Sequence[float | None],

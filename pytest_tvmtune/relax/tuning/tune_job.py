@@ -55,12 +55,12 @@ def tune(request: dict[str, Any]) -> dict[str, Any]:
     finally:
         rounds.runner.close()
     for one in rounds.searches:
-        rounds.keep(one, complete=True)
+        rounds.store_results(one, complete=True)
     return {
         "tasks": {
             one.task.shash: {
-                "spent": one.account.spent,
-                "valid": one.account.valid,
+                "spent": one.task_trials.spent,
+                "valid": one.task_trials.valid,
                 "reason": one.outcome,
             }
             for one in rounds.searches
@@ -110,7 +110,7 @@ def _seed(request: dict[str, Any], search: Search, database: Database) -> None:
     stored = read_workload(store, key, search.task.shash)
     if stored is None:
         return
-    search.account.earlier = sum(
+    search.task_trials.earlier = sum(
         line.spent for line in stored.served if line.at_s >= request["since_s"]
     )
     here = fingerprint().cpu, int(os.environ["TVM_NUM_THREADS"])

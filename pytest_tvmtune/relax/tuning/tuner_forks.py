@@ -23,7 +23,7 @@ import psutil
 
 from pytest_tvmtune.machine.fingerprint import cgroup_memory_bytes, usable_cores
 from pytest_tvmtune.processes.forking import (
-    Forked,
+    ForkedProcess,
     Socket,
     close_all_but,
     ends_here,
@@ -78,7 +78,7 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
 
 def fork(
     name: str, function: Callable[..., None], *arguments: Any
-) -> tuple[Forked, Connection[Any, Any]]:
+) -> tuple[ForkedProcess, Connection[Any, Any]]:
     """Return a running process that calls `function(connection, *arguments)`, and the other end.
 
     name: what `ps` and `top` show, at most 15 characters. The function is imported by its name.
@@ -133,14 +133,14 @@ def _serve(requests: Socket, kind: str, memory_bytes: int) -> NoReturn:
 
     import_intrinsics(kind)
 
-    def become(request: dict[str, Any], fd: int) -> None:
+    def run_in_fork(request: dict[str, Any], fd: int) -> None:
         name_process(request["name"])
         _limit_memory(memory_bytes)
         with Connection(fd) as connection:
             function, arguments = connection.recv()
             function(connection, *arguments)
 
-    serve(requests, become)
+    serve(requests, run_in_fork)
 
 
 def _limit_memory(more_bytes: int) -> None:

@@ -11,7 +11,7 @@ from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
 from pytest_tvmtune.store.atomic_files import load_json, write_bytes, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 from pytest_tvmtune.store.tuning.record_lines import body, check_lines, load_line, parse, sign_lines
 from pytest_tvmtune.store.tuning.records import Workload
 
@@ -37,7 +37,7 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
 
 def load_baseline(name: str, content: bytes) -> Baseline:
     """Return the baseline in the content of the file `name`. Raises ValueError."""
-    return Baseline.from_json(check_json(f"baseline {name}", load_json(content)))
+    return Baseline.from_json(verified_json(f"baseline {name}", load_json(content)))
 
 
 def write_baseline(

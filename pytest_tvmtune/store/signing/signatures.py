@@ -34,7 +34,7 @@ def signature(what: str, content: bytes) -> str | None:
     return hmac.new(key, what.encode() + b"\n" + content, hashlib.sha256).hexdigest()
 
 
-def check(what: str, content: bytes, given: object) -> None:
+def verify(what: str, content: bytes, given: object) -> None:
     """Raise ValueError when there is a key and `given` isn't this content's signature."""
     wanted = signature(what, content)
     if wanted is None:
@@ -52,12 +52,12 @@ def sign_json(what: str, values: dict[str, Any]) -> dict[str, Any]:
     return values if signed is None else {**values, _FIELD: signed}
 
 
-def check_json(what: str, loaded: Any) -> Any:
+def verified_json(what: str, loaded: Any) -> Any:
     """Return JSON values without their signature. Raises ValueError when that is wrong."""
     if not isinstance(loaded, dict):
         return loaded
     values = without_signature(loaded)
-    check(what, _canonical(values), loaded.get(_FIELD))
+    verify(what, _canonical(values), loaded.get(_FIELD))
     return values
 
 

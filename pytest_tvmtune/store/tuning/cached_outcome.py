@@ -16,12 +16,12 @@ from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.results.case_result import TaskResult
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import check_json, sign_json
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 from pytest_tvmtune.store.tuning.workload_files import file_version, workload_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warm:
+class CachedOutcome:
     """A case as it was built. build: the key of its build. left_out: tasks without a trial."""
 
     build: str
@@ -30,10 +30,10 @@ class Warm:
 
 
 # Of each workload, of its file here and in each fallback; None: no file.
-Versions = list[list[list[int] | None]]
+FileVersions = list[list[list[int] | None]]
 
 
-def versions(store: Store, key: str, shashes: Iterable[str]) -> Versions:
+def file_versions(store: Store, key: str, shashes: Iterable[str]) -> FileVersions:
     """Return the versions of these workloads' files."""
     places = [store, *(Store(root=folder) for folder in store.fallbacks)]
     return [[_version(workload_path(place, key, shash)) for place in places] for shash in shashes]
@@ -46,23 +46,23 @@ def _version(path: Path) -> list[int] | None:
         return None
 
 
-def read_warm(store: Store, key: str, now: Versions) -> Warm | None:
+def read_cached_outcome(store: Store, key: str, now: FileVersions) -> CachedOutcome | None:
     """Return what is known of a case whose files have these versions, or None.
 
     None also where a workload has no file: a baseline may have its records.
     """
     if not all(any(places) for places in now):
         return None
-    path = store.warm / f"{key}.json"
+    path = store.cached_outcomes / f"{key}.json"
     try:
-        loaded = check_json(f"warm {key}", load_json(path.read_bytes()))
+        loaded = verified_json(f"warm {key}", load_json(path.read_bytes()))
         if loaded["versions"] != now:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
         if not is_sha256(loaded["build"]):
             return None
-        return Warm(
+        return CachedOutcome(
             build=loaded["build"],
             tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
             left_out=tuple(loaded["left_out"]),
@@ -72,7 +72,9 @@ def read_warm(store: Store, key: str, now: Versions) -> Warm | None:
         return None
 
 
-def write_warm(store: Store, key: str, now: Versions, warm: Warm) -> None:
+def write_cached_outcome(
+    store: Store, key: str, now: FileVersions, cached_outcomes: CachedOutcome
+) -> None:
     """Keep what a case came to. Raises StoreError."""
-    values = {"versions": now, **asdict(warm)}
-    write_json(store.warm / f"{key}.json", sign_json(f"warm {key}", values))
+    values = {"versions": now, **asdict(cached_outcomes)}
+    write_json(store.cached_outcomes / f"{key}.json", sign_json(f"warm {key}", values))

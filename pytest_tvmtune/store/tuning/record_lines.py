@@ -14,9 +14,9 @@ from typing import Any
 
 from pytest_tvmtune.store.signing import signatures
 from pytest_tvmtune.store.tuning.records import (
+    LedgerLine,
     Record,
     Refused,
-    Served,
     Untuned,
     Workload,
     is_valid_record,
@@ -111,13 +111,13 @@ def parse(
         return None, str(error)
     head: dict[str, Any] = {}
     records: list[Record] = []
-    served: list[Served] = []
+    served: list[LedgerLine] = []
     refused: list[Refused] = []
     untuned: list[Untuned] = []
     add: dict[str, Callable[[dict[str, Any]], None]] = {
         "workload": head.update,
         "record": lambda row: records.append(Record(**row)),
-        "served": lambda row: served.append(Served(**row)),
+        "served": lambda row: served.append(LedgerLine(**row)),
         "untuned": lambda row: untuned.append(Untuned(**row)),
         "refused": lambda row: refused.append(Refused(**row)),
         "signature": lambda _row: None,
@@ -158,7 +158,7 @@ def check_lines(what: str, content: bytes) -> None:
     whole = len(last.splitlines()) == 1 and (start == 0 or content[start - 1 : start] == b"\n")
     row = load_line(last) if whole else None
     given = row.get("hmac") if isinstance(row, dict) else None
-    signatures.check(what, content if given is None else content[:start], given)
+    signatures.verify(what, content if given is None else content[:start], given)
 
 
 def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:

@@ -46,7 +46,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class LedgerLine:
     """One tuning run's line in the ledger.
 
     run_id: the same in every line that a run writes, of which the last counts. at_s: when, in
@@ -98,7 +98,7 @@ class Workload:
     name: str
     ir: str
     records: tuple[Record, ...] = ()
-    served: tuple[Served, ...] = ()
+    served: tuple[LedgerLine, ...] = ()
     refused: tuple[Refused, ...] = ()
     untuned: tuple[Untuned, ...] = ()
 
@@ -122,7 +122,7 @@ class Workload:
     ) -> bool:
         """Whether a request at least as large was completed since then.
 
-        environment: as `Served` has it. One that gave nothing for a reason is enough only there:
+        environment: as `LedgerLine` has it. What gave nothing for a reason is enough only there:
         what failed may have been TVM or the compiler.
         """
         return any(
@@ -212,9 +212,9 @@ def keep_best(records: Iterable[Record], most: int = KEPT_RECORDS) -> tuple[Reco
     return tuple(kept)
 
 
-def _last_lines(lines: Iterable[Served]) -> tuple[Served, ...]:
+def _last_lines(lines: Iterable[LedgerLine]) -> tuple[LedgerLine, ...]:
     """Return the last line of each run, in order of time."""
-    last: dict[str, Served] = {}
+    last: dict[str, LedgerLine] = {}
     for line in lines:
         known = last.get(line.run_id)
         if known is None or (known.complete, known.spent) < (line.complete, line.spent):

@@ -85,7 +85,7 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
         yield path.parent.name, path.name.removesuffix(SUFFIX)
 
 
-def check_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
+def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
     """Return what is in a file and what is wrong with it, changing nothing."""
     return _parse_file(workload_path(store, key, shash), key, shash)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ModelError, UnsupportedTypeError
-from pytest_tvmtune.relax.importing.importer_errors import check_file
+from pytest_tvmtune.relax.importing.importer_errors import require_file
 
 _OLDEST_IR_VERSION = 3
 # Until then operators broadcast by attributes of their own, which TVM's importer overlooks.
@@ -40,7 +40,7 @@ def read_model(onnx: Any, path: Path) -> Any:
 
 def read_without_external_data(onnx: Any, path: Path) -> Any:
     """Return the ModelProto that is in the file itself. Raises ModelError, naming the file."""
-    check_file(path)
+    require_file(path)
     if path.stat().st_size == 0:
         raise ModelError(f"{path}: the file is empty, not an ONNX model")
     try:

@@ -18,7 +18,7 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.tensors.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.machine.import_errors import import_package
-from pytest_tvmtune.relax.importing.importer_errors import check_file, quiet
+from pytest_tvmtune.relax.importing.importer_errors import quiet, require_file
 from pytest_tvmtune.relax.importing.torch.dynamic_dims import sized_inputs
 from pytest_tvmtune.relax.importing.torch.tvm_importer import import_program, is_tensor
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from tvm.ir import IRModule
 
-Inputs = Mapping[str, object] | Sequence[object] | None
+TorchInputs = Mapping[str, object] | Sequence[object] | None
 _INSTALL = "pip install 'pytest-tvmtune[torch]'"
 
 
@@ -53,7 +53,7 @@ def is_torch(source: Any) -> bool:
     return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
 
 
-def load_torch(source: Any, inputs: Inputs, dims: Dims) -> TorchImport:
+def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
     """Import a torch model with static shapes; parameters and buffers are parameters of `main`.
 
     source: an nn.Module, exported in eval mode and left in the mode it was in, an ExportedProgram,
@@ -115,7 +115,7 @@ def _read(path: Path) -> ExportedProgram:
     """Return what `torch.export.save` wrote."""
     import torch
 
-    check_file(path)
+    require_file(path)
     try:
         return torch.export.load(str(path))
     except Exception as error:  # torch raises whatever its readers raise
@@ -125,7 +125,7 @@ def _read(path: Path) -> ExportedProgram:
         ) from error
 
 
-def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(inputs: TorchInputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return (args, kwargs) of a module's call, in torch's tensors."""
     from torch.utils._pytree import tree_map
 
@@ -193,7 +193,7 @@ def _user_inputs(program: ExportedProgram) -> list[Any]:
     return [spec for spec in specs if spec.kind.name == "USER_INPUT"]
 
 
-def _leaves(program: ExportedProgram, inputs: Inputs) -> list[Any] | None:
+def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
     """Return the value of each input of a program, its constants too; None where nobody gave any.
 
     inputs: by the names in the program, or in order, with or without what it holds as constants.

@@ -9,7 +9,7 @@ import pytest
 from cases import accept
 from modules import OpenCase, Square
 
-from pytest_tvmtune.processes.shared_arrays import ParkedArray
+from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.latency_gate import judge_latency
@@ -27,7 +27,7 @@ def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPat
     case = open_(Square, params=[W], inputs=[X], prepack=True)
     (param,) = case.model.params
     scratch = case.store.scratch
-    assert isinstance(param, ParkedArray)
+    assert isinstance(param, SharedArray)
     assert case.model.data_digest == small.model.data_digest
     built = tune_and_build(case)
     opened, outputs = load_and_call(case, built)
@@ -39,10 +39,10 @@ def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPat
     latency, samples = judge_latency(case, built, opened, baseline)
     assert latency.verdict == "PASS"
     assert samples
-    assert len(list(scratch.glob("parked-*"))) == 1
+    assert len(list(scratch.glob("shared-*"))) == 1
     del case, built, opened, latency, param
     gc.collect()
-    assert list(scratch.glob("parked-*")) == []
+    assert list(scratch.glob("shared-*")) == []
 
 
 def addresses(opened: session.Session) -> list[int]:
