@@ -148,7 +148,7 @@ def _peak_bytes(job: Any, folder: Path, name: str, prepack: bool) -> int:
 
 
 def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> None:
-    from pytest_tvmtune.processes.job_server import end_servers
+    from pytest_tvmtune.processes.job_processes import end_servers
 
     job(_open(folder, name, prepack=prepack))
     end_servers()  # what it has forked counts once it has ended
@@ -156,24 +156,15 @@ def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> No
 
 
 def _run_once(case: Case) -> None:
-    from pytest_tvmtune.processes.jobs import run_job
+    from pytest_tvmtune.processes.run_job import run_job
+    from pytest_tvmtune.relax.compiling import run_once_job
+    from pytest_tvmtune.stages.crashed_kernel import first_run
+    from pytest_tvmtune.stages.job_context import job_context
     from pytest_tvmtune.stages.tuned_build import tune_and_build
 
     artifact = tune_and_build(case).artifact
-    run_job(
-        "pytest_tvmtune.relax.compiling.compile_job:run_once",
-        {
-            "target": case.target_json,
-            "entry": case.model.signature.entry,
-            "library": str(artifact.library),
-            "manifest": artifact.manifest.to_json(),
-        },
-        arrays={"params": case.model.params, "inputs": case.model.inputs},
-        scratch=case.store.scratch,
-        log_path=case.log_path("run"),
-        timeout_s=600,
-        num_threads=case.num_threads,
-    )
+    request = first_run(case, artifact.library, artifact.manifest)
+    run_job(run_once_job.JOB, request, job_context(case, "run", timeout_s=600))
 
 
 def _search(case: Case) -> None:

@@ -16,22 +16,31 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from gate_models import CHAINS, UNITS
 from gate_power import build_chain
 
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch, spread
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.measuring.epochs import (
+    ArtifactPair,
+    open_measurement,
+    take_epoch,
+    warm_up,
+)
 
 PAIRS = 15
 WAYS = ("stays", "anew, shared", "anew, own")
 
 
 def main() -> None:
-    from pytest_tvmtune.processes.jobs import run_job
+    from gate_placement import Request, measure_way  # by the name that the child imports it by
+
+    from pytest_tvmtune.processes.run_job import run_job
+    from pytest_tvmtune.stages.job_context import entry_call, job_context
 
     epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     # The child imports this file.
@@ -42,55 +51,45 @@ def main() -> None:
             case, old = build_chain(Path(folder), model, UNITS, "kernel")
             _, new = build_chain(Path(folder), model, UNITS, "renamed")
             for way in WAYS:
-                told = run_job(
-                    "gate_placement:measure_way",
-                    {
-                        "baseline": {
-                            "library": str(old.library),
-                            "manifest": old.manifest.to_json(),
-                        },
-                        "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
-                        "entry": "main",
-                        "target": case.target_json,
-                        "cold_cache": False,
-                        "way": way,
-                        "epochs": epochs if "20 ms" not in model else epochs // 4,
-                    },
-                    arrays={"params": case.model.params, "inputs": case.model.inputs},
-                    fresh=True,
-                    scratch=case.store.scratch,
-                    log_path=case.log_path("placement"),
-                    timeout_s=600,
-                    num_threads=1,
+                request = Request(
+                    pair=ArtifactPair(
+                        baseline=old, now=new, call=entry_call(case), cold_cache=False, seed=0
+                    ),
+                    way=way,
+                    epochs=epochs if "20 ms" not in model else epochs // 4,
                 )
-                taken = [Epoch(baseline_s=tuple(a), now_s=tuple(b)) for a, b in told]
+                context = job_context(case, "placement", timeout_s=600, where="new interpreter")
+                taken = run_job(Job(run=measure_way), request, context)
                 middle = median(epoch.log_ratio for epoch in taken)
                 print(f"{model:15} {way:13} {middle:+.2%}  sd {spread(taken):.2%}", flush=True)
 
 
-def measure_way(request: dict[str, Any]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What is measured, in one of WAYS."""
+
+    pair: ArtifactPair
+    way: str
+    epochs: int
+
+
+def measure_way(request: Request, context: WorkerContext[None]) -> list[Epoch]:
     """Job: take epochs in one of WAYS."""
-    from pytest_tvmtune.relax.measuring.measure_pair_job import (
-        open_measurement,
-        take_epoch,
-        warm_up,
-    )
     from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
-    rng = random.Random(0)
-    measurement = open_measurement(request)
-    if request["way"] == "anew, own":
+    rng = random.Random(request.pair.seed)
+    measurement = open_measurement(request.pair, context)
+    if request.way == "anew, own":
         measurement = replace(measurement, shared=(), traded=())
-    copies = open_copies(measurement, request["folder"])
+    copies = open_copies(measurement, context.folder)
     gc.disable()
     number, _ = warm_up(measurement, copies, rng)
     arrangements = place(measurement, copies, rng)
     taken = []
-    for _ in range(request["epochs"]):
-        if request["way"] != "stays":
+    for _ in range(request.epochs):
+        if request.way != "stays":
             arrangements = place(measurement, copies, rng)
-        epoch = take_epoch(arrangements, rng, number=number, pairs=PAIRS)
-        taken.append((epoch.baseline_s, epoch.now_s))
+        taken.append(take_epoch(arrangements, rng, number=number, pairs=PAIRS))
     return taken
 
 

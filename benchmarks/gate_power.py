@@ -51,8 +51,8 @@ from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring import measure_pair_job
     from pytest_tvmtune.stages.case import Case
-    from pytest_tvmtune.stages.paired_measurement import PairSamples
     from pytest_tvmtune.store.artifacts import Artifact
 
 SMALL = tuple(name for name in CHAINS if "20 ms" not in name)
@@ -181,7 +181,7 @@ class _Taker:
         )
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
-    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> PairSamples:
+    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> measure_pair_job.Result:
         from pytest_tvmtune.stages.paired_measurement import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")

@@ -84,6 +84,8 @@ class ImporterError(ModelError):
     printed: what it printed and warned of.
     """
 
+    printed: str
+
     def __init__(self, message: str, *, printed: str = "") -> None:
         self.printed = printed
         super().__init__(message)
@@ -94,6 +96,8 @@ class UnsupportedOperatorError(ModelError):
 
     operators: how often each of them occurs, by name.
     """
+
+    operators: dict[str, int]
 
     def __init__(self, message: str, *, operators: Mapping[str, int]) -> None:
         self.operators = dict(operators)
@@ -106,6 +110,8 @@ class CompileError(TvmTuneError):
 
 class RecordsNotAppliedError(CompileError):
     """The pipeline left out tuning records that it was given. shashes: of their workloads."""
+
+    shashes: tuple[str, ...]
 
     def __init__(self, message: str, *, shashes: tuple[str, ...]) -> None:
         self.shashes = shashes
@@ -127,6 +133,10 @@ class ChildError(TvmTuneError):
     `cause` is the signal's name, "time-out", or "" where it ended by itself; `kernel` is the one
     that crashed, where that is known.
     """
+
+    stage: str
+    cause: str
+    kernel: str
 
     def __init__(
         self,

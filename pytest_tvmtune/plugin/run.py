@@ -313,7 +313,7 @@ class Run:
         What keeps one from being made is its finding, and no reason to leave out the others.
         """
         __tracebackhide__ = True
-        from pytest_tvmtune.relax.installation.registrations_job import check_registrations
+        from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 
         findings: list[str] = []
         for check in checks:
@@ -331,7 +331,7 @@ class Run:
 
         One of them is that the test has registered since what no child has.
         """
-        from pytest_tvmtune.relax.installation.registrations_job import check_registrations
+        from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 
         try:
             check_registrations(self._case.store, self._stock_mod)

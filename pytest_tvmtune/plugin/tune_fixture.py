@@ -157,7 +157,7 @@ class TvmTune:
         **source: Any,
     ) -> Run:
         from pytest_tvmtune.relax.importing import open_model
-        from pytest_tvmtune.relax.installation.registrations_job import check_registrations
+        from pytest_tvmtune.relax.installation.registrations_check import check_registrations
         from pytest_tvmtune.stages.case import open_case
         from pytest_tvmtune.stages.stage_progress import under_way
         from pytest_tvmtune.store.error_logs import errors_logged

@@ -25,7 +25,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
-from pytest_tvmtune.processes.worker import die_with_parent
+from pytest_tvmtune.processes.linux_process import die_with_parent
 
 Socket: TypeAlias = _socket.socket
 _PART_BYTES = 1 << 16

@@ -1,4 +1,4 @@
-"""New interpreters of ours: each imports from where the process that starts it does."""
+"""New interpreters of ours, in this environment and in another one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def command(module: str, *arguments: str) -> list[str]:
 
     The child imports nothing else first, and nothing from the folder that it is started in.
     """
+    return [sys.executable, *_call(f"{import_path()!a}", module), *arguments]
+
+
+def command_elsewhere(interpreter: Path, module: str, *arguments: str) -> list[str]:
+    """Return what starts the interpreter of another environment, which has this package.
+
+    It imports what that environment has, and nothing of this process's `sys.path`.
+    """
+    return [str(interpreter), *_call("filter(None, sys.path)", module), *arguments]
+
+
+def _call(path: str, module: str) -> list[str]:
     # As an expression: any other form would take an import, or break on an odd path.
-    code = f"import sys; sys.path[:] = {import_path()!a}; from {module} import main; main()"
-    return [sys.executable, "-c", code, *arguments]
+    return ["-c", f"import sys; sys.path[:] = {path}; from {module} import main; main()"]

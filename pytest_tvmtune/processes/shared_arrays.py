@@ -42,15 +42,19 @@ class ArrayFile:
 
 
 class SharedArray(np.memmap[Any, Any]):
-    """An array on a file's pages, with changes that stay in this process, which nobody makes."""
+    """An array on a file's pages, with changes that stay in this process, which nobody makes.
+
+    file: the whole of which it is; None for what numpy has made of one.
+    """
+
+    file: ArrayFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedArrays:
-    """Arrays, and the files that they are mapped from."""
+    """Arrays, and what keeps the files that they are mapped from."""
 
-    files: tuple[ArrayFile, ...]
-    arrays: tuple[Array, ...]
+    arrays: tuple[SharedArray, ...]
 
 
 def share_arrays(arrays: Iterable[Array], scratch: Path) -> SharedArrays:
@@ -62,11 +66,12 @@ def share_arrays(arrays: Iterable[Array], scratch: Path) -> SharedArrays:
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="shared-", dir=scratch))
-        files = tuple(
-            write_array(folder / f"{index}.npy", array, is_shared=True)
-            for index, array in enumerate(arrays)
+        shared_arrays = SharedArrays(
+            arrays=tuple(
+                _shared(write_array(folder / f"{index}.npy", array, is_shared=True))
+                for index, array in enumerate(arrays)
+            )
         )
-        shared_arrays = SharedArrays(files=files, arrays=tuple(map(read_array, files)))
     except OSError as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -90,9 +95,16 @@ def write_array(path: Path, array: Array, *, is_shared: bool = False) -> ArrayFi
 
 def read_array(file: ArrayFile) -> Array:
     """Map what `write_array` wrote: read-only, or a SharedArray."""
-    plain = np.load(file.path, mmap_mode="c" if file.is_shared else "r", allow_pickle=False)
-    array = from_plain(plain, file.dtype)
-    return array.view(SharedArray) if file.is_shared else array
+    if file.is_shared:
+        return _shared(file)
+    return from_plain(np.load(file.path, mmap_mode="r", allow_pickle=False), file.dtype)
+
+
+def _shared(file: ArrayFile) -> SharedArray:
+    plain = np.load(file.path, mmap_mode="c", allow_pickle=False)
+    array = from_plain(plain, file.dtype).view(SharedArray)
+    array.file = file
+    return array
 
 
 def release_pages(arrays: Iterable[Array]) -> None:

@@ -18,7 +18,6 @@ from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array, Signature, TensorSpec, bind_arrays, made_up
 from pytest_tvmtune.processes.shared_arrays import (
     LARGE_BYTES,
-    ArrayFile,
     SharedArrays,
     releasing_pages,
     share_arrays,
@@ -38,7 +37,8 @@ class Model:
     """An IRModule with one entry function, its parameters and example inputs.
 
     library: the bytes of a library that is compiled already, instead of a module. original: the
-    model before the user's own pipeline made `mod` of it. shared: what large parameters lie in.
+    model before the user's own pipeline made `mod` of it. shared_arrays: what keeps the files of
+    large parameters.
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
     references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
@@ -85,12 +85,6 @@ class Model:
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(np.asarray(to_plain(array), order="C").data)
         return digest.hexdigest()
-
-    @property
-    def data(self) -> dict[str, Sequence[Array | ArrayFile]]:
-        """Parameters and inputs, for `run_job`."""
-        params = self.params if self.shared_arrays is None else self.shared_arrays.files
-        return {"params": params, "inputs": self.inputs}
 
 
 def with_shared_params(model: Model, scratch: Path) -> Model:

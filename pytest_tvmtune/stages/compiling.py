@@ -7,16 +7,17 @@ import secrets
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.compiling.compile_job import module_text
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling import adopt_job, compile_job, run_once_job
+from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
-from pytest_tvmtune.stages.crashed_kernel import naming_the_kernel
-from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.crashed_kernel import first_run, naming_the_kernel
+from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.tuning_tasks import Records, plan
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
@@ -58,15 +59,13 @@ def build(case: Case, *, prepack: bool, records: Records) -> BuiltModel:
                 made = _compile(case, folder, prepack=prepack, records=records)
             else:
                 made = _adopt(case, folder, case.model.library)
-        artifact = artifacts.publish(
-            case.store, folder / artifacts.LIBRARY, artifacts.Manifest.from_json(made["manifest"])
-        )
+        artifact = artifacts.publish(case.store, folder / artifacts.LIBRARY, made.manifest)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     done = builds.Build(
         library=artifact.sha256,
-        applied=tuple(made["applied"]),
-        compile_s=made["compile_s"],
+        applied=made.applied,
+        compile_s=made.compile_s,
         ran_with=(_first_run(case),),
     )
     builds.write_build(case.store, key, done)
@@ -89,73 +88,50 @@ def find_built(case: Case, key: str) -> BuiltModel | None:
     return run_new_data_in_child(case, BuiltModel(artifact=artifact, build=known, key=key))
 
 
-def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> dict[str, Any]:
+def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> compile_job.Result:
     """Compile into `folder`, and run once, in a child; return what the job returns."""
     names = {task.name: task.shash for task in plan(case, prepack=prepack)}
     write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
-    log_path = case.log_path("build")
-    made: dict[str, Any] = run_job(
-        "pytest_tvmtune.relax.compiling.compile_job:build",
-        {
-            "mod_text": module_text(case.model.mod),
-            "is_ready": case.model.is_ready,
-            "target": case.target_json,
-            "prepack": prepack,
-            "work_dir": str(folder),
-            "tasks": {
-                name: (shash, records[shash][1].digest if shash in records else "")
-                for name, shash in names.items()
-            },
-            "entry": case.model.signature.entry,
-            "library": str(folder / artifacts.LIBRARY),
-            "toolchain": toolchain_identity(case.store),
-            "kernels": str(folder / artifacts.KERNELS),
+    context = job_context(case, "build")
+    request = compile_job.Request(
+        mod_text=module_text(case.model.mod),
+        is_ready=case.model.is_ready,
+        prepack=prepack,
+        folder=folder,
+        tasks={
+            name: (shash, records[shash][1].digest if shash in records else "")
+            for name, shash in names.items()
         },
-        arrays=case.model.data,
-        scratch=case.store.scratch,
-        log_path=log_path,
-        timeout_s=case.options.timeout_s,
-        num_threads=case.num_threads,
-        on_stage=job_observer(case),
+        toolchain=toolchain_identity(case.store),
+        call=entry_call(case),
     )
+    made = run_job(compile_job.JOB, request, context)
     left_out = {
         shash: name
         for name, shash in names.items()
-        if shash in records and shash not in made["applied"]
+        if shash in records and shash not in made.applied
     }
     if left_out:
         raise RecordsNotAppliedError(
             f"the pipeline didn't apply the records of {', '.join(left_out.values())}; "
-            f"log: {log_path}",
+            f"log: {context.log_path}",
             shashes=tuple(left_out),
         )
     return made
 
 
-def _adopt(case: Case, folder: Path, library: bytes) -> dict[str, Any]:
+def _adopt(case: Case, folder: Path, library: bytes) -> compile_job.Result:
     """Put a ready library into `folder`, and run it once in a child; return as `_compile`."""
     path = folder / artifacts.LIBRARY
     path.parent.mkdir(parents=True)
     path.write_bytes(library)
-    made: dict[str, Any] = run_job(
-        "pytest_tvmtune.relax.compiling.compile_job:adopt",
-        {
-            "target": case.target_json,
-            "entry": case.model.signature.entry,
-            "library": str(path),
-        },
-        arrays=case.model.data,
-        scratch=case.store.scratch,
-        log_path=case.log_path("run"),
-        timeout_s=case.options.timeout_s,
-        num_threads=case.num_threads,
-        on_stage=job_observer(case),
-    )
+    request = adopt_job.Request(library=path, call=entry_call(case))
+    manifest = run_job(adopt_job.JOB, request, job_context(case, "run")).manifest
     # The store may have built the very same library, and know more of it.
     with contextlib.suppress(StoreError):
-        known = artifacts.find(case.store, case.model.mod_hash).manifest.to_json()
-        made["manifest"] = {**known, "entries": {**made["manifest"]["entries"], **known["entries"]}}
-    return made
+        known = artifacts.find(case.store, case.model.mod_hash).manifest
+        manifest = replace(known, entries={**manifest.entries, **known.entries})
+    return compile_job.Result(manifest=manifest, applied=(), compile_s=0.0)
 
 
 def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
@@ -163,22 +139,10 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     digest = _first_run(case)
     if digest in built.build.ran_with:
         return built
-    with naming_the_kernel(case, built.artifact.library, built.artifact.manifest):
-        run_job(
-            "pytest_tvmtune.relax.compiling.compile_job:run_once",
-            {
-                "target": case.target_json,
-                "entry": case.model.signature.entry,
-                "library": str(built.artifact.library),
-                "manifest": built.artifact.manifest.to_json(),
-            },
-            arrays=case.model.data,
-            scratch=case.store.scratch,
-            log_path=case.log_path("run"),
-            timeout_s=case.options.timeout_s,
-            num_threads=case.num_threads,
-            on_stage=job_observer(case),
-        )
+    library, manifest = built.artifact.library, built.artifact.manifest
+    with naming_the_kernel(case, library, manifest):
+        request = first_run(case, library, manifest)
+        run_job(run_once_job.JOB, request, job_context(case, "run"))
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
     done = replace(built.build, ran_with=ran_with)
     builds.write_build(case.store, built.key, done)

@@ -9,14 +9,25 @@ from pathlib import Path
 
 from pytest_tvmtune.core.errors import ChildError, TvmTuneError
 from pytest_tvmtune.core.kernels.matching import Kernels
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN, IN_KERNEL
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling import run_once_job
+from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN, IN_KERNEL
 from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 
 # What faulty code ends with; SIGKILL comes from outside.
 FAULTS = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGILL", "SIGBUS"})
 _AGAIN = "run once more to find the kernel"
+
+
+def first_run(
+    case: Case, library: Path, manifest: Manifest, *, names_kernels: bool = False
+) -> run_once_job.Request:
+    """Return what runs a library with a case's data for the first time."""
+    return run_once_job.Request(
+        library=library, manifest=manifest, call=entry_call(case), names_kernels=names_kernels
+    )
 
 
 @contextmanager
@@ -47,20 +58,8 @@ def _find_kernel(case: Case, library: Path, manifest: Manifest | None) -> tuple[
     try:
         if manifest is None:
             manifest = Manifest.from_json(json.loads(library.with_name(MANIFEST).read_text()))
-        run_job(
-            "pytest_tvmtune.relax.compiling.compile_job:run_watched",
-            {
-                "target": case.target_json,
-                "entry": case.model.signature.entry,
-                "library": str(library),
-                "manifest": manifest.to_json(),
-            },
-            arrays=case.model.data,
-            scratch=case.store.scratch,
-            log_path=case.log_path("crash"),
-            timeout_s=case.options.timeout_s,
-            num_threads=case.num_threads,
-        )
+        request = first_run(case, library, manifest, names_kernels=True)
+        run_job(run_once_job.JOB, request, job_context(case, "crash"))
     except ChildError as again:
         if again.cause not in FAULTS:
             return "", f"; {_AGAIN}, it failed in another way: {again}"

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from shlex import quote
-from typing import Any
 
 from pytest_tvmtune.core.comparing.accumulated_rounding import rounding_share
 from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results.case_result import ErrorResult
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build
 from pytest_tvmtune.stages.tuning_tasks import workloads_of
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 
-JOB = "pytest_tvmtune.relax.diagnosing.divergence_job:find_divergence"
 UNTUNED = "the untuned, unpacked build"
 PLAIN, PREPACKED = "not prepacked", "prepacked"
 _BUILDS = frozenset({UNTUNED, PLAIN, PREPACKED})
@@ -112,43 +112,29 @@ def first_divergence(
     prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
     number = len(case.result.divergences) + 1  # each finding of a test keeps its own
     build = f"{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
-    told: dict[str, Any] = run_job(
-        JOB,
-        {
-            "now": _side(now.artifact),
-            "reference": _side(reference.artifact),
-            "entry": case.model.signature.entry,
-            "target": case.target_json,
-            "rtol": tolerance.rtol,
-            "atol": tolerance.atol,
-            "against": against,
-            "reproducer": str(case.store.reproducers / f"{slug(case.label)}-{build}-{number}"),
-            "records": _records(case, now.artifact, prepack=prepacked),
-        },
-        arrays=case.model.data,
-        scratch=case.store.scratch,
-        log_path=case.log_path("divergence"),
-        timeout_s=case.options.timeout_s,
-        num_threads=case.num_threads,
-        on_stage=job_observer(case),
+    reproducer = case.store.reproducers / f"{slug(case.label)}-{build}-{number}"
+    request = divergence_job.Request(
+        now=now.artifact,
+        reference=reference.artifact,
+        call=entry_call(case),
+        tolerance=replace(tolerance, statistic=None),
+        against=against,
+        reproducer=reproducer,
+        records=_records(case, now.artifact, prepack=prepacked),
     )
-    return Divergence.from_json(told)
+    return run_job(divergence_job.JOB, request, job_context(case, "divergence"))
 
 
-def _side(artifact: Artifact) -> dict[str, Any]:
-    return {
-        "library": str(artifact.library),
-        "manifest": artifact.manifest.to_json(),
-        "kernels": str(artifact.kernels),
-    }
-
-
-def _records(case: Case, artifact: Artifact, *, prepack: bool) -> dict[str, Any]:
-    """Return digest -> [workload, record], in MetaSchedule's JSON, of what was applied."""
+def _records(
+    case: Case, artifact: Artifact, *, prepack: bool
+) -> dict[str, divergence_job.AppliedRecord]:
+    """Return the records that were applied, by digest."""
     applied = {kernel.record for kernel in artifact.manifest.kernels.values()}
     stored = workloads_of(case, prepack=prepack)
     return {
-        record.digest: ((str(int(workload.shash, 16)), workload.ir), record.data)
+        record.digest: divergence_job.AppliedRecord(
+            workload=(str(int(workload.shash, 16)), workload.ir), record=record.data
+        )
         for workload in stored.values()
         for record in workload.records
         if record.digest in applied

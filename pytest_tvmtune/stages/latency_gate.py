@@ -23,7 +23,7 @@ from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.results.case_result import LatencyResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
-from pytest_tvmtune.relax.measuring.measure_pair_job import LOADING_BASELINE
+from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE
 from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
 from pytest_tvmtune.stages.case import Case, tuning_key
 from pytest_tvmtune.stages.compiling import BuiltModel, build

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from typing import Any
 
-from pytest_tvmtune.core.gating.confidence_sequence import Epoch, least_epochs
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, SideTimes, table_of
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.measuring import kernel_times_job, measure_pair_job
+from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.stage_progress import held, job_observer
+from pytest_tvmtune.stages.job_context import entry_call, job_context
+from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
 
@@ -18,20 +19,6 @@ GATE_GRACE_S = 300.0
 KERNELS_S = 2.0
 # Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
 _CALLS_PER_EPOCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSamples:
-    """What was measured. noise: the old artifact against itself, where nothing was decided.
-
-    placements: how often the code was placed anew.
-    """
-
-    epochs: list[Epoch]
-    noise: list[Epoch]
-    placements: int
-    spent_s: float
-    num_threads: int
 
 
 def measure(
@@ -43,7 +30,7 @@ def measure(
     expected_s: float,
     max_time_s: float | None = None,
     tell_noise: bool = True,
-) -> PairSamples:
+) -> measure_pair_job.Result:
     """Return both artifacts' paired samples, taken in a child until their ratio is decided.
 
     alpha: of this one decision. expected_s: what a call takes, roughly. max_time_s: None for the
@@ -52,32 +39,18 @@ def measure(
     """
     max_time_s = case.options.max_time_s if max_time_s is None else max_time_s
     calls = _CALLS_PER_EPOCH * least_epochs(alpha)
-    with held(case, exclusive_cores()):
-        told = run_job(
-            "pytest_tvmtune.relax.measuring.measure_pair_job:measure_pair",
-            {
-                **_contest(case, old, new),
-                "max_time_s": max_time_s,
-                "alpha": alpha,
-                "threshold": case.options.threshold,
-                "tell_noise": tell_noise,
-            },
-            arrays=case.model.data,
-            scratch=case.store.scratch,
-            log_path=case.log_path("gate"),
-            # However slow the model is, so many calls are made.
-            timeout_s=GATE_GRACE_S + 10 * (max_time_s + calls * expected_s),
-            num_threads=case.num_threads,
-            on_stage=job_observer(case),
-            fresh=True,
-        )
-    return PairSamples(
-        epochs=_epochs_of(told["epochs"]),
-        noise=_epochs_of(told["noise"]),
-        placements=told["placements"],
-        spent_s=told["spent_s"],
-        num_threads=told["num_threads"],
+    # However slow the model is, so many calls are made.
+    timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
+    request = measure_pair_job.Request(
+        pair=_pair(case, old, new),
+        max_time_s=max_time_s,
+        alpha=alpha,
+        threshold=case.options.threshold,
+        tell_noise=tell_noise,
     )
+    context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
+    with held(case, exclusive_cores()):
+        return run_job(measure_pair_job.JOB, request, context)
 
 
 def time_kernels(
@@ -88,38 +61,27 @@ def time_kernels(
     budget_s: seconds to spend, at least three rounds. Raises ChildError, and ModelError where the
     entry calls other kernels each time.
     """
+    request = kernel_times_job.Request(
+        pair=_pair(case, old or now, now), alone=old is None, budget_s=budget_s
+    )
+    timeout_s = GATE_GRACE_S + case.options.timeout_s
+    context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_cores()):
-        told = run_job(
-            "pytest_tvmtune.relax.measuring.kernel_times_job:time_kernels",
-            {**_contest(case, old or now, now), "alone": old is None, "budget_s": budget_s},
-            arrays=case.model.data,
-            scratch=case.store.scratch,
-            log_path=case.log_path("kernels"),
-            timeout_s=GATE_GRACE_S + case.options.timeout_s,
-            num_threads=case.num_threads,
-            on_stage=job_observer(case),
-            fresh=True,
-        )
-    before, after = told["sides"]
+        times = run_job(kernel_times_job.JOB, request, context)
     return table_of(
-        SideTimes(**after),
+        times.now,
         now.manifest.kernels,
-        told["overhead_s"],
-        SideTimes(**before) if before else None,
+        times.overhead_s,
+        times.baseline,
         old.manifest.kernels if old else {},
     )
 
 
-def _contest(case: Case, old: Artifact, new: Artifact) -> dict[str, Any]:
-    return {
-        "baseline": {"library": str(old.library), "manifest": old.manifest.to_json()},
-        "now": {"library": str(new.library), "manifest": new.manifest.to_json()},
-        "entry": case.model.signature.entry,
-        "target": case.target_json,
-        "cold_cache": case.options.cold_cache,
-        "seed": secrets.randbits(32),
-    }
-
-
-def _epochs_of(rows: Any) -> list[Epoch]:
-    return [Epoch(baseline_s=tuple(before), now_s=tuple(now)) for before, now in rows]
+def _pair(case: Case, old: Artifact, new: Artifact) -> ArtifactPair:
+    return ArtifactPair(
+        baseline=old,
+        now=new,
+        call=entry_call(case),
+        cold_cache=case.options.cold_cache,
+        seed=secrets.randbits(32),
+    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import shutil
 import warnings
-from typing import Any
+from dataclasses import replace
 
 from pytest_tvmtune.core.errors import ChildError, CompileError, RecordsNotAppliedError
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling import check_records_job
+from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.stages.tuning_tasks import Records
 from pytest_tvmtune.store.tuning.records import Record, Workload
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
@@ -53,35 +54,36 @@ def _find_bad(case: Case, records: Records) -> dict[str, tuple[str, str]]:
         (workload, [record]) for workload, record in records.values()
     ]
     folder = case.store.scratch / f"check-{secrets.token_hex(8)}"
-    told: dict[int, dict[str, Any]] = {}
+    checks: dict[int, check_records_job.RecordCheck] = {}
+    context = job_context(case, "check")
     first = 0
     try:
         write_work_dir(folder, pairs)
         while first < len(shashes):
             try:
+                request = check_records_job.Request(
+                    work_dir=folder, target=case.target_json, first=first
+                )
                 run_job(
-                    "pytest_tvmtune.relax.compiling.check_records_job:check_records",
-                    {"work_dir": str(folder), "target": case.target_json, "first": first},
-                    scratch=case.store.scratch,
-                    log_path=case.log_path("check"),
-                    timeout_s=case.options.timeout_s,
-                    num_threads=case.num_threads,
-                    on_stage=job_observer(case),
-                    on_progress=lambda row: told.update({row["index"]: row}),
+                    check_records_job.JOB,
+                    request,
+                    context,
+                    on_progress=lambda check: checks.update({check.index: check}),
                 )
                 break
             except ChildError as error:
-                index = max(told, default=-1)
-                begun = index >= first and told[index]["state"] == "begun"
+                index = max(checks, default=-1)
+                begun = index >= first and checks[index].state == "begun"
                 # What ended by itself, or was killed from outside, blames no record.
                 if not begun or error.cause in {"", "SIGKILL"}:
                     raise
-                told[index] = {"state": "bad", "reason": str(error).splitlines()[0]}
+                reason = str(error).splitlines()[0]
+                checks[index] = replace(checks[index], state="bad", reason=reason)
                 first = index + 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {
-        shashes[index]: (row["state"], row["reason"])
-        for index, row in told.items()
-        if row["state"] != "sound"
+        shashes[index]: (check.state, check.reason)
+        for index, check in checks.items()
+        if check.state != "sound"
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.results.case_result import StageProgress
-from pytest_tvmtune.processes.worker import WAITING
+from pytest_tvmtune.processes.job import WAITING
 from pytest_tvmtune.stages.case import Case, Observer
 from pytest_tvmtune.store.locks import shared_cores
 
@@ -52,13 +52,3 @@ def running(case: Case) -> Iterator[None]:
     observer = case.run_context.on_progress
     with held(case, shared_cores()), under_way(observer, case.label, "loading and running it"):
         yield
-
-
-def job_observer(case: Case) -> Callable[[str, float], None] | None:
-    """Return the `on_stage` of the case's jobs, for `run_job`."""
-    observer = case.run_context.on_progress
-    if observer is None:
-        return None
-    return lambda stage, spent_s: observer(
-        StageProgress(label=case.label, stage=stage, spent_s=spent_s)
-    )

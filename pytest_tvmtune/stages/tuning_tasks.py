@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import listed
@@ -14,10 +13,13 @@ from pytest_tvmtune.core.results.case_result import Task, TuningProgress
 from pytest_tvmtune.core.tuning.trial_budget import MAX_ROUND
 from pytest_tvmtune.core.tuning.tuning_curve import extend_curve
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.compiling.compile_job import module_text
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling import plan_job
+from pytest_tvmtune.relax.compiling.prepared_module import module_text
+from pytest_tvmtune.relax.tuning import tune_job
+from pytest_tvmtune.relax.tuning.rounds import RoundProgress
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts, tuning_key
-from pytest_tvmtune.stages.stage_progress import job_observer
+from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.tuning.records import Record, Workload
@@ -43,24 +45,15 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
     key = builds.key_of(module_parts(case, prepack=prepack))
     known = builds.read_plan(case.store, key)
     if known is None:
-        found = run_job(
-            "pytest_tvmtune.relax.compiling.compile_job:plan",
-            {
-                "mod_text": module_text(case.model.mod),
-                "target": case.target_json,
-                "prepack": prepack,
-            },
-            scratch=case.store.scratch,
-            log_path=case.log_path("plan"),
-            timeout_s=case.options.timeout_s,
-            num_threads=case.num_threads,
-            on_stage=job_observer(case),
+        request = plan_job.Request(
+            mod_text=module_text(case.model.mod), target=case.target_json, prepack=prepack
         )
+        found = run_job(plan_job.JOB, request, job_context(case, "plan"))
         known = builds.Plan(
             model=case.model.name,
             target_key=tuning_key(case),
             prepack=prepack,
-            tasks=tuple(Task(**task) for task in found),
+            tasks=found.tasks,
         )
         builds.write_plan(case.store, key, known)
     return list(known.tasks)
@@ -138,48 +131,48 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
     weights = {task.name: task.weight for task in mine}
     done_before = case.result.trials_spent
 
-    def on_progress(row: dict[str, Any]) -> None:
-        improved = [(done_before + trial, best_s) for trial, best_s in row.pop("improved")]
-        extend_curve(case.result.tuning_curve, row["task"], improved, weights)
-        _tell(case, TuningProgress(label=case.label, **row))
+    def on_progress(row: RoundProgress) -> None:
+        improved = [(done_before + trial, best_s) for trial, best_s in row.improved]
+        extend_curve(case.result.tuning_curve, row.task, improved, weights)
+        progress = TuningProgress(
+            label=case.label,
+            done=row.done,
+            total=row.total,
+            failed=row.failed,
+            task=row.task,
+            best_s=row.best_s,
+        )
+        _tell(case, progress)
 
     def on_stage(stage: str, spent_s: float) -> None:
         # Of what has to do with trials, `on_progress` says more.
-        if watch is not None and not stage.startswith("tuning"):
-            watch(stage, spent_s)
+        if context.on_stage is not None and not stage.startswith("tuning"):
+            context.on_stage(stage, spent_s)
 
-    watch = job_observer(case)
+    # For one round; the job enters a stage for each.
+    timeout_s = TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND)
+    context = job_context(case, "tune", timeout_s=timeout_s)
     _tell(case, TuningProgress(label=case.label, total=trials))
-    done = run_job(
-        "pytest_tvmtune.relax.tuning.tune_job:tune",
-        {
-            "mod_text": module_text(case.model.mod),
-            "target": case.target_json,
-            "prepack": case.options.prepack,
-            "shashes": [task.shash for task in mine],
-            "trials": trials,
-            "requested_trials": case.options.trials,
-            "max_trials_per_task": case.options.max_trials_per_task,
-            "seed": case.options.seed,
-            "store": case.store,
-            "target_key": key,
-            "run_id": secrets.token_hex(8),
-            "since_s": _since_s(case),
-            "environment": _environment(case),
-        },
-        scratch=case.store.scratch,
-        log_path=case.log_path("tune"),
-        preload="pytest_tvmtune.relax.tuning.preload",
-        # For one round; the job enters a stage for each.
-        timeout_s=TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND),
-        num_threads=case.num_threads,
-        on_progress=on_progress,
-        on_stage=on_stage,
+    request = tune_job.Request(
+        mod_text=module_text(case.model.mod),
+        target=case.target_json,
+        prepack=case.options.prepack,
+        shashes=frozenset(task.shash for task in mine),
+        trials=trials,
+        requested_trials=case.options.trials,
+        max_trials_per_task=case.options.max_trials_per_task,
+        seed=case.options.seed,
+        store=case.store,
+        target_key=key,
+        run_id=secrets.token_hex(8),
+        since_s=_since_s(case),
+        environment=_environment(case),
     )
+    done = run_job(tune_job.JOB, request, replace(context, on_stage=on_stage), on_progress)
     result = case.result
     result.tuned_now = True
     result.tuning_s += monotonic_s() - started
-    result.trials_spent += sum(one["spent"] for one in done["tasks"].values())
+    result.trials_spent += sum(one.spent for one in done.tasks.values())
 
 
 def _tell(case: Case, progress: TuningProgress) -> None:

@@ -22,7 +22,7 @@ from pytest_tvmtune.relax.installation.registrations import start_recording
 
 # What suites and the plugin's server of jobs import of others.
 _PRELOADED = ("pytest", "numpy", "tvm.relax", "tvm.s_tir", "coverage")
-_JOB_SERVER = "pytest_tvmtune.processes.job_server"
+_JOB_SERVER = "pytest_tvmtune.processes.fork_server"
 
 
 class Forker:

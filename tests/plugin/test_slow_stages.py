@@ -10,13 +10,15 @@ from terminals import run_on_a_terminal
 
 DOZER = """
 import time
-from pytest_tvmtune.processes.worker import enter_stage
+from pytest_tvmtune.processes.job import Job, WorkerContext
 
-def doze(request):
-    enter_stage(request["folder"], "blinking")
+def run(request: float, context: WorkerContext[None]) -> None:
+    context.enter_stage("blinking")
     time.sleep(0.5)
-    enter_stage(request["folder"], "dozing off")
-    time.sleep(request["seconds"])
+    context.enter_stage("dozing off")
+    time.sleep(request)
+
+JOB = Job(run=run)
 """
 
 # Three seconds in a job, two in this process; what it prints is captured meanwhile.
@@ -24,17 +26,17 @@ SLOW = """
 import time
 from pathlib import Path
 
+import dozer
 from pytest_tvmtune.core.results.case_result import StageProgress
 from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.job import JobContext
+from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.stages.stage_progress import under_way
 
 def test_slow(request, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     show = ProgressDisplay(request.config, first_after_s=1.0, every_s=1.0)
-    run_job(
-        "dozer:doze",
-        {"seconds": 3},
+    context = JobContext(
         scratch=tmp_path / "scratch",
         log_path=tmp_path / "job.log",
         timeout_s=60,
@@ -43,6 +45,7 @@ def test_slow(request, tmp_path, monkeypatch, capfd):
             StageProgress(label="mlp[llvm]", stage=stage, spent_s=spent_s)
         ),
     )
+    run_job(dozer.JOB, 3.0, context)
     with under_way(show, "mlp[llvm]", "opening the model"):
         for _ in range(20):
             print("importing")

@@ -13,28 +13,29 @@ sys.path.append(str(Path(__file__).parents[1] / "stages"))
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return job(name of a function in jobs.py, fresh=, timeout_s=, arrays=, **request)."""
+    """Return job(name of a function in jobs.py, where=, timeout_s=, on_progress=, **request)."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
     def start(
         name: str,
         *,
-        fresh: bool = False,
+        where: Any = "forked",
         timeout_s: float = 60.0,
-        arrays: Any = None,
+        on_progress: Any = lambda _: None,
         **request: Any,
     ) -> Any:
-        from pytest_tvmtune.processes.jobs import run_job
+        import jobs
 
-        return run_job(
-            f"jobs:{name}",
-            request,
+        from pytest_tvmtune.processes.job import Job, JobContext
+        from pytest_tvmtune.processes.run_job import run_job
+
+        context = JobContext(
             scratch=tmp_path / "tmp",
             log_path=tmp_path / "job.log",
             timeout_s=timeout_s,
             num_threads=3,
-            arrays=arrays,
-            fresh=fresh,
+            where=where,
         )
+        return run_job(Job(run=getattr(jobs, name)), jobs.Request(**request), context, on_progress)
 
     return start

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax.diagnosing import divergence_job
+from pytest_tvmtune.relax.measuring.session import EntryCall
+from pytest_tvmtune.store.artifacts import KERNELS, Artifact, Manifest
 
 TARGET = '{"kind": "llvm", "num-cores": 1}'
 # Each kernel has another size, and so is a function of its own.
@@ -90,18 +96,17 @@ def _kernel(before: int, after: int, wrong: str, rounds: int) -> Any:
 
 def build(
     mod: Any, folder: Path, *, prepack: bool, change: Callable[[Any], Any] = lambda lowered: lowered
-) -> dict[str, str]:
-    """Compile without records; return what requests say of one side. change: of what is lowered."""
+) -> Artifact:
+    """Compile without records; return an artifact in no store. change: of what is lowered."""
     import tvm
     from tvm import relax
 
-    from pytest_tvmtune.relax.compiling.compile_job import _entry_points
+    from pytest_tvmtune.relax.compiling.entry_points import entry_points
     from pytest_tvmtune.relax.compiling.kernel_descriptions import (
         compile_module,
         describe,
         write_kernels,
     )
-    from pytest_tvmtune.store.artifacts import KERNELS, Manifest
 
     folder.mkdir(parents=True, exist_ok=True)
     target = tvm.target.Target(TARGET)
@@ -118,11 +123,29 @@ def build(
         target=TARGET,
         tvm="",
         tvm_ffi="",
-        entries=_entry_points(lowered, planned),
+        entries=entry_points(lowered, planned),
         kernels=describe(compiled, {}),
     )
-    return {
-        "library": str(library),
-        "manifest": manifest.to_json(),
-        "kernels": str(folder / KERNELS),
-    }
+    return Artifact(sha256="", library=library, manifest=manifest)
+
+
+def entry_call(params: Sequence[Array], inputs: Sequence[Array]) -> EntryCall:
+    return EntryCall(entry="main", target=TARGET, params=tuple(params), inputs=tuple(inputs))
+
+
+def divergence_request(
+    reference: Artifact,
+    now: Artifact,
+    params: Sequence[Array],
+    inputs: Sequence[Array],
+    reproducer: Path,
+) -> divergence_job.Request:
+    return divergence_job.Request(
+        now=now,
+        reference=reference,
+        call=entry_call(params, inputs),
+        tolerance=Tolerance(),
+        against="the right one",
+        reproducer=reproducer,
+        records={},
+    )

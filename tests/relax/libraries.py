@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,13 @@ import psutil
 import pytest
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
+
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, take_epoch
+from pytest_tvmtune.relax.measuring.placement import ParamPairs, open_copies, place
+from pytest_tvmtune.relax.measuring.session import EntryCall
+from pytest_tvmtune.store.artifacts import Artifact, Manifest
 
 TARGET = '{"kind": "llvm", "num-cores": 1}'
 PLACED = "placed-"
@@ -57,13 +66,12 @@ def products(count: int, size: int) -> Any:
     return builder.finalize()
 
 
-def compiled(mod: Any, library: Path, *, prepack: bool = False) -> dict[str, Any]:
-    """Compile a module without records; return what requests say of one side."""
+def compiled(mod: Any, library: Path, *, prepack: bool = False) -> Artifact:
+    """Compile a module without records; return the artifact, which is in no store."""
     import tvm
     from tvm import relax
 
-    from pytest_tvmtune.relax.compiling.compile_job import _entry_points
-    from pytest_tvmtune.store.artifacts import Manifest
+    from pytest_tvmtune.relax.compiling.entry_points import entry_points
 
     target = tvm.target.Target(TARGET)
     pipeline = relax.pipeline.static_shape_tuning_pipeline(
@@ -74,26 +82,71 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> dict[str, Any
     )
     lowered = pipeline(mod)
     tvm.compile(lowered, target).export_library(str(library))
-    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=_entry_points(lowered, lowered))
-    return {"library": str(library), "manifest": manifest.to_json()}
+    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=entry_points(lowered, lowered))
+    return Artifact(sha256="", library=library, manifest=manifest)
 
 
-def arrange(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: place baseline and now for some epochs, and watch what their timers do.
+def pair_of(
+    baseline: Artifact, now: Artifact, params: Sequence[Array], x: Array, **changes: Any
+) -> ArtifactPair:
+    """Return two artifacts to measure. changes: of its other fields."""
+    call = EntryCall(entry="main", target=TARGET, params=tuple(params), inputs=(x,))
+    values = {"cold_cache": False, "seed": 1, **changes}
+    return ArtifactPair(baseline=baseline, now=now, call=call, **values)
 
-    Returns the addresses of all that is to be copied into each epoch, and of each epoch: where
-    placed libraries are mapped, and its arrangements, each as two sides with the addresses of
-    inputs and params, those that kernels read or wrote in four calls, and the results of these.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """large_bytes, budget_bytes: instead of the package's own."""
+
+    pair: ArtifactPair
+    epochs: int
+    large_bytes: int | None = None
+    budget_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """A timer's work: the addresses of inputs and params, and those that kernels read or wrote.
+
+    results: of four calls.
     """
+
+    arguments: list[int]
+    touched: set[int]
+    results: list[Array]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlacedEpoch:
+    """mapped: (address, path) of the code of every placed library."""
+
+    mapped: set[tuple[str, str]]
+    arrangements: list[tuple[Side, Side]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placed:
+    """own: addresses of all that is to be copied into each epoch. left: files of libraries."""
+
+    shared: ParamPairs
+    traded: ParamPairs
+    own: list[int]
+    epochs: list[PlacedEpoch]
+    mapped: list[int]
+    left: list[str]
+
+
+def arrange(request: Request, context: WorkerContext[None]) -> Placed:
+    """Job: place baseline and now for some epochs, and watch what their timers do."""
     from pytest_tvmtune.processes.shared_arrays import SharedArray
     from pytest_tvmtune.relax.measuring import placement, session
-    from pytest_tvmtune.relax.measuring.measure_pair_job import open_measurement
     from pytest_tvmtune.relax.measuring.session import _address
     from pytest_tvmtune.relax.measuring.timing import make_timer
 
-    if "large_bytes" in request:
-        pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request["large_bytes"])
-    measurement = open_measurement({**request, "target": TARGET, "cold_cache": False})
+    if request.large_bytes is not None:
+        pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request.large_bytes)
+    measurement = open_measurement(request.pair, context)
     made: dict[int, tuple[Any, list[int]]] = {}
 
     def watched(vm: Any, entry: str, arguments: Any, *args: Any, **options: Any) -> Any:
@@ -103,10 +156,11 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
 
     pytest.MonkeyPatch().setattr(placement, "make_timer", watched)
     rng = random.Random(0)
-    copies = placement.open_copies(measurement, request["folder"])
-    copies.budget_bytes = request.get("budget_bytes", copies.budget_bytes)
+    copies = placement.open_copies(measurement, context.folder)
+    if request.budget_bytes is not None:
+        copies.budget_bytes = request.budget_bytes
     epochs = []
-    for _ in range(request["epochs"]):
+    for _ in range(request.epochs):
         made.clear()
         arrangements = placement.place(measurement, copies, rng)
         sides = []
@@ -114,14 +168,14 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
             for timer in arrangement.timers:
                 vm, addresses = made[id(timer)]
                 arrangement.enter()
-                sides.append({"arguments": addresses, **_watch(vm, timer)})
-        epochs.append(
-            {"mapped": _mapped(), "arrangements": list(zip(sides[::2], sides[1::2], strict=True))}
-        )
-    return {
-        "shared": measurement.shared,
-        "traded": measurement.traded,
-        "own": [
+                touched, results = _watch(vm, timer)
+                sides.append(Side(arguments=addresses, touched=touched, results=results))
+        pairs = list(zip(sides[::2], sides[1::2], strict=True))
+        epochs.append(PlacedEpoch(mapped=_mapped(), arrangements=pairs))
+    return Placed(
+        shared=measurement.shared,
+        traded=measurement.traded,
+        own=[
             _address(tensor)
             for tensor in (
                 *measurement.inputs,
@@ -129,32 +183,29 @@ def arrange(request: dict[str, Any]) -> dict[str, Any]:
                 *measurement.now.params,
             )
         ],
-        "epochs": epochs,
-        "mapped": [
+        epochs=epochs,
+        mapped=[
             sum(isinstance(array, SharedArray) for array in side.arrays)
             for side in (measurement.baseline, measurement.now)
         ],
-        "left": [path.name for path in request["folder"].iterdir() if PLACED in path.name],
-    }
+        left=[path.name for path in context.folder.iterdir() if PLACED in path.name],
+    )
 
 
-def occupy(request: dict[str, Any]) -> list[int]:
+def occupy(request: Request, context: WorkerContext[None]) -> list[int]:
     """Job: take epochs; return the bytes this process has in memory after each."""
-    from pytest_tvmtune.relax.measuring.measure_pair_job import open_measurement, take_epoch
-    from pytest_tvmtune.relax.measuring.placement import open_copies, place
-
-    measurement = open_measurement({**request, "target": TARGET, "cold_cache": False})
+    measurement = open_measurement(request.pair, context)
     rng = random.Random(0)
-    copies = open_copies(measurement, request["folder"])
+    copies = open_copies(measurement, context.folder)
     occupied = []
-    for _ in range(request["epochs"]):
+    for _ in range(request.epochs):
         take_epoch(place(measurement, copies, rng), rng, number=1, pairs=1)
         occupied.append(psutil.Process().memory_info().rss)
     return occupied
 
 
-def _watch(vm: Any, timer: Any) -> dict[str, Any]:
-    """Take a sample of one call and one of two; tell what the kernels touched and computed."""
+def _watch(vm: Any, timer: Any) -> tuple[set[int], list[Array]]:
+    """Take a sample of one call and one of two; return what the kernels touched and computed."""
     from pytest_tvmtune.relax.measuring.session import _address
 
     touched: set[int] = set()
@@ -171,7 +222,7 @@ def _watch(vm: Any, timer: Any) -> dict[str, Any]:
     timer(1)
     timer(2)
     vm.set_instrument(None)
-    return {"touched": touched, "results": results}
+    return touched, results
 
 
 def _mapped() -> set[tuple[str, str]]:

@@ -48,11 +48,13 @@ def resident_bytes(array: Any) -> int:
 
 def test_parked_arrays_are_the_same_and_tensors_lie_on_them(tmp_path: Path) -> None:
     shared_arrays = share_arrays(ARRAYS, tmp_path)
-    for array, mapped, file in zip(ARRAYS, shared_arrays.arrays, shared_arrays.files, strict=True):
+    for array, mapped in zip(ARRAYS, shared_arrays.arrays, strict=True):
+        assert mapped.file is not None
         assert mapped.dtype == array.dtype
         assert np.array_equal(mapped, array)
         assert mapped.flags.c_contiguous
-        assert np.array_equal(read_array(file), array)
+        assert np.array_equal(read_array(mapped.file), array)
+        assert mapped[...].file is None
         tensor = tensor_on(mapped)
         assert tensor.data_ptr() == mapped.ctypes.data
         assert tuple(tensor.shape) == array.shape
@@ -62,8 +64,10 @@ def test_parked_arrays_are_the_same_and_tensors_lie_on_them(tmp_path: Path) -> N
 
 def test_what_is_written_to_parked_arrays_stays_in_the_process(tmp_path: Path) -> None:
     shared_arrays = share_arrays([np.zeros(4)], tmp_path)
-    shared_arrays.arrays[0][:] = 1
-    assert read_array(shared_arrays.files[0]).sum() == 0
+    (array,) = shared_arrays.arrays
+    array[:] = 1
+    assert array.file is not None
+    assert read_array(array.file).sum() == 0
 
 
 def test_files_go_with_their_holder_and_mapped_arrays_stay(tmp_path: Path) -> None:

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tvm
-from layers import COUNT, TARGET, WEIGHTS, X, build, layers
+from layers import COUNT, WEIGHTS, X, build, divergence_request, entry_call, layers
 from reproducing import reproduced
 from tvm import relax
 
 from pytest_tvmtune.core.comparing.divergence import Divergence
-from pytest_tvmtune.relax.diagnosing.divergence_job import find_divergence
+from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.json_codec import from_binary, to_binary
+from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax.diagnosing.divergence_job import run
+from pytest_tvmtune.store.artifacts import Artifact
 
 Find = Callable[..., Divergence]
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def right(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return build(layers(), tmp_path_factory.mktemp("right"), prepack=False)
 
 
 @pytest.fixture
-def find(right: dict[str, str], tmp_path: Path) -> Find:
+def find(right: Artifact, tmp_path: Path) -> Find:
     """Return find(build under test, **changes of the request) -> Divergence."""
 
-    def found(now: dict[str, str], **changes: Any) -> Divergence:
-        request = {
-            "folder": tmp_path,
-            "reference": right,
-            "now": now,
-            "entry": "main",
-            "target": TARGET,
-            "params": WEIGHTS,
-            "inputs": [X],
-            "rtol": None,
-            "atol": None,
-            "against": "the right one",
-            "reproducer": str(tmp_path / "reproducer"),
-            "records": {},
-        }
-        told = find_divergence({**request, **changes})
-        assert Divergence.from_json(told).to_json() == told
-        return Divergence.from_json(told)
+    def found(now: Artifact, **changes: Any) -> Divergence:
+        request = divergence_request(right, now, WEIGHTS, [X], tmp_path / "reproducer")
+        context = WorkerContext[None](folder=tmp_path)
+        told = run(replace(request, **changes), context)
+        assert from_binary(to_binary(told), Divergence) == told
+        return told
 
     return found
 
@@ -90,8 +83,8 @@ def test_the_same_numbers_diverge_nowhere(find: Find, tmp_path: Path, prepack: b
 
 def test_a_tolerance_of_the_users_own_counts(find: Find, tmp_path: Path) -> None:
     now = build(layers(4, "one"), tmp_path / "wrong", prepack=False)
-    assert find(now, atol=0.2).kind == "none"
-    assert find(now, atol=0.05).kind == "kernel"
+    assert find(now, tolerance=Tolerance(atol=0.2)).kind == "none"
+    assert find(now, tolerance=Tolerance(atol=0.05)).kind == "kernel"
 
 
 def transform(lowered: Any, made: Callable[[relax.BlockBuilder, Any], list[Any]]) -> Any:
@@ -168,7 +161,7 @@ def test_a_wrong_transform_is_named(
     now = build(
         mod, tmp_path / "wrong", prepack=True, change=lambda lowered: transform(lowered, made)
     )
-    told = find(now, reference=reference, params=params, inputs=[x])
+    told = find(now, reference=reference, call=entry_call(params, [x]))
     assert told.kind == "transform"
     position = 0 if "left" in said else 1
     assert told.cause.startswith(

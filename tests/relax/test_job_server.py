@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from pytest_tvmtune.core.errors import ChildError
+from pytest_tvmtune.processes.job import Where
 
 HERE = Path(__file__).parent
 
@@ -23,31 +24,31 @@ def test_jobs_are_forked_from_one_server_unless_fresh(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = job("where", variables=["PYTEST_WORD", "TVM_NUM_THREADS"])
-    assert first["imported"]
-    assert first["torch"] is None
-    assert first["folder_is_cwd"]
-    assert first["variables"] == {"PYTEST_WORD": None, "TVM_NUM_THREADS": "3"}
+    assert first.has_tvm
+    assert not first.has_torch
+    assert first.folder_is_cwd
+    assert first.variables == {"PYTEST_WORD": None, "TVM_NUM_THREADS": "3"}
     monkeypatch.setenv("PYTEST_WORD", "now")
     second = job("where", variables=["PYTEST_WORD"])
-    assert second["variables"] == {"PYTEST_WORD": "now"}
-    assert second["pid"] != first["pid"]
-    assert second["parent"] == first["parent"] != os.getpid()
-    fresh = job("where", fresh=True, variables=["PYTEST_WORD"])
-    assert fresh["variables"] == {"PYTEST_WORD": "now"}
-    assert fresh["folder_is_cwd"]
-    assert not fresh["imported"]
-    assert fresh["parent"] == os.getpid()
+    assert second.variables == {"PYTEST_WORD": "now"}
+    assert second.pid != first.pid
+    assert second.parent == first.parent != os.getpid()
+    fresh = job("where", where="new interpreter", variables=["PYTEST_WORD"])
+    assert fresh.variables == {"PYTEST_WORD": "now"}
+    assert fresh.folder_is_cwd
+    assert not fresh.has_tvm
+    assert fresh.parent == os.getpid()
 
 
-@pytest.mark.parametrize("fresh", [False, True], ids=["fork", "fresh"])
+@pytest.mark.parametrize("where", ["forked", "new interpreter"])
 def test_a_job_imports_from_where_its_parent_does(
-    job: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh: bool
+    job: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: Where
 ) -> None:
     """In the same order, whatever is in a name; and nothing from the folder it works in."""
-    job("where", variables=[])  # the server began without these
+    job("where")  # the server began without these
     odd = tmp_path / "it's: an 'odd'\n\u00fc \udcff folder"
     monkeypatch.setattr(sys, "path", ["", str(odd), *sys.path, "relative", Path("no string")])
-    told = job("where", fresh=fresh, variables=["PYTHONPATH"])["path"]
+    told = [str(one) for one in job("where", where=where).path]
     here = [str(Path.cwd()), str(odd), *map(os.path.abspath, sys.path[2:-2])]
     assert told == [*here, str(Path.cwd() / "relative")]
     library = [Path(one).resolve() for one in told].index(Path(os.__file__).resolve().parent)
@@ -60,18 +61,18 @@ def test_another_variable_begins_another_server(job: Any, monkeypatch: pytest.Mo
     before = job("where", variables=["SOME_LIBRARY_READS_IT"])
     monkeypatch.setenv("SOME_LIBRARY_READS_IT", "at its import")
     after = job("where", variables=["SOME_LIBRARY_READS_IT"])
-    assert after["variables"] == {"SOME_LIBRARY_READS_IT": "at its import"}
-    assert after["parent"] != before["parent"]
-    assert not psutil.pid_exists(before["parent"])
+    assert after.variables == {"SOME_LIBRARY_READS_IT": "at its import"}
+    assert after.parent != before.parent
+    assert not psutil.pid_exists(before.parent)
 
 
 def test_a_server_that_is_killed_costs_one_job(job: Any) -> None:
     with pytest.raises(ChildError, match="sawing off the branch: crashed with SIGKILL"):
         job("kill_the_parent")
-    assert job("where", variables=[])["parent"] != os.getpid()
-    server = job("where", variables=[])["parent"]
+    assert job("where").parent != os.getpid()
+    server = job("where").parent
     os.kill(server, signal.SIGKILL)  # between two jobs: the next one doesn't notice
-    assert job("where", variables=[])["parent"] != server
+    assert job("where").parent != server
 
 
 def test_where_tvm_cannot_be_imported_the_job_itself_says_why(
@@ -83,7 +84,7 @@ def test_where_tvm_cannot_be_imported_the_job_itself_says_why(
     monkeypatch.setenv("PYTHONPATH", str(broken))  # another server is begun
     monkeypatch.syspath_prepend(broken)
     for _ in range(2):
-        assert job("where", variables=[])["parent"] == os.getpid()
+        assert job("where").parent == os.getpid()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
@@ -92,10 +93,13 @@ def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        from pytest_tvmtune.processes.jobs import run_job
-        run_job("jobs:hang_with_a_grandchild", {{"pid_file": {str(pid_file)!r}}},
-                scratch=Path({str(tmp_path)!r}), log_path=Path({str(tmp_path / "log")!r}),
-                timeout_s=300, num_threads=1)
+        import jobs
+        from pytest_tvmtune.processes.job import Job, JobContext
+        from pytest_tvmtune.processes.run_job import run_job
+        context = JobContext(scratch=Path({str(tmp_path)!r}), timeout_s=300, num_threads=1,
+                             log_path=Path({str(tmp_path / "log")!r}))
+        request = jobs.Request(pid_file=Path({str(pid_file)!r}))
+        run_job(Job(run=jobs.hang_with_a_grandchild), request, context)
         """
     )
     environment = {**os.environ, "PYTHONPATH": str(HERE)}

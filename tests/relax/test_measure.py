@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ import numpy as np
 import pytest
 import tvm
 from chains import chain, chain_data
-from libraries import TARGET, ThreeKinds, compiled
+from libraries import ThreeKinds, compiled, pair_of
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
-    Epoch,
     decide,
     evidence_of,
     fewest_epochs,
@@ -24,11 +24,13 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     least_epochs,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.measuring.measure_pair_job import LOADING_BASELINE, MOST_PAIRS
+from pytest_tvmtune.processes.job import JobContext
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE, MOST_PAIRS
+from pytest_tvmtune.relax.measuring.measure_pair_job import JOB, Request, Result
 from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.relax.measuring.timing import make_timer
-from pytest_tvmtune.store.artifacts import Manifest
+from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
 
 # Wide, so that no neighbour's load blurs what differs by half.
@@ -36,11 +38,11 @@ THRESHOLD = parse_threshold("20%", "threshold")
 # Nothing is ever within it, or beyond it for sure.
 HAIR = parse_threshold("0.00001%", "threshold")
 X, W = chain_data()
-Measure = Callable[..., dict[str, Any]]
+Measure = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     folder = tmp_path_factory.mktemp("libraries")
     modules = {
         "usual": chain(),
@@ -56,44 +58,42 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 @pytest.fixture
-def measure(sides: dict[str, dict[str, Any]], tmp_path: Path) -> Measure:
+def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
     """Return measure(baseline, now, **changes of the request) -> what the job tells.
 
     baseline, now: names among the sides, or sides themselves.
     """
 
-    def measured(baseline: Any, now: Any, *, params: Any = (W,), x: Any = X, **changes: Any) -> Any:
-        request = {
-            "baseline": sides[baseline] if isinstance(baseline, str) else baseline,
-            "now": sides[now] if isinstance(now, str) else now,
-            "entry": "main",
-            "target": TARGET,
+    def measured(
+        baseline: Any,
+        now: Any,
+        *,
+        params: Any = (W,),
+        x: Any = X,
+        cold_cache: bool = False,
+        **changes: Any,
+    ) -> Result:
+        libraries = [sides[one] if isinstance(one, str) else one for one in (baseline, now)]
+        values = {
             "max_time_s": 60.0,
             "alpha": item_alpha(1),
             "threshold": THRESHOLD,
-            "cold_cache": False,
             "tell_noise": True,
-            "seed": 1,
+            **changes,
         }
+        request = Request(pair=pair_of(*libraries, params, x, cold_cache=cold_cache), **values)
+        context = JobContext(
+            scratch=tmp_path / "tmp", log_path=tmp_path / "gate.log", timeout_s=120, num_threads=1
+        )
         # Other tests' compilers would slow it down.
         with exclusive_cores():
-            told: dict[str, Any] = run_job(
-                "pytest_tvmtune.relax.measuring.measure_pair_job:measure_pair",
-                {**request, **changes},
-                scratch=tmp_path / "tmp",
-                log_path=tmp_path / "gate.log",
-                timeout_s=120,
-                num_threads=1,
-                arrays={"params": list(params), "inputs": [x]},
-            )
-        return told
+            return run_job(JOB, request, context)
 
     return measured
 
 
-def decided(told: dict[str, Any]) -> str:
-    epochs = [Epoch(baseline_s=tuple(old), now_s=tuple(now)) for old, now in told["epochs"]]
-    return decide(evidence_of(epochs, item_alpha(1)), THRESHOLD, final=True)
+def decided(told: Result) -> str:
+    return decide(evidence_of(told.epochs, item_alpha(1)), THRESHOLD, final=True)
 
 
 @pytest.mark.parametrize(
@@ -101,36 +101,36 @@ def decided(told: dict[str, Any]) -> str:
     [("renamed", "PASS"), ("longer", "REGRESSION"), ("shorter", "IMPROVEMENT")],
 )
 def test_what_does_more_work_is_slower(
-    sides: dict[str, dict[str, Any]], measure: Measure, now: str, verdict: str
+    sides: dict[str, Artifact], measure: Measure, now: str, verdict: str
 ) -> None:
-    bytes_of = [Path(sides[name]["library"]).read_bytes() for name in ("usual", now)]
+    bytes_of = [sides[name].library.read_bytes() for name in ("usual", now)]
     assert bytes_of[0] != bytes_of[1]
     told = measure("usual", now)
     assert decided(told) == verdict
     # Stopped when it was decided, long before the time was over.
-    assert told["spent_s"] < 60
-    assert fewest_epochs(item_alpha(1)) <= len(told["epochs"])
-    assert all(len(old) == len(now) <= MOST_PAIRS for old, now in told["epochs"])
-    assert told["noise"] == []
-    assert told["num_threads"] == 1
+    assert told.spent_s < 60
+    assert fewest_epochs(item_alpha(1)) <= len(told.epochs)
+    assert all(len(epoch.now_s) <= MOST_PAIRS for epoch in told.epochs)
+    assert told.noise == []
+    assert told.num_threads == 1
 
 
 def test_a_slow_model_gets_its_epochs_however_short_the_time(measure: Measure) -> None:
     """Nothing is decided, so the baseline is measured against itself as well."""
     alpha = 1e-6
     told = measure("slow", "slow", alpha=alpha, threshold=HAIR, max_time_s=1e-3)
-    assert len(told["epochs"]) == least_epochs(alpha) > 2 * MIN_EPOCHS
-    assert all(1 <= len(now) < MOST_PAIRS for _, now in told["epochs"])
-    assert len(told["noise"]) >= least_epochs(alpha) // 2
-    assert told["spent_s"] >= sum(s for epoch in told["epochs"] for side in epoch for s in side)
+    assert len(told.epochs) == least_epochs(alpha) > 2 * MIN_EPOCHS
+    assert all(len(epoch.now_s) < MOST_PAIRS for epoch in told.epochs)
+    assert len(told.noise) >= least_epochs(alpha) // 2
+    assert told.spent_s >= sum(sum(epoch.baseline_s) + sum(epoch.now_s) for epoch in told.epochs)
 
 
 def test_a_quick_model_is_measured_until_the_time_is_over(measure: Measure) -> None:
     alpha = 1e-4
     told = measure("usual", "usual", alpha=alpha, threshold=HAIR, max_time_s=2.0, tell_noise=False)
-    assert len(told["epochs"]) >= least_epochs(alpha)
-    assert told["spent_s"] >= 2
-    assert told["noise"] == []
+    assert len(told.epochs) >= least_epochs(alpha)
+    assert told.spent_s >= 2
+    assert told.noise == []
 
 
 def test_cold_caches(measure: Measure) -> None:
@@ -144,16 +144,15 @@ def test_packed_against_plain_parameters(measure: Measure) -> None:
     params = [rng.standard_normal(shape, "float32") for shape in ((8, 8), (8, 5), ())]
     x = rng.standard_normal((2, 8), "float32")
     told = measure("plain", "packed", params=params, x=x)
-    assert all(len(old) == len(now) for old, now in told["epochs"])
-    assert all(len(now) % 2 == 0 for _, now in told["epochs"])
+    assert all(len(epoch.now_s) % 2 == 0 for epoch in told.epochs)
 
 
 def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
-    sides: dict[str, dict[str, Any]], measure: Measure, tmp_path: Path
+    sides: dict[str, Artifact], measure: Measure, tmp_path: Path
 ) -> None:
     half = tmp_path / "half.so"
-    half.write_bytes(Path(sides["usual"]["library"]).read_bytes()[:1000])
-    broken = {**sides["usual"], "library": str(half)}
+    half.write_bytes(sides["usual"].library.read_bytes()[:1000])
+    broken = replace(sides["usual"], library=half)
     with pytest.raises(ChildError) as caught:
         measure(broken, sides["usual"])
     assert caught.value.stage == LOADING_BASELINE
@@ -163,10 +162,10 @@ def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
 
 
 def test_each_call_finds_the_caches_flushed_and_the_flush_is_not_timed(
-    sides: dict[str, dict[str, Any]],
+    sides: dict[str, Artifact],
 ) -> None:
-    library = Path(sides["usual"]["library"])
-    point = Manifest.from_json(sides["usual"]["manifest"]).entries["main"]
+    library = sides["usual"].library
+    point = sides["usual"].manifest.entries["main"]
     session = open_session(library, "main", point, params=[W], inputs=[X], device=tvm.cpu())
     events: list[str] = []
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from layers import TARGET, build
+from layers import build, divergence_request
 from reproducing import reproduced
 from tvm import relax, te, tirx
 from tvm.script import tirx as T  # noqa: N812
@@ -16,7 +17,8 @@ from tvm.script import tirx as T  # noqa: N812
 from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.tensors.dtypes import dtype_of
 from pytest_tvmtune.core.tensors.signature import Array
-from pytest_tvmtune.relax.diagnosing.divergence_job import find_divergence
+from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax.diagnosing.divergence_job import run
 
 FOUR = relax.TensorType((4,), "float32")
 
@@ -24,21 +26,12 @@ FOUR = relax.TensorType((4,), "float32")
 def look(
     folder: Path, right: Any, wrong: Any, inputs: Sequence[Array], **changes: Any
 ) -> Divergence:
-    request = {
-        "folder": folder,
-        "reference": build(right, folder / "right", prepack=False),
-        "now": build(wrong, folder / "wrong", prepack=False),
-        "entry": "main",
-        "target": TARGET,
-        "params": [],
-        "inputs": inputs,
-        "rtol": None,
-        "atol": None,
-        "against": "the right one",
-        "reproducer": str(folder / "reproducer"),
-        "records": {},
-    }
-    return Divergence.from_json(find_divergence({**request, **changes}))
+    builds = (
+        build(mod, folder / name, prepack=False)
+        for name, mod in (("right", right), ("wrong", wrong))
+    )
+    request = divergence_request(*builds, [], inputs, folder / "reproducer")
+    return run(replace(request, **changes), WorkerContext(folder=folder))
 
 
 def plus(number: float, shape: tuple[int, ...], dtype: str) -> Any:
@@ -131,7 +124,7 @@ def test_an_input_that_is_written_to_is_a_new_one_for_each_look(tmp_path: Path) 
 
 def test_what_was_found_stands_without_a_reproducer(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    place = str(tmp_path / "file" / "reproducer")
+    place = tmp_path / "file" / "reproducer"
     told = look(tmp_path, in_place(0), in_place(1), [np.ones(4, "float32")], reproducer=place)
     assert (told.kernel, told.reproducer) == ("guilty", "")
     assert told.no_reproducer.startswith("FileExistsError: ")

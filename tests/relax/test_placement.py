@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from libraries import ThreeKinds, compiled, products
+from libraries import Request, ThreeKinds, arrange, compiled, occupy, pair_of, products
 
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.job import Job, JobContext
+from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
+from pytest_tvmtune.store.artifacts import Artifact
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(5)
@@ -51,18 +53,22 @@ def test_nan_is_equal_to_itself_and_signed_zeros_differ() -> None:
     assert match_params(tensors(nan, zero), tensors(-zero, nan)) == (((0, 1),), ((1, 0),))
 
 
-def run(job: str, folder: Path, params: Sequence[Any], inputs: list[Any], **request: Any) -> Any:
+def run(
+    run_: Any,
+    folder: Path,
+    sides: Sequence[Artifact],
+    params: Sequence[Any],
+    x: Any,
+    **changes: Any,
+) -> Any:
+    """Run a job of libraries.py. sides: baseline and now; changes: of the request."""
+    request = Request(pair=pair_of(*sides, params, x), **changes)
+    context = JobContext(
+        scratch=folder / "tmp", log_path=folder / "job.log", timeout_s=60, num_threads=1
+    )
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", str(HERE))
-        return run_job(
-            f"libraries:{job}",
-            {"entry": "main", **request},
-            scratch=folder / "tmp",
-            log_path=folder / "job.log",
-            timeout_s=60,
-            num_threads=1,
-            arrays={"params": params, "inputs": inputs},
-        )
+        return run_job(Job(run=run_), request, context)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +81,11 @@ def arranged(tmp_path_factory: pytest.TempPathFactory) -> Any:
     }
 
     def told(baseline: bool, now: bool, *, large: bool = False) -> Any:
-        between = {"baseline": sides[baseline], "now": sides[now]}
+        between = (sides[baseline], sides[now])
         if not large:
-            return run("arrange", folder, [W, V, S], [X], **between, epochs=3)
+            return run(arrange, folder, between, [W, V, S], X, epochs=3)
         shared_arrays = share_arrays([W, V, S], folder)
-        return run("arrange", folder, shared_arrays.files, [X], **between, epochs=2, large_bytes=1)
+        return run(arrange, folder, between, shared_arrays.arrays, X, epochs=2, large_bytes=1)
 
     return told
 
@@ -91,84 +97,84 @@ def plain_and_packed(arranged: Any) -> Any:
 
 
 def test_every_arrangement_computes_the_same(plain_and_packed: Any) -> None:
-    for epoch in plain_and_packed["epochs"]:
-        assert len(epoch["arrangements"]) == 2
-        for sides in epoch["arrangements"]:
+    for epoch in plain_and_packed.epochs:
+        assert len(epoch.arrangements) == 2
+        for sides in epoch.arrangements:
             for side in sides:
                 # One call, and two after one that isn't timed.
-                assert len(side["results"]) == 4
-                for result in side["results"]:
+                assert len(side.results) == 4
+                for result in side.results:
                     np.testing.assert_allclose(result, EXPECTED, rtol=1e-4)
 
 
 def test_large_parameters_lie_in_files_and_each_epoch_has_copies(arranged: Any) -> None:
     told = arranged(False, True, large=True)
     # The three that were given, and what two of them became.
-    assert told["mapped"] == [3, 5]
-    for epoch in told["epochs"]:
-        for sides in epoch["arrangements"]:
+    assert told.mapped == [3, 5]
+    for epoch in told.epochs:
+        for sides in epoch.arrangements:
             for side in sides:
-                assert not set(side["arguments"]) & set(told["own"])
-                for result in side["results"]:
+                assert not set(side.arguments) & set(told.own)
+                for result in side.results:
                     np.testing.assert_allclose(result, EXPECTED, rtol=1e-4)
 
 
 def test_the_timers_call_with_what_was_arranged(plain_and_packed: Any) -> None:
-    for epoch in plain_and_packed["epochs"]:
-        for sides in epoch["arrangements"]:
-            assert all(set(side["arguments"]) <= side["touched"] for side in sides)
+    for epoch in plain_and_packed.epochs:
+        for sides in epoch.arrangements:
+            assert all(set(side.arguments) <= side.touched for side in sides)
 
 
 def test_equal_ones_are_shared_others_trade_places_or_have_their_own(plain_and_packed: Any) -> None:
     told = plain_and_packed
-    assert len(told["shared"]) == len(told["traded"]) == 1
-    ((s_plain, s_packed),), ((w_plain, w_packed),) = told["shared"], told["traded"]
+    assert len(told.shared) == len(told.traded) == 1
+    ((s_plain, s_packed),), ((w_plain, w_packed),) = told.shared, told.traded
     assert (s_plain, w_plain) == (2, 0)
     v_plain, v_packed = 1, 3 - s_packed - w_packed
-    for epoch in told["epochs"]:
-        for plain, packed in epoch["arrangements"]:
-            assert plain["arguments"][0] == packed["arguments"][0]
-            assert plain["arguments"][1 + s_plain] == packed["arguments"][1 + s_packed]
-            assert plain["arguments"][1 + v_plain] != packed["arguments"][1 + v_packed]
-        first, second = epoch["arrangements"]
+    for epoch in told.epochs:
+        for plain, packed in epoch.arrangements:
+            assert plain.arguments[0] == packed.arguments[0]
+            assert plain.arguments[1 + s_plain] == packed.arguments[1 + s_packed]
+            assert plain.arguments[1 + v_plain] != packed.arguments[1 + v_packed]
+        first, second = epoch.arrangements
         places = [
-            (plain["arguments"][1 + w_plain], packed["arguments"][1 + w_packed])
+            (plain.arguments[1 + w_plain], packed.arguments[1 + w_packed])
             for plain, packed in (first, second)
         ]
         assert places[0] == places[1][::-1]
         assert len(set(places[0])) == 2
         # Only they move within an epoch.
-        assert set(first[0]["arguments"]) ^ set(second[0]["arguments"]) == set(places[0])
+        assert set(first[0].arguments) ^ set(second[0].arguments) == set(places[0])
         # What is on neither side now is untouched by its kernels.
-        assert places[0][1] not in first[0]["touched"]
+        assert places[0][1] not in first[0].touched
 
 
 def test_each_epoch_has_copies_of_everything(plain_and_packed: Any) -> None:
-    own = set(plain_and_packed["own"])
-    for epoch in plain_and_packed["epochs"]:
-        for sides in epoch["arrangements"]:
+    own = set(plain_and_packed.own)
+    for epoch in plain_and_packed.epochs:
+        for sides in epoch.arrangements:
             for side in sides:
-                assert not own & set(side["arguments"])
-                assert not own & side["touched"]
+                assert not own & set(side.arguments)
+                assert not own & side.touched
 
 
 def test_the_same_layout_is_shared_and_needs_one_arrangement(arranged: Any) -> None:
     told = arranged(True, True)
-    assert (len(told["shared"]), told["traded"]) == (3, ())
-    for epoch in told["epochs"]:
-        ((before, now),) = epoch["arrangements"]
-        assert before["arguments"] == now["arguments"]
+    assert (len(told.shared), told.traded) == (3, ())
+    for epoch in told.epochs:
+        ((before, now),) = epoch.arrangements
+        assert before.arguments == now.arguments
         for side in (before, now):
-            np.testing.assert_allclose(side["results"][0], EXPECTED, rtol=1e-4)
+            np.testing.assert_allclose(side.results[0], EXPECTED, rtol=1e-4)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
 def test_each_epoch_maps_the_libraries_anew_and_leaves_no_file(plain_and_packed: Any) -> None:
-    mapped = [epoch["mapped"] for epoch in plain_and_packed["epochs"]]
+    mapped = [epoch.mapped for epoch in plain_and_packed.epochs]
     assert [len(these) for these in mapped] == [2, 4, 6]
     assert mapped[0] < mapped[1] < mapped[2]
     assert len({address for address, _ in mapped[2]}) == 6
-    assert plain_and_packed["left"] == []
+    assert plain_and_packed.left == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
@@ -177,21 +183,21 @@ def test_beyond_the_budget_the_copies_that_are_there_serve_again(tmp_path: Path)
         compiled(ThreeKinds, tmp_path / f"{prepack}.so", prepack=prepack)
         for prepack in (False, True)
     )
-    twice = 2 * sum(_COPY_COST * Path(side["library"]).stat().st_size for side in (one, other))
+    twice = 2 * sum(_COPY_COST * side.library.stat().st_size for side in (one, other))
     for now, budget_bytes, copies in ((other, twice, [2, 4, 4, 4]), (one, 0, [2, 2, 2, 2])):
         told = run(
-            "arrange", tmp_path, [W, V, S], [X], baseline=one, now=now, epochs=4,
+            arrange, tmp_path, (one, now), [W, V, S], X, epochs=4,
             budget_bytes=budget_bytes,
         )  # fmt: skip
-        assert [len(epoch["mapped"]) for epoch in told["epochs"]] == copies
-        for epoch in told["epochs"]:
-            for side in epoch["arrangements"][0]:
-                np.testing.assert_allclose(side["results"][0], EXPECTED, rtol=1e-4)
+        assert [len(epoch.mapped) for epoch in told.epochs] == copies
+        for epoch in told.epochs:
+            for side in epoch.arrangements[0]:
+                np.testing.assert_allclose(side.results[0], EXPECTED, rtol=1e-4)
 
 
 def test_memory_does_not_grow_with_the_epochs(tmp_path: Path) -> None:
     params = [RNG.standard_normal((512, 512), "float32") for _ in range(16)]
     side = compiled(products(16, 512), tmp_path / "products.so")
     x = RNG.standard_normal((1, 512), "float32")
-    occupied = run("occupy", tmp_path, params, [x], baseline=side, now=side, epochs=30)
+    occupied = run(occupy, tmp_path, (side, side), params, x, epochs=30)
     assert occupied[-1] - occupied[9] < 2 * sum(param.nbytes for param in params)

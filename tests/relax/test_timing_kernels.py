@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from layers import COUNT, TARGET, WEIGHTS, X, build, layers
+from layers import COUNT, WEIGHTS, X, build, entry_call, layers
 from tvm import relax
 
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes, table_of
-from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, table_of
+from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax.measuring import epochs
+from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.relax.measuring.kernel_times_job import (
+    Request,
     _by_kernel,
     _kernels,
     _null,
-    time_kernels,
+    run,
 )
 from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
-from pytest_tvmtune.store.artifacts import Manifest
 
 
 @pytest.fixture
@@ -170,23 +173,14 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
         build(layers(rounds=rounds), tmp_path / name, prepack=True)
         for name, rounds in (("before", {}), ("now", {4: 500}))
     )
-    request = {
-        "folder": tmp_path,
-        "baseline": before,
-        "now": now,
-        "entry": "main",
-        "target": TARGET,
-        "params": WEIGHTS,
-        "inputs": [X],
-        "cold_cache": False,
-        "seed": 0,
-        "alone": False,
-        "budget_s": 0.0,
-    }
-    told = time_kernels(request)
-    old, new = (SideTimes(**side) for side in told["sides"])
-    kernels = [Manifest.from_json(side["manifest"]).kernels for side in (before, now)]
-    table = table_of(new, kernels[1], told["overhead_s"], old, kernels[0])
+    call = entry_call(WEIGHTS, [X])
+    pair = ArtifactPair(baseline=before, now=now, call=call, cold_cache=False, seed=0)
+    request = Request(pair=pair, alone=False, budget_s=0.0)
+    context = WorkerContext[None](folder=tmp_path)
+    told = run(request, context)
+    table = table_of(
+        told.now, now.manifest.kernels, told.overhead_s, told.baseline, before.manifest.kernels
+    )
     assert table.rows[0].name.rstrip("1") == "layere"
     assert table.rows[0].cost_s > sum(abs(row.cost_s) for row in table.rows[1:])
     assert [row.name for row in table.rows if row.code_differs] == [table.rows[0].name]
@@ -195,9 +189,11 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
     flushes: list[None] = []
-    monkeypatch.setattr(measure_pair_job, "_flusher", lambda: lambda: flushes.append(None))
-    alone = time_kernels({**request, "baseline": now, "alone": True, "cold_cache": True})
+    monkeypatch.setattr(epochs, "_flusher", lambda: lambda: flushes.append(None))
+    alone = run(
+        replace(request, pair=replace(pair, baseline=now, cold_cache=True), alone=True), context
+    )
     # Of each pair the call without the instrument, and three with it.
-    assert len(flushes) > 4 * len(alone["sides"][1]["end_to_end_s"])
-    assert alone["sides"][0] is None
-    assert alone["sides"][1]["kernels"].keys() == new.kernels.keys()
+    assert len(flushes) > 4 * len(alone.now.end_to_end_s)
+    assert alone.baseline is None
+    assert alone.now.kernels.keys() == told.now.kernels.keys()

@@ -24,10 +24,11 @@ from tvm.script import tirx as T  # noqa: N812
 from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results.case_result import Task
 from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
-from pytest_tvmtune.processes.jobs import run_job
-from pytest_tvmtune.relax.compiling.compile_job import module_text
-from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
-from pytest_tvmtune.relax.tuning.tune_job import tune as tune_job
+from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling.prepared_module import extract, module_text, prepare
+from pytest_tvmtune.relax.tuning import tune_job
+from pytest_tvmtune.relax.tuning.rounds import RoundProgress
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
@@ -36,6 +37,7 @@ from pytest_tvmtune.store.tuning.workload_files import read_workload
 HERE = Path(__file__).parent
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
 KEY = target_key(TARGET, installed_version("apache-tvm"))
+TuneJob = Job[tune_job.Request, tune_job.Result, RoundProgress]
 RULE = "s_tir.meta_schedule.cpu.pytest_tvmtune_bad_rule"
 
 
@@ -102,7 +104,9 @@ class RunningSum:
         return s
 
 
-def tune_with_a_bad_rule(request: dict[str, Any]) -> dict[str, Any]:
+def tune_with_a_bad_rule(
+    request: tune_job.Request, context: WorkerContext[RoundProgress]
+) -> tune_job.Result:
     """Job: tune where the rule that `odd` asks for fails in the schedule itself."""
 
     def apply(schedule: Any, block: Any) -> list[Any]:
@@ -110,14 +114,14 @@ def tune_with_a_bad_rule(request: dict[str, Any]) -> dict[str, Any]:
         return [schedule]
 
     tvm.register_global_func(RULE, apply)
-    return tune_job(request)
+    return tune_job.run(request, context)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
     """What one job answered, and the store it worked on."""
 
-    answer: dict[str, Any]
+    answer: tune_job.Result
     store: Store
     tasks: dict[str, Task]
 
@@ -126,9 +130,8 @@ class Tuned:
         assert found is not None
         return found
 
-    def of(self, name: str) -> dict[str, Any]:
-        row: dict[str, Any] = self.answer["tasks"][self.tasks[name].shash]
-        return row
+    def of(self, name: str) -> tune_job.TunedTask:
+        return self.answer.tasks[self.tasks[name].shash]
 
 
 def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
@@ -146,34 +149,29 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
         *,
         trials: int,
         cap: int | None = None,
-        function: str = "pytest_tvmtune.relax.tuning.tune_job:tune",
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        job: TuneJob = tune_job.JOB,
+        on_progress: Callable[[RoundProgress], None] = lambda _: None,
     ) -> Tuned:
         tasks = tasks_of(mod)
-        request = {
-            "mod_text": module_text(mod),
-            "target": TARGET,
-            "prepack": False,
-            "shashes": [task.shash for task in tasks.values()],
-            "trials": trials,
-            "requested_trials": trials,
-            "max_trials_per_task": cap,
-            "seed": 0,
-            "store": store,
-            "target_key": KEY,
-            "run_id": secrets.token_hex(8),
-            "since_s": 0.0,
-            "environment": "here",
-        }
-        answer = run_job(
-            function,
-            request,
-            scratch=store.scratch,
-            log_path=tmp_path / "tune.log",
-            timeout_s=240,
-            num_threads=1,
-            on_progress=on_progress,
+        request = tune_job.Request(
+            mod_text=module_text(mod),
+            target=TARGET,
+            prepack=False,
+            shashes=frozenset(task.shash for task in tasks.values()),
+            trials=trials,
+            requested_trials=trials,
+            max_trials_per_task=cap,
+            seed=0,
+            store=store,
+            target_key=KEY,
+            run_id=secrets.token_hex(8),
+            since_s=0.0,
+            environment="here",
         )
+        context = JobContext(
+            scratch=store.scratch, log_path=tmp_path / "tune.log", timeout_s=240, num_threads=1
+        )
+        answer = run_job(job, request, context, on_progress)
         return Tuned(answer=answer, store=store, tasks=tasks)
 
     return run
@@ -187,12 +185,12 @@ def test_records_and_ledger_are_stored_and_the_stock_pipeline_applies_them(
     assert set(known) == {"transpose", "fused_matmul_relu"}
     for name, workload in known.items():
         told = done.of(name)
-        assert 1 <= len(workload.records) <= told["valid"] <= told["spent"]
+        assert 1 <= len(workload.records) <= told.valid <= told.spent
         served = workload.served[0]
         assert (served.trials, served.max_trials_per_task) == (8, None)
-        assert (served.spent, served.valid, served.reason) == (told["spent"], told["valid"], "")
+        assert (served.spent, served.valid, served.reason) == (told.spent, told.valid, "")
         assert stored_hash(workload) == workload.shash
-    assert sum(row["spent"] for row in done.answer["tasks"].values()) <= 8
+    assert sum(row.spent for row in done.answer.tasks.values()) <= 8
     assert list(done.store.scratch.iterdir()) == []
 
     write_work_dir(tmp_path / "wd", [(one, one.records[:1]) for one in known.values()])
@@ -206,19 +204,19 @@ def test_a_top_up_keeps_what_was_there_and_holds_the_cap(tune: Callable[..., Tun
     first = tune(Layer, trials=4)
     before = {record.digest for record in first.known("fused_matmul_relu").records}
     more = tune(Layer, trials=8, cap=3)
-    assert all(row["spent"] <= 3 for row in more.answer["tasks"].values())
+    assert all(row.spent <= 3 for row in more.answer.tasks.values())
     known = more.known("fused_matmul_relu")
     assert before <= {record.digest for record in known.records}
     assert [(one.trials, one.max_trials_per_task) for one in known.served] == [(4, None), (8, 3)]
 
 
 def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., Tuned]) -> None:
-    done = tune(OddOneOut, trials=4, function="test_tuner:tune_with_a_bad_rule")
-    assert done.of("odd")["spent"] == 0
-    assert done.of("odd")["reason"].startswith("no design space: ")
-    assert done.known("odd").served[0].reason == done.of("odd")["reason"]
+    done = tune(OddOneOut, trials=4, job=Job(run=tune_with_a_bad_rule))
+    assert done.of("odd").spent == 0
+    assert done.of("odd").reason.startswith("no design space: ")
+    assert done.known("odd").served[0].reason == done.of("odd").reason
     assert done.known("odd").records == ()
-    assert done.of("fused_matmul_relu")["valid"] >= 1
+    assert done.of("fused_matmul_relu").valid >= 1
     assert done.known("fused_matmul_relu").records
 
 
@@ -232,21 +230,21 @@ def test_a_machine_that_can_not_build_is_no_fact_about_a_candidate(
     store = Store(root=tmp_path / "store")
     assert not any(read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values())
     monkeypatch.delenv("CXX")
-    assert all(row["valid"] for row in tune(Layer, trials=4).answer["tasks"].values())
+    assert all(row.valid for row in tune(Layer, trials=4).answer.tasks.values())
 
 
 def test_warnings_that_the_tests_make_errors_of_are_no_candidates(
     tune: Callable[..., Tuned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    assert all(row["valid"] for row in tune(Layer, trials=4).answer["tasks"].values())
+    assert all(row.valid for row in tune(Layer, trials=4).answer.tasks.values())
 
 
 def test_a_block_that_reads_what_it_writes_has_a_reason(tune: Callable[..., Tuned]) -> None:
     done = tune(RunningSum, trials=4)
-    assert done.of("running_sum")["spent"] == 0
-    assert "finds no valid schedule" in done.of("running_sum")["reason"]
-    assert done.known("running_sum").served[0].reason == done.of("running_sum")["reason"]
+    assert done.of("running_sum").spent == 0
+    assert "finds no valid schedule" in done.of("running_sum").reason
+    assert done.known("running_sum").served[0].reason == done.of("running_sum").reason
 
 
 def test_the_kernel_without_a_schedule_is_measured_first(tune: Callable[..., Tuned]) -> None:
@@ -256,7 +254,7 @@ def test_the_kernel_without_a_schedule_is_measured_first(tune: Callable[..., Tun
         assert 0 < untuned.run_s < 1
         assert (untuned.num_threads, untuned.cpu) == (1, fingerprint().cpu)
         # It costs no trial.
-        assert done.of(name)["spent"] <= 4
+        assert done.of(name).spent <= 4
 
 
 def test_a_search_that_is_stopped_keeps_its_records_and_is_not_complete(
@@ -265,7 +263,7 @@ def test_a_search_that_is_stopped_keeps_its_records_and_is_not_complete(
     class StopError(Exception):
         pass
 
-    def stop(row: dict[str, Any]) -> None:
+    def stop(row: RoundProgress) -> None:
         raise StopError
 
     with pytest.raises(StopError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.processes.worker import LineTail
+from pytest_tvmtune.processes.line_tail import LineTail
 
 HERE = Path(__file__).parent
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
+
+from pytest_tvmtune.processes.job import WorkerContext
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((1, 8, 6, 6)).astype("float32")
@@ -30,10 +33,18 @@ class Deconvolution:
         return y
 
 
-def make_work_dir(request: dict[str, Any]) -> list[str]:
-    """Job: put a whole schedule and one that loses elements into `work_dir`, this as the quickest.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A target in JSON, and a work_dir that is not there yet."""
 
-    request: target (JSON), work_dir. Returns what `lost_elements` says of them.
+    target: str
+    work_dir: Path
+
+
+def make_work_dir(request: Request, context: WorkerContext[None]) -> list[str]:
+    """Job: put a whole schedule and one that loses elements into a work_dir, this as the quickest.
+
+    Returns what `lost_elements` says of them.
     """
     import tvm
     from tvm.s_tir.meta_schedule import TuneContext
@@ -43,9 +54,9 @@ def make_work_dir(request: dict[str, Any]) -> list[str]:
     from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
     from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 
-    target = tvm.target.Target(json.loads(request["target"]))
+    target = tvm.target.Target(json.loads(request.target))
     ((_, extracted),) = extract(prepare(Deconvolution, target, prepack=True), target)
-    context = TuneContext(
+    tuning = TuneContext(
         mod=extracted.dispatched[0],
         target=target,
         space_generator="post-order-apply",
@@ -53,11 +64,11 @@ def make_work_dir(request: dict[str, Any]) -> list[str]:
         rand_state=1,
         num_threads=1,
     )
-    Path(request["work_dir"]).mkdir()
-    database = JSONDatabase(work_dir=request["work_dir"])
-    context.pre_tuning(16, 16, context.generate_design_space(), database)
+    request.work_dir.mkdir()
+    database = JSONDatabase(work_dir=str(request.work_dir))
+    tuning.pre_tuning(16, 16, tuning.generate_design_space(), database)
     found: dict[str, Any] = {}
-    for candidate in context.generate_measure_candidates():
+    for candidate in tuning.generate_measure_candidates():
         found.setdefault(lost_elements(candidate.sch.mod), candidate)
     workload = database.commit_workload(extracted.dispatched[0])
     for told, candidate in found.items():

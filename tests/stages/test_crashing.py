@@ -9,7 +9,7 @@ from modules import Gathers, OpenCase, Scatters
 
 from pytest_tvmtune.core.errors import ChildError, CompileError
 from pytest_tvmtune.core.results.failure import Failure, failure_of
-from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN
+from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.compiling import build
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 

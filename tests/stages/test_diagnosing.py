@@ -17,11 +17,12 @@ from modules import Halves, OpenCase, TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError, StoreError
 from pytest_tvmtune.core.results.case_result import ErrorResult
-from pytest_tvmtune.relax.compiling.compile_job import _entry_points
+from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     compile_module,
     describe,
@@ -76,7 +77,7 @@ class Tuned:
         names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}
         manifest = replace(
             self.built.artifact.manifest,
-            entries=_entry_points(lowered, planned),
+            entries=entry_points(lowered, planned),
             kernels=describe(compiled, names),
         )
         artifact = artifacts.publish(self.store, folder / artifacts.LIBRARY, manifest)
@@ -209,11 +210,12 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
 def test_nan_against_another_build_is_never_said_to_add_up(
     tuned: Tuned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    none = {"kind": "none", "calls": 2, "compared": 2, "output": None, "arguments": []}
     monkeypatch.setattr(
         divergence_search,
         "run_job",
-        lambda _, request, **__: {**none, "against": request["against"]},
+        lambda _job, request, _context: Divergence(
+            kind="none", calls=2, compared=2, against=request.against
+        ),
     )
 
     def said(want: Any, against: str) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lossy import EXPECTED, Deconvolution, W, X
+from lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
 from modules import OpenCase
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.job import Job, JobContext
+from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
@@ -31,15 +32,12 @@ def work_dir(open_: OpenCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A user's tuning database whose best record is such a schedule."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     case = open_(Deconvolution, **DATA)
-    made = run_job(
-        "lossy:make_work_dir",
-        {"target": case.target_json, "work_dir": str(tmp_path / "work_dir")},
-        scratch=case.store.scratch,
-        log_path=tmp_path / "log",
-        timeout_s=300.0,
-        num_threads=1,
-        preload="pytest_tvmtune.relax.tuning.preload",
+    job = Job(run=make_work_dir, preload="pytest_tvmtune.relax.tuning.preload")
+    request = Request(target=case.target_json, work_dir=tmp_path / "work_dir")
+    context = JobContext(
+        scratch=case.store.scratch, log_path=tmp_path / "log", timeout_s=300.0, num_threads=1
     )
+    made = run_job(job, request, context)
     assert made == ["", "its layout of w holds 4 of 32 elements"]
     return tmp_path / "work_dir"
 

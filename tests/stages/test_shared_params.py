@@ -21,7 +21,7 @@ X, W = RNG.standard_normal((2, 8), "float32"), RNG.standard_normal((8, 8), "floa
 
 def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPatch) -> None:
     small = open_(Square, params=[W], inputs=[X])
-    assert small.model.data["params"][0] is W
+    assert small.model.params[0] is W
     for module in (model, session):
         monkeypatch.setattr(module, "LARGE_BYTES", 1)
     case = open_(Square, params=[W], inputs=[X], prepack=True)

@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.processes.worker import WAITING, enter_stage, tell_progress
-from pytest_tvmtune.relax.compiling.compile_job import import_intrinsics_if_needed
+from pytest_tvmtune.processes.job import WAITING, Job, WorkerContext
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, WORKLOADS_FILE
 
 
-def check_records(request: dict[str, Any]) -> None:
-    """Job: apply and build each record of a work_dir by itself, from `first` on.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A work_dir with one record a workload; first: the position to begin at."""
 
-    request: work_dir, target, first (position in the work_dir, one record a workload). Passes
-    {"index", "state", "reason"} to `tell_progress` for each: `begun`, then `sound`, `foreign` (the
-    workload's IR isn't what its hash says) or `bad`. One that crashes this process is the one
-    that was only begun.
+    work_dir: Path
+    target: str
+    first: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordCheck:
+    """What is known of a record, by its position in the work_dir.
+
+    state: `begun`, then `sound`, `foreign` (the workload's IR isn't what its hash says) or `bad`.
+    """
+
+    index: int
+    state: Literal["begun", "sound", "foreign", "bad"]
+    reason: str = ""
+
+
+def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
+    """Apply and build each record by itself.
+
+    Each is reported when it is begun, and when it is checked: one that crashes this process is the
+    one that was only begun.
+
+    Args:
+        request: The records.
+        context: Of this process.
+
     """
     import tvm
 
-    work_dir, target = Path(request["work_dir"]), tvm.target.Target(request["target"])
-    import_intrinsics_if_needed(work_dir, target)
+    work_dir, target = request.work_dir, tvm.target.Target(request.target)
+    import_intrinsics_of_records(work_dir, str(target.kind.name))
     workloads = [json.loads(line) for line in (work_dir / WORKLOADS_FILE).open()]
     for line in (work_dir / RECORDS_FILE).open():
         index, data = json.loads(line)
-        if index >= request["first"]:
-            tell_progress(request["folder"], {"index": index, "state": "begun"})
-            enter_stage(request["folder"], WAITING)
+        if index >= request.first:
+            context.report_progress(RecordCheck(index=index, state="begun"))
+            context.enter_stage(WAITING)
             with shared_cores():
                 # Each has its own time.
-                enter_stage(request["folder"], f"building record {index} by itself")
-                state, reason = _check(workloads[index], data, target)
-            tell_progress(request["folder"], {"index": index, "state": state, "reason": reason})
+                context.enter_stage(f"building record {index} by itself")
+                checked = _check(index, workloads[index], data, target)
+            context.report_progress(checked)
 
 
-def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]:
+def _check(index: int, workload: list[str], data: list[Any], target: Any) -> RecordCheck:
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
     from tvm.s_tir.meta_schedule.utils import shash2hex
@@ -48,10 +73,11 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     try:
         stock = Workload.from_json(workload)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
-        return "foreign", cause_of(error)
+        return RecordCheck(index=index, state="foreign", reason=cause_of(error))
     # TVM doesn't compare them.
     if int(str(shash2hex(stock.mod)), 16) != int(workload[0]):
-        return "foreign", "its structural hash is another one"
+        reason = "its structural hash is another one"
+        return RecordCheck(index=index, state="foreign", reason=reason)
     try:
         schedule = Schedule(stock.mod)
         TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
@@ -60,5 +86,8 @@ def _check(workload: list[str], data: list[Any], target: Any) -> tuple[str, str]
     except (OSError, MemoryError):
         raise  # the machine's, and not the record's
     except Exception as error:  # noqa: BLE001  and here
-        return "bad", cause_of(error)
-    return "sound", ""
+        return RecordCheck(index=index, state="bad", reason=cause_of(error))
+    return RecordCheck(index=index, state="sound")
+
+
+JOB = Job(run=run)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from tvm.target import Target
 
 
+def module_text(mod: IRModule) -> str:
+    """Return a module in TVM's JSON, for a job to load."""
+    import tvm
+
+    return str(tvm.ir.save_json(mod))
+
+
 def prepare(mod: IRModule, target: Target, *, prepack: bool) -> IRModule:
     """Return `mod` with fused PrimFuncs, as the stock pipeline hands it to MetaSchedule.
 

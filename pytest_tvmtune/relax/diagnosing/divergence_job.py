@@ -6,6 +6,7 @@ time are there more than two kernels' tensors to look at (relax/measuring/kernel
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pytest_tvmtune.core.comparing.output_error import OutputError
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
-from pytest_tvmtune.processes.worker import enter_stage
+from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel, write_reproducer
 from pytest_tvmtune.relax.measuring.kernel_instrument import (
@@ -26,8 +27,8 @@ from pytest_tvmtune.relax.measuring.kernel_instrument import (
     call_both_watched,
     call_watched,
 )
-from pytest_tvmtune.relax.measuring.session import open_requested
-from pytest_tvmtune.store.artifacts import Manifest
+from pytest_tvmtune.relax.measuring.session import EntryCall, open_requested
+from pytest_tvmtune.store.artifacts import Artifact
 
 _STAGE = "looking for the first diverging kernel"
 
@@ -40,36 +41,66 @@ class _Found:
     output: OutputError
 
 
-def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: return the Divergence, as JSON values, of `now` from `reference`.
+@dataclass(frozen=True, kw_only=True)
+class AppliedRecord:
+    """A tuning record and its workload, in MetaSchedule's JSON."""
 
-    request: for each side a library path, its manifest's JSON and the path of its kernels' IR;
-    entry, target, params, inputs, rtol, atol, against, reproducer (the folder to write), records
-    (digest -> [workload's IR, record] in MetaSchedule's JSON).
+    workload: tuple[str, str]
+    record: list[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """The build under test, and the other one.
+
+    against: which build that is. reproducer: the folder to write. records: those that were applied
+    to the build under test, by digest.
     """
-    enter_stage(request["folder"], _STAGE)
-    tolerance = Tolerance(rtol=request["rtol"], atol=request["atol"])
+
+    now: Artifact
+    reference: Artifact
+    call: EntryCall
+    tolerance: Tolerance
+    against: str
+    reproducer: Path
+    records: dict[str, AppliedRecord]
+
+
+def run(request: Request, context: WorkerContext[None]) -> Divergence:
+    """Find the first kernel of `now` that diverges from `reference`.
+
+    Args:
+        request: Both builds.
+        context: Of this process.
+
+    Returns:
+        Which kernel that is, or none.
+
+    """
+    context.enter_stage(_STAGE)
+    tolerance = request.tolerance
     # The build under test first: transforming takes as much again for a while.
-    now = _open(request, "now")
-    reference = _open(request, "reference")
+    now = _open(request, request.now)
+    reference = _open(request, request.reference)
     calls = [_calls(reference), _calls(now)]
     pairs = matching_positions(*calls)
     found, largest = _first(reference, now, pairs, tolerance)
-    told = Divergence(
-        kind="kernel" if found else "none",
-        against=request["against"],
+    none = Divergence(
+        kind="none",
+        against=request.against,
+        kernel=largest,
         calls=len(calls[1]),
         compared=len(pairs),
     )
     if found is None:
-        return replace(told, kernel=largest).to_json()
+        return none
     sides = _capture(reference, now, found.pair)
     want, got = sides
     kernel = now.kernels[got.kernel]
-    kernels = Path(request["now"]["kernels"])
-    cause = wrong_transform(now, sides, kernels, request["target"], tolerance)
+    cause = wrong_transform(now, sides, request.now.kernels, request.call.target, tolerance)
+    record = request.records.get(kernel.record)
     named = replace(
-        told,
+        none,
         kind="transform" if cause else "kernel",
         cause=cause,
         kernel=got.kernel,
@@ -82,22 +113,31 @@ def find_divergence(request: dict[str, Any]) -> dict[str, Any]:
             if index not in kernel.only_written
         ),
         record=kernel.record,
-        trace=_trace(*request["records"].get(kernel.record, ())),
+        trace=_trace(record) if record else "",
     )
+    kernels = request.reference.kernels, request.now.kernels
     try:
-        write_reproducer(request, sides, tolerance)
+        folder = write_reproducer(sides, kernels, request.call.target, tolerance, context.folder)
+        _move(folder, request.reproducer)
     except (OSError, KeyError) as error:
         # A full disk, or kernels' IR that is gone: what was found stands without.
-        return replace(named, no_reproducer=f"{type(error).__name__}: {error}").to_json()
-    return replace(named, reproducer=request["reproducer"]).to_json()
+        return replace(named, no_reproducer=f"{type(error).__name__}: {error}")
+    return replace(named, reproducer=str(request.reproducer))
 
 
-def _open(request: dict[str, Any], side: str) -> InstrumentedSession:
+def _open(request: Request, side: Artifact) -> InstrumentedSession:
     return InstrumentedSession(
-        session=open_requested(request, request[side]),
-        kernels=Manifest.from_json(request[side]["manifest"]).kernels,
-        originals=request["params"],
+        session=open_requested(request.call, side.library, side.manifest),
+        kernels=side.manifest.kernels,
+        originals=request.call.params,
     )
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Put a folder in the place of one that may be there, as a whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    folder.rename(place)
 
 
 def _calls(watched: InstrumentedSession) -> list[Any]:
@@ -196,11 +236,12 @@ def _counterpart(index: int, want: CapturedKernel, got: CapturedKernel) -> Array
     return want.arguments[index] if same else None
 
 
-def _trace(workload: Any = None, record: Any = None) -> str:
-    """Return a record's schedule as Python, "" without one."""
-    if record is None:
-        return ""
+def _trace(applied: AppliedRecord) -> str:
+    """Return a record's schedule as Python."""
     from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
 
-    parsed = TuningRecord.from_json(record, Workload.from_json(workload))
+    parsed = TuningRecord.from_json(applied.record, Workload.from_json(list(applied.workload)))
     return "\n".join(parsed.trace.as_python())
+
+
+JOB = Job(run=run)

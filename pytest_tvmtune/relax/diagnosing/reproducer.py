@@ -38,22 +38,41 @@ class CapturedKernel:
 
 
 def write_reproducer(
-    request: dict[str, Any], sides: tuple[CapturedKernel, CapturedKernel], tolerance: Tolerance
-) -> None:
-    """Write the folder `request["reproducer"]`, in place of one that is there. Raises OSError."""
+    sides: tuple[CapturedKernel, CapturedKernel],
+    kernels: tuple[Path, Path],
+    target: str,
+    tolerance: Tolerance,
+    scratch: Path,
+) -> Path:
+    """Write a folder that shows how a kernel differs from its counterpart.
+
+    Args:
+        sides: The counterpart's call, and the kernel's.
+        kernels: The files with the IR of both builds' kernels.
+        target: In JSON.
+        tolerance: Beyond which they differ.
+        scratch: Where the folder is made.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: There is no room, or no IR.
+        KeyError: The IR has no such kernel.
+
+    """
     import tvm
 
-    # Whole, or not at all: another process may have the same failure.
-    folder = Path(request["folder"]) / "written-reproducer"
+    folder = scratch / "written-reproducer"
     folder.mkdir()
     allowed = [kernel_tolerance(value, tolerance) for value in sides[0].written]
     about: dict[str, Any] = {
-        "target": json.loads(request["target"]),
+        "target": json.loads(target),
         "tolerances": [(one.rtol, one.atol) for one in allowed],
     }
     data: dict[str, Any] = {}
-    for side, taken in zip(("reference", "now"), sides, strict=True):
-        function = read_kernel(Path(request[side]["kernels"]), taken.kernel)
+    for side, taken, path in zip(("reference", "now"), sides, kernels, strict=True):
+        function = read_kernel(path, taken.kernel)
         mod = by_itself(function)
         (folder / f"{side}.json").write_text(str(tvm.ir.save_json(mod)))
         (folder / f"{side}.txt").write_text(function.script())
@@ -70,7 +89,4 @@ def write_reproducer(
     (folder / "about.json").write_text(json.dumps(about, indent=1))
     np.savez_compressed(folder / "data.npz", **data)
     shutil.copyfile(_SOURCE, folder / SCRIPT)
-    place = Path(request["reproducer"])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place, ignore_errors=True)
-    folder.rename(place)
+    return folder

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pytest_tvmtune.processes.worker import enter_stage
+from pytest_tvmtune.processes.job import Job, WorkerContext
 
 
-def probe_pair(request: dict[str, Any]) -> bool:
-    """Job: serialise a small IRModule. A bad pair crashes in `ToJSONGraph` here."""
-    enter_stage(request["folder"], "serialising an IRModule")
+def run(request: None, context: WorkerContext[None]) -> None:  # noqa: ARG001  nothing is asked
+    """Serialise a small IRModule. A bad pair crashes in `ToJSONGraph` here.
+
+    Args:
+        request: Nothing.
+        context: Of this process.
+
+    """
+    context.enter_stage("serialising an IRModule")
     import tvm
     from tvm import relax
 
@@ -17,4 +21,7 @@ def probe_pair(request: dict[str, Any]) -> bool:
     x = relax.Var("x", relax.TensorType((2, 2), "float32"))
     with builder.function("main", [x]):
         builder.emit_func_output(builder.emit(relax.op.add(x, x)))
-    return len(tvm.ir.save_json(builder.get())) > 0
+    tvm.ir.save_json(builder.get())
+
+
+JOB = Job(run=run)

@@ -22,7 +22,9 @@ from pytest_tvmtune.machine.fingerprint import (
     installed_version,
 )
 from pytest_tvmtune.machine.import_errors import import_cause
-from pytest_tvmtune.processes.jobs import run_job
+from pytest_tvmtune.processes.job import JobContext
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.installation import probe_job
 from pytest_tvmtune.store.atomic_files import write_json
 from pytest_tvmtune.store.layout import Store
 
@@ -123,14 +125,13 @@ def check_pair(store: Store) -> None:
 def _probe(store: Store) -> tuple[str, bool]:
     """Return what went wrong with the installed pair, "" when it works; whether it is its fault."""
     try:
-        run_job(
-            "pytest_tvmtune.relax.installation.probe_job:probe_pair",
-            {},
+        context = JobContext(
             scratch=store.scratch,
             log_path=store.logs / "probe.log",
             timeout_s=_PROBE_TIMEOUT_S,
             num_threads=1,
         )
+        run_job(probe_job.JOB, None, context)
     except ChildError as error:
         return str(error).splitlines()[0], error.cause not in {"time-out", "SIGKILL"}
     return "", True

@@ -13,8 +13,9 @@ from pytest_tvmtune.relax.installation.registrations import start_recording
 _MOST_JOBS_IMPORT = (
     "numpy",
     "tvm.relax",
+    "pytest_tvmtune.relax.compiling.adopt_job",
     "pytest_tvmtune.relax.compiling.compile_job",
-    "pytest_tvmtune.relax.compiling.prepared_module",
+    "pytest_tvmtune.relax.compiling.plan_job",
 )
 
 

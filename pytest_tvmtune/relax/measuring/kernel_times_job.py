@@ -7,7 +7,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
-from pytest_tvmtune.processes.worker import enter_stage
-from pytest_tvmtune.relax.measuring.measure_pair_job import (
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.measuring.epochs import (
+    ArtifactPair,
     fixed_affinity,
     open_measurement,
     pairs_per_epoch,
@@ -36,32 +37,59 @@ _NULL_CALLS = 20
 Cost = tuple[float, float]
 
 
-def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: time the kernels of `now`, and of `baseline` in turn with it.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What is measured. alone: `now` only, of a pair whose baseline is the same.
 
-    request: as for `measure_pair`, and alone: time `now` only (`baseline` is the same then);
-    budget_s: no round begins after so long. In each round both are placed anew, and called in as
-    many pairs as in an epoch of the gate, with and without the instrument. What the instrument
-    itself takes, as null kernels tell, is taken off each call. A pair in which a side never took
-    its usual course tells nothing of kernels.
-    Returns {"sides": (SideTimes of baseline or None, SideTimes of now), "overhead_s": mean cost of
-    the instrument for one kernel or built-in}. Raises ModelError.
+    budget_s: no round begins after so long.
     """
-    folder = request["folder"]
-    measurement = open_measurement(request)
-    enter_stage(folder, "timing the kernels")
-    stopwatch = Stopwatch(folder)
+
+    pair: ArtifactPair
+    alone: bool
+    budget_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What the kernels take. overhead_s: mean cost of the instrument for a kernel or built-in."""
+
+    baseline: SideTimes | None
+    now: SideTimes
+    overhead_s: float
+
+
+def run(request: Request, context: WorkerContext[None]) -> Result:
+    """Time the kernels of `now`, and of `baseline` in turn with it.
+
+    In each round both are placed anew, and called in as many pairs as in an epoch of the gate, with
+    and without the instrument. What the instrument itself takes, as null kernels tell, is taken off
+    each call. A pair in which a side never took its usual course tells nothing of kernels.
+
+    Args:
+        request: What is measured.
+        context: Of this process.
+
+    Returns:
+        What the kernels take.
+
+    Raises:
+        ModelError: The entry calls other kernels each time.
+
+    """
+    measurement = open_measurement(request.pair, context)
+    context.enter_stage("timing the kernels")
+    stopwatch = Stopwatch(context.folder)
     cost = _instrument_cost(stopwatch)
-    copies = open_copies(measurement, folder)
-    rng = random.Random(request["seed"])  # noqa: S311  an order, not a secret
-    sides = (1,) if request["alone"] else (0, 1)
+    copies = open_copies(measurement, context.folder)
+    rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
+    sides = (1,) if request.alone else (0, 1)
     seen: tuple[list[list[TimedCall]], list[list[TimedCall]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])
     gc.disable()
     number, pair_s = warm_up(measurement, copies, rng)
     started = monotonic_s()
     for rounds in range(_MOST_ROUNDS):
-        if rounds >= _LEAST_ROUNDS and monotonic_s() - started > request["budget_s"]:
+        if rounds >= _LEAST_ROUNDS and monotonic_s() - started > request.budget_s:
             break
         arrangements = place(measurement, copies, rng)
         for arrangement in arrangements:
@@ -81,13 +109,18 @@ def time_kernels(request: dict[str, Any]) -> dict[str, Any]:
                     for side in rng.sample(sides, len(sides)):
                         plain[side].append(arrangement.timers[side](number))
                         seen[side].append(watches[side].take(_CALLS))
-    times = [
-        asdict(SideTimes(kernels=kernels, end_to_end_s=plain[side])) if side in sides else None
-        for side, kernels in enumerate(_kernels(seen, sides, cost))
-    ]
+    kernels = _kernels(seen, sides, cost)
     courses = [one.course for calls in seen[1] for one in calls]
     costs = [_cost_s(cost, called) for course in courses for called in course]
-    return {"sides": times, "overhead_s": sum(costs) / max(1, len(costs))}
+    baseline, now = (
+        SideTimes(kernels=by_name, end_to_end_s=end_to_end_s)
+        for by_name, end_to_end_s in zip(kernels, plain, strict=True)
+    )
+    return Result(
+        baseline=None if request.alone else baseline,
+        now=now,
+        overhead_s=sum(costs) / max(1, len(costs)),
+    )
 
 
 def _kernels(
@@ -180,3 +213,6 @@ def _null(count: int) -> Any:
     given = [te.placeholder((1,), "float32", name=f"x{index}") for index in range(count - 1)]
     added = te.compute((1,), lambda i: given[0][i] + 1.0, name="y")
     return te.create_prim_func([*given, added]).without_attr("global_symbol")
+
+
+JOB = Job(run=run)

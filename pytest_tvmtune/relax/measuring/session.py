@@ -6,7 +6,7 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,19 @@ from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 if TYPE_CHECKING:
     from tvm.runtime import Device, Tensor
     from tvm.runtime.vm import VirtualMachine
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EntryCall:
+    """What a job is given to call an entry of a library.
+
+    target: in JSON. params: every parameter after the runtime inputs, original order and shapes.
+    """
+
+    entry: str
+    target: str
+    params: tuple[Array, ...]
+    inputs: tuple[Array, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,28 +130,39 @@ def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
 
 
 def open_requested(
-    request: Mapping[str, Any],
-    side: Mapping[str, Any],
+    entry_call: EntryCall,
+    library: Path,
+    manifest: Manifest,
     scratch: Path | None = None,
     instrument: Callable[..., int] | None = None,
 ) -> Session:
-    """Return the session that the request of a job describes. Raises CompileError.
+    """Return the session that a job is asked for.
 
-    request: entry, target, params and inputs. side: a library's path and its manifest's JSON.
-    scratch, instrument: as in `open_session`.
+    Args:
+        entry_call: What is called.
+        library: In which library.
+        manifest: Of the library.
+        scratch: As in `open_session`.
+        instrument: As in `open_session`.
+
+    Returns:
+        The session.
+
+    Raises:
+        CompileError: The library doesn't take what its model promised.
+
     """
     import tvm
 
     from pytest_tvmtune.relax.devices.targets import device_of
 
-    entry = request["entry"]
     return open_session(
-        Path(side["library"]),
-        entry,
-        Manifest.from_json(side["manifest"]).entries[entry],
-        params=request["params"],
-        inputs=request["inputs"],
-        device=device_of(tvm.target.Target(request["target"])),
+        library,
+        entry_call.entry,
+        manifest.entries[entry_call.entry],
+        params=entry_call.params,
+        inputs=entry_call.inputs,
+        device=device_of(tvm.target.Target(entry_call.target)),
         scratch=scratch,
         instrument=instrument,
     )

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
+
+from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE
 
 _PACKAGE = "tvm.s_tir.tensor_intrin"
 _CPU_KINDS = frozenset({"llvm", "c"})
@@ -36,6 +40,16 @@ def import_intrinsics(kind: str) -> None:
         if kind not in _CPU_KINDS:
             for name in of_others:
                 importlib.import_module(name)
+
+
+def import_intrinsics_of_records(work_dir: Path, kind: str) -> None:
+    """Register tensor intrinsics where the trace of a record in a work_dir uses one.
+
+    Without them the whole pipeline raises; importing them always would cost seconds.
+    """
+    records = work_dir / RECORDS_FILE
+    if any("Tensorize" in json.dumps(json.loads(line)[1][0]) for line in records.open()):
+        import_intrinsics(kind)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.tuning.trial_budget import next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
 from pytest_tvmtune.machine.fingerprint import fingerprint, usable_cores
-from pytest_tvmtune.processes.worker import WAITING, LineTail, enter_stage, tell_progress
+from pytest_tvmtune.processes.job import WAITING, WorkerContext
+from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
 from pytest_tvmtune.relax.tuning.candidate_builder import (
@@ -41,19 +42,38 @@ if TYPE_CHECKING:
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
     from tvm.target import Target
 
+    from pytest_tvmtune.relax.tuning.tune_job import Request
+
 # How many of a task's candidates meet again at the end, and how close to the best they must be.
 FINALISTS = 4
 _CLOSE = 1.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundProgress:
+    """How far a run is, after each batch.
+
+    task: the one measured last; best_s: its best so far. improved: (trial, best seconds) of this
+    batch, each time that the task's best was beaten.
+    """
+
+    done: int
+    failed: int
+    total: int
+    task: str
+    best_s: float | None
+    improved: tuple[tuple[int, float], ...]
 
 
 @dataclass(kw_only=True)
 class Rounds:
     """One tuning run: its tasks, what they share, and the trials not yet given out.
 
-    recorded: the end of what the database writes. request: as `tune` was given it.
+    recorded: the end of what the database writes. request, context: the job's.
     """
 
-    request: dict[str, Any]
+    request: Request
+    context: WorkerContext[RoundProgress]
     target: Target
     searches: list[Search]
     round_size: int
@@ -99,9 +119,9 @@ class Rounds:
     @contextmanager
     def _stage(self, name: str, cores: AbstractContextManager[None]) -> Iterator[None]:
         """Enter a stage once the machine's cores are there; waiting for them has no time-out."""
-        enter_stage(self.request["folder"], WAITING)
+        self.context.enter_stage(WAITING)
         with cores:
-            enter_stage(self.request["folder"], f"tuning, {self.done} trials done, {name}")
+            self.context.enter_stage(f"tuning, {self.done} trials done, {name}")
             yield
 
     def _next_batch(self, under_way: Batch | None = None) -> Batch | None:
@@ -109,14 +129,14 @@ class Rounds:
 
         under_way: a batch of which nothing is known yet; when its task would be next again, None.
         """
-        cap = self.request["max_trials_per_task"]
+        cap = self.request.max_trials_per_task
         while True:
             task_trials = next_task(
                 [one.task_trials for one in self.searches],
                 left=self.left,
                 cap=cap,
                 # Its fair share, but not its first rounds only.
-                patience=max(2 * self.round_size, self.request["trials"] // len(self.searches)),
+                patience=max(2 * self.round_size, self.request.trials // len(self.searches)),
             )
             search = next((one for one in self.searches if one.task_trials is task_trials), None)
             if search is None or (under_way is not None and search is under_way.search):
@@ -124,7 +144,7 @@ class Rounds:
             candidates = generate(
                 search,
                 round_size=self.round_size,
-                seed=self.request["seed"],
+                seed=self.request.seed,
                 database=self.database,
                 model=self.model,
             )
@@ -216,16 +236,15 @@ class Rounds:
             )
         known = self.store_results(search, records=[self._record_of(data) for data in written])
         best = known.fastest(fingerprint().cpu)
-        tell_progress(
-            self.request["folder"],
-            {
-                "done": self.done,
-                "failed": sum(sum(one.errors.values()) for one in self.searches),
-                "total": self.request["trials"],
-                "task": search.task.name,
-                "best_s": best.mean_s if best else None,
-                "improved": improved,
-            },
+        self.context.report_progress(
+            RoundProgress(
+                done=self.done,
+                failed=sum(sum(one.errors.values()) for one in self.searches),
+                total=self.request.trials,
+                task=search.task.name,
+                best_s=best.mean_s if best else None,
+                improved=tuple(improved),
+            )
         )
 
     def _enter_finals(self, search: Search, one: Finalist) -> None:
@@ -288,15 +307,15 @@ class Rounds:
         """Put records, and what was spent so far, into the store; return what it then knows."""
         request, task_trials = self.request, search.task_trials
         served = LedgerLine(
-            run_id=request["run_id"],
+            run_id=request.run_id,
             at_s=now_s(),
-            trials=request["requested_trials"],
-            max_trials_per_task=request["max_trials_per_task"],
+            trials=request.requested_trials,
+            max_trials_per_task=request.max_trials_per_task,
             spent=task_trials.spent,
             valid=task_trials.valid,
             complete=complete,
             reason=search.outcome if complete else "",
-            environment=request["environment"],
+            environment=request.environment,
         )
         workload = Workload(
             shash=search.task.shash,
@@ -306,4 +325,4 @@ class Rounds:
             served=(served,),
             untuned=(search.untuned,) if search.untuned else (),
         )
-        return add_to_workload(request["store"], request["target_key"], workload, own_ir=True)
+        return add_to_workload(request.store, request.target_key, workload, own_ir=True)

@@ -1,0 +1,99 @@
+"""A job: a module with frozen `Request`, `Result` and `run`, and `JOB`, by which others name it.
+
+`processes/run_job.py` runs one. Importing a job's module imports no tvm.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args, get_type_hints
+
+from pytest_tvmtune.core.json_codec import to_json
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+Progress = TypeVar("Progress")
+# Where a job runs: in a process forked from a server that has TVM loaded, in a new interpreter, or
+# in the interpreter of another environment, by its path, which has this package installed.
+Where: TypeAlias = Literal["forked", "new interpreter"] | Path
+
+# A stage that may last: another process has the machine's cores.
+WAITING = "waiting for the machine's cores"
+PROGRESS_FILE = "progress"
+STAGE_FILE = "stage"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerContext(Generic[Progress]):
+    """What a job has while it runs. folder: its own, and its working folder; removed afterwards."""
+
+    folder: Path
+
+    def enter_stage(self, name: str) -> None:
+        """Note what the job does next: a crash is then named by it, and its time-out begins."""
+        written = self.folder / f"{STAGE_FILE}.tmp"
+        written.write_text(name)
+        written.replace(self.folder / STAGE_FILE)
+
+    def report_progress(self, row: Progress) -> None:
+        """Pass a value to `on_progress` of whoever waits for the job."""
+        with (self.folder / PROGRESS_FILE).open("ab") as file:
+            file.write(to_json(row) + b"\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[Request, Result, Progress]):
+    """A job, by the function that it is; the types are in the function's annotations.
+
+    preload: a module that the server imports once, for this job and all that follow.
+    """
+
+    run: Callable[[Request, WorkerContext[Progress]], Result]
+    preload: str = ""
+
+    @property
+    def name(self) -> str:
+        """The function by its name, as `job_named` takes it: `module:function`."""
+        return f"{self.run.__module__}:{self.run.__qualname__}"
+
+    @property
+    def request_type(self) -> type[Request]:
+        """The type of what it is asked."""
+        return cast("type[Request]", get_type_hints(self.run)["request"])
+
+    @property
+    def result_type(self) -> type[Result]:
+        """The type of what it returns."""
+        return cast("type[Result]", get_type_hints(self.run)["return"])
+
+    @property
+    def progress_type(self) -> type[Progress]:
+        """The type of what it reports on its way."""
+        return cast("type[Progress]", get_args(get_type_hints(self.run)["context"])[0])
+
+
+def job_named(name: str) -> Job[Any, Any, Any]:
+    """Return the job whose `name` this is: imports its module."""
+    module, _, function = name.partition(":")
+    return Job(run=getattr(importlib.import_module(module), function))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """How a job is run.
+
+    scratch: the folder below which the job's own is made. log_path: where what it prints goes.
+    timeout_s: for each stage that the job enters, but WAITING. num_threads: TVM runtime threads of
+    every kernel that runs there. on_stage: is called, as long as the job runs, with its stage and
+    how many seconds that has lasted, and with no stage once it is over.
+    """
+
+    scratch: Path
+    log_path: Path
+    timeout_s: float
+    num_threads: int
+    on_stage: Callable[[str, float], None] | None = None
+    where: Where = "forked"

@@ -1,0 +1,48 @@
+"""Job: find the tuning tasks of a module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A module in TVM's JSON, the target in JSON, and whether it is prepacked."""
+
+    mod_text: str
+    target: str
+    prepack: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The tasks."""
+
+    tasks: tuple[Task, ...]
+
+
+def run(request: Request, context: WorkerContext[None]) -> Result:
+    """Prepare the module as the stock pipeline does before it tunes, and extract its tasks.
+
+    Args:
+        request: The module.
+        context: Of this process.
+
+    Returns:
+        The tasks.
+
+    """
+    import tvm
+
+    context.enter_stage("preparing the module")
+    mod = tvm.ir.load_json(request.mod_text)
+    target = tvm.target.Target(request.target)
+    prepared = prepare(mod, target, prepack=request.prepack)
+    return Result(tasks=tuple(task for task, _ in extract(prepared, target)))
+
+
+JOB = Job(run=run)

@@ -1,0 +1,65 @@
+"""Job: run a library with data that it never ran with, which can crash it.
+
+Through an index out of bounds, say, however well it ran with other data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.measuring.session import EntryCall, call, open_requested
+from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
+
+FIRST_RUN = "running it for the first time with these inputs"
+IN_KERNEL = "in kernel "
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """A library and a call of it.
+
+    names_kernels: enter a stage of its own for each kernel, `IN_KERNEL` and its name, so that a
+    crash is named by it.
+    """
+
+    library: Path
+    manifest: Manifest
+    call: EntryCall
+    names_kernels: bool = False
+
+
+def run(request: Request, context: WorkerContext[None]) -> None:
+    """Load the library and call the entry once.
+
+    Args:
+        request: The library and the call.
+        context: Of this process.
+
+    """
+    context.enter_stage(FIRST_RUN)
+    instrument = _naming_kernels(context) if request.names_kernels else None
+    call(open_requested(request.call, request.library, request.manifest, instrument=instrument))
+
+
+def _naming_kernels(context: WorkerContext[None]) -> Callable[..., int]:
+    def instrument(_function: Any, name: str, before: bool, _ret: Any, *_arguments: Any) -> int:
+        context.enter_stage(f"{IN_KERNEL}{name}" if before else FIRST_RUN)
+        return 0
+
+    return instrument
+
+
+def run_new_library(
+    entry_call: EntryCall, library: Path, manifest: Manifest, context: WorkerContext[None]
+) -> None:
+    """Run a library once. Its manifest is left with it, for whoever looks into a crash."""
+    library.with_name(MANIFEST).write_text(json.dumps(manifest.to_json()))
+    run(Request(library=library, manifest=manifest, call=entry_call), context)
+
+
+JOB = Job(run=run)

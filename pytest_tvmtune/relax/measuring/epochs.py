@@ -1,0 +1,189 @@
+"""Epochs: both artifacts of a comparison placed anew, and timed in interleaved pairs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch
+from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.processes.shared_arrays import releasing_pages
+from pytest_tvmtune.relax.measuring.placement import (
+    LoadedCopies,
+    MeasuredLibrary,
+    PairedMeasurement,
+    ParamPlacement,
+    match_params,
+    place,
+)
+from pytest_tvmtune.relax.measuring.session import EntryCall, Session, call, open_requested
+from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample, num_threads_used
+from pytest_tvmtune.store.artifacts import Artifact
+
+LOADING_BASELINE = "loading the baseline's artifact"
+# Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
+# pairs an epoch to outvote those; measured in docs/gate.md.
+MIN_SAMPLE_S = 0.0005
+_PAIRS_S = 0.015
+MOST_PAIRS = 7
+_MOST_WARM_UP_S = 1.0
+_STABLE = 0.05
+_MOST_FLUSH_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArtifactPair:
+    """A baseline, what is compared with it, and the call that both are measured by.
+
+    cold_cache: the caches are emptied before each call. seed: of all that is random.
+    """
+
+    baseline: Artifact
+    now: Artifact
+    call: EntryCall
+    cold_cache: bool
+    seed: int
+
+
+def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> PairedMeasurement:
+    """Load both sides and transform their parameters.
+
+    The baseline is called once, here: what crashes in it is the baseline's, not the run's.
+
+    Args:
+        pair: Both sides.
+        context: Of this process.
+
+    Returns:
+        Both sides, loaded.
+
+    Raises:
+        CompileError: A library doesn't take what its model promised.
+
+    """
+    context.enter_stage(LOADING_BASELINE)
+    accepted = _open(pair, pair.baseline, context)
+    call(accepted)
+    context.enter_stage("loading this run's artifact")
+    opened = _open(pair, pair.now, context)
+    baseline, now = (
+        MeasuredLibrary(library=side.library, params=session.params, arrays=session.arrays)
+        for side, session in ((pair.baseline, accepted), (pair.now, opened))
+    )
+    with releasing_pages((*baseline.arrays, *now.arrays)):
+        shared, traded = match_params(baseline.params, now.params)
+    return PairedMeasurement(
+        entry=pair.call.entry,
+        device=accepted.device,
+        baseline=baseline,
+        now=now,
+        inputs=accepted.inputs,
+        shared=shared,
+        traded=traded,
+        flush=_flusher() if pair.cold_cache else None,
+    )
+
+
+def _open(pair: ArtifactPair, side: Artifact, context: WorkerContext[None]) -> Session:
+    return open_requested(pair.call, side.library, side.manifest, context.folder)
+
+
+def warm_up(
+    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+) -> tuple[int, float]:
+    """Call both sides until their times are stable.
+
+    Returns how many calls make a sample, and the seconds that a pair of samples takes.
+    """
+    arrangement = place(measurement, copies, rng)[0]
+    arrangement.enter()
+    deadline = monotonic_s() + _MOST_WARM_UP_S
+    rounds: list[tuple[float, ...]] = []
+    number = 1
+    while True:
+        rounds.append(tuple(timer(number) for timer in arrangement.timers))
+        # With cold caches a sample is one call.
+        number = 1 if measurement.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
+        recent = list(zip(*rounds[-3:], strict=True))
+        stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
+        if (len(rounds) >= 4 and stable) or monotonic_s() > deadline:
+            return number, _pair_s(arrangement.timers, number)
+
+
+def pairs_per_epoch(pair_s: float) -> int:
+    """Return how many pairs an epoch has, where one takes so long."""
+    return max(1, min(MOST_PAIRS, int(_PAIRS_S / pair_s)))
+
+
+def _pair_s(timers: Sequence[Timer], number: int) -> float:
+    """Return the seconds of a pair, the shortest of some: one may have been interrupted."""
+    taken: list[float] = []
+    while len(taken) < 3 and sum(taken) < _PAIRS_S:
+        started = monotonic_s()
+        for timer in timers:
+            timer(number)
+        taken.append(monotonic_s() - started)
+    return min(taken)
+
+
+def take_epoch(
+    arrangements: Sequence[ParamPlacement], rng: random.Random, *, number: int, pairs: int
+) -> Epoch:
+    """Return an epoch of interleaved pairs, each in random order.
+
+    number: calls a sample. pairs: at least so many; where parameters trade places, as many each
+    way.
+    """
+    taken: tuple[list[float], list[float]] = ([], [])
+    with fixed_affinity():
+        for arrangement in arrangements:
+            arrangement.enter()
+            _touch(arrangement.timers, rng)
+            for _ in range(math.ceil(pairs / len(arrangements))):
+                for side in rng.sample((0, 1), 2):
+                    taken[side].append(arrangement.timers[side](number))
+    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1]))
+
+
+def _touch(timers: Sequence[Timer], rng: random.Random) -> None:
+    """Call both once: a first call maps the code and takes memory."""
+    for side in rng.sample((0, 1), 2):
+        timers[side](1)
+
+
+@contextlib.contextmanager
+def fixed_affinity() -> Iterator[None]:
+    """Keep a single thread on the core where it is now; TVM binds the threads of a pool itself."""
+    if num_threads_used() > 1 or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    # The last field but 13: man 5 proc_pid_stat, field 39.
+    core = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+    try:
+        os.sched_setaffinity(0, {core})
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _flusher() -> Callable[[], None]:
+    """Return what writes over twice the largest cache."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text.rstrip("KM")) << {"K": 10, "M": 20}.get(text[-1], 0))
+    block = np.zeros(min(2 * max(sizes, default=32 << 20), _MOST_FLUSH_BYTES), np.uint8)
+
+    def flush() -> None:
+        np.add(block, 1, out=block)
+
+    return flush
