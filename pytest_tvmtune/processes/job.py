@@ -17,7 +17,7 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 Progress = TypeVar("Progress")
 # Where a job runs: in a process forked from a server that has TVM loaded, in a new interpreter, or
-# in the interpreter of another environment, by its path, which has this package installed.
+# in the interpreter of another environment that has this package, by its absolute path.
 Where: TypeAlias = Literal["forked", "new interpreter"] | Path
 
 # A stage that may last: another process has the machine's cores.

@@ -75,14 +75,10 @@ def start_job(
         while where == "forked" and (server := _server(folder, environment)) is not None:
             with suppress(OSError):  # it was killed since: another one is begun
                 return server.fork(_fork_request(job, folder, environment), log.fileno())
-    words = [str(folder), job.name, json.dumps(setup_in_use()), str(os.getpid())]
-    worker = "pytest_tvmtune.processes.worker"
-    elsewhere = isinstance(where, Path)
-    with _naming(str(where) if elsewhere else sys.executable):
+    interpreter = str(where) if isinstance(where, Path) else sys.executable
+    with _naming(interpreter):
         process = subprocess.Popen(
-            command_elsewhere(where, worker, *words)
-            if isinstance(where, Path)
-            else command(worker, *words),
+            _worker_command(where, str(folder), job.name, json.dumps(setup_in_use())),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -91,6 +87,13 @@ def start_job(
             start_new_session=True,
         )
     return _NewInterpreter(process=process)
+
+
+def _worker_command(where: Where, *words: str) -> list[str]:
+    worker, words = "pytest_tvmtune.processes.worker", (*words, str(os.getpid()))
+    if isinstance(where, Path):
+        return command_elsewhere(where, worker, *words)
+    return command(worker, *words)
 
 
 def _fork_request(
