@@ -24,7 +24,7 @@ SLOW = """
 import time
 from pathlib import Path
 
-from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
 from pytest_tvmtune.processes.jobs import run_job
 from pytest_tvmtune.stages.stage_progress import under_way

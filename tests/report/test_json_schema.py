@@ -16,14 +16,11 @@ from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    GoldenResult,
-    LatencyResult,
-    TaskResult,
-)
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import SCHEMA, SCHEMA_VERSION, report_schema

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_tvmtune.core.errors import (
     ChildError,
@@ -15,7 +15,7 @@ from pytest_tvmtune.core.errors import (
     UnsupportedOperatorError,
     UnsupportedTypeError,
 )
-from pytest_tvmtune.core.json_values import known_fields
+from pytest_tvmtune.core.json_codec import Count
 
 # docs/json.md says what each of them means.
 FailureKind = Literal[
@@ -49,21 +49,19 @@ _KINDS: tuple[tuple[type[TvmTuneError], FailureKind], ...] = (
 class Failure:
     """The first thing that failed a case.
 
-    operators: of `unsupported operator`, how often each occurs. stage: what the child process was
-    at that failed; signal: what a `crash` ended with, such as SIGSEGV; kernel: in which it was, ""
-    where that isn't known.
+    Attributes:
+        kind: What kind of thing it was.
+        operators: Operators that TVM's importer doesn't know, and how often each occurs.
+        stage: What the child process that failed was doing.
+        signal: What a `crash` ended with, such as SIGSEGV.
+        kernel: In which kernel the first run crashed, empty where that isn't known.
     """
 
     kind: FailureKind
-    operators: dict[str, int] = field(default_factory=dict)
+    operators: dict[str, Count] = field(default_factory=dict)
     stage: str = ""
     signal: str = ""
     kernel: str = ""
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> Failure:
-        """Return the failure that `asdict` made plain."""
-        return Failure(**known_fields(Failure, loaded))
 
 
 def failure_of(error: TvmTuneError) -> Failure:
