@@ -41,11 +41,11 @@ class OutputError:
         passed: Whether it agrees within the tolerance.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        statistic: What decides (see core.comparing.tolerances).
+        statistic: What decides: `elementwise`, or a statistic of all elements.
         error: The statistic's error, where it isn't `elementwise` and there are mismatches; null
             where one side has NaN or Inf.
         limit: What `error` may be at most.
-        mismatches: How many elements have |got - expected| > atol + rtol * |expected|.
+        mismatches: How many elements have `|got - expected| > atol + rtol * |expected|`.
         unexpected_nan: How many are NaN where the expected value is finite or Inf.
         unexpected_inf: How many are Inf where the expected value is finite or NaN.
         missing_nan: How many are finite or Inf where the expected value is NaN.

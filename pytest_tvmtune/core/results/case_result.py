@@ -21,11 +21,10 @@ from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", ""]
 
 
+# The one mutable value of this package: its run fills it in as the test asks.
 @dataclass(kw_only=True)
 class CaseResult:
     """Everything a report says about one call of `tvm_tune` in one test.
-
-    The one mutable value of this package: its run fills it in as the test asks.
 
     Attributes:
         name: Name of the case.

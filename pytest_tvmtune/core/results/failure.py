@@ -17,7 +17,6 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.json_codec import Count
 
-# docs/json.md says what each of them means.
 FailureKind = Literal[
     "unsupported operator",
     "unsupported type",
@@ -50,9 +49,17 @@ class Failure:
     """The first thing that failed a case.
 
     Attributes:
-        kind: What kind of thing it was.
+        kind: `unsupported operator`: TVM's importer has no converter for `operators`.
+            `unsupported type`: inputs or weights are no dense tensors of numbers. `import`: TVM's
+            importer failed, or a shape depends on values; the finding names the node. `given`:
+            shapes, inputs or parameters don't fit the model, or are missing. `model`: the model
+            can't be read, or not be used as it is. `compile`: TVM refused it, or left records out.
+            `crash`, `time-out`: of a child process. `wrong numbers`: a comparison. `regression`:
+            the latency gate. `growth`: the library, or the memory that a call needs, grew beyond
+            its limit. `unknown`: under strict, what the warnings say. `error`: anything else, as
+            the findings say; also a fault of pytest-tvmtune itself, which is called that.
         operators: Operators that TVM's importer doesn't know, and how often each occurs.
-        stage: What the child process that failed was doing.
+        stage: What the child process that failed was doing, of a `crash` or `time-out`.
         signal: What a `crash` ended with, such as SIGSEGV.
         kernel: In which kernel the first run crashed, empty where that isn't known.
     """
