@@ -30,12 +30,12 @@ else:
     NullableFloat = Real
 
 
-def to_plain(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """Return a dataclass, or a container of some, as plain JSON values; floats are themselves."""
     return msgspec.to_builtins(value, enc_hook=_plain)
 
 
-def from_plain(values: Any, cls: type[Value]) -> Value:
+def from_json_values(values: Any, cls: type[Value]) -> Value:
     """Return a value of this type.
 
     Args:

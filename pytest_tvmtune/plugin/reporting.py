@@ -66,10 +66,10 @@ def pytest_runtest_makereport(
     if report.when == "teardown":
         if state.passed:
             _accept(state, report)
-        from pytest_tvmtune.core.json_codec import to_plain
+        from pytest_tvmtune.core.json_codec import to_json_values
 
         cases = finished_cases(item, state)
-        setattr(report, _CASES, to_plain(cases))
+        setattr(report, _CASES, to_json_values(cases))
         _add_properties(report, state)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
@@ -113,12 +113,12 @@ class CaseCollector:
         cases: list[dict[str, Any]] = getattr(report, _CASES, [])
         if not cases:
             return
-        from pytest_tvmtune.core.json_codec import from_plain
+        from pytest_tvmtune.core.json_codec import from_json_values
         from pytest_tvmtune.core.results.case_result import CaseResult
 
         finished = []
         for case in cases:
-            result = from_plain(case, CaseResult)
+            result = from_json_values(case, CaseResult)
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
             finished.append(FinishedCase(result=result, json=case))
         # xdist's --dist=each runs every test on each worker.

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import ReportError
-from pytest_tvmtune.core.json_codec import finite, from_plain
+from pytest_tvmtune.core.json_codec import finite, from_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 
 SCHEMA = "pytest-tvmtune"
@@ -79,7 +79,7 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
             "upgrade it"
         )
     try:
-        return from_plain(dict(report), Report).cases
+        return from_json_values(dict(report), Report).cases
     except ValueError as error:
         raise ReportError(f"a damaged report: {error}") from error
 

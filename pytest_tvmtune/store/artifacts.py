@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.json_codec import from_plain, to_plain
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.atomic_files import load_json, write_json
@@ -60,12 +60,12 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return cast("dict[str, Any]", to_plain(self))
+        return cast("dict[str, Any]", to_json_values(self))
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Manifest:
         """Return the manifest written by `to_json`. Raises ValueError."""
-        return from_plain(loaded, Manifest)
+        return from_json_values(loaded, Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def load_manifest(digest: str, content: bytes) -> Manifest:
     # The library's hash is signed with it.
     values = verified_json(f"manifest {digest}", load_json(content))
     try:
-        return from_plain(values, Manifest)
+        return from_json_values(values, Manifest)
     except ValueError as error:
         raise ValueError(f"no manifest: {error}") from None
 

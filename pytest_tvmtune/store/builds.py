@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
-from pytest_tvmtune.core.json_codec import Sha256, from_plain, to_plain
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
@@ -72,12 +72,12 @@ def read_plan(store: Store, key: str) -> Plan | None:
 
 def write_plan(store: Store, key: str, plan: Plan) -> None:
     """Store the tasks of a module. Raises StoreError."""
-    write_json(store.plans / f"{key}.json", to_plain(plan))
+    write_json(store.plans / f"{key}.json", to_json_values(plan))
 
 
 def load_plan(path: Path) -> Plan:
     """Return the plan in a file. Raises OSError, ValueError."""
-    return from_plain(_load(path), Plan)
+    return from_json_values(_load(path), Plan)
 
 
 def read_build(store: Store, key: str) -> Build | None:
@@ -92,12 +92,12 @@ def load_build(path: Path) -> Build:
 
 def build_of(loaded: dict[str, Any]) -> Build:
     """Return the build in JSON values. Raises ValueError."""
-    return from_plain(loaded, Build)
+    return from_json_values(loaded, Build)
 
 
 def write_build(store: Store, key: str, build: Build) -> None:
     """Store which library a build gave. Raises StoreError."""
-    write_json(store.builds / f"{key}.json", sign_json(f"build {key}", to_plain(build)))
+    write_json(store.builds / f"{key}.json", sign_json(f"build {key}", to_json_values(build)))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.json_codec import Sha256, from_plain
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 
@@ -67,6 +67,6 @@ def _sha256(path: str) -> str:
 
 def _read(store: Store) -> dict[str, _Entry]:
     try:
-        return from_plain(load_json(store.digests.read_bytes()), dict[str, _Entry])
+        return from_json_values(load_json(store.digests.read_bytes()), dict[str, _Entry])
     except (OSError, ValueError):
         return {}

@@ -12,7 +12,7 @@ import pytest
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
-from pytest_tvmtune.core.json_codec import finite, from_plain, to_plain
+from pytest_tvmtune.core.json_codec import finite, from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
@@ -240,30 +240,30 @@ def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
 
 
 def test_a_full_case_survives_json_text() -> None:
-    back = from_plain(json.loads(json.dumps(to_plain(FULL))), CaseResult)
+    back = from_json_values(json.loads(json.dumps(to_json_values(FULL))), CaseResult)
     assert back == FULL
     assert back.latency is not None
     assert isinstance(back.latency.interval, tuple)
 
 
 def test_an_empty_case_survives_json_text() -> None:
-    assert from_plain(json.loads(json.dumps(to_plain(EMPTY))), CaseResult) == EMPTY
+    assert from_json_values(json.loads(json.dumps(to_json_values(EMPTY))), CaseResult) == EMPTY
 
 
 def test_a_case_that_was_timed_without_a_baseline() -> None:
-    timed = from_plain(
-        {**to_plain(EMPTY), "latency": {"verdict": "NEW", "message": "", "interval": None}},
+    timed = from_json_values(
+        {**to_json_values(EMPTY), "latency": {"verdict": "NEW", "message": "", "interval": None}},
         CaseResult,
     )
     assert timed.latency == LatencyResult(verdict="NEW", message="")
 
 
 def test_a_case_written_before_there_were_these_fields() -> None:
-    loaded = json.loads(json.dumps(to_plain(FULL)))
+    loaded = json.loads(json.dumps(to_json_values(FULL)))
     del loaded["tasks_restored"]
     for name in ("noise", "resolvable_ratio", "accepted_median_s", "accepted_on"):
         del loaded["latency"][name]
-    old = from_plain(loaded, CaseResult)
+    old = from_json_values(loaded, CaseResult)
     assert old.tasks_restored == []
     assert old.latency is not None
     assert (old.latency.noise, old.latency.resolvable_ratio) == (None, None)
@@ -284,9 +284,9 @@ def test_cases_share_no_list_or_dict() -> None:
 
 def test_what_hooks_added_is_left_out_and_what_json_can_not_hold_is_nan() -> None:
     added = {"added": 1, "tasks": [{**asdict(TASKS[0]), "added": 1}]}
-    loaded = json.loads(json.dumps(finite({**to_plain(FULL), **added})))
+    loaded = json.loads(json.dumps(finite({**to_json_values(FULL), **added})))
     loaded["latency"]["added"] = 1
-    back = from_plain(loaded, CaseResult)
+    back = from_json_values(loaded, CaseResult)
     assert back.tasks == [TASKS[0]]
     assert back.latency == FULL.latency
     # A field that may be None stays so.
@@ -294,9 +294,9 @@ def test_what_hooks_added_is_left_out_and_what_json_can_not_hold_is_nan() -> Non
 
 
 def test_reading_a_case_leaves_its_json_alone() -> None:
-    loaded = json.loads(json.dumps(to_plain(FULL)))
+    loaded = json.loads(json.dumps(to_json_values(FULL)))
     before = json.dumps(loaded)
-    from_plain(loaded, CaseResult)
+    from_json_values(loaded, CaseResult)
     assert json.dumps(loaded) == before
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_tvmtune.core.json_codec import from_plain, to_plain
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import (
     BUILT_INS,
     KernelTable,
@@ -174,4 +174,4 @@ def test_equal_costs_stand_by_name() -> None:
 
 def test_a_table_survives_json_text() -> None:
     found = table(before=times(a=(1, 2.0)), old=KERNELS)
-    assert from_plain(json.loads(json.dumps(to_plain(found))), KernelTable) == found
+    assert from_json_values(json.loads(json.dumps(to_json_values(found))), KernelTable) == found

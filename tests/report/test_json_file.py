@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.json_codec import from_plain, to_plain
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
@@ -38,7 +38,7 @@ GATED = LatencyResult(
 
 
 def case(nodeid: str, name: str = "mlp", **values: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = to_plain(CaseResult(
+    plain: dict[str, Any] = to_json_values(CaseResult(
         name=name, nodeid=nodeid, entry="main", target_name="llvm", target="{}", prepack=False,
         **values,
     ))  # fmt: skip
@@ -130,8 +130,8 @@ def test_cases_stand_in_order_of_their_ids_however_they_finished(tmp_path: Path)
 def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
     written = case("t.py::a", findings=["ü"], tasks_restored=["relu"], latency=GATED)
     write_report(tmp_path / "out.json", [written], {})
-    back = from_plain(read(tmp_path / "out.json")["cases"][0], CaseResult)
-    assert to_plain(back) == written
+    back = from_json_values(read(tmp_path / "out.json")["cases"][0], CaseResult)
+    assert to_json_values(back) == written
     assert back.latency == GATED
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.json_codec import to_plain
+from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import make_report
@@ -43,7 +43,7 @@ def case(
         latency=None if median_s is None else latency,
         outcome=outcome,
     )
-    plain: dict[str, Any] = to_plain(case)
+    plain: dict[str, Any] = to_json_values(case)
     return plain
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from pytest_tvmtune.core.comparing.output_error import OutputError
-from pytest_tvmtune.core.json_codec import Count, NullableFloat, from_plain, to_plain
+from pytest_tvmtune.core.json_codec import Count, NullableFloat, from_json_values, to_json_values
 
 DivergenceKind = Literal["kernel", "transform", "none"]
 
@@ -93,12 +93,12 @@ class Divergence:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return cast("dict[str, Any]", to_plain(self))
+        return cast("dict[str, Any]", to_json_values(self))
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Divergence:
         """Return the divergence written by `to_json`."""
-        return from_plain(loaded, Divergence)
+        return from_json_values(loaded, Divergence)
 
     def sentence(self) -> str:
         """Return one line for the terminal."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pytest_tvmtune.core.gating.case_identity import Identity
-from pytest_tvmtune.core.json_codec import Sha256, from_plain, to_plain
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
 
 SCHEMA = 2
 _Seconds = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
@@ -49,7 +49,7 @@ class Baseline:
 
 def plain_baseline(baseline: Baseline) -> dict[str, Any]:
     """Return a baseline as its file has it."""
-    return {"schema": SCHEMA, **to_plain(baseline)}
+    return {"schema": SCHEMA, **to_json_values(baseline)}
 
 
 def baseline_of(loaded: Any) -> Baseline:
@@ -61,7 +61,7 @@ def baseline_of(loaded: Any) -> Baseline:
     if not isinstance(loaded, dict) or loaded.get("schema") != SCHEMA:
         raise ValueError(f"not a baseline of schema {SCHEMA}")
     try:
-        baseline = from_plain(loaded, Baseline)
+        baseline = from_json_values(loaded, Baseline)
     except ValueError as error:
         raise ValueError(f"damaged baseline: {error}") from None
     if missing := [name for name in _OF_EACH_FINGERPRINT if name not in baseline.fingerprint]:

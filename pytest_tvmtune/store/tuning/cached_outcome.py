@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_tvmtune.core.json_codec import Sha256, from_plain, to_plain
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
@@ -60,7 +60,7 @@ def read_cached_outcome(store: Store, key: str, now: FileVersions) -> CachedOutc
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        return from_plain(loaded, CachedOutcome)
+        return from_json_values(loaded, CachedOutcome)
     except (OSError, ValueError, TypeError, KeyError):
         # Damaged or missing: it is made anew from what it was made from.
         return None
@@ -70,5 +70,5 @@ def write_cached_outcome(
     store: Store, key: str, now: FileVersions, cached_outcomes: CachedOutcome
 ) -> None:
     """Keep what a case came to. Raises StoreError."""
-    values = {"versions": now, **to_plain(cached_outcomes)}
+    values = {"versions": now, **to_json_values(cached_outcomes)}
     write_json(store.cached_outcomes / f"{key}.json", sign_json(f"warm {key}", values))

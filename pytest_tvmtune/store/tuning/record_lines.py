@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from pytest_tvmtune.core.json_codec import from_plain, to_plain
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.store.signing import signatures
 from pytest_tvmtune.store.tuning.records import (
     LedgerLine,
@@ -82,7 +82,7 @@ def sign_lines(what: str, text: str) -> str:
 
 def _text(line: _Line) -> str:
     kind = next(kind for kind, cls in _KINDS.items() if isinstance(line, cls))
-    return json.dumps({"kind": kind, **to_plain(line)}, sort_keys=True) + "\n"
+    return json.dumps({"kind": kind, **to_json_values(line)}, sort_keys=True) + "\n"
 
 
 def _what(key: str, shash: str) -> str:
@@ -157,7 +157,7 @@ def _parsed(content: bytes) -> _Line:
     if surplus := row.keys() - {field.name for field in fields(_KINDS[kind])}:
         raise ValueError(f"not a {kind}: it has {min(surplus)!r}, too")
     try:
-        return from_plain(row, _KINDS[kind])
+        return from_json_values(row, _KINDS[kind])
     except ValueError as error:
         raise ValueError(f"not a {kind}: {error}") from None
 
