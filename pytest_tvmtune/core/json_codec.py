@@ -6,6 +6,7 @@ read and write the same files.
 
 from __future__ import annotations
 
+import json
 import math
 from numbers import Real
 from pathlib import Path
@@ -59,6 +60,17 @@ def finite(value: Any) -> Any:
     return value
 
 
+def to_json(value: Any) -> bytes:
+    """Return a dataclass, or a container of some, as JSON. Infinities and NaN become null."""
+    # Not msgspec's own: paths and names may hold bytes that are no UTF-8, as lone surrogates.
+    return json.dumps(finite(to_json_values(value))).encode()
+
+
+def from_json(data: bytes, cls: type[Value]) -> Value:
+    """Return what `to_json` wrote. Raises ValueError for anything else."""
+    return from_json_values(json.loads(data), cls)
+
+
 def to_binary(value: Any) -> bytes:
     """Return a value as MessagePack, in which floats are themselves."""
     return msgspec.msgpack.encode(value, enc_hook=_plain)
@@ -86,10 +98,20 @@ def _plain(value: Any) -> Any:
 
 def _typed(cls: type, value: Any) -> Any:
     if cls is Real:
-        return math.nan if value is None else msgspec.convert(value, float)
+        return _nullable_float(value)
     if issubclass(cls, Path):
         return cls(value)
     raise NotImplementedError(f"no codec for {cls}")
+
+
+def _nullable_float(value: Any) -> float:
+    if value is None:
+        return math.nan
+    try:
+        return msgspec.convert(value, float)
+    except msgspec.ValidationError as error:
+        # msgspec adds the path to any ValueError but its own.
+        raise ValueError(str(error)) from None
 
 
 def _schema(cls: type) -> dict[str, Any]:
