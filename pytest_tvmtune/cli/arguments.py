@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import OptionError, StoreError
-from pytest_tvmtune.core.json_values import finite
+from pytest_tvmtune.core.json_codec import finite
 from pytest_tvmtune.store.layout import Store
 
 _DAY_S = 86400.0

@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_group, add_json, existing_store, print_json
 from pytest_tvmtune.core.errors import StoreError, counted
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, default_name
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, plain_baseline
+from pytest_tvmtune.core.gating.case_identity import default_name
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_records
@@ -62,7 +63,7 @@ def _show(options: argparse.Namespace) -> int:
             [
                 {
                     **_plain(store, baseline),
-                    **baseline.to_json(),
+                    **plain_baseline(baseline),
                     "records": [
                         {"task": workload.name, "hash": workload.shash,
                          "best_s": workload.records[0].mean_s if workload.records else None}

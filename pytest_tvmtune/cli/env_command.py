@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, print_json
@@ -22,7 +23,7 @@ def _show(options: argparse.Namespace) -> int:
     from pytest_tvmtune.relax.installation.startup_check import check_installation
     from pytest_tvmtune.store.layout import open_store
 
-    machine = fingerprint().to_json()
+    machine = asdict(fingerprint())
     if not options.json:
         print("\n".join(f"{name:14}{value}" for name, value in machine.items()))
     check_installation(open_store(options.dir), tuning=True)

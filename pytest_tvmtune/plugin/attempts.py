@@ -7,14 +7,17 @@ the last attempt, and so do all reports.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.plugin.collecting.baseline_identity import shared_baseline
 from pytest_tvmtune.plugin.collecting.marks import mark_problem, marks_of, same_marks
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemOrigin, ItemState
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.core.results.case_result import CaseResult
 
 
 @dataclass(kw_only=True)

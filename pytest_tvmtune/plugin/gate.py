@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
+from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
-from pytest_tvmtune.core.gating.accepted_baseline import Identity, golden_file_name, golden_identity
-from pytest_tvmtune.core.results.case_result import GoldenResult, GoldenState
+from pytest_tvmtune.core.gating.case_identity import Identity, golden_file_name, golden_identity
+from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.settings.options import RunOptions
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import pytest
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.results.case_result import StageProgress, TuningProgress
+from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
 from pytest_tvmtune.plugin.state import is_worker
 from pytest_tvmtune.report.text_tables import format_seconds
 

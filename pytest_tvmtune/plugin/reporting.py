@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ def pytest_runtest_makereport(
     if report.when == "teardown":
         if state.passed:
             _accept(state, report)
+        from pytest_tvmtune.core.json_codec import to_json_values
+
         cases = finished_cases(item, state)
-        setattr(report, _CASES, [result.to_json() for result in cases])
+        setattr(report, _CASES, to_json_values(cases))
         _add_properties(report, state)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
@@ -111,11 +113,12 @@ class CaseCollector:
         cases: list[dict[str, Any]] = getattr(report, _CASES, [])
         if not cases:
             return
+        from pytest_tvmtune.core.json_codec import from_json_values
         from pytest_tvmtune.core.results.case_result import CaseResult
 
         finished = []
         for case in cases:
-            result = CaseResult.from_json(case)
+            result = from_json_values(case, CaseResult)
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
             finished.append(FinishedCase(result=result, json=case))
         # xdist's --dist=each runs every test on each worker.
@@ -180,7 +183,7 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     from pytest_tvmtune.report.json_report import make_report
     from pytest_tvmtune.report.report_files import append_step_summary, write_reports
 
-    machine_info = fingerprint().to_json()
+    machine_info = asdict(fingerprint())
     session.config.hook.pytest_tvmtune_machine_info(
         config=session.config, machine_info=machine_info
     )

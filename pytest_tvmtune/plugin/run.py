@@ -18,10 +18,11 @@ from pytest_tvmtune.core.errors import (
     ModelError,
     TvmTuneError,
 )
-from pytest_tvmtune.core.gating.accepted_baseline import Identity
+from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
-from pytest_tvmtune.core.results.case_result import CaseResult, TaskResult
+from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.failure import Failure, failure_of
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.plugin.gate import Gate
 from pytest_tvmtune.plugin.golden import GoldenFile

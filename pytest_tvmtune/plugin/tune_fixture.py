@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.errors import GivenError, TvmTuneError
-from pytest_tvmtune.core.gating.accepted_baseline import Identity
-from pytest_tvmtune.core.results.case_result import CaseResult, label_of
+from pytest_tvmtune.core.gating.case_identity import Identity
+from pytest_tvmtune.core.results.case_label import label_of
+from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.core.settings.dimension_sizes import (
     shapes_sentence,

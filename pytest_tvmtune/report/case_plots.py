@@ -8,7 +8,8 @@ from statistics import median
 
 from markupsafe import Markup
 
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report import svg
 from pytest_tvmtune.report.text_tables import format_seconds

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_tvmtune.core.results.case_result import CaseResult, without_group
+from pytest_tvmtune.core.results.case_label import without_group
+from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 
 _HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")

@@ -18,7 +18,9 @@ from markupsafe import Markup
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
-from pytest_tvmtune.core.results.case_result import CaseResult, TaskResult, short_params
+from pytest_tvmtune.core.results.case_label import short_params
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.terminal_summary import footer_lines

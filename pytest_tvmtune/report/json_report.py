@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import ReportError
-from pytest_tvmtune.core.json_values import finite
+from pytest_tvmtune.core.json_codec import finite, from_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 
 SCHEMA = "pytest-tvmtune"
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A pytest-tvmtune report, version 1: what --tvm-json writes.
+
+    Times are in seconds. Numbers that JSON can't hold (NaN, infinities) are null. Hooks may add
+    keys, and so may later releases without a new version.
+
+    Attributes:
+        schema: Always `pytest-tvmtune`.
+        version: Rises when a key changes its meaning.
+        created_at: When it was made, in UTC.
+        machine: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`, and what a conftest
+            adds (`pytest_tvmtune_machine_info`).
+        cases: Each call of `tvm_tune`, in order of `nodeid` and `name`.
+    """
+
+    schema: Literal["pytest-tvmtune"]
+    version: Literal[1]
+    created_at: Annotated[
+        str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    ]
+    machine: dict[str, Any]
+    cases: list[CaseResult]
 
 
 def make_report(
@@ -21,7 +49,7 @@ def make_report(
 ) -> dict[str, Any]:
     """Return the report of one run, as JSON holds it: cases in order of their id.
 
-    cases: each as `CaseResult.to_json` gave it, with what hooks added.
+    cases: each a `CaseResult` as plain JSON values, with what hooks added.
     """
     return {
         "schema": SCHEMA,
@@ -51,9 +79,9 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
             "upgrade it"
         )
     try:
-        return [CaseResult.from_json(case) for case in report["cases"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f"a damaged report: {type(error).__name__}: {error}") from error
+        return from_json_values(dict(report), Report).cases
+    except ValueError as error:
+        raise ReportError(f"a damaged report: {error}") from error
 
 
 def report_schema() -> dict[str, Any]:

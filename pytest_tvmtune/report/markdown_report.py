@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from pytest_tvmtune.core.errors import counted
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.terminal_summary import footer_lines

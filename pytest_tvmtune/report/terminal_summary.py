@@ -15,14 +15,11 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     item_alpha,
     least_epochs,
 )
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    LatencyResult,
-    Outcome,
-    TaskResult,
-    short_params,
-)
+from pytest_tvmtune.core.results.case_label import short_params
+from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.report.case_verdicts import has_failed, verdict_words
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import now_s
-from pytest_tvmtune.core.results.case_result import CaseResult, StageProgress, TuningProgress
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
 from pytest_tvmtune.core.settings.dimension_sizes import sizes_by_name
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.machine.fingerprint import installed_version

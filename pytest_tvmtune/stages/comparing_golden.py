@@ -11,7 +11,7 @@ from pytest_tvmtune.core.comparing.golden_outputs import Golden
 from pytest_tvmtune.core.comparing.outputs_comparison import compare_all
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
-from pytest_tvmtune.core.results.case_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenState
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing_outputs import tolerance_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel

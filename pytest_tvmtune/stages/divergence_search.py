@@ -9,7 +9,7 @@ from pytest_tvmtune.core.comparing.accumulated_rounding import rounding_share
 from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.processes.job import JobContext, Where
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.stages.case import Case

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
     decide,
@@ -20,7 +21,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     spread,
 )
 from pytest_tvmtune.core.gating.ratio_text import gate_words
-from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE
@@ -113,7 +114,7 @@ def make_baseline(
         target=case.target_json,
         samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
-        fingerprint={**fingerprint().to_json(), **content_here(case.store)},
+        fingerprint={**asdict(fingerprint()), **content_here(case.store)},
         accepted_at=utc_text(now_s()),
     )
 
@@ -132,7 +133,7 @@ def accepted_records(case: Case, built: BuiltModel) -> list[tuple[str, Workload]
 
 
 def _without_comparison(
-    case: Case, session: Session, verdict: str, message: str
+    case: Case, session: Session, verdict: Verdict, message: str
 ) -> tuple[LatencyResult, list[float]]:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample

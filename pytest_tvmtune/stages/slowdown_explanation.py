@@ -9,7 +9,7 @@ from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alpha
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.gating.slowdown_cause import ArtifactOrigin, Cause, find_cause
-from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages.accepted_versions import versions_of_both
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build

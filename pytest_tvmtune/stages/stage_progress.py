@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.processes.job import WAITING
 from pytest_tvmtune.stages.case import Case, Observer
 from pytest_tvmtune.store.locks import shared_cores

@@ -16,7 +16,7 @@ from pytest_tvmtune.core.errors import (
     TvmTuneError,
     listed,
 )
-from pytest_tvmtune.core.results.case_result import Task, TaskResult, TaskState
+from pytest_tvmtune.core.results.task_result import Task, TaskResult, TaskState
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.stages.case import Case, module_parts, tuning_key
 from pytest_tvmtune.stages.compiling import BuiltModel, build, find_built, load

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import listed
-from pytest_tvmtune.core.results.case_result import Task, TuningProgress
+from pytest_tvmtune.core.results.progress import TuningProgress
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.core.tuning.trial_budget import MAX_ROUND
 from pytest_tvmtune.core.tuning.tuning_curve import extend_curve
 from pytest_tvmtune.machine.fingerprint import fingerprint

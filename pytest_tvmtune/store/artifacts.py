@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.atomic_files import load_json, write_json
@@ -59,26 +60,12 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return cast("dict[str, Any]", to_json_values(self))
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Manifest:
-        """Return the manifest written by `to_json`. Raises KeyError, TypeError."""
-        entries = {
-            name: EntryPoint(
-                transforms=entry["transforms"],
-                workspace_bytes=entry.get("workspace_bytes"),
-                arguments=None
-                if entry["arguments"] is None
-                else tuple(
-                    TensorSpec(name=p["name"], shape=tuple(p["shape"]), dtype=p["dtype"])
-                    for p in entry["arguments"]
-                ),
-            )
-            for name, entry in loaded["entries"].items()
-        }
-        kernels = {name: Kernel.from_json(one) for name, one in loaded["kernels"].items()}
-        return Manifest(**{**loaded, "entries": entries, "kernels": kernels})
+        """Return the manifest written by `to_json`. Raises ValueError."""
+        return from_json_values(loaded, Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +146,8 @@ def load_manifest(digest: str, content: bytes) -> Manifest:
     # The library's hash is signed with it.
     values = verified_json(f"manifest {digest}", load_json(content))
     try:
-        return Manifest.from_json(values)
-    except (KeyError, TypeError, AttributeError) as error:
+        return from_json_values(values, Manifest)
+    except ValueError as error:
         raise ValueError(f"no manifest: {error}") from None
 
 

@@ -9,22 +9,21 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pytest_tvmtune.core.digests import is_sha256
-from pytest_tvmtune.core.results.case_result import Task
+from msgspec import Meta
+
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 
 _Kept = TypeVar("_Kept")
-_SHASH = re.compile(r"[0-9a-f]{16}")
-_KEY = re.compile(r"[\w.-]*\w")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class Plan:
     """
 
     model: str
-    target_key: str
+    target_key: Annotated[str, Meta(pattern=r"^[\w.-]*\w\Z")]
     prepack: bool
     tasks: tuple[Task, ...]
 
@@ -52,7 +51,7 @@ class Build:
     the CPU model and the number of threads that this was measured with.
     """
 
-    library: str
+    library: Sha256
     applied: tuple[str, ...]
     compile_s: float
     ran_with: tuple[str, ...] = ()
@@ -73,27 +72,12 @@ def read_plan(store: Store, key: str) -> Plan | None:
 
 def write_plan(store: Store, key: str, plan: Plan) -> None:
     """Store the tasks of a module. Raises StoreError."""
-    write_json(store.plans / f"{key}.json", asdict(plan))
+    write_json(store.plans / f"{key}.json", to_json_values(plan))
 
 
 def load_plan(path: Path) -> Plan:
     """Return the plan in a file. Raises OSError, ValueError."""
-    loaded = _load(path)
-    try:
-        tasks = tuple(Task(**task) for task in loaded["tasks"])
-        plan = Plan(**{**loaded, "tasks": tasks})
-        names = (plan.model, plan.target_key, *(task.name for task in tasks))
-        # Hash and key become parts of a path.
-        sound = (
-            all(isinstance(name, str) for name in names)
-            and _KEY.fullmatch(plan.target_key)
-            and all(_SHASH.fullmatch(task.shash) for task in tasks)
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a plan: {error}") from None
-    if not sound:
-        raise ValueError("not a plan: a value is none that a plan can have")
-    return plan
+    return from_json_values(_load(path), Plan)
 
 
 def read_build(store: Store, key: str) -> Build | None:
@@ -108,26 +92,12 @@ def load_build(path: Path) -> Build:
 
 def build_of(loaded: dict[str, Any]) -> Build:
     """Return the build in JSON values. Raises ValueError."""
-    try:
-        lists = {name: tuple(loaded[name]) for name in ("applied", "ran_with")}
-        build = Build(**{**loaded, **lists})
-        sound = (
-            is_sha256(build.library)
-            and isinstance(build.compile_s, (int, float))
-            and isinstance(build.untuned_ratio, (int, float, type(None)))
-            and isinstance(build.slower_kernels, str)
-            and isinstance(build.untuned_on, str)
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a build: {error}") from None
-    if not sound:
-        raise ValueError("not a build: a value is none that a build can have")
-    return build
+    return from_json_values(loaded, Build)
 
 
 def write_build(store: Store, key: str, build: Build) -> None:
     """Store which library a build gave. Raises StoreError."""
-    write_json(store.builds / f"{key}.json", sign_json(f"build {key}", asdict(build)))
+    write_json(store.builds / f"{key}.json", sign_json(f"build {key}", to_json_values(build)))
 
 
 def _load(path: Path) -> dict[str, Any]:

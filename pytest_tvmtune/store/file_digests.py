@@ -9,16 +9,18 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import Any
 
 from pytest_tvmtune.core.clock import now_s
-from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 
 # What was written within the clock's grain after it was looked at would have the same time.
 _GRAIN_S = 2.0
+# Size, times of modification and of change in nanoseconds, inode.
+_Looks = tuple[int, int, int, int]
+_Entry = tuple[_Looks, Sha256]
 
 
 def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
@@ -29,19 +31,19 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
     """
     known = _read(store)
     digests: dict[str, str] = {}
-    news: dict[str, Any] = {}
+    news: dict[str, _Entry] = {}
     for path in paths:
         try:
             looks = _looks(path)
-            match known.get(path):
-                case [before, str(digest)] if before == looks and is_sha256(digest):
-                    digests[path] = digest
-                    continue
+            before, digest = known.get(path, (None, ""))
+            if before == looks:
+                digests[path] = digest
+                continue
             digests[path] = _sha256(path)
         except OSError:
             continue
         if max(looks[1:3]) < (now_s() - _GRAIN_S) * 1e9:
-            news[path] = [looks, digests[path]]
+            news[path] = (looks, digests[path])
     if news:
         # Another process may have written meanwhile: at worst, a file is read once more.
         with contextlib.suppress(StoreError):
@@ -50,9 +52,9 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
     return digests
 
 
-def _looks(path: str) -> list[int]:
+def _looks(path: str) -> _Looks:
     status = os.stat(path)  # noqa: PTH116  a thousand of them
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _sha256(path: str) -> str:
@@ -63,9 +65,8 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _read(store: Store) -> dict[str, Any]:
+def _read(store: Store) -> dict[str, _Entry]:
     try:
-        loaded = load_json(store.digests.read_bytes())
+        return from_json_values(load_json(store.digests.read_bytes()), dict[str, _Entry])
     except (OSError, ValueError):
         return {}
-    return loaded if isinstance(loaded, dict) else {}

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.core.results.case_result import label_of, without_group
+from pytest_tvmtune.core.results.case_label import label_of, without_group
 from pytest_tvmtune.store.atomic_files import set_aside
 from pytest_tvmtune.store.layout import Store
 

@@ -12,17 +12,14 @@ import pytest
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
-from pytest_tvmtune.core.json_values import finite
+from pytest_tvmtune.core.json_codec import finite, from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    GoldenResult,
-    LatencyResult,
-    TaskResult,
-    without_group,
-)
+from pytest_tvmtune.core.results.case_label import without_group
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 
@@ -243,29 +240,30 @@ def test_each_field_differs_from_its_default(full: Any, bare: Any) -> None:
 
 
 def test_a_full_case_survives_json_text() -> None:
-    back = CaseResult.from_json(json.loads(json.dumps(FULL.to_json())))
+    back = from_json_values(json.loads(json.dumps(to_json_values(FULL))), CaseResult)
     assert back == FULL
     assert back.latency is not None
     assert isinstance(back.latency.interval, tuple)
 
 
 def test_an_empty_case_survives_json_text() -> None:
-    assert CaseResult.from_json(json.loads(json.dumps(EMPTY.to_json()))) == EMPTY
+    assert from_json_values(json.loads(json.dumps(to_json_values(EMPTY))), CaseResult) == EMPTY
 
 
 def test_a_case_that_was_timed_without_a_baseline() -> None:
-    timed = CaseResult.from_json(
-        {**EMPTY.to_json(), "latency": {"verdict": "NEW", "message": "", "interval": None}}
+    timed = from_json_values(
+        {**to_json_values(EMPTY), "latency": {"verdict": "NEW", "message": "", "interval": None}},
+        CaseResult,
     )
     assert timed.latency == LatencyResult(verdict="NEW", message="")
 
 
 def test_a_case_written_before_there_were_these_fields() -> None:
-    loaded = json.loads(json.dumps(FULL.to_json()))
+    loaded = json.loads(json.dumps(to_json_values(FULL)))
     del loaded["tasks_restored"]
     for name in ("noise", "resolvable_ratio", "accepted_median_s", "accepted_on"):
         del loaded["latency"][name]
-    old = CaseResult.from_json(loaded)
+    old = from_json_values(loaded, CaseResult)
     assert old.tasks_restored == []
     assert old.latency is not None
     assert (old.latency.noise, old.latency.resolvable_ratio) == (None, None)
@@ -286,9 +284,9 @@ def test_cases_share_no_list_or_dict() -> None:
 
 def test_what_hooks_added_is_left_out_and_what_json_can_not_hold_is_nan() -> None:
     added = {"added": 1, "tasks": [{**asdict(TASKS[0]), "added": 1}]}
-    loaded = json.loads(json.dumps(finite({**FULL.to_json(), **added})))
+    loaded = json.loads(json.dumps(finite({**to_json_values(FULL), **added})))
     loaded["latency"]["added"] = 1
-    back = CaseResult.from_json(loaded)
+    back = from_json_values(loaded, CaseResult)
     assert back.tasks == [TASKS[0]]
     assert back.latency == FULL.latency
     # A field that may be None stays so.
@@ -296,9 +294,9 @@ def test_what_hooks_added_is_left_out_and_what_json_can_not_hold_is_nan() -> Non
 
 
 def test_reading_a_case_leaves_its_json_alone() -> None:
-    loaded = json.loads(json.dumps(FULL.to_json()))
+    loaded = json.loads(json.dumps(to_json_values(FULL)))
     before = json.dumps(loaded)
-    CaseResult.from_json(loaded)
+    from_json_values(loaded, CaseResult)
     assert json.dumps(loaded) == before
 
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_tvmtune.core.comparing.outputs_comparison import compare, compare_all
 from pytest_tvmtune.core.comparing.tolerances import TOLERANCES, Tolerance
 from pytest_tvmtune.core.errors import ModelError
-from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 
 # A comparison of the worst numbers must not warn either.
 pytestmark = pytest.mark.filterwarnings("error")

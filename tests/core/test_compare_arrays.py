@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
-from dataclasses import asdict
 from typing import Any
 
 import ml_dtypes
@@ -16,6 +15,7 @@ from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.comparing.tolerances import TOLERANCES, Tolerance
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 
 pytestmark = pytest.mark.filterwarnings("error")
 F32 = np.float32
@@ -229,7 +229,7 @@ def test_what_is_no_real_number_is_told(want: Any) -> None:
 
 def test_the_facts_survive_json() -> None:
     result = check(np.array([[1.0, np.nan]], F32), np.array([[2.0, 1.0]], F32))
-    assert OutputError.from_json(json.loads(json.dumps(asdict(result)))) == result
+    assert from_json_values(json.loads(json.dumps(to_json_values(result))), OutputError) == result
     assert [one.got for one in result.worst] == ["nan", "1.0"]
 
 

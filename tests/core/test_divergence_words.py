@@ -11,6 +11,7 @@ import pytest
 
 from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 
 WANT = np.array([1.0, 2.0, np.nan, np.inf], np.float32)
 
@@ -133,4 +134,4 @@ def test_its_inputs(arguments: tuple[ArgumentStats, ...], error: float | None, s
 
 @pytest.mark.parametrize("found", [FOUND, Divergence(kind="none", against="it")])
 def test_a_divergence_survives_json_text(found: Divergence) -> None:
-    assert Divergence.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json_values(json.loads(json.dumps(to_json_values(found))), Divergence) == found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import (
     BUILT_INS,
     KernelTable,
@@ -173,4 +174,4 @@ def test_equal_costs_stand_by_name() -> None:
 
 def test_a_table_survives_json_text() -> None:
     found = table(before=times(a=(1, 2.0)), old=KERNELS)
-    assert KernelTable.from_json(json.loads(json.dumps(asdict(found)))) == found
+    assert from_json_values(json.loads(json.dumps(to_json_values(found))), KernelTable) == found

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_versions_come_from_metadata() -> None:
 
 
 def test_the_fingerprint_describes_this_machine() -> None:
-    machine = fingerprint().to_json()
+    machine = asdict(fingerprint())
     assert json.loads(json.dumps(machine)) == machine
     assert machine["usable_cores"] == usable_cores()
     assert machine["python"] == sys.version.split()[0]

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 import dozer
-from pytest_tvmtune.core.results.case_result import StageProgress
+from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job

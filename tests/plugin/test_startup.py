@@ -10,7 +10,7 @@ SPY = """
 import sys
 def pytest_unconfigure(config):
     heavy = ["tvm", "tvm_ffi", "numpy", "sqlite3", "onnx", "torch", "tflite", "tqdm", "filelock"]
-    heavy.append("jinja2")
+    heavy += ["jinja2", "msgspec"]
     print("IMPORTED", *[name for name in heavy if name in sys.modules])
 """
 

@@ -22,7 +22,7 @@ from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import TuningError
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
 from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
 from pytest_tvmtune.processes.run_job import run_job

@@ -12,13 +12,12 @@ from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch, Evidence, evidence_of
 from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    LatencyResult,
-    TaskResult,
-)
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import make_report
 
@@ -38,8 +37,8 @@ RATIOS = (1.0, 1.18, 0.85, 1.01, 1.0, 0.99, 1.0, 1.02, 1.0)
 
 def sample_report(cases: int = 9, *, epochs: int = 24) -> dict[str, Any]:
     """Return a report of so many cases: the first nine are one of each kind."""
-    made = [sample_case(number, epochs=epochs).to_json() for number in range(cases)]
-    return make_report(made, MACHINE)
+    made = [sample_case(number, epochs=epochs) for number in range(cases)]
+    return make_report(to_json_values(made), MACHINE)
 
 
 def sample_case(number: int, *, epochs: int = 24) -> CaseResult:

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.results.case_result import CaseResult, ErrorResult, LatencyResult
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import SCHEMA_VERSION, make_report
 from pytest_tvmtune.report.report_files import write_reports
 
@@ -35,10 +38,11 @@ GATED = LatencyResult(
 
 
 def case(nodeid: str, name: str = "mlp", **values: Any) -> dict[str, Any]:
-    return CaseResult(
+    plain: dict[str, Any] = to_json_values(CaseResult(
         name=name, nodeid=nodeid, entry="main", target_name="llvm", target="{}", prepack=False,
         **values,
-    ).to_json()  # fmt: skip
+    ))  # fmt: skip
+    return plain
 
 
 def write_report(path: Path, cases: list[dict[str, Any]], machine: dict[str, Any]) -> None:
@@ -126,8 +130,8 @@ def test_cases_stand_in_order_of_their_ids_however_they_finished(tmp_path: Path)
 def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
     written = case("t.py::a", findings=["ü"], tasks_restored=["relu"], latency=GATED)
     write_report(tmp_path / "out.json", [written], {})
-    back = CaseResult.from_json(read(tmp_path / "out.json")["cases"][0])
-    assert back.to_json() == written
+    back = from_json_values(read(tmp_path / "out.json")["cases"][0], CaseResult)
+    assert to_json_values(back) == written
     assert back.latency == GATED
 
 

@@ -4,47 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import fields
+import runpy
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from sample_report import sample_report
 
-from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
-from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
-from pytest_tvmtune.core.gating.slowdown_cause import Cause
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    GoldenResult,
-    LatencyResult,
-    TaskResult,
-)
-from pytest_tvmtune.core.results.failure import Failure
-from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
-from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import SCHEMA, SCHEMA_VERSION, report_schema
 
-DESCRIBED = {
-    "case": CaseResult,
-    "task": TaskResult,
-    "tuning_point": TuningPoint,
-    "failure": Failure,
-    "golden": GoldenResult,
-    "comparison": ErrorResult,
-    "output": OutputError,
-    "element": ElementError,
-    "divergence": Divergence,
-    "argument": ArgumentStats,
-    "latency": LatencyResult,
-    "cause": Cause,
-    "acceptance": Acceptance,
-    "kernels": KernelTable,
-    "kernel": KernelTime,
-}
+GENERATOR = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_json.py"))
 REPORT: dict[str, Any] = json.loads(json.dumps(sample_report()))
 
 
@@ -54,20 +25,30 @@ def validate(report: Any) -> None:
     jsonschema.validate(report, schema, cls=jsonschema.Draft202012Validator)
 
 
-def test_each_field_of_each_part_is_described_and_required() -> None:
-    definitions = report_schema()["$defs"]
-    assert definitions.keys() == DESCRIBED.keys()
-    for name, cls in DESCRIBED.items():
-        names = {field.name for field in fields(cls)}
-        assert set(definitions[name]["properties"]) == names, name
-        assert set(definitions[name]["required"]) == names, name
+def test_the_schema_and_the_tables_are_those_of_the_types() -> None:
+    """Else run `python docs/make_json.py`."""
+    for path, text in (
+        (GENERATOR["SCHEMA"], GENERATOR["schema_text"]()),
+        (GENERATOR["PAGE"], GENERATOR["page"](GENERATOR["PAGE"].read_text())),
+    ):
+        assert path.read_text() == text, path
+    assert report_schema() == GENERATOR["schema"]()
+
+
+def test_each_part_is_described_and_each_key_is_required() -> None:
+    schema = report_schema()
+    for name, part in {"Report": schema, **schema["$defs"]}.items():
+        assert part["description"], name
+        assert part["required"] == list(part["properties"]), name
+        for key, value in part["properties"].items():
+            assert value["description"], f"{name}.{key}"
 
 
 def test_the_version_is_the_one_that_is_written() -> None:
     properties = report_schema()["properties"]
-    assert properties["schema"]["const"] == SCHEMA
-    assert properties["version"]["const"] == SCHEMA_VERSION
-    assert f"version {SCHEMA_VERSION}" in report_schema()["title"]
+    assert properties["schema"]["enum"] == [SCHEMA]
+    assert properties["version"]["enum"] == [SCHEMA_VERSION]
+    assert f"version {SCHEMA_VERSION}" in report_schema()["description"]
 
 
 def test_it_is_part_of_the_package() -> None:

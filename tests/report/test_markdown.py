@@ -9,7 +9,9 @@ from typing import Any
 
 from sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.json_codec import to_json_values
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.report.markdown_report import markdown_report
 from pytest_tvmtune.report.report_files import append_step_summary
@@ -26,7 +28,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def report_of(*cases: CaseResult) -> dict[str, Any]:
-    return make_report([case.to_json() for case in cases], MACHINE)
+    return make_report(to_json_values(cases), MACHINE)
 
 
 def test_worst_first_with_what_passed_folded_away() -> None:
@@ -66,7 +68,7 @@ def test_nothing_becomes_markup() -> None:
     name = "a|b`c``d\n<b>@someone"
     finding = "````\n</details><script>alert(1)</script>"
     case = replace(sample_case(0), name=name, findings=[finding], outcome="failed")
-    text = markdown_report(make_report([case.to_json()], {"cpu": "@someone <b> | `x`"}))
+    text = markdown_report(make_report(to_json_values([case]), {"cpu": "@someone <b> | `x`"}))
     (row,) = rows(text)
     assert row[4] == "``` a\\|b`c``d <b>@someone[llvm] ```"
     # Longer than any fence within.

@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from sample_report import sample_case
 
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report import case_plots, svg
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
-from pytest_tvmtune.core.results.case_result import (
-    CaseResult,
-    ErrorResult,
-    LatencyResult,
-    TaskResult,
-)
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.report.terminal_summary import header_lines, summary_lines
 from pytest_tvmtune.report.text_tables import format_seconds

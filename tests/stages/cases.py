@@ -6,7 +6,8 @@ from typing import Any
 
 from modules import OpenCase
 
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.core.settings.table import SETTINGS
 from pytest_tvmtune.core.settings.target_spec import parse_target

@@ -15,7 +15,7 @@ from modules import Square
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages.case import Case, tuning_key
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import accepted_records, judge_latency

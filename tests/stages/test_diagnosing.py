@@ -21,7 +21,7 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError, StoreError
-from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     compile_module,

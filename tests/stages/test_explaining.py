@@ -16,7 +16,7 @@ from modules import TwoLayers
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
-from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages import slowdown_explanation
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build

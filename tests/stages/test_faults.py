@@ -22,7 +22,7 @@ import pytest
 from modules import OpenCase, Square
 
 from pytest_tvmtune.core.errors import ChildError
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.stages.case import Case, tuning_key
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, tune_missing

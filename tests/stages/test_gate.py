@@ -19,7 +19,7 @@ from tvm.script import tirx as T  # noqa: N812
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
-from pytest_tvmtune.core.results.case_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring.session import Session
 from pytest_tvmtune.stages.case import Case

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
 from pytest_tvmtune.store.layout import Store, open_store
@@ -18,7 +20,7 @@ def compared(store: Store, **kept: str) -> tuple[tuple[str, str], tuple[str, str
     baseline = Baseline(
         identity=identity, artifact="0" * 64, untuned="0" * 64, signature={}, target="{}",
         samples_s=(1e-3,), num_threads=1, accepted_at="",
-        fingerprint={**fingerprint().to_json(), **kept},
+        fingerprint={**asdict(fingerprint()), **kept},
     )  # fmt: skip
     return versions_of_both(store, baseline)
 
@@ -40,5 +42,5 @@ def test_equal_only_where_all_that_is_known_is(tmp_path: Path) -> None:
 
 
 def test_reports_have_the_versions_alone(tmp_path: Path) -> None:
-    kept = {**fingerprint().to_json(), **content_here(open_store(tmp_path / "store"))}
-    assert without_content(kept) == fingerprint().to_json()
+    kept = {**asdict(fingerprint()), **content_here(open_store(tmp_path / "store"))}
+    assert without_content(kept) == asdict(fingerprint())

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.results.case_result import CaseResult, LatencyResult
+from pytest_tvmtune.core.json_codec import to_json_values
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.run_history import add_run
@@ -29,7 +31,7 @@ def case(
         verdict=verdict, message="", median_s=median_s, slowdown_ratio=1.25, num_threads=num_threads
     )
     own = "llvm-prepack" if prepack else "llvm"
-    return CaseResult(
+    case = CaseResult(
         name=name,
         nodeid=nodeid or f"test_it.py::test_{name}[{own}]",
         entry="main",
@@ -40,7 +42,9 @@ def case(
         artifact=artifact,
         latency=None if median_s is None else latency,
         outcome=outcome,
-    ).to_json()
+    )
+    plain: dict[str, Any] = to_json_values(case)
+    return plain
 
 
 def keep(store: Store, *cases: dict[str, Any], revision: str = "", **machine: str) -> int:

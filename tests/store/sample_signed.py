@@ -31,7 +31,7 @@ OTHER = "ff" * 8
 UNSIGNED = f"unsigned, and {KEY_VARIABLE} is set"
 OTHERS = f"signed with another key than {KEY_VARIABLE}'s, or changed since"
 BUILD = Build(library="ab" * 32, applied=(SHASH,), compile_s=1.5, ran_with=("a",))
-WARM = CachedOutcome(build="ab" * 32, left_out=("softmax",))
+WARM = CachedOutcome(build="ab" * 32, tasks=(), left_out=("softmax",))
 KNOWN = workload(record(1e-3), served=(served(64),))
 # The SHA-256 of b"code", which the artifact is.
 DIGEST = "5694d08a2e53ffcae0c3103e5ad6f6076abd960eb1f8a56577040bc1028f702b"

@@ -10,8 +10,9 @@ from typing import Any
 
 from sample_records import KEY, SHASH, record, served, workload
 
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.accepted.baseline_files import write_baseline
 from pytest_tvmtune.store.artifacts import Manifest, publish
 from pytest_tvmtune.store.builds import Build, Plan, write_build, write_plan

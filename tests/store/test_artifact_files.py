@@ -118,7 +118,7 @@ def test_missing(store: Store, artifact: Artifact) -> None:
     "content",
     ["", "{", "null", "[]", "{}", "5", '{"entries": []}', '{"entries": {"main": []}}',
      '{"entries": {"main": {"transforms": true, "arguments": [5]}}}',
-     '{"entries": {}}', '{"entries": {}, "target": "", "tvm": "", "tvm_ffi": "", "surplus": 1}',
+     '{"entries": {}}', '{"entries": {}, "target": "", "tvm": "", "tvm_ffi": 5}',
      "\x00\x01"],
 )  # fmt: skip
 def test_a_damaged_manifest(store: Store, artifact: Artifact, content: str) -> None:

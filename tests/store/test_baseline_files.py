@@ -12,6 +12,7 @@ from sample_records import HEAD, KEY, RECORD, SHASH, head, put, record, refusal,
 from sample_store import IDENTITY, baseline, contents
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
+from pytest_tvmtune.core.gating.accepted_baseline import plain_baseline
 from pytest_tvmtune.store.accepted.baseline_files import (
     read_baseline,
     read_records,
@@ -88,16 +89,15 @@ def test_what_is_nested_too_deeply_is_damage_too(store: Store) -> None:
         ({"samples_s": [float("nan")]}, "samples_s"),
         ({"samples_s": "123"}, "samples_s"),
         ({"samples_s": 1e-3}, "float"),
-        ({"median_s": 1e-3}, "median_s"),
         ({"fingerprint": {"tvm": "0.27.0"}}, "fingerprint"),
-        ({"identity": {"path": "x.py"}}, "missing"),
-        ({"identity": None}, "NoneType"),
+        ({"identity": {"path": "x.py"}}, "identity"),
+        ({"identity": None}, "identity"),
     ],
 )
 def test_a_value_that_can_not_be_is_damage(
     store: Store, values: dict[str, Any], named: str
 ) -> None:
-    loaded = json.loads(json.dumps(BASELINE.to_json()))
+    loaded = json.loads(json.dumps(plain_baseline(BASELINE)))
     content = json.dumps({**loaded, **values}).encode()
     put(store.baselines / IDENTITY.file_name, content)
     with pytest.raises(BaselineError, match=rf"damaged baseline: .*{named}"):
@@ -105,7 +105,7 @@ def test_a_value_that_can_not_be_is_damage(
 
 
 def test_a_baseline_of_the_schema_before_is_told_by_its_number(store: Store) -> None:
-    loaded = {**BASELINE.to_json(), "schema": 1}
+    loaded = {**plain_baseline(BASELINE), "schema": 1}
     put(store.baselines / IDENTITY.file_name, json.dumps(loaded).encode())
     with pytest.raises(BaselineError, match=r"not a baseline of schema 2$"):
         read_baseline(store, IDENTITY)

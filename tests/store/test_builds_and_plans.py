@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.builds import (
     Build,
     Plan,

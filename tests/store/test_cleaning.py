@@ -179,7 +179,9 @@ def test_a_baseline_that_the_key_did_not_sign_stops_it(
 
 def test_old_warm_notes_go_and_used_ones_stay(store: Store) -> None:
     for key in ("old", "used", "new"):
-        write_cached_outcome(store, key, [[[1, 2, 3]]], CachedOutcome(build="ab" * 32))
+        write_cached_outcome(
+            store, key, [[[1, 2, 3]]], CachedOutcome(build="ab" * 32, tasks=(), left_out=())
+        )
         age(store.cached_outcomes / f"{key}.json", 0 if key == "new" else 31)
     assert read_cached_outcome(store, "used", [[[1, 2, 3]]]) is not None
     (removal,) = old(store)

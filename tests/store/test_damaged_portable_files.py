@@ -114,7 +114,7 @@ def old_schema(case: Baseline, content: Content) -> str:
 
 def lead_out(case: Baseline, content: Content) -> str:
     change_baseline(case, content, artifact="../../precious")
-    return "damaged baseline: artifact"
+    return "at `$.artifact`"
 
 
 def truncate_records(case: Baseline, content: Content) -> str:

@@ -201,7 +201,7 @@ def baseline_with_damaged_records(store: Store) -> Path:
     [
         (damaged_records, "line 3: not a line of ours", True),
         (foreign_records, f"line 1: it belongs to {KEY}/{SHASH}", True),
-        (damaged_plan, "not a plan: ", True),
+        (damaged_plan, "at `$.tasks`", True),
         (damaged_build, "not a JSON object", True),
         (damaged_library, "is damaged (its bytes have another SHA-256)", True),
         (lost_library, "is missing", True),

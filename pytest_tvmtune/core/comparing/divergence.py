@@ -2,62 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from pytest_tvmtune.core.comparing.output_error import OutputError
-from pytest_tvmtune.core.json_values import known_fields
+from pytest_tvmtune.core.json_codec import Count, NullableFloat, from_json_values, to_json_values
 
-# kernel: its outputs are wrong though its arguments aren't. transform: a parameter that
-# `<entry>_transform_params` made is wrong. none: every kernel agrees within the tolerance.
 DivergenceKind = Literal["kernel", "transform", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArgumentStats:
-    """An argument of the kernel, just before it ran. minimum, maximum, mean: of finite values.
+    """An argument of the kernel, just before it ran.
 
-    max_abs_error: from the other build's; agrees: whether within the tolerance; None where the two
-    have other layouts.
+    Attributes:
+        index: Which argument, from 0.
+        dtype: Its element type.
+        shape: Its shape.
+        minimum: The least of its finite values; null where there are none.
+        maximum: The greatest of them.
+        mean: Their mean.
+        nan: How many values are NaN.
+        inf: How many values are infinite.
+        max_abs_error: The largest absolute difference from the other build's argument; null where
+            that has another layout.
+        agrees: Whether the two agree within the tolerance; null where they have other layouts.
     """
 
-    index: int
+    index: Count
     dtype: str
-    shape: tuple[int, ...]
-    minimum: float
-    maximum: float
-    mean: float
-    nan: int = 0
-    inf: int = 0
+    shape: tuple[Count, ...]
+    minimum: NullableFloat
+    maximum: NullableFloat
+    mean: NullableFloat
+    nan: Count = 0
+    inf: Count = 0
     max_abs_error: float | None = None
     agrees: bool | None = None
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> ArgumentStats:
-        """Return the statistics that `asdict` made plain."""
-        values = known_fields(ArgumentStats, loaded)
-        return ArgumentStats(**{**values, "shape": tuple(loaded["shape"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
     """The first kernel that computes something else than its counterpart in another build.
 
-    against: which build that is; other: the counterpart's name. call: which call of how many
-    `calls` of the entry, from 0; compared: how many of those have a counterpart. output: how its
-    first wrong output differs. record: digest of its tuning record, "" for an untuned kernel;
-    trace: the schedule, as Python. cause: of a wrong transform, what is wrong with it. reproducer:
-    the folder with all that shows it; no_reproducer: why there is none. For `none` the kernel is
-    the one whose outputs differ most, relative to what they are allowed to.
+    Attributes:
+        kind: `kernel`: its outputs are wrong though its arguments aren't. `transform`: a parameter
+            that `<entry>_transform_params` made is wrong. `none`: each kernel that could be
+            compared agrees.
+        against: The other build.
+        kernel: The kernel; for `none` the one whose outputs differ most, relative to what they are
+            allowed to.
+        other: Its counterpart's name.
+        call: Which call of the entry's it is, from 0.
+        calls: How many kernels a call of the entry calls.
+        compared: How many of those have a counterpart.
+        output: How its first wrong output differs; null for `none`.
+        arguments: What it was given.
+        record: Digest of the tuning record applied to it, empty for an untuned kernel.
+        trace: Its schedule as Python.
+        cause: Of a wrong transform: which parameter, and how it is wrong.
+        reproducer: The folder that reproduces it (docs/diagnosis.md).
+        no_reproducer: Why there is none, as on a full disk.
     """
 
     kind: DivergenceKind
     against: str
     kernel: str = ""
     other: str = ""
-    call: int = 0
-    calls: int = 0
-    compared: int = 0
+    call: Count = 0
+    calls: Count = 0
+    compared: Count = 0
     output: OutputError | None = None
     arguments: tuple[ArgumentStats, ...] = ()
     record: str = ""
@@ -79,19 +93,12 @@ class Divergence:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return cast("dict[str, Any]", to_json_values(self))
 
     @staticmethod
     def from_json(loaded: dict[str, Any]) -> Divergence:
         """Return the divergence written by `to_json`."""
-        output = loaded["output"]
-        return Divergence(
-            **{
-                **known_fields(Divergence, loaded),
-                "output": None if output is None else OutputError.from_json(output),
-                "arguments": tuple(ArgumentStats.from_json(one) for one in loaded["arguments"]),
-            }
-        )
+        return from_json_values(loaded, Divergence)
 
     def sentence(self) -> str:
         """Return one line for the terminal."""

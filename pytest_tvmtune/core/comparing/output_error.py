@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from pytest_tvmtune.core.json_values import known_fields
+from pytest_tvmtune.core.json_codec import Count, NullableFloat
 
 # Why values couldn't be compared: another shape or type than expected, an output that the model
 # doesn't return (missing), or one that isn't expected (surplus).
@@ -14,58 +14,78 @@ OutputProblem = Literal["", "shape", "dtype", "missing", "surplus"]
 
 @dataclass(frozen=True, kw_only=True)
 class ElementError:
-    """One element of an output that is off. got, expected: as text, in the output's own precision.
+    """One element of an output that is off.
 
-    error: absolute, relative to the expected, or in ULP, as the field says that holds it.
+    Attributes:
+        index: Its index in the output.
+        got: Its value as text, in the output's own precision; also `nan`, `inf`.
+        expected: The expected value as text.
+        error: Its absolute error, or relative, or in ULP, as the field says that has it.
     """
 
-    index: tuple[int, ...]
+    index: tuple[Count, ...]
     got: str
     expected: str
-    error: float
+    error: NullableFloat
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputError:
     """How one output compares with what was expected of it.
 
-    mismatches: elements of `size` with |got - expected| > atol + rtol * |expected|.
-    statistic: what decided (see core.tolerances); error, limit: its two sides, where the
-    statistic isn't `elementwise` and there are mismatches.
-    unexpected_nan, unexpected_inf: NaN and Inf where the expected value is finite or the other of
-    them; missing_nan, missing_inf: the same with the sides swapped.
-    worst_abs, worst_rel, worst_ulp: the element with the largest error of that kind, None when
-    there is none; relative only where the expected value isn't 0, ULP (units in the last place of
-    the expected value, in the output's type) only for floats.
-    worst: the few mismatches furthest beyond the tolerance, with absolute errors.
-    name: what the model's source calls it, "" where it has no name. problem: why no values were
-    compared; then shape_expected and dtype_expected are what was expected of it, as far as
-    anything was. expected_rms: root mean square of the finite values that are expected, where
-    there are mismatches.
+    Attributes:
+        path: Which output it is: `output[1][0]`.
+        dtype: Its element type.
+        shape: Its shape.
+        size: How many elements it has.
+        passed: Whether it agrees within the tolerance.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        statistic: What decides: `elementwise`, or a statistic of all elements.
+        error: The statistic's error, where it isn't `elementwise` and there are mismatches; null
+            where one side has NaN or Inf.
+        limit: What `error` may be at most.
+        mismatches: How many elements have `|got - expected| > atol + rtol * |expected|`.
+        unexpected_nan: How many are NaN where the expected value is finite or Inf.
+        unexpected_inf: How many are Inf where the expected value is finite or NaN.
+        missing_nan: How many are finite or Inf where the expected value is NaN.
+        missing_inf: How many are finite or NaN where the expected value is Inf.
+        worst_abs: The element with the largest absolute error.
+        worst_rel: The element with the largest relative error, where the expected value isn't 0.
+        worst_ulp: The element with the largest error in ULP (units in the last place of the
+            expected value, in the output's type); only of floats.
+        worst: Up to three mismatches, furthest beyond the tolerance first, with absolute errors.
+        name: What the model's source calls it, empty where it has no name.
+        problem: Why no values were compared, empty where they were. `shape`, `dtype`: another one
+            than expected. `missing`: the model doesn't return it. `surplus`: it isn't expected.
+        shape_expected: The expected shape, where no values were compared.
+        dtype_expected: The expected element type, where no values were compared.
+        expected_rms: Root mean square of the expected values that are finite, where there are
+            mismatches.
     """
 
     path: str
     dtype: str
-    shape: tuple[int, ...]
-    size: int
+    shape: tuple[Count, ...]
+    size: Count
     passed: bool
-    rtol: float
-    atol: float
+    rtol: NullableFloat
+    atol: NullableFloat
     statistic: str
     error: float | None = None
     limit: float | None = None
-    mismatches: int = 0
-    unexpected_nan: int = 0
-    unexpected_inf: int = 0
-    missing_nan: int = 0
-    missing_inf: int = 0
+    mismatches: Count = 0
+    unexpected_nan: Count = 0
+    unexpected_inf: Count = 0
+    missing_nan: Count = 0
+    missing_inf: Count = 0
     worst_abs: ElementError | None = None
     worst_rel: ElementError | None = None
     worst_ulp: ElementError | None = None
     worst: tuple[ElementError, ...] = ()
     name: str = ""
     problem: OutputProblem = ""
-    shape_expected: tuple[int, ...] | None = None
+    shape_expected: tuple[Count, ...] | None = None
     dtype_expected: str = ""
     expected_rms: float | None = None
 
@@ -97,18 +117,3 @@ class OutputError:
             "missing Inf": self.missing_inf,
         }
         return {what: count for what, count in counts.items() if count}
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> OutputError:
-        """Return the comparison that `asdict` made plain."""
-        values = {**known_fields(OutputError, loaded), "shape": tuple(loaded["shape"])}
-        for key in ("worst_abs", "worst_rel", "worst_ulp"):
-            values[key] = None if loaded[key] is None else _element(loaded[key])
-        values["worst"] = tuple(_element(one) for one in loaded["worst"])
-        if values.get("shape_expected") is not None:
-            values["shape_expected"] = tuple(values["shape_expected"])
-        return OutputError(**values)
-
-
-def _element(loaded: dict[str, Any]) -> ElementError:
-    return ElementError(**{**known_fields(ElementError, loaded), "index": tuple(loaded["index"])})

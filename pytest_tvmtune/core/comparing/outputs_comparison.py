@@ -10,7 +10,7 @@ from typing import Literal
 from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
 from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError, OutputProblem
 from pytest_tvmtune.core.comparing.tolerances import ELEMENTWISE, Tolerance, as_tolerance
-from pytest_tvmtune.core.results.case_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.tensors.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.tensors.nested_outputs import (
     Nested,

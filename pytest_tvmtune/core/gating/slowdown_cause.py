@@ -16,9 +16,6 @@ from pytest_tvmtune.core.kernels.matching import (
 )
 from pytest_tvmtune.core.versions import minor
 
-# environment: the libraries are the same. tvm: another version compiled it. model: workloads, or
-# calls of them, came or went. schedule: other records are applied. code: same workloads, records
-# and versions, and yet other code. order: the same kernels in another order. Of several the first.
 CauseKind = Literal["environment", "tvm", "model", "schedule", "code", "order"]
 _KINDS: tuple[CauseKind, ...] = get_args(CauseKind)
 # Of now's kernel, by name: the baseline's, and its own.
@@ -30,7 +27,15 @@ _ORDER = "every kernel is the same; their order, their names or a constant diffe
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """What changed between two artifacts. message: all of it, what weighs most first."""
+    """What changed between two artifacts.
+
+    Attributes:
+        kind: Of several, the first. `environment`: the libraries are the same. `tvm`: another
+            version compiled it. `model`: workloads, or calls of them, came or went. `schedule`:
+            other records are applied. `code`: same workloads, records and versions, and yet other
+            code. `order`: the same kernels in another order.
+        message: All that changed, what weighs most first.
+    """
 
     kind: CauseKind
     message: str

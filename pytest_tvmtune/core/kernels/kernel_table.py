@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
-from pytest_tvmtune.core.json_values import known_fields
+from pytest_tvmtune.core.json_codec import Count
 from pytest_tvmtune.core.kernels.matching import Kernels, matching_kernels
 
 # What the Relax VM calls beside kernels: allocation, shape checks, tuples.
@@ -28,24 +27,31 @@ class SideTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTime:
-    """A kernel's share of one call of the entry. Seconds per call of the entry, all calls together.
-
-    calls: of the kernel; 0 where only the baseline has it. share: of all kernels' time, built-ins
-    included. tuned: whether a tuning record was applied. baseline_calls, baseline_s: how often it
-    was called there, and what it took; 0 where it is new, None without a baseline. code_differs:
-    whether the baseline's was compiled from something else, None without a baseline.
+    """A kernel's share of one call of the entry. Seconds are those of all its calls together.
 
     now_s is the median of the pairs, baseline_s that times the median of each pair's baseline/now:
     a machine that is slower for some pairs is so on both sides, and changes no ratio. Without a
     now_s baseline_s is the median of the pairs.
+
+    Attributes:
+        name: Its name; `vm.builtin` is what the VM calls that is no kernel.
+        calls: How often it is called; 0 where only the baseline has it.
+        now_s: Time of all its calls.
+        share: Share of the time of all kernels and built-ins.
+        tuned: Whether a tuning record is applied to it.
+        baseline_calls: How often the baseline calls it; 0 where it is new, null without a baseline.
+        baseline_s: Time of all its calls in the baseline; 0 where it is new, null without a
+            baseline.
+        code_differs: Whether the baseline's was compiled from something else; null without a
+            baseline.
     """
 
     name: str
-    calls: int
+    calls: Count
     now_s: float
     share: float
     tuned: bool = False
-    baseline_calls: int | None = None
+    baseline_calls: Count | None = None
     baseline_s: float | None = None
     code_differs: bool | None = None
 
@@ -57,10 +63,14 @@ class KernelTime:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTable:
-    """The kernels of an artifact, the dearest first; beside a baseline, by what they cost more.
+    """The kernels of an artifact.
 
-    end_to_end_s: a call without the instrument. overhead_s: what the instrument costs for each
-    kernel or built-in, on average; so much was taken off.
+    Attributes:
+        rows: Those that take longest first; with a baseline, those that became slowest first.
+        end_to_end_s: Time of a call of the entry without the instrument.
+        overhead_s: What the instrument costs for each kernel or built-in, on average; so much was
+            subtracted.
+        baseline_end_to_end_s: The same of the baseline as `end_to_end_s`; null without one.
     """
 
     rows: tuple[KernelTime, ...]
@@ -77,12 +87,6 @@ class KernelTable:
     def unexplained_s(self) -> float:
         """Seconds of a call beyond kernels and built-ins; negative when they take longer."""
         return self.end_to_end_s - self.together_s
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> KernelTable:
-        """Return the table that `asdict` made plain."""
-        rows = tuple(KernelTime(**known_fields(KernelTime, row)) for row in loaded["rows"])
-        return KernelTable(**{**known_fields(KernelTable, loaded), "rows": rows})
 
 
 def table_of(

@@ -19,10 +19,13 @@ _LAYOUT = re.compile(rf"{WEIGHT_PREPACK}(\d*)$")
 class Kernel:
     """A PrimFunc of a compiled module.
 
-    outputs: which of its arguments it writes; in_place: which of those it reads as well. calls: how
-    often the module calls it. shash: of the tuning task it came from, "" where it is none's.
-    record: digest of the tuning record applied to it, "" where none was. code: structural hash of
-    what was compiled, whatever its name.
+    Attributes:
+        outputs: Which of its arguments it writes.
+        in_place: Which of those it reads as well.
+        calls: How often the module calls it.
+        shash: Structural hash of the tuning task it came from, empty where it is none's.
+        record: Digest of the tuning record applied to it, empty where none was.
+        code: Structural hash of what was compiled, whatever its name.
     """
 
     outputs: tuple[int, ...]
@@ -36,13 +39,6 @@ class Kernel:
     def only_written(self) -> frozenset[int]:
         """The arguments that hold leftovers until it has run."""
         return frozenset(self.outputs).difference(self.in_place)
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> Kernel:
-        """Return the kernel that `asdict` made plain. Raises KeyError, TypeError."""
-        # Manifests from before there was `in_place` come without.
-        in_place = tuple(loaded.get("in_place", ()))
-        return Kernel(**{**loaded, "outputs": tuple(loaded["outputs"]), "in_place": in_place})
 
 
 Kernels = Mapping[str, Kernel]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_tvmtune.core.errors import (
     ChildError,
@@ -15,9 +15,8 @@ from pytest_tvmtune.core.errors import (
     UnsupportedOperatorError,
     UnsupportedTypeError,
 )
-from pytest_tvmtune.core.json_values import known_fields
+from pytest_tvmtune.core.json_codec import Count
 
-# docs/json.md says what each of them means.
 FailureKind = Literal[
     "unsupported operator",
     "unsupported type",
@@ -49,21 +48,27 @@ _KINDS: tuple[tuple[type[TvmTuneError], FailureKind], ...] = (
 class Failure:
     """The first thing that failed a case.
 
-    operators: of `unsupported operator`, how often each occurs. stage: what the child process was
-    at that failed; signal: what a `crash` ended with, such as SIGSEGV; kernel: in which it was, ""
-    where that isn't known.
+    Attributes:
+        kind: `unsupported operator`: TVM's importer has no converter for `operators`.
+            `unsupported type`: inputs or weights are no dense tensors of numbers. `import`: TVM's
+            importer failed, or a shape depends on values; the finding names the node. `given`:
+            shapes, inputs or parameters don't fit the model, or are missing. `model`: the model
+            can't be read, or not be used as it is. `compile`: TVM refused it, or left records out.
+            `crash`, `time-out`: of a child process. `wrong numbers`: a comparison. `regression`:
+            the latency gate. `growth`: the library, or the memory that a call needs, grew beyond
+            its limit. `unknown`: under strict, what the warnings say. `error`: anything else, as
+            the findings say; also a fault of pytest-tvmtune itself, which is called that.
+        operators: Operators that TVM's importer doesn't know, and how often each occurs.
+        stage: What the child process that failed was doing, of a `crash` or `time-out`.
+        signal: What a `crash` ended with, such as SIGSEGV.
+        kernel: In which kernel the first run crashed, empty where that isn't known.
     """
 
     kind: FailureKind
-    operators: dict[str, int] = field(default_factory=dict)
+    operators: dict[str, Count] = field(default_factory=dict)
     stage: str = ""
     signal: str = ""
     kernel: str = ""
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> Failure:
-        """Return the failure that `asdict` made plain."""
-        return Failure(**known_fields(Failure, loaded))
 
 
 def failure_of(error: TvmTuneError) -> Failure:

@@ -14,9 +14,13 @@ PARTS = ("accept", "until", "reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """ratio: of the baseline, 0.05 = 5 %. until: its last day, in UTC, as ISO 8601.
+    """A slowdown that the marker accepts for a while.
 
-    expired: whether that day is over; then it changes no verdict.
+    Attributes:
+        ratio: The accepted slowdown, on top of the threshold: 0.05 is 5 %.
+        until: Its last day, in UTC, as ISO 8601.
+        reason: Why it is accepted.
+        expired: Whether the last day is over; then it changes no verdict.
     """
 
     ratio: float

@@ -6,17 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_tvmtune.core.json_codec import Count
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuningPoint:
-    """A trial that made a task faster, or where its tuning began with what earlier runs had found.
+    """A trial that made a task faster, or what earlier runs had reached.
 
-    trial: how many had been made by then, of all tasks. best_s: of one call of the task.
-    together_s: of all calls of all tasks that are tuned in this run; None while one has no
-    candidate that ran.
+    Attributes:
+        trial: How many trials had been made by then, of all tasks.
+        task: The task's name.
+        best_s: Time of a call of the task.
+        together_s: Time of all calls of all tasks that are tuned in this run; null while one of
+            them has no candidate that ran.
     """
 
-    trial: int
+    trial: Count
     task: str
     best_s: float
     together_s: float | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.core.gating.accepted_baseline import default_name
+from pytest_tvmtune.core.gating.case_identity import default_name
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, parametrized
 from pytest_tvmtune.plugin.state import STATE, ItemOrigin

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_tvmtune.core.results.case_result import choice_of
+from pytest_tvmtune.core.results.case_label import choice_of
 from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
 from pytest_tvmtune.core.settings.target_spec import select_targets
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.results.case_result import choice_of
+from pytest_tvmtune.core.results.case_label import choice_of
 from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
 from pytest_tvmtune.core.settings.table import parse_marker
 from pytest_tvmtune.core.settings.target_spec import TargetSpec

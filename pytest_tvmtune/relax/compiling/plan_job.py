@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 

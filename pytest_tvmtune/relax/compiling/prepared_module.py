@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule

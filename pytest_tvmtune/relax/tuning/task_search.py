@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TuningError
-from pytest_tvmtune.core.results.case_result import Task
+from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.core.tuning.trial_budget import TaskTrials
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements

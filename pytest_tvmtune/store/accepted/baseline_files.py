@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline, Identity
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline, baseline_of, plain_baseline
+from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.store.atomic_files import load_json, write_bytes, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
@@ -37,7 +38,7 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
 
 def load_baseline(name: str, content: bytes) -> Baseline:
     """Return the baseline in the content of the file `name`. Raises ValueError."""
-    return Baseline.from_json(verified_json(f"baseline {name}", load_json(content)))
+    return baseline_of(verified_json(f"baseline {name}", load_json(content)))
 
 
 def write_baseline(
@@ -47,7 +48,7 @@ def write_baseline(
     name = baseline.identity.file_name
     # The records first: a baseline is never without them.
     write_records(store, name, records)
-    write_json(store.baselines / name, sign_json(f"baseline {name}", baseline.to_json()))
+    write_json(store.baselines / name, sign_json(f"baseline {name}", plain_baseline(baseline)))
 
 
 def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload]]) -> None:

@@ -9,20 +9,39 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from pytest_tvmtune.core.comparing.golden_outputs import Golden
-from pytest_tvmtune.core.digests import is_sha256
 from pytest_tvmtune.core.errors import GoldenError
+from pytest_tvmtune.core.json_codec import Count, Sha256, from_json_values, to_json_values
 from pytest_tvmtune.core.tensors.dtypes import from_plain, to_plain
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.store.atomic_files import load_json, write_bytes
 
-SCHEMA = 1
+_SCHEMA: Literal[1] = 1
 _FACTS = "golden.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OutputFacts:
+    path: str
+    dtype: str
+    shape: tuple[Count, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """Golden outputs, but for their values."""
+
+    schema: Literal[1]
+    identity: Mapping[str, str]
+    data_digest: Sha256
+    outputs: list[_OutputFacts]
 
 
 def read_golden(path: Path) -> Golden | None:
@@ -43,18 +62,19 @@ def read_golden(path: Path) -> Golden | None:
 
 def write_golden(path: Path, golden: Golden) -> None:
     """Write golden outputs; the same ones always make the same bytes. Raises StoreError."""
-    facts = {
-        "schema": SCHEMA,
-        "identity": dict(golden.identity),
-        "data_digest": golden.data_digest,
-        "outputs": [
-            {"path": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+    facts = _Facts(
+        schema=_SCHEMA,
+        identity=golden.identity,
+        data_digest=golden.data_digest,
+        outputs=[
+            _OutputFacts(path=name, dtype=array.dtype.name, shape=array.shape)
             for name, array in golden.outputs.items()
         ],
-    }
+    )
+    text = json.dumps(to_json_values(facts), indent=1, sort_keys=True) + "\n"
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        _add(archive, _FACTS, json.dumps(facts, indent=1, sort_keys=True).encode() + b"\n")
+        _add(archive, _FACTS, text.encode())
         for name, array in golden.outputs.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, to_plain(array), allow_pickle=False)
@@ -72,20 +92,15 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def _load(content: bytes) -> Golden:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        facts = load_json(archive.read(_FACTS))
-        if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-            raise ValueError(f"not of schema {SCHEMA}")
-        identity, digest = facts["identity"], facts["data_digest"]
-        if not isinstance(identity, dict) or not is_sha256(digest):
-            raise ValueError(f"{_FACTS} is damaged")
-        outputs = {one["path"]: _output(archive, one) for one in facts["outputs"]}
-    return Golden(identity=identity, data_digest=digest, outputs=outputs)
+        facts = from_json_values(load_json(archive.read(_FACTS)), _Facts)
+        outputs = {one.path: _output(archive, one) for one in facts.outputs}
+    return Golden(identity=facts.identity, data_digest=facts.data_digest, outputs=outputs)
 
 
-def _output(archive: zipfile.ZipFile, facts: Any) -> Array:
+def _output(archive: zipfile.ZipFile, facts: _OutputFacts) -> Array:
     # The whole member first: only at its end its checksum is compared.
-    member = io.BytesIO(archive.read(f"{facts['path']}.npy"))
-    array = from_plain(np.lib.format.read_array(member, allow_pickle=False), facts["dtype"])
-    if list(array.shape) != facts["shape"]:
-        raise ValueError(f"{facts['path']} has shape {array.shape}, not {facts['shape']}")
+    member = io.BytesIO(archive.read(f"{facts.path}.npy"))
+    array = from_plain(np.lib.format.read_array(member, allow_pickle=False), facts.dtype)
+    if array.shape != facts.shape:
+        raise ValueError(f"{facts.path} has shape {array.shape}, not {facts.shape}")
     return array

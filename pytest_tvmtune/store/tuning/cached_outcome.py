@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_tvmtune.core.digests import is_sha256
-from pytest_tvmtune.core.results.case_result import TaskResult
+from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
@@ -24,9 +24,9 @@ from pytest_tvmtune.store.tuning.workload_files import file_version, workload_pa
 class CachedOutcome:
     """A case as it was built. build: the key of its build. left_out: tasks without a trial."""
 
-    build: str
-    tasks: tuple[TaskResult, ...] = ()
-    left_out: tuple[str, ...] = ()
+    build: Sha256
+    tasks: tuple[TaskResult, ...]
+    left_out: tuple[str, ...]
 
 
 # Of each workload, of its file here and in each fallback; None: no file.
@@ -60,13 +60,7 @@ def read_cached_outcome(store: Store, key: str, now: FileVersions) -> CachedOutc
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        if not is_sha256(loaded["build"]):
-            return None
-        return CachedOutcome(
-            build=loaded["build"],
-            tasks=tuple(TaskResult(**task) for task in loaded["tasks"]),
-            left_out=tuple(loaded["left_out"]),
-        )
+        return from_json_values(loaded, CachedOutcome)
     except (OSError, ValueError, TypeError, KeyError):
         # Damaged or missing: it is made anew from what it was made from.
         return None
@@ -76,5 +70,5 @@ def write_cached_outcome(
     store: Store, key: str, now: FileVersions, cached_outcomes: CachedOutcome
 ) -> None:
     """Keep what a case came to. Raises StoreError."""
-    values = {"versions": now, **asdict(cached_outcomes)}
+    values = {"versions": now, **to_json_values(cached_outcomes)}
     write_json(store.cached_outcomes / f"{key}.json", sign_json(f"warm {key}", values))

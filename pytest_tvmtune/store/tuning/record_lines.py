@@ -7,11 +7,11 @@ the end, where there is a key, `signature`. TVM never sees a line that was not p
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
+from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.store.signing import signatures
 from pytest_tvmtune.store.tuning.records import (
     LedgerLine,
@@ -25,43 +25,35 @@ from pytest_tvmtune.store.tuning.records import (
 from pytest_tvmtune.store.tuning.trace_trust import brings_code, external_calls
 
 FORMAT = 1
-# The year 9999, in seconds since 1970: what a calendar can show.
-_LAST_S = 253_370_764_800
-# Exact types: JSON's true is no integer.
-_INT, _STR = (int,), (str,)
-_FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "workload": {"format": _INT, "key": _STR, "shash": _STR, "name": _STR, "ir": _STR},
-    "record": {
-        "data": (list,),
-        "cpu": _STR,
-        "cores": _INT,
-        "num_threads": _INT,
-        "at_s": (int, float),
-    },
-    "served": {
-        "run_id": _STR,
-        "at_s": (int, float),
-        "trials": _INT,
-        "max_trials_per_task": (int, type(None)),
-        "spent": _INT,
-        "valid": _INT,
-        "complete": (bool,),
-        "reason": _STR,
-        "environment": _STR,
-    },
-    "untuned": {
-        "run_s": (int, float),
-        "cpu": _STR,
-        "cores": _INT,
-        "num_threads": _INT,
-        "at_s": (int, float),
-    },
-    "refused": {"digest": _STR, "reason": _STR},
-    "signature": {"hmac": _STR},
-}
-# Fields that files from before they were there come without.
-_LATER: Mapping[str, frozenset[str]] = {"served": frozenset({"environment"})}
 _SIGNATURE = b'{"hmac": '
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """The line that says whose file it is."""
+
+    format: int
+    key: str
+    shash: str
+    name: str
+    ir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SignatureLine:
+    hmac: str
+
+
+_Line = _Head | Record | Untuned | LedgerLine | Refused | _SignatureLine
+_KINDS: Mapping[str, type[_Line]] = {
+    "workload": _Head,
+    "record": Record,
+    "untuned": Untuned,
+    "served": LedgerLine,
+    "refused": Refused,
+    "signature": _SignatureLine,
+}
+_Known = TypeVar("_Known", bound=_Line)
 
 
 def dump(key: str, workload: Workload) -> str:
@@ -71,25 +63,26 @@ def dump(key: str, workload: Workload) -> str:
 
 def body(key: str, workload: Workload) -> str:
     """Return a workload's lines, unsigned."""
-    head = {"format": FORMAT, "key": key, "shash": workload.shash}
-    rows: list[tuple[str, dict[str, Any]]] = [
-        ("workload", {**head, "name": workload.name, "ir": workload.ir})
-    ]
-    rows += [("record", asdict(record)) for record in workload.records]
-    rows += [("untuned", asdict(one)) for one in workload.untuned]
-    rows += [("served", asdict(line)) for line in workload.served]
-    rows += [("refused", asdict(line)) for line in workload.refused]
-    return "".join(_line(kind, row) for kind, row in rows)
+    head = _Head(format=FORMAT, key=key, shash=workload.shash, name=workload.name, ir=workload.ir)
+    lines: tuple[_Line, ...] = (
+        head,
+        *workload.records,
+        *workload.untuned,
+        *workload.served,
+        *workload.refused,
+    )
+    return "".join(_text(line) for line in lines)
 
 
 def sign_lines(what: str, text: str) -> str:
     """Return lines with their signature as the last one, where there is a key."""
     signed = signatures.signature(what, text.encode())
-    return text if signed is None else text + _line("signature", {"hmac": signed})
+    return text if signed is None else text + _text(_SignatureLine(hmac=signed))
 
 
-def _line(kind: str, row: dict[str, Any]) -> str:
-    return json.dumps({"kind": kind, **row}, sort_keys=True) + "\n"
+def _text(line: _Line) -> str:
+    kind = next(kind for kind, cls in _KINDS.items() if isinstance(line, cls))
+    return json.dumps({"kind": kind, **to_json_values(line)}, sort_keys=True) + "\n"
 
 
 def _what(key: str, shash: str) -> str:
@@ -109,45 +102,38 @@ def parse(
             check_lines(_what(key, shash), content)
     except ValueError as error:
         return None, str(error)
-    head: dict[str, Any] = {}
-    records: list[Record] = []
-    served: list[LedgerLine] = []
-    refused: list[Refused] = []
-    untuned: list[Untuned] = []
-    add: dict[str, Callable[[dict[str, Any]], None]] = {
-        "workload": head.update,
-        "record": lambda row: records.append(Record(**row)),
-        "served": lambda row: served.append(LedgerLine(**row)),
-        "untuned": lambda row: untuned.append(Untuned(**row)),
-        "refused": lambda row: refused.append(Refused(**row)),
-        "signature": lambda _row: None,
-    }
+    lines: list[_Line] = []
     problems = []
-    for number, line in enumerate(content.splitlines(), start=1):
-        row = load_line(line)
-        kind = row.pop("kind", None) if isinstance(row, dict) else None
-        problem = _problem(kind, row, key, shash, line)
-        if problem:
-            problems.append(f"line {number}: {problem}")
-        else:
-            add[str(kind)](row)
+    for number, content_of_line in enumerate(content.splitlines(), start=1):
+        try:
+            line = _parsed(content_of_line)
+            _check(line, key, shash, content_of_line)
+            lines.append(line)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
     if content and not content.endswith(b"\n"):
         problems.append("truncated")
-    if not head:
+    heads, records = _of(_Head, lines), _of(Record, lines)
+    if not heads:
         return None, problems[0] if problems else "no workload line"
-    if records and (called := external_calls(head["ir"])):
+    head = heads[-1]
+    if records and (called := external_calls(head.ir)):
         problems.append(f"records refused, their IR calls external functions ({', '.join(called)})")
-        records = []
+        records = ()
     found = Workload(
         shash=shash,
-        name=head["name"],
-        ir=head["ir"],
-        records=tuple(records),
-        served=tuple(served),
-        refused=tuple(refused),
-        untuned=tuple(untuned),
+        name=head.name,
+        ir=head.ir,
+        records=records,
+        served=_of(LedgerLine, lines),
+        refused=_of(Refused, lines),
+        untuned=_of(Untuned, lines),
     )
     return merge(found), problems[0] if problems else ""
+
+
+def _of(cls: type[_Known], lines: Iterable[_Line]) -> tuple[_Known, ...]:
+    return tuple(line for line in lines if isinstance(line, cls))
 
 
 def check_lines(what: str, content: bytes) -> None:
@@ -161,39 +147,36 @@ def check_lines(what: str, content: bytes) -> None:
     signatures.verify(what, content if given is None else content[:start], given)
 
 
-def _problem(kind: object, row: Any, key: str, shash: str, line: bytes) -> str:
-    """Return what is wrong with one line's values, "" when nothing is."""
-    fields = _FIELDS.get(str(kind))
-    if fields is None:
-        return "not a line of ours"
-    lacking, unknown = set(fields) - set(row), set(row) - set(fields)
-    complete = not unknown and lacking <= _LATER.get(str(kind), frozenset())
-    if not complete or not all(type(value) in fields[name] for name, value in row.items()):
-        return f"not a {kind}"
-    if kind == "workload":
-        return _workload_problem(row, key, shash)
-    times = 0 <= row.get("at_s", 0) < _LAST_S and 0 < row.get("run_s", 1) < math.inf
-    if not times or not 0 <= row.get("valid", 0) <= row.get("spent", 0):
-        return "counts or a time that can't be"
-    return _record_problem(row["data"], line.decode()) if kind == "record" else ""
-
-
-def _workload_problem(row: Any, key: str, shash: str) -> str:
-    if row["format"] != FORMAT:
-        return f"format {row['format']}, this version reads {FORMAT}"
-    if (row["key"], row["shash"]) != (key, shash):
-        return f"it belongs to {row['key']}/{row['shash']}"
+def _parsed(content: bytes) -> _Line:
+    """Return the value in a line. Raises ValueError."""
+    row = load_line(content)
+    kind = row.pop("kind", None) if isinstance(row, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError("not a line of ours")
+    # The signature's own line is not signed: nothing else may be in it, nor a signature in another.
+    if surplus := row.keys() - {field.name for field in fields(_KINDS[kind])}:
+        raise ValueError(f"not a {kind}: it has {min(surplus)!r}, too")
     try:
-        external_calls(row["ir"])
+        return from_json_values(row, _KINDS[kind])
     except ValueError as error:
-        return str(error)
-    return ""
+        raise ValueError(f"not a {kind}: {error}") from None
 
 
-def _record_problem(data: list[Any], text: str) -> str:
-    if not is_valid_record(data):
-        return "not a valid record"
-    return "refused, its trace brings code along" if brings_code(data[0], text) else ""
+def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
+    """Raise ValueError for what can't be, or can't be trusted, in the file of this workload."""
+    if isinstance(line, _Head):
+        if line.format != FORMAT:
+            raise ValueError(f"format {line.format}, this version reads {FORMAT}")
+        if (line.key, line.shash) != (key, shash):
+            raise ValueError(f"it belongs to {line.key}/{line.shash}")
+        external_calls(line.ir)
+    elif isinstance(line, LedgerLine) and line.valid > line.spent:
+        raise ValueError("more valid trials than were spent")
+    elif isinstance(line, Record):
+        if not is_valid_record(line.data):
+            raise ValueError("not a valid record")
+        if brings_code(line.data[0], content.decode()):
+            raise ValueError("refused, its trace brings code along")
 
 
 def load_line(line: bytes) -> Any:

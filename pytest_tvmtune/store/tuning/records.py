@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from pytest_tvmtune.core.json_codec import Count
 from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.store.layout import slug
 
 KEPT_RECORDS = 8
 # MetaSchedule stores a failed candidate with this run time.
 _FAILED_S = 1e9
+# Seconds since 1970, to the year 9999: what a calendar can show.
+_Time = Annotated[float, Meta(ge=0, lt=253_370_764_800)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Record:
     cpu: str
     cores: int
     num_threads: int
-    at_s: float
+    at_s: _Time
 
     @property
     def mean_s(self) -> float:
@@ -57,11 +63,11 @@ class LedgerLine:
     """
 
     run_id: str
-    at_s: float
+    at_s: _Time
     trials: int
     max_trials_per_task: int | None
-    spent: int
-    valid: int
+    spent: Count
+    valid: Count
     complete: bool
     reason: str = ""
     environment: str = ""
@@ -71,11 +77,11 @@ class LedgerLine:
 class Untuned:
     """What a call takes without any schedule, on one machine: what a record has to beat there."""
 
-    run_s: float
+    run_s: Annotated[float, Meta(gt=0, le=sys.float_info.max)]
     cpu: str
     cores: int
     num_threads: int
-    at_s: float
+    at_s: _Time
 
 
 @dataclass(frozen=True, kw_only=True)

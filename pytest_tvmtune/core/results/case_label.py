@@ -1,0 +1,31 @@
+"""What cases and tests are called: in messages, tables and the ids of tests."""
+
+from __future__ import annotations
+
+import re
+
+_MOST_PARAMS = 60
+
+
+def label_of(name: str, target_name: str, *, prepack: bool, params: str = "") -> str:
+    """Return the name of a case in messages and tables: `mlp[llvm]`, `operator[relu-8-llvm]`.
+
+    params: the user's own parametrization ids, "" where there are none; long ones are shortened.
+    """
+    choice = choice_of(target_name, prepack=prepack)
+    return f"{name}[{short_params(params)}-{choice}]" if params else f"{name}[{choice}]"
+
+
+def short_params(params: str) -> str:
+    """Return parametrization ids that fit into a label or a cell of a table."""
+    return params if len(params) <= _MOST_PARAMS else f"{params[: _MOST_PARAMS - 3]}..."
+
+
+def choice_of(target_name: str, *, prepack: bool) -> str:
+    """Return the name of a target with a prepack choice, as in the ids of tests."""
+    return f"{target_name}-prepack" if prepack else target_name
+
+
+def without_group(nodeid: str) -> str:
+    """Return a test's id without xdist's `@group`, which belongs to how it was run."""
+    return re.sub(r"(?<=\])@[^\]]*$", "", nodeid)
