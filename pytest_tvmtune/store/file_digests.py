@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.clock import now_s
@@ -63,9 +65,16 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _read(store: Store) -> dict[str, Any]:
+def _read(store: Store) -> Mapping[str, Any]:
+    path = str(store.digests)
     try:
-        loaded = load_json(store.digests.read_bytes())
+        return _parsed(path, *_looks(path))
     except (OSError, ValueError):
         return {}
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: str, *_looks: int) -> Mapping[str, Any]:
+    """Return what is in the file that looks so: a thousand entries are parsed once a process."""
+    loaded = load_json(Path(path).read_bytes())
     return loaded if isinstance(loaded, dict) else {}
