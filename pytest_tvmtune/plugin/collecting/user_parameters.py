@@ -19,9 +19,8 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.machine.import_errors import is_in_site_packages
 from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE, MARKER
-
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,4 +177,4 @@ def _is_users_file(name: str, metafunc: pytest.Metafunc) -> bool:
     path = Path(name)
     if path.name == "conftest.py" or path == metafunc.definition.path:
         return True
-    return path.is_relative_to(metafunc.config.rootpath) and _INSTALLED.isdisjoint(path.parts)
+    return path.is_relative_to(metafunc.config.rootpath) and not is_in_site_packages(path)
