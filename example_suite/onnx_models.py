@@ -13,7 +13,7 @@ def model_file(distribution: str, name: str) -> Path:
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
-        pytest.skip(f"{distribution} is not installed: make example installs it")
+        pytest.skip(f"{distribution} is not installed: make example-all installs it")
     for file in files:
         if file.name == name:
             return Path(str(file.locate()))

@@ -1,4 +1,4 @@
-"""Large models are marked `slow`: `make example` leaves them out, `-m slow` runs them alone.
+"""Large models are marked `slow`: `make example-all` leaves them out, `-m slow` runs them alone.
 
 PP-OCRv4's detector finds where text stands in a picture. Its weights are Constant nodes, which
 the plugin makes parameters of, so that they can be prepacked.

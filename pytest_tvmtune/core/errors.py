@@ -163,4 +163,4 @@ class ReportError(TvmTuneError):
 
 
 class BaselineError(TvmTuneError):
-    """A baseline or its artifact can't be used; `reason` is one line without the remedy."""
+    """A baseline or its artifact can't be used."""

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import CaseOptions
-from pytest_tvmtune.plugin.collecting.baseline_identity import shared_baseline
-from pytest_tvmtune.plugin.collecting.marks import mark_problem, marks_of, same_marks
+from pytest_tvmtune.plugin.collecting.baseline_identity import function_origin, shared_baseline
+from pytest_tvmtune.plugin.collecting.marks import (
+    mark_problem,
+    marks_of,
+    options_of,
+    same_marks,
+    wrong_mark,
+)
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemOrigin, ItemState
 
 if TYPE_CHECKING:
@@ -41,6 +48,17 @@ def begin(item: pytest.Item, options: CaseOptions, origin: ItemOrigin) -> ItemSt
     state = ItemState(options=options, origin=origin, marks=tuple(marks_of(item)))
     item.stash[ITEM_STATE] = state
     return state
+
+
+def begin_function(item: pytest.Function) -> CaseOptions:
+    """Return what a test function's item is to do, and begin its state; fail one that can't run."""
+    try:
+        options = options_of(item, item.config.stash[STATE].run)
+    except OptionError as error:
+        raise wrong_mark(item, error) from None
+    assert options is not None, "what is left out is skipped"
+    begin(item, options, function_origin(item))
+    return options
 
 
 def check_marks(item: pytest.Item, state: ItemState) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem
-from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState
 
 if TYPE_CHECKING:

@@ -5,121 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import RunOptions
-from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS, Setting
-from pytest_tvmtune.plugin import hookspec
-from pytest_tvmtune.plugin.benchmark_bridge import Benchmarks
-from pytest_tvmtune.plugin.collecting.model_file_items import model_folders
-from pytest_tvmtune.plugin.collecting.user_parameters import ParameterNotes
-from pytest_tvmtune.plugin.reporting import CaseCollector, started_s
-from pytest_tvmtune.plugin.state import STATE, State
-from pytest_tvmtune.relax.installation.registrations import start_recording
-
-_MARKER_HELP = (
-    "tvm_tune(target=, trials=, prepack=, ...): run the test on a model put through TVM's "
-    "static_shape_tuning_pipeline; see https://pypi.org/project/pytest-tvmtune"
-)
-# Part of the interface already, so that a suite can name them; they refuse to be used.
-_NOT_YET = {
-    "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
-}
-
-_MODELS = "models compiled by TVM and how they are tuned"
-_GROUPS = {
-    "when a test fails and what is accepted": (
-        "threshold",
-        "max_size_growth",
-        "max_memory_growth",
-        "max_time",
-        "cold_cache",
-        "strict",
-    ),
-    "where things are kept": ("dir", "store_fallback"),
-    "reports": (*REPORTS, "step_summary"),
-}
+from pytest_tvmtune.core.settings.parsing import parse_setting
+from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS
+from pytest_tvmtune.plugin.option_declarations import NOT_YET, TARGETS_VARIABLE
 
 
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register our own hooks, and watch from now on what a conftest registers with TVM."""
-    start_recording()
-    pluginmanager.add_hookspecs(hookspec)
+def run_options(config: pytest.Config) -> RunOptions:
+    """Return what holds for the whole run.
 
+    Args:
+        config: pytest's configuration.
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add every setting as an option and as an ini key."""
-    for setting in SETTINGS:
-        if not setting.on_command_line:
-            continue
-        _add_option(_group(parser, setting.name), setting)
-        kind: Literal["linelist", "string"] = "linelist" if setting.repeatable else "string"
-        parser.addini(
-            setting.ini,
-            f"{setting.help} (see {setting.flag})".replace("%%", "%"),
-            type=kind,
-            default=None,
-        )
-    gate = _group(parser, "threshold")
-    gate.addoption(
-        "--tvm-update",
-        action="store_true",
-        dest="tvm_update",
-        help="accept the artifacts of this run as baselines, for tests that pass otherwise",
-    )
-    gate.addoption(
-        "--tvm-update-new",
-        action="store_true",
-        dest="tvm_update_new",
-        help="the same, only where nothing was accepted yet",
-    )
-    for name, (metavar, what) in _NOT_YET.items():
-        _group(parser, name).addoption(
-            f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not there yet)"
-        )
+    Returns:
+        The options, with the layers that a test's own options are resolved from.
 
-
-def _group(parser: pytest.Parser, name: str) -> Any:
-    """Return the group of `pytest --help` that a setting stands in."""
-    for title, names in _GROUPS.items():
-        if name in names:
-            return parser.getgroup(title, f"tvmtune, {title}")
-    return parser.getgroup(_MODELS, f"tvmtune, {_MODELS}")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and resolve the options; a bad one is a UsageError."""
-    config.addinivalue_line("markers", _MARKER_HELP)
-    try:
-        config.stash[STATE] = State(
-            run=_resolve(config),
-            started_s=started_s(config),
-            model_folders=model_folders(config),
-        )
-    except OptionError as error:
-        raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(CaseCollector(config), "tvmtune-cases")
-    config.pluginmanager.register(ParameterNotes(), "tvmtune-parameters")
-    config.pluginmanager.register(Benchmarks(config), "tvmtune-benchmarks")
-
-
-def _add_option(group: Any, setting: Setting) -> None:
-    keywords: dict[str, Any] = {"dest": f"tvm_{setting.name}", "default": None}
-    if setting.is_switch:
-        # None, not False, when absent: else the ini key could never switch it on.
-        keywords["action"] = "store_const"
-        keywords["const"] = True
-    else:
-        keywords["metavar"] = setting.metavar
-        keywords["action"] = "append" if setting.repeatable else "store"
-    group.addoption(setting.flag, help=setting.help, **keywords)
-
-
-def _resolve(config: pytest.Config) -> RunOptions:
-    for name, (_metavar, what) in _NOT_YET.items():
+    Raises:
+        OptionError: A value isn't accepted; the message names where it was given.
+    """
+    for name, (_metavar, what) in NOT_YET.items():
         if config.getoption(f"tvm_{name}") is not None:
             raise OptionError(
                 f"--tvm-{name}: {what} is not there yet in this version; where the device runs "
@@ -132,15 +41,15 @@ def _resolve(config: pytest.Config) -> RunOptions:
             continue
         given = config.getoption(f"tvm_{setting.name}")
         if given is not None:
-            command_line[setting.name] = setting.parse(given, setting.flag)
+            command_line[setting.name] = parse_setting(setting.name, given, setting.flag)
         written = config.getini(setting.ini)
         if written:
-            ini[setting.name] = setting.parse(written, f"ini {setting.ini}")
+            ini[setting.name] = parse_setting(setting.name, written, f"ini {setting.ini}")
     environment: dict[str, Any] = {}
-    if named := os.environ.get("TVM_TEST_TARGETS", "").strip():
+    if named := os.environ.get(TARGETS_VARIABLE, "").strip():
         texts = [text.strip() for text in named.split(";") if text.strip()]
-        environment["target"] = BY_NAME["target"].parse(
-            texts, "environment variable TVM_TEST_TARGETS"
+        environment["target"] = parse_setting(
+            "target", texts, f"environment variable {TARGETS_VARIABLE}"
         )
     # A path on the command line is relative to where it was typed, one in the ini to the rootdir.
     _make_absolute(command_line, config.invocation_params.dir)

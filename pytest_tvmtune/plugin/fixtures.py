@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.settings.options import CaseOptions
-from pytest_tvmtune.plugin.attempts import begin
-from pytest_tvmtune.plugin.collecting.baseline_identity import function_origin
-from pytest_tvmtune.plugin.collecting.marks import options_of, wrong_mark
-from pytest_tvmtune.plugin.collecting.user_parameters import is_case
-from pytest_tvmtune.plugin.state import ITEM_STATE, STATE
+from pytest_tvmtune.plugin.collecting.case_items import is_case
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.core.settings.options import CaseOptions
     from pytest_tvmtune.plugin.tune_fixture import TvmTune
 
 
@@ -26,14 +21,9 @@ def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
     if not is_case(item):
         pytest.fail(_no_case(item), pytrace=False)
     assert isinstance(item, pytest.Function)
-    state = item.config.stash[STATE]
-    try:
-        options = options_of(item, state.run)
-    except OptionError as error:
-        raise wrong_mark(item, error) from None
-    assert options is not None, "what is left out is skipped"
-    begin(item, options, function_origin(item))
-    return options
+    from pytest_tvmtune.plugin.attempts import begin_function
+
+    return begin_function(item)
 
 
 def _no_case(item: pytest.Item) -> str:
@@ -72,6 +62,7 @@ def tvm_device(tvm_target: Any) -> Any:
 @pytest.fixture
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
     """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
+    from pytest_tvmtune.plugin.state import ITEM_STATE
     from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
 
     return tvm_tune_of(request.node, request.node.stash[ITEM_STATE])

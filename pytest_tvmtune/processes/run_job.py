@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.clock import monotonic_s, now_s, utc_text
 from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.processes.job import (
@@ -39,6 +39,7 @@ from pytest_tvmtune.store.locks import FOLDER_VARIABLE, lock_folder
 
 _POLL_S = 0.25
 _TAIL_LINES = 6
+_HEADING = "\n=== "
 _LACKS_FUNCTION = re.compile(r"[Cc]annot find (the )?(ffi::|Packed|global )?[Ff]unction")
 # A log that grew beyond it begins anew: MetaSchedule writes some MB a run.
 _MOST_LOG_BYTES = 50_000_000
@@ -77,7 +78,8 @@ def run_job(
         folder = Path(tempfile.mkdtemp(prefix="job-", dir=scratch))
         write_message(folder / REQUEST_FILE, request)
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
-        with log_path.open("wb" if full else "ab") as log:
+        with log_path.open("wb" if full else "ab", buffering=0) as log:
+            log.write(_log_heading(job.name).encode())
             environment = _environment(folder, context.num_threads)
             process = start_job(job, folder, log, environment, context.where)
     except BaseException as error:
@@ -98,6 +100,12 @@ def run_job(
         return _result(job, folder, code, context)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_heading(job_name: str) -> str:
+    """Return the line that sets the output of one job apart from the next one's in a log."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    return f"{_HEADING}{utc_text(now_s())} {job_name} {test}".rstrip() + "\n"
 
 
 def _environment(folder: Path, num_threads: int) -> dict[str, str]:
@@ -193,5 +201,6 @@ def _with_advice(text: str) -> str:
 
 
 def _tail(log_path: Path) -> str:
-    lines = log_path.read_text(errors="replace").strip().splitlines()
+    _, _, last = log_path.read_text(errors="replace").rpartition(_HEADING)
+    lines = last.strip().splitlines()[1:]
     return " | ".join(lines[-_TAIL_LINES:])

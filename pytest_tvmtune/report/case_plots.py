@@ -58,8 +58,7 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
     body.append(svg.dots("dots", [(x(n), y(one)) for n, one in enumerate(ratios, start=1)]))
     ratio_ticks = (svg.log_ticks if log else svg.ticks)(y.low, y.high)
     whole = [tick for tick in svg.ticks(1, len(ratios)) if tick == int(tick)]
-    return svg.chart(
-        body=body,
+    axes = svg.axes(
         x=x,
         y=y,
         x_ticks=whole,
@@ -67,8 +66,8 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
         x_format=svg.same_digits(whole),
         y_format=svg.same_digits(ratio_ticks),
         x_label="epoch",
-        title="ratio of now to the baseline, epoch by epoch",
     )
+    return svg.chart([*axes, *body], title="ratio of now to the baseline, epoch by epoch")
 
 
 def latency_plot(latency: LatencyResult) -> Markup | None:
@@ -106,15 +105,14 @@ def latency_plot(latency: LatencyResult) -> Markup | None:
     )
     in_unit = svg.ticks(x.low * factor, x.high * factor)
     words = svg.same_digits(in_unit)
-    return svg.chart(
-        body=body,
+    axes = svg.axes(
         x=x,
         y=None,
         x_ticks=[tick / factor for tick in in_unit],
         x_format=lambda value: words(value * factor),
         x_label=f"latency of a call, {unit}",
-        title="distribution of the latency samples",
     )
+    return svg.chart([*axes, *body], title="distribution of the latency samples")
 
 
 def _shares(values: Sequence[float], x: svg.Scale) -> list[float]:
@@ -163,8 +161,7 @@ def tuning_plot(result: CaseResult) -> Markup | None:
     if together:
         words = f"all tasks together: {format_seconds(together[-1][1])}"
         body.append(svg.steps("together", placed(together), end=svg.RIGHT, title=words))
-    return svg.chart(
-        body=body,
+    axes = svg.axes(
         x=x,
         y=y,
         x_ticks=[tick for tick in svg.ticks(0, x.high) if tick == int(tick)],
@@ -172,8 +169,8 @@ def tuning_plot(result: CaseResult) -> Markup | None:
         x_format=lambda value: f"{value:.0f}",
         y_format=format_seconds,
         x_label="trial",
-        title="best latency by trial",
     )
+    return svg.chart([*axes, *body], title="best latency by trial")
 
 
 def interval_mark(latency: LatencyResult | None, x: svg.Scale) -> Markup | None:

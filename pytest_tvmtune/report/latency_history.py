@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.report import svg
 from pytest_tvmtune.report.change_points import Change
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 from pytest_tvmtune.store.run_history import Point, StoredRun
@@ -17,6 +17,10 @@ _HEADINGS = ("run", "at", "revision", "TVM", "took", "ratio", "verdict", "change
 _COLUMNS = ("time", "run", "revision", "tvm", "cpu", "num_threads", "verdict", "slowdown_ratio",
             "artifact", "median_s", "library_bytes")  # fmt: skip
 _MOST_LABELS = 12
+_PLOT_STYLE = (
+    ".level { stroke: #d62728; stroke-width: 2 } "
+    ".dots { stroke: #1f77b4; stroke-width: 4; stroke-linecap: round }"
+)
 
 
 def run_lines(runs: Sequence[StoredRun]) -> list[str]:
@@ -81,48 +85,23 @@ def history_csv(points: Sequence[Point]) -> str:
 
 
 def history_svg(title: str, points: Sequence[Point], changes: Sequence[Change]) -> str:
-    """Return a self-contained SVG picture of the points that were timed, and of their levels.
-
-    Raises EnvironmentProblemError where pygal isn't installed.
-    """
-    try:
-        import pygal.style
-    except ImportError:
-        raise EnvironmentProblemError(
-            "plots need pygal: pip install 'pytest-tvmtune[history]'"
-        ) from None
+    """Return a self-contained SVG picture of the points that were timed, and of their levels."""
     timed = timed_points(points)
     times_s = [point.median_s for point in timed if point.median_s is not None]
-    unit, factor = ("ms", 1e3) if max(times_s) >= 1e-3 else ("us", 1e6)
-    labels = [f"{point.run}: {point.at[:10]}" for point in timed]
-    style = pygal.style.Style(
-        background="white",
-        plot_background="white",
-        guide_stroke_color="#e0e0e0",
-        major_guide_stroke_color="#c0c0c0",
-        colors=("#1f77b4", *["#d62728"] * (len(changes) + 1)),
-    )
-    chart = pygal.Line(
-        # Its scripts would come from the network.
-        js=(),
-        style=style,
-        title=title,
-        x_title="run",
-        y_title=f"{unit} a call",
-        x_labels=labels,
-        x_labels_major=labels[:: -(-len(timed) // _MOST_LABELS)],
-        show_minor_x_labels=False,
-        x_label_rotation=30,
-        truncate_label=-1,
-        legend_at_bottom=True,
-        value_formatter=lambda value: f"{value:.4g}",
-    )
-    chart.add("took", [seconds * factor for seconds in times_s], stroke=False)
+    x = svg.across(-0.5, len(times_s) - 0.5)
+    y = svg.upward(0.95 * min(times_s), 1.05 * max(times_s))
     bounds = [0, *(change.index for change in changes), len(times_s)]
     levels = [changes[0].before, *(change.after for change in changes)] if changes else []
+    parts = svg.axes(
+        x=x,
+        y=y,
+        x_ticks=range(0, len(timed), -(-len(timed) // _MOST_LABELS)),
+        y_ticks=svg.ticks(y.low, y.high),
+        x_format=lambda index: str(timed[int(index)].run),
+        y_format=format_seconds,
+        x_label=f"run, from {timed[0].at[:10]} to {timed[-1].at[:10]}",
+    )
     for level, (begin, end) in zip(levels, pairwise(bounds), strict=False):
-        values = [level * factor if begin <= index < end else None for index in range(len(timed))]
-        # One entry in the legend stands for all.
-        name = "median of what stayed the same" if begin == 0 else None
-        chart.add(name, values, show_dots=False, stroke_style={"width": 6})
-    return str(chart.render(is_unicode=True))
+        parts.append(svg.line("level", x(begin - 0.5), y(level), x(end - 0.5), y(level)))
+    parts.append(svg.dots("dots", [(x(index), y(value)) for index, value in enumerate(times_s)]))
+    return svg.chart_file(parts, heading=title, style=_PLOT_STYLE)

@@ -10,6 +10,11 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 480.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, WIDTH - 10.0, 10.0, HEIGHT - 36.0
+_FILE_STYLE = (
+    ".page { fill: #fff } path { fill: none } .grid { stroke: #ddd } "
+    "text { font: 10px sans-serif; fill: #444 } .heading { font-size: 12px; fill: #000 } "
+    ".middle { text-anchor: middle } .end { text-anchor: end } "
+)
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -106,9 +111,8 @@ def text(css: str, x: float, y: float, words: str) -> str:
     return f'<text class="{css}" x="{x:.4g}" y="{y:.4g}">{escape(words)}</text>'
 
 
-def chart(
+def axes(
     *,
-    body: Sequence[str],
     x: Scale,
     y: Scale | None,
     x_ticks: Sequence[float],
@@ -116,9 +120,8 @@ def chart(
     x_format: Callable[[float], str],
     y_format: Callable[[float], str] = str,
     x_label: str,
-    title: str,
-) -> Markup:
-    """Return a chart: grid and axes, then `body`. title: for those who can't see it."""
+) -> list[str]:
+    """Return a chart's grid, the numbers along it, and what is across."""
     parts = []
     for value in x_ticks:
         parts.append(line("grid", x(value), TOP, x(value), BOTTOM))
@@ -128,7 +131,26 @@ def chart(
             parts.append(line("grid", LEFT, y(value), RIGHT, y(value)))
             parts.append(text("tick end", LEFT - 6, y(value) + 4, y_format(value)))
     parts.append(text("label middle", (LEFT + RIGHT) / 2, HEIGHT - 4, x_label))
+    return parts
+
+
+def chart(parts: Iterable[str], *, title: str) -> Markup:
+    """Return a chart of axes and what they hold, for a page. title: for those who can't see it."""
     return Markup(  # noqa: S704  every text in it was escaped above
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img">'
-        f"<title>{escape(title)}</title>{''.join([*parts, *body])}</svg>"
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def chart_file(parts: Iterable[str], *, heading: str, style: str) -> str:
+    """Return a chart as a file of its own: black on white, with a heading above.
+
+    style: CSS for the classes of what the axes hold.
+    """
+    top = -2 * TOP
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {top:g} {WIDTH:g} {HEIGHT - top:g}" '
+        f'width="{2 * WIDTH:g}"><style>{_FILE_STYLE}{style}</style>'
+        f"{rect('page', 0, top, WIDTH, HEIGHT - top)}"
+        f"{text('heading middle', WIDTH / 2, -4, heading)}{''.join(parts)}</svg>\n"
     )

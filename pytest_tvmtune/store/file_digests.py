@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
@@ -65,8 +67,15 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _read(store: Store) -> dict[str, _Entry]:
+def _read(store: Store) -> Mapping[str, _Entry]:
+    path = str(store.digests)
     try:
-        return from_json_values(load_json(store.digests.read_bytes()), dict[str, _Entry])
+        return _parsed(path, _looks(path))
     except (OSError, ValueError):
         return {}
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: str, _: _Looks) -> Mapping[str, _Entry]:
+    """Return what is in the file that looks so: a thousand entries are parsed once a process."""
+    return from_json_values(load_json(Path(path).read_bytes()), dict[str, _Entry])

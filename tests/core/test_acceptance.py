@@ -11,8 +11,8 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
 from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.parsing import parse_marker
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
-from pytest_tvmtune.core.settings.table import parse_marker
 from pytest_tvmtune.core.settings.target_spec import parse_target
 
 TODAY = datetime.datetime.now(datetime.timezone.utc).date()

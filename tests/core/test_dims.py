@@ -20,8 +20,9 @@ from pytest_tvmtune.core.settings.dimension_sizes import (
     unset_sentence,
 )
 from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.parsing import parse_marker
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
-from pytest_tvmtune.core.settings.table import BY_NAME, parse_marker
+from pytest_tvmtune.core.settings.table import BY_NAME
 from pytest_tvmtune.core.settings.target_spec import parse_target
 
 if sys.version_info >= (3, 11):

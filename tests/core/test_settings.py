@@ -9,8 +9,14 @@ import pytest
 
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.parsing import (
+    default_of,
+    parse_marker,
+    parse_setting,
+    parse_targets,
+)
 from pytest_tvmtune.core.settings.quantities import parse_threshold
-from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS, parse_marker, parse_targets
+from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS
 from pytest_tvmtune.core.settings.target_spec import parse_target
 
 LLVM = parse_target("llvm")
@@ -142,25 +148,25 @@ def test_targets_are_one_or_a_list_each_kept_once() -> None:
 )  # fmt: skip
 def test_true_and_false_as_an_ini_writes_them(text: object, value: bool) -> None:
     for name in ("strict", "cold_cache"):
-        assert BY_NAME[name].parse(text, f"tvm_{name}") is value
+        assert parse_setting(name, text, f"tvm_{name}") is value
 
 
 @pytest.mark.parametrize("name", ["strict", "cold_cache"])
 def test_what_is_neither_true_nor_false(name: str) -> None:
     with pytest.raises(OptionError, match=f"tvm_{name}: 'maybe' is not true or false"):
-        BY_NAME[name].parse("maybe", f"tvm_{name}")
+        parse_setting(name, "maybe", f"tvm_{name}")
 
 
 def test_the_options_that_take_no_value() -> None:
     assert {setting.name for setting in SETTINGS if setting.is_switch} == {"strict", "cold_cache"}
     # Off, not unset, so that nobody below the plugin meets None.
-    assert all(setting.default is False for setting in SETTINGS if setting.is_switch)
+    assert all(default_of(setting.name) is False for setting in SETTINGS if setting.is_switch)
 
 
 def test_paths_know_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert BY_NAME["dir"].parse("~/store", "--tvm-dir") == Path("/home/somebody/store")
-    assert BY_NAME["dir"].parse(Path("a"), "--tvm-dir") == Path("a")
+    assert parse_setting("dir", "~/store", "--tvm-dir") == Path("/home/somebody/store")
+    assert parse_setting("dir", Path("a"), "--tvm-dir") == Path("a")
 
 
 def test_one_name_gives_flag_and_ini_key() -> None:
@@ -169,10 +175,11 @@ def test_one_name_gives_flag_and_ini_key() -> None:
     assert len(BY_NAME) == len(SETTINGS)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_a_default_is_itself_an_accepted_value(setting: Any) -> None:
-    if setting.default is not None:
-        assert setting.parse(setting.default, "default") == setting.default
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_default_is_itself_an_accepted_value(name: str) -> None:
+    default = default_of(name)
+    if default is not None:
+        assert parse_setting(name, default, "default") == default
 
 
 # One that is not the default for every setting of a case, and a second one.
@@ -194,7 +201,7 @@ FIELDS = {"max_time": "max_time_s", "timeout": "timeout_s"}
 @pytest.mark.parametrize("name", OTHER)
 def test_marker_beats_option_beats_ini_beats_default(name: str) -> None:
     first, second = OTHER[name]
-    third = BY_NAME[name].default
+    third = default_of(name)
     field = FIELDS.get(name, name)
 
     def resolved(marker: dict[str, Any], *layers: dict[str, Any]) -> Any:

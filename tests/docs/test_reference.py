@@ -16,6 +16,7 @@ import pytest
 from documents import ROOT, clean_environment
 
 from pytest_tvmtune import cli, plugin
+from pytest_tvmtune.core.settings.parsing import default_of
 from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.run import Run
@@ -58,10 +59,11 @@ def test_each_setting_and_where_it_may_stand(setting: Setting) -> None:
     assert marker.startswith("yes") == (setting.in_marker and setting.on_command_line)
     assert marker.startswith("marker only") == (not setting.on_command_line)
     assert marker == "no" or setting.in_marker
-    if isinstance(setting.default, (int, str)) and not isinstance(setting.default, bool):
-        assert str(setting.default) in default
-    if isinstance(setting.default, bool):
-        assert default.startswith("on" if setting.default else "off")
+    value = default_of(setting.name)
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        assert str(value) in default
+    if isinstance(value, bool):
+        assert default.startswith("on" if value else "off")
 
 
 def test_no_setting_is_made_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -215,3 +216,14 @@ def test_threads_may_start_jobs_at_once(job: Any) -> None:
         seen = list(pool.map(lambda _: job("where"), range(8)))
     assert len({one.pid for one in seen}) == 8
     assert len({one.parent for one in seen}) == 1
+
+
+def test_each_job_has_a_heading_in_the_log(job: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ChildError):
+            job("segfault")
+    first, second = (tmp_path / "job.log").read_text().split("\n=== ")[1:]
+    here = f"{Path(__file__).name}::test_each_job_has_a_heading_in_the_log"
+    for part in (first, second):
+        assert re.match(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S+:segfault .*{here}", part)
+        assert part.count("last words") == 1

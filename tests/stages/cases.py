@@ -9,7 +9,7 @@ from modules import OpenCase
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.settings.options import RunOptions
-from pytest_tvmtune.core.settings.table import SETTINGS
+from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.stages.case import Case, RunContext, open_case
@@ -40,7 +40,7 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
         **source: Any,
     ) -> Case:
         given = {"trials": 0, **(settings or {})}
-        parsed = {one.name: one.parse(given[one.name], "") for one in SETTINGS if one.name in given}
+        parsed = {name: parse_setting(name, value, "") for name, value in given.items()}
         run = RunOptions(layers=(parsed,), store_dir=store.root)
         options = run.case_options({}, target=parse_target(target), prepack=prepack)
         model = open_model(mod, name=name, seed=options.seed, **source)

@@ -115,3 +115,15 @@ def test_several_processes_write_it_at_once(store: Store) -> None:
     kept = json.loads(store.digests.read_text())
     assert all(entry[1] == sha256(Path(path)) for path, entry in kept.items())
     assert kept
+
+
+def test_the_memory_is_parsed_once_for_several_sets_of_files(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_a_lie(store, file)
+    assert digest(store, file) == LIE
+    monkeypatch.setattr("pytest_tvmtune.store.file_digests.load_json", None)
+    assert digest(store, file) == LIE
+    monkeypatch.undo()
+    store.digests.write_text("{}")
+    assert digest(store, file) == sha256(file)

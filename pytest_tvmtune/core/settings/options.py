@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
 from pytest_tvmtune.core.settings.dimension_sizes import Dims
+from pytest_tvmtune.core.settings.parsing import default_of
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.core.settings.table import BY_NAME
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
@@ -37,7 +38,7 @@ class RunOptions:
         for layer in layers:
             if layer.get(name) is not None:
                 return layer[name]
-        return BY_NAME[name].default
+        return default_of(name)
 
     def __getattr__(self, name: str) -> Any:
         """Return a run-wide setting (`run.strict`, `run.tuning`) by its name."""
@@ -57,7 +58,7 @@ class RunOptions:
     @property
     def unpinned_targets(self) -> tuple[TargetSpec, ...]:
         """The targets of a test that isn't pinned to any."""
-        default: tuple[TargetSpec, ...] = BY_NAME["target"].default
+        default: tuple[TargetSpec, ...] = default_of("target")
         return self.asked_targets or default
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.settings.table import parse_marker
+from pytest_tvmtune.core.settings.parsing import parse_marker
 
 DATA_SETS, ONNXRUNTIME, UNTUNED = "test_data_set", "onnxruntime", "untuned"
 REFERENCES = (DATA_SETS, ONNXRUNTIME, UNTUNED)

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_tvmtune.core.gating.case_identity import default_name
 from pytest_tvmtune.core.settings.options import CaseOptions
-from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, parametrized
+from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE
+from pytest_tvmtune.plugin.collecting.user_parameters import parametrized
 from pytest_tvmtune.plugin.state import STATE, ItemOrigin
 
 

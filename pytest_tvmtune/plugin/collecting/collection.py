@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +9,31 @@ import pytest
 
 from pytest_tvmtune.core.errors import LackingError, OptionError, TvmTuneError
 from pytest_tvmtune.core.settings.options import CaseOptions
-from pytest_tvmtune.core.settings.table import BY_NAME
+from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.plugin.collecting.baseline_identity import note_source
+from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE, MARKER, is_case
 from pytest_tvmtune.plugin.collecting.item_variants import ItemVariant, item_choices
 from pytest_tvmtune.plugin.collecting.marks import mark_problem, merged_arguments, options_of
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem, left_alone_lines
-from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, MARKER, is_case
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR
 from pytest_tvmtune.plugin.state import STATE, State, is_worker
 
-_FIXTURES = "tvm_tune, tvm_target, tvm_device"
 _BEGAN_LATE = (
     "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
     "overridden by then, models run without that; name the module that does so with --tvm-setup"
 )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item for each target and prepack choice; ours come last in an item's id."""
+def make_items(metafunc: pytest.Metafunc) -> None:
+    """Make one item of a test for each target and prepack choice.
+
+    Args:
+        metafunc: The test, which asks for one of the fixtures.
+
+    Raises:
+        pytest.Collector.CollectError: A mark of the test is wrong.
+    """
     definition = metafunc.definition
-    if CASE_FIXTURE not in metafunc.fixturenames:
-        # A mark on its class or module may be meant for its neighbours.
-        if any(mark.name == MARKER for mark in definition.own_markers):
-            raise pytest.Collector.CollectError(
-                f"{definition.nodeid} is marked {MARKER} but takes none of the fixtures "
-                f"{_FIXTURES}: add one, or drop the marker"
-            )
-        return
     try:
         arguments = merged_arguments(definition.iter_markers(MARKER), metafunc.config)
         choices = item_choices(metafunc.config.stash[STATE].run, arguments)
@@ -52,46 +47,23 @@ def _param(choice: ItemVariant) -> Any:
     return pytest.param(choice.options, id=choice.id, marks=marks)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pycollect_makeitem(
-    collector: pytest.Collector, name: str, obj: object
-) -> Generator[None, Any, Any]:
-    """Check what is only known of items that were made: the marks of their parameters."""
-    made = yield
-    if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
-        _check_test_case(collector, name, obj)
-    for item in made if isinstance(made, list) else ():
-        if is_case(item):
-            try:
-                options_of(item, collector.config.stash[STATE].run)
-            except OptionError as error:
-                raise _wrong_mark(item, error) from None
-    return made
+def check_item(item: pytest.Function) -> None:
+    """Check what is only known of an item once it was made: the marks of its parameters.
+
+    Args:
+        item: An item of a case.
+
+    Raises:
+        pytest.Collector.CollectError: A mark is wrong, or comes too late.
+    """
+    try:
+        options_of(item, item.config.stash[STATE].run)
+    except OptionError as error:
+        raise _wrong_mark(item, error) from None
 
 
 def _wrong_mark(item: pytest.Item, error: OptionError) -> pytest.Collector.CollectError:
     return pytest.Collector.CollectError(mark_problem(item, error))
-
-
-def _check_test_case(collector: pytest.Collector, name: str, cls: type[unittest.TestCase]) -> None:
-    """Raise CollectError for a marked unittest class, or one with a marked method."""
-    nodeid = f"{collector.nodeid}::{name}"
-    marked = [nodeid] if _is_marked(vars(cls)) else []
-    for method in unittest.defaultTestLoader.getTestCaseNames(cls):
-        if _is_marked(getattr(getattr(cls, method), "__dict__", {})):
-            marked.append(f"{nodeid}::{method}")
-    if marked:
-        raise pytest.Collector.CollectError(
-            f"{marked[0]} is marked {MARKER}, but pytest gives methods of unittest.TestCase no "
-            f"fixtures ({_FIXTURES}): write a test function, or a class that doesn't derive from "
-            "unittest.TestCase"
-        )
-
-
-def _is_marked(attributes: Any) -> bool:
-    marks = attributes.get("pytestmark", ())
-    marks = marks if isinstance(marks, (list, tuple)) else [marks]
-    return any(getattr(mark, "name", "") == MARKER for mark in marks)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -175,7 +147,7 @@ def _setup_modules(config: pytest.Config, state: State) -> list[str]:
     """Return the modules of `tvm_setup`, and those that hooks add, each once."""
     modules = [str(one) for one in state.run.setup]
     for more in config.hook.pytest_tvmtune_setup(config=config):
-        parsed = BY_NAME["setup"].parse(more, "hook pytest_tvmtune_setup")
+        parsed = parse_setting("setup", more, "hook pytest_tvmtune_setup")
         modules += [str(config.rootpath / one if isinstance(one, Path) else one) for one in parsed]
     return list(dict.fromkeys(modules))
 

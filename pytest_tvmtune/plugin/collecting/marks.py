@@ -15,10 +15,11 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.results.case_label import choice_of
 from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
-from pytest_tvmtune.core.settings.table import parse_marker
+from pytest_tvmtune.core.settings.parsing import parse_marker
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
+from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE, MARKER
 from pytest_tvmtune.plugin.collecting.item_variants import item_choices
-from pytest_tvmtune.plugin.collecting.user_parameters import CASE_FIXTURE, MARKER, parametrized
+from pytest_tvmtune.plugin.collecting.user_parameters import parametrized
 
 _TOO_LATE = (
     "target= and prepack= decide which items a test becomes, and a mark in pytest.param(..., "

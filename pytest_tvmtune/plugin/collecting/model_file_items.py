@@ -37,10 +37,8 @@ from pytest_tvmtune.plugin.state import STATE, ItemOrigin, State, is_worker
 _DATA_SET = re.compile(r"test_data_set_(\d+)")
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+def collect_model_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect an ONNX file that was named, or that `tvm_collect` or its default means."""
-    if file_path.suffix != SUFFIX:
-        return None
     state = parent.config.stash[STATE]
     if parent.session.isinitpath(file_path) or _is_meant(file_path, parent.config, state):
         collector: pytest.Collector = ModelFile.from_parent(parent, path=file_path)

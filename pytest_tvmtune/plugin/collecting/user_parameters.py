@@ -8,9 +8,10 @@ adds it.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,9 +19,8 @@ from typing import Any
 
 import pytest
 
-MARKER = "tvm_tune"
-CASE_FIXTURE = "_tvmtune_case"
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+from pytest_tvmtune.machine.import_errors import is_in_site_packages
+from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE, MARKER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +45,6 @@ _CALLS = pytest.StashKey[dict[int, tuple[Any, Parametrized]]]()
 _MADE = pytest.StashKey[Parametrized]()
 
 
-def is_case(item: pytest.Item) -> bool:
-    """Whether an item is a test function that was made for one target and prepack choice."""
-    return isinstance(item, pytest.Function) and CASE_FIXTURE in _params(item)
-
-
 def parametrized(item: pytest.Function) -> Parametrized:
     """Return what a test function's item was made with.
 
@@ -71,26 +66,16 @@ def parametrized(item: pytest.Function) -> Parametrized:
     return made
 
 
-def _params(item: pytest.Function) -> dict[str, object]:
-    callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else callspec.params
-
-
-class ParameterNotes:
-    """The hook that notes, while items are made, whose their parameters are."""
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> Generator[None, None, None]:
-        """Watch the calls of `metafunc.parametrize`."""
-        if CASE_FIXTURE not in metafunc.fixturenames:
-            return (yield)
-        watch = _Watch(metafunc)
-        metafunc.parametrize = watch.parametrize  # type: ignore[method-assign]
-        try:
-            return (yield)
-        finally:
-            vars(metafunc).pop("parametrize", None)
-            watch.leave_notes()
+@contextlib.contextmanager
+def parameters_noted(metafunc: pytest.Metafunc) -> Iterator[None]:
+    """Note, while the items of a test are made, whose their parameters are."""
+    watch = _Watch(metafunc)
+    metafunc.parametrize = watch.parametrize  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        vars(metafunc).pop("parametrize", None)
+        watch.leave_notes()
 
 
 class _Watch:
@@ -192,4 +177,4 @@ def _is_users_file(name: str, metafunc: pytest.Metafunc) -> bool:
     path = Path(name)
     if path.name == "conftest.py" or path == metafunc.definition.path:
         return True
-    return path.is_relative_to(metafunc.config.rootpath) and _INSTALLED.isdisjoint(path.parts)
+    return path.is_relative_to(metafunc.config.rootpath) and not is_in_site_packages(path)
