@@ -235,7 +235,9 @@ def test_a_time_that_is_no_text_is_damage_too(store: Store, run: Run) -> None:
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "accepted_at": 5}))
     code, _, err = run("baselines", "list")
     assert code == 1
-    assert err.startswith(f"tvmtune: {path}: damaged baseline: accepted_at")
+    assert err.startswith(
+        f"tvmtune: {path}: damaged baseline: Expected `str`, got `int` - at `$.acc"
+    )
 
 
 def carried(run: Run, file: Path, target: Path, *names: str) -> str:

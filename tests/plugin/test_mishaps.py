@@ -117,10 +117,9 @@ def test_a_report_that_can_not_be_written_is_told_at_once(
 
 
 DAMAGES: dict[str, tuple[dict[str, Any] | None, str]] = {
-    "samples": ({"samples_s": ["abc"]}, "*.json: damaged baseline: samples_s"),
-    "fingerprint": ({"fingerprint": {}}, "*.json: damaged baseline: fingerprint"),
-    "untuned": ({"untuned": "../../etc"}, "*.json: damaged baseline: untuned"),
-    "surplus": ({"median_s": 1.0}, "*.json: damaged baseline: *median_s*"),
+    "samples": ({"samples_s": ["abc"]}, "*.json: damaged baseline: *samples_s*"),
+    "fingerprint": ({"fingerprint": {}}, "*.json: damaged baseline: *fingerprint"),
+    "untuned": ({"untuned": "../../etc"}, "*.json: damaged baseline: *untuned*"),
     "schema": ({"schema": 1}, "*.json: not a baseline of schema 2"),
     "target": (
         {"target": '{"kind": "llvm", "mcpu": "znver5"}'},
