@@ -30,8 +30,8 @@ subject, with examples; [stability](stability.md) says what stays as it is. Impo
 """
 # Of a Run, what the plugin alone calls.
 INSIDE = {"accept", "conclude", "prepare", "warn"}
-_SECTION = re.compile(r"^(Args|Returns|Raises|Yields):\n((?:(?: {4}.*)?\n)+)", re.MULTILINE)
-_TERM = re.compile(r"^((?:\w+, )*\w+): ", re.MULTILINE)
+_SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:(?: {4}.*)?\n)+)", re.MULTILINE)
+_TERM = re.compile(r"^((?:[a-z]\w*, )*[a-z]\w*|\w+Error): ", re.MULTILINE)
 _TITLES = {"Args": "Arguments"}
 
 

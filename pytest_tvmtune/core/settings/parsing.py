@@ -239,10 +239,15 @@ def default_of(name: str) -> Any:
 def parse_marker(
     arguments: Mapping[str, object], *, what: str = "argument", more: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the parsed arguments of a `tvm_tune` marker; None counts as unset.
+    """Return the parsed arguments of a `tvm_tune` marker.
 
-    what: the word for one in messages. more: what is accepted beside them, where they stand.
-    Raises OptionError that names the argument.
+    Args:
+        arguments: By name; None counts as unset.
+        what: The word for one of them in messages.
+        more: Other names that are accepted there, for messages.
+
+    Raises:
+        OptionError: An argument or its value isn't accepted; the message names it.
     """
     accepted = [setting.name for setting in SETTINGS if setting.in_marker]
     parsed: dict[str, Any] = {}
