@@ -73,7 +73,7 @@ def _others() -> Iterator[str]:
         else:
             yield _text(one)
         if is_dataclass(one):
-            rows = [[f"`{field.name}`", _type(field.type)] for field in fields(one)]
+            rows = [[f"`{field.name}`", _type(str(field.type))] for field in fields(one)]
             yield from _table(["field", "type"], rows)
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import ROOT, tomllib
+from documents import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 GITHUB = ROOT / ".github"
 SCHEMAS = {
@@ -23,7 +28,14 @@ WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in GITHUB.glob
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
 def test_the_vendors_schema(path: Path) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", SCHEMAS[path], path]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        SCHEMAS[path],
+        str(path),
+    ]
     subprocess.run(command, check=True)
 
 
