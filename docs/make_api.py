@@ -9,7 +9,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +71,6 @@ def _others() -> Iterator[str]:
             yield _function(name, one)
         else:
             yield _text(one)
-        if is_dataclass(one):
-            rows = [[f"`{field.name}`", _type(str(field.type))] for field in fields(one)]
-            yield from _table(["field", "type"], rows)
 
 
 def _hooks() -> Iterator[str]:
