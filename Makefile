@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 EXAMPLE := .venv-example
 
-.PHONY: example example-all test test-slow lint docs clean
+.PHONY: example example-all test test-slow lint docs reference clean
 
 ## Small models, tuned, checked, accepted; then gated, in seconds. In an environment of its own,
 ## without what the tests need.
@@ -52,6 +52,11 @@ lint: $(VENV)/.installed
 ## The documentation as a site, in site/; links that lead nowhere are errors.
 docs: $(VENV)/.installed
 	$(BIN)/zensical build --strict --clean
+
+## Pages of the reference, from types and docstrings: docs/api.md, docs/json.md and its schema.
+reference: $(VENV)/.installed
+	$(BIN)/python docs/make_api.py
+	$(BIN)/python docs/make_json.py
 
 # The tests need torch, any build of the release that pyproject.toml pins. What pip finds by itself
 # on Linux may be the CUDA build, of several GB; for the CPU's give it a folder that holds that wheel:

@@ -122,7 +122,7 @@ def _open(folder: Path, name: str, *, prepack: bool) -> Case:
 
 
 def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
-    from pytest_tvmtune.core.settings.options import RunOptions
+    from pytest_tvmtune.core.settings.options import resolve_run
     from pytest_tvmtune.core.settings.quantities import parse_threshold
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.stages.case import RunContext, open_case
@@ -131,7 +131,7 @@ def _case(folder: Path, model: Model, name: str, *, prepack: bool) -> Case:
     store = open_store(folder / "store")
     # A limit that no pairs decide about: they are taken for as long as they may.
     layer = {"trials": 0, "threshold": parse_threshold("0.001%", "threshold")}
-    run = RunOptions(layers=(layer,), store_dir=store.root)
+    run = resolve_run(layer, store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm"), prepack=prepack)
     return open_case(model, options, RunContext(store=store), name=name, nodeid=name)
 

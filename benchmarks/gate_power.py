@@ -47,7 +47,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     item_alpha,
     spread,
 )
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")
-    run = RunOptions(layers=({"trials": 0, "num_threads": 1},), store_dir=store.root)
+    run = resolve_run({"trials": 0, "num_threads": 1}, store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm"), prepack=False)
     opened = open_chain(model, units=units, naming=naming)
     case = open_case(opened, options, RunContext(store=store), name=naming, nodeid=model)

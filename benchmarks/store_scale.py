@@ -22,7 +22,7 @@ from typing import Any
 
 from models import open_model
 
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
 from pytest_tvmtune.stages.compiling import build
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _case(store: Store, model: Any) -> Any:
-    run = RunOptions(layers=({"trials": 16},), store_dir=store.root)
+    run = resolve_run({"trials": 16}, store_dir=store.root)
     options = run.case_options({}, target=parse_target("llvm", "target"), prepack=False)
     return open_case(model, options, RunContext(store=store), name="mlp", nodeid="mlp")
 

@@ -70,7 +70,7 @@ def _stock(model: str, trials: int, cap: int, _seed: int, folder: Path) -> dict[
 def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[str, int]:
     from models import open_model
 
-    from pytest_tvmtune.core.settings.options import RunOptions
+    from pytest_tvmtune.core.settings.options import resolve_run
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.machine.fingerprint import fingerprint
     from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
@@ -80,7 +80,7 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
 
     store = open_store(folder / "store")
     layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
-    run = RunOptions(layers=(layer,), store_dir=store.root)
+    run = resolve_run(layer, store_dir=store.root)
     options = run.case_options({}, target=parse_target(TARGET, "target"), prepack=False)
     case = open_case(open_model(model), options, RunContext(store=store), name=model, nodeid=model)
     key = tuning_key(case)

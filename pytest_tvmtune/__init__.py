@@ -1,20 +1,60 @@
-"""Performance-regression testing of models compiled by Apache TVM, as a pytest plugin."""
+"""Performance-regression testing of models compiled by Apache TVM, as a pytest plugin.
+
+These names are what tests, conftest files and other plugins use; all other modules are private
+(docs/stability.md). Each is imported when it is first used: starting pytest needs none of them.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+__all__ = [
+    "CaseResult",
+    "KernelTable",
+    "ModelError",
+    "ReportError",
+    "Run",
+    "Tolerance",
+    "TvmTune",
+    "TvmTuneError",
+    "TvmTuneWarning",
+    "html_report",
+    "make_report",
+    "report_schema",
+]
 
 if TYPE_CHECKING:
     from pytest_tvmtune.core.comparing.tolerances import Tolerance
+    from pytest_tvmtune.core.errors import ModelError, ReportError, TvmTuneError
+    from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+    from pytest_tvmtune.core.results.case_result import CaseResult
+    from pytest_tvmtune.plugin.run import Run
+    from pytest_tvmtune.plugin.tune_fixture import TvmTune
+    from pytest_tvmtune.plugin.warning import TvmTuneWarning
+    from pytest_tvmtune.report.html_report import html_report
+    from pytest_tvmtune.report.json_report import make_report, report_schema
+else:  # else a type checker would take any name for one of these
+    _HOMES = {
+        "CaseResult": "core.results.case_result",
+        "KernelTable": "core.kernels.kernel_table",
+        "ModelError": "core.errors",
+        "ReportError": "core.errors",
+        "Run": "plugin.run",
+        "Tolerance": "core.comparing.tolerances",
+        "TvmTune": "plugin.tune_fixture",
+        "TvmTuneError": "core.errors",
+        "TvmTuneWarning": "plugin.warning",
+        "html_report": "report.html_report",
+        "make_report": "report.json_report",
+        "report_schema": "report.json_report",
+    }
 
-__all__ = ["Tolerance"]
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-# Every pytest session imports this package: what is public is imported when it is first used.
-_MODULES = {"Tolerance": "pytest_tvmtune.core.comparing.tolerances"}
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__]

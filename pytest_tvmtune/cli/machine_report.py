@@ -19,7 +19,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     resolvable_ratio,
     spread,
 )
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.machine.fingerprint import allowed_cores, fingerprint, installed_version
@@ -170,7 +170,7 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     from pytest_tvmtune.stages.compiling import build
     from pytest_tvmtune.stages.paired_measurement import measure
 
-    run = RunOptions(layers=(), store_dir=store.root)
+    run = resolve_run(store_dir=store.root)
     told = {"trials": 0, "threshold": _NEVER, "max_time": gating.max_time_s}
     options = run.case_options(told, target=parse_target("llvm", "target"), prepack=False)
     alpha = item_alpha(gating.items)

@@ -16,9 +16,15 @@ _LAST = re.compile(r"last(?:~(\d+))?")
 
 
 def load_run(folder: Path, text: str) -> dict[str, Any]:
-    """Return the report of the run that `text` means. folder: of the store.
+    """Return the report of a run.
 
-    Raises StoreError and ReportError.
+    Args:
+        folder: The store's.
+        text: A number, `last`, `last~1`, or the path of a JSON report.
+
+    Raises:
+        StoreError: There is no such run.
+        ReportError: The file is no report, or one of a later version.
     """
     match = _LAST.fullmatch(text)
     if match is None and not text.isdecimal():

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.settings.options import RunOptions
-from pytest_tvmtune.core.settings.parsing import parse_setting
-from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS
+from pytest_tvmtune.core.settings.options import RunOptions, resolve_run
+from pytest_tvmtune.core.settings.parsing import DIR, first_set, parse_setting
+from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS
 from pytest_tvmtune.plugin.option_declarations import NOT_YET, TARGETS_VARIABLE
 
 
@@ -55,14 +55,14 @@ def run_options(config: pytest.Config) -> RunOptions:
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
-    _check_report_paths({n: RunOptions.first_set(n, layers) for n in REPORTS})
-    store_dir: Path = RunOptions.first_set("dir", layers)
-    return RunOptions(
-        layers=layers,
-        store_dir=config.rootpath / store_dir,
+    run = resolve_run(
+        *layers,
+        store_dir=config.rootpath / first_set(DIR, layers),
         update=bool(config.getoption("tvm_update")),
         update_new=bool(config.getoption("tvm_update_new")),
     )
+    _check_report_paths({"json": run.json, "html": run.html, "markdown": run.markdown})
+    return run
 
 
 def _check_report_paths(paths: Mapping[str, Path | None]) -> None:

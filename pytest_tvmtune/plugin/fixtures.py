@@ -45,7 +45,7 @@ def _no_case(item: pytest.Item) -> str:
 
 @pytest.fixture
 def tvm_target(_tvmtune_case: CaseOptions) -> Any:
-    """Return the item's canonical `tvm.target.Target`, num-cores included."""
+    """The `tvm.target.Target` of this test item: canonical, num-cores included."""
     from pytest_tvmtune.relax.devices.targets import resolve_target
 
     return resolve_target(_tvmtune_case.target)
@@ -53,7 +53,7 @@ def tvm_target(_tvmtune_case: CaseOptions) -> Any:
 
 @pytest.fixture
 def tvm_device(tvm_target: Any) -> Any:
-    """Return the `tvm.runtime.Device` of the item's target."""
+    """The `tvm.runtime.Device` of this test item's target."""
     from pytest_tvmtune.relax.devices.targets import device_of
 
     return device_of(tvm_target)
@@ -61,7 +61,18 @@ def tvm_device(tvm_target: Any) -> Any:
 
 @pytest.fixture
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
-    """Return a callable that puts a model through the tuning pipeline; see `TvmTune`."""
+    """Takes a model, params=, inputs=, entry=, name=, shapes=, spec=, pipeline=; returns a Run.
+
+    Tunes what is missing, compiles, loads and runs the model once, for the target and the prepack
+    choice of this test item. The annotation is `pytest_tvmtune.TvmTune`. An example:
+
+        @pytest.mark.tvm_tune(trials=64, prepack="both")
+        def test_mlp(tvm_tune):
+            run = tvm_tune("mlp.onnx", inputs={"x": x})
+            run.check(expected)
+
+    `python -c "import pytest_tvmtune; help(pytest_tvmtune.TvmTune)"` describes each argument.
+    """
     from pytest_tvmtune.plugin.state import ITEM_STATE
     from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
 

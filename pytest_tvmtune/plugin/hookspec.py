@@ -10,20 +10,31 @@ import pytest
 def pytest_tvmtune_setup(config: pytest.Config) -> list[str]:  # type: ignore[empty-body]
     """Return modules to import wherever models are compiled, tuned or run, as `tvm_setup` does.
 
-    Dotted names, or paths of .py files, relative to the rootdir. They come after those that the
-    option or the ini names.
+    They come after those that the option or the ini key names.
+
+    Args:
+        config: pytest's own.
+
+    Returns:
+        Dotted names, or paths of .py files relative to the rootdir.
     """
 
 
 def pytest_tvmtune_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Change the machine's fingerprint, in place, before it goes into a report.
+    """Change the machine's fingerprint before it goes into a report.
 
-    machine_info: cpu, usable_cores, system, python, tvm, tvm_ffi.
+    Args:
+        config: pytest's own.
+        machine_info: cpu, usable_cores, system, python, tvm, tvm_ffi; to be changed in place.
     """
 
 
 def pytest_tvmtune_case_result(config: pytest.Config, result: dict[str, Any]) -> None:
-    """Look at, or add to, the result of one case as the reports will hold it (docs/json.md).
+    """Look at the result of one case, or add to it.
 
     Called in the process that reports: under xdist, the controller.
+
+    Args:
+        config: pytest's own.
+        result: The case as the reports will hold it (docs/json.md); to be changed in place.
     """

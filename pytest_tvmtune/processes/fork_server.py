@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -87,7 +87,8 @@ class ForkServer:
 def begin_interpreter(role: ServerRole, **options: Any) -> ForkServer:
     """Return a server in a new interpreter. options: of subprocess.Popen."""
     ours, theirs = socket_pair()
-    with closing(theirs):
+    with ExitStack() as unless_begun, closing(theirs):
+        unless_begun.callback(ours.close)
         words = [str(theirs.fileno()), _role_text(role)]
         process = subprocess.Popen(
             command(__name__, *words),
@@ -95,6 +96,7 @@ def begin_interpreter(role: ServerRole, **options: Any) -> ForkServer:
             stdin=subprocess.DEVNULL,
             **options,
         )
+        unless_begun.pop_all()
     return ForkServer(requests=ours, process=process)
 
 

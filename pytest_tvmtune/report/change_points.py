@@ -37,9 +37,11 @@ class Change:
 def find_changes(times_s: Sequence[float]) -> list[Change]:
     """Return the changes in a series of positive times, in order.
 
-    Raises EnvironmentProblemError where ruptures isn't installed.
     Source: Arlot, Celisse and Harchaoui, A kernel multiple change-point algorithm via model
     selection, J. Mach. Learn. Res. 20 (2019), on the logarithms; penalty max(3, ln n).
+
+    Raises:
+        EnvironmentProblemError: ruptures isn't installed.
     """
     if len(times_s) < 2 * LEAST_RUNS:
         return []

@@ -35,9 +35,13 @@ _MOST_OPEN = 3
 def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) -> str:
     """Return the page of a JSON report (docs/json.md), also of one that was read from a file.
 
-    links_from: the folder that the page will stand in: links to logs and reproducers are relative
-    to it, so that both can be moved together. None: absolute.
-    Raises ReportError for what is no report, and for one of a later version.
+    Args:
+        report: As `json.load` gives it.
+        links_from: The folder of the page: links to logs and reproducers are relative to it, so
+            that both can be moved together. None: absolute.
+
+    Raises:
+        ReportError: It is no report, or one of a later version.
     """
     results = case_verdicts.worst_first(cases_of(report))
     environment = _environment()

@@ -49,7 +49,9 @@ def make_report(
 ) -> dict[str, Any]:
     """Return the report of one run, as JSON holds it: cases in order of their id.
 
-    cases: each a `CaseResult` as plain JSON values, with what hooks added.
+    Args:
+        cases: Each a `CaseResult` as plain JSON values, with the keys that hooks added.
+        machine_info: The machine's fingerprint, with the keys that hooks added.
     """
     return {
         "schema": SCHEMA,
@@ -65,7 +67,8 @@ def make_report(
 def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
     """Return the cases of a JSON report, in its order; numbers that JSON can't hold are NaN.
 
-    Raises ReportError for what is no report, and for one of a later version.
+    Raises:
+        ReportError: It is no report, or one of a later version.
     """
     schema, version = report.get("schema"), report.get("version")
     if schema != SCHEMA or not isinstance(version, int):

@@ -27,9 +27,14 @@ _MOST_FINDING = 4000
 def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None) -> str:
     """Return a JSON report (docs/json.md) as GitHub's Markdown.
 
-    What passed unchanged is folded away. most_bytes: of UTF-8, for a place with a limit: the cases
-    that don't fit are counted instead.
-    Raises ReportError for what is no report, and for one of a later version.
+    What passed unchanged is folded away.
+
+    Args:
+        report: As `json.load` gives it.
+        most_bytes: Of UTF-8, for a place with a limit: cases that don't fit are only counted.
+
+    Raises:
+        ReportError: It is no report, or one of a later version.
     """
     results = worst_first(cases_of(report))
     failed = [result for result in results if has_failed(result)]

@@ -16,10 +16,14 @@ _MOST_SUMMARY_BYTES = 1 << 20
 
 
 def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
-    """Write a report in each format that has a path; return what kept one from being written.
+    """Write a report in each format that has a path.
 
-    paths: by the names of their options, `json`, `html`, `markdown`. One that fails keeps no other
-    from being written.
+    Args:
+        report: The JSON report.
+        paths: By the names of their options: `json`, `html`, `markdown`.
+
+    Returns:
+        What kept one from being written; the others are written all the same.
     """
     problems = []
     for name, path in paths.items():
@@ -33,7 +37,8 @@ def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
 def append_step_summary(report: Report, path: Path) -> None:
     """Add the Markdown report to a GitHub Actions summary, as much as still fits.
 
-    Raises StoreError.
+    Raises:
+        StoreError: The file can't be written.
     """
     from pytest_tvmtune.report.markdown_report import markdown_report
 

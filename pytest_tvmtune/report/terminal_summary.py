@@ -79,8 +79,10 @@ def _target_lines(targets: Sequence[tuple[str, str]]) -> list[str]:
 def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> list[str]:
     """Return the table, one row a case, what fails or is unknown, and the counts.
 
-    verbose: with a line on each output that was compared, and on each case that was timed, with
-    what its baseline took when accepted.
+    Args:
+        results: The cases, in the order of the table.
+        verbose: Whether each output that was compared has a line, and each case that was timed,
+            with the latency of its baseline when accepted.
     """
     rows = [_row(result) for result in results]
     table = table_lines(_HEADINGS, rows, right=_RIGHT)

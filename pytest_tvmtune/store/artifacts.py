@@ -124,9 +124,14 @@ def write_manifest(store: Store, digest: str, manifest: Manifest) -> None:
 
 
 def find(store: Store, digest: str) -> Artifact:
-    """Return the artifact `digest` after checking its bytes.
+    """Return an artifact after checking its bytes.
 
-    Raises StoreError, with a one-line reason, when it is missing or damaged.
+    Args:
+        store: The store.
+        digest: The SHA-256 of its library.
+
+    Raises:
+        StoreError: It is missing or damaged; the message is one line.
     """
     folder = store.artifacts / digest
     library = folder / LIBRARY

@@ -16,7 +16,8 @@ from pytest_tvmtune.core.errors import StoreError
 def write_bytes(path: Path, content: bytes) -> None:
     """Put `content` at `path` so that a reader sees the old file or the whole new one.
 
-    Raises StoreError when the disk is full or the folder can't be written.
+    Raises:
+        StoreError: The disk is full, or the folder can't be written.
     """
     # Not tempfile: its files are for their owner alone, whatever the umask says.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")

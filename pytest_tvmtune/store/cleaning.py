@@ -59,10 +59,16 @@ def _needed_artifacts(store: Store) -> set[str]:
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
     """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
 
-    before_s: what was last used before then, in seconds since 1970; reproducers: what was written.
-    max_bytes: then the least recently used, until all artifacts take no more. What a baseline
-    needs stays. Raises StoreError for a baseline that can't be read: what that one needs is
-    unknown.
+    Whatever a baseline needs stays.
+
+    Args:
+        store: The store.
+        before_s: Removes what was last used, and reproducers that were written, before then; in
+            seconds since 1970.
+        max_bytes: Then removes the least recently used, until all artifacts take no more.
+
+    Raises:
+        StoreError: A baseline can't be read, so that its needs are unknown.
     """
     needed = _needed_artifacts(store)
     used_s = {folder: _mtime_s(folder) for folder in store.artifacts.glob("*")}
@@ -100,8 +106,11 @@ def unneeded_workloads(
 ) -> Iterator[Removal]:
     """Yield the files of tuning records to remove.
 
-    before_s: tuned last before then, in seconds since 1970. unreferenced: no stored plan has the
-    task. keep_minor: made by another minor version of TVM, whose hashes never match.
+    Args:
+        store: The store.
+        before_s: Those last tuned before then, in seconds since 1970.
+        unreferenced: Those whose task is in no stored plan.
+        keep_minor: Those made by another minor version of TVM, whose hashes never match.
     """
     referenced = {
         (plan.target_key, task.shash) for plan in known_plans(store) for task in plan.tasks

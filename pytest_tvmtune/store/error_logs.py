@@ -20,10 +20,14 @@ _NOBODYS_FAULT = (OSError, MemoryError, Warning)
 def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
     """Write all that is known of an error to a file, and name that in its message.
 
-    log_path: where to; called only when there is something to write.
-    Of an error of ours raised from another one (TVM's, torch's, a test's own) that is what was
-    printed, and all tracebacks. Any other exception is a fault of this package: raises DefectError
-    from it. Warnings, OSError and MemoryError pass.
+    That is all output and all tracebacks of an error of ours raised from another one (TVM's,
+    torch's, a test's own). Warnings, OSError and MemoryError pass.
+
+    Args:
+        log_path: Where to; called only when there is something to write.
+
+    Raises:
+        DefectError: From any other exception, which is a fault of this package.
     """
     try:
         yield

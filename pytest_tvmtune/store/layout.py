@@ -116,8 +116,13 @@ class Store:
 def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
     """Return the store at `root`, made if it isn't there.
 
-    Raises StoreError when `root` is a file or can't be written, or a fallback is no folder,
-    naming what to do.
+    Args:
+        root: Its folder.
+        fallbacks: Folders of other stores, whose tuning records are read after its own.
+
+    Raises:
+        StoreError: `root` is a file or can't be written, or a fallback is no folder; the message
+            has the remedy.
     """
     for fallback in fallbacks:
         if not fallback.is_dir():

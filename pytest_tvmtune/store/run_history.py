@@ -97,10 +97,20 @@ class Point:
 
 
 def add_run(store: Store, report: Mapping[str, Any], revision: str) -> tuple[int, str]:
-    """Keep a run's report (docs/json.md); return the run's number, and what to tell, or "".
+    """Keep the report of a run.
 
-    A damaged file is set aside, which is told, and a new one begun. Raises StoreError when it
-    can't be written.
+    A damaged file is set aside, and a new one begun.
+
+    Args:
+        store: The store.
+        report: As docs/json.md has it.
+        revision: The commit that was tested, "" where it isn't known.
+
+    Returns:
+        The run's number, and a remark on a damaged file or "".
+
+    Raises:
+        StoreError: It can't be written.
     """
     try:
         return _insert(store, report, revision), ""
@@ -175,10 +185,16 @@ def list_runs(store: Store) -> list[StoredRun]:
 
 
 def find_points(store: Store, text: str) -> list[Point]:
-    """Return the points of every case that `text` names, the oldest first. Raises StoreError.
+    """Return the points of each case that is named, the oldest first.
 
-    A case is named by its label (`mlp[llvm]`), its test's id, or else by a part of these. Points
-    from before a case had its present label belong to it.
+    Points from before a case had its present label belong to it.
+
+    Args:
+        store: The store.
+        text: A label (`mlp[llvm]`), a test's id, or else a part of these.
+
+    Raises:
+        StoreError: The history can't be read.
     """
     fields = tuple(Point.__dataclass_fields__)
     query = (

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.parsing import parse_marker
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 from pytest_tvmtune.core.settings.target_spec import parse_target
@@ -21,7 +21,7 @@ WHY = {"reason": "a safer  kernel,\nsee #12"}
 
 
 def options(**marker: Any) -> Any:
-    run = RunOptions(layers=(), store_dir=Path())
+    run = resolve_run(store_dir=Path())
     return run.case_options(parse_marker(marker), target=parse_target("llvm"), prepack=False)
 
 

@@ -19,7 +19,7 @@ from pytest_tvmtune.core.settings.dimension_sizes import (
     toml_of,
     unset_sentence,
 )
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.parsing import parse_marker
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 from pytest_tvmtune.core.settings.table import BY_NAME
@@ -75,11 +75,11 @@ def test_its_names_at_each_level() -> None:
 
 def test_the_closest_level_counts_for_each_name() -> None:
     command_line, ini = {"dims": {"b": 2, "c": 2}}, {"dims": {"a": 1, "b": 1, "c": 1}}
-    run = RunOptions(layers=(command_line, ini), store_dir=Path("store"))
+    run = resolve_run(command_line, ini, store_dir=Path("store"))
     options = run.case_options({"dims": {"c": 3}}, target=parse_target("llvm"), prepack=False)
     assert options.dims == Dims(sizes={"a": 1, "b": 2, "c": 3}, own=frozenset({"c"}))
     assert run.dims == {"a": 1, "b": 2, "c": 2}
-    bare = RunOptions(layers=(), store_dir=Path("store"))
+    bare = resolve_run(store_dir=Path("store"))
     assert bare.case_options({}, target=parse_target("llvm"), prepack=False).dims == Dims()
 
 

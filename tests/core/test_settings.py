@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import RunOptions, resolve_run
 from pytest_tvmtune.core.settings.parsing import (
     default_of,
     parse_marker,
@@ -23,7 +23,7 @@ LLVM = parse_target("llvm")
 
 
 def run_options(*layers: dict[str, Any]) -> RunOptions:
-    return RunOptions(layers=layers, store_dir=Path("store"))
+    return resolve_run(*layers, store_dir=Path("store"))
 
 
 def test_a_marker_is_parsed_argument_by_argument() -> None:
@@ -251,11 +251,9 @@ def test_what_holds_for_the_run_reaches_the_case_but_not_from_its_marker() -> No
     assert (case.tuning, case.prepack, case.target) == ("never", True, LLVM)
 
 
-def test_run_wide_settings_are_attributes() -> None:
-    run = run_options({"dir": Path("x")}, {"tuning": "refresh"})
-    assert (run.dir, run.tuning, run.strict, run.json) == (Path("x"), "refresh", False, None)
-    with pytest.raises(AttributeError, match="no_such"):
-        _ = run.no_such
+def test_settings_of_the_run_are_fields() -> None:
+    run = run_options({"json": Path("x")}, {"tuning": "refresh"})
+    assert (run.json, run.tuning, run.strict, run.html) == (Path("x"), "refresh", False, None)
 
 
 def test_the_targets_asked_for_are_those_of_the_first_layer_with_any() -> None:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from documents import ROOT, clean_environment
 
+import pytest_tvmtune
 from pytest_tvmtune import cli, plugin
 from pytest_tvmtune.core.settings.parsing import default_of
 from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS, Setting
@@ -107,6 +109,13 @@ def test_each_public_name_of_a_run() -> None:
 
 # Of a Run, what the plugin alone calls.
 INSIDE = {"accept", "conclude", "prepare", "warn"}
+
+
+def test_the_page_made_from_docstrings_is_up_to_date() -> None:
+    made = runpy.run_path(str(DOCS / "make_api.py"))["page"]()
+    assert (DOCS / "api.md").read_text() == made, "run make reference"
+    for name in pytest_tvmtune.__all__:
+        assert f"## {name}\n" in made or name == "TvmTune"
 
 
 def test_each_hook_with_its_arguments() -> None:

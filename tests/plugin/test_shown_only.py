@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 
 import pytest
 from snippets import MARKED, TINY
+
+import pytest_tvmtune
 
 # Fails whatever imports tvm.
 NO_TVM = """
@@ -30,6 +33,13 @@ def test_nothing_is_loaded_to_show_what_there_is(suite: pytest.Pytester, option:
     result = suite.runpytest_subprocess(option)
     assert result.ret == 0, result.stdout.str()
     assert not (suite.path / ".tvmtune").exists()
+
+
+def test_fixtures_shows_all_that_tvm_tune_takes(suite: pytest.Pytester) -> None:
+    shown = suite.runpytest_subprocess("--fixtures").stdout.str()
+    taken = inspect.signature(pytest_tvmtune.TvmTune.__call__).parameters.values()
+    for name in [one.name for one in taken if one.kind is one.KEYWORD_ONLY]:
+        assert f"{name}=" in shown.partition("tvm_tune --")[2]
 
 
 def test_a_fixture_that_compiles_is_skipped_under_setup_only(suite: pytest.Pytester) -> None:

@@ -8,7 +8,7 @@ from modules import OpenCase
 
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
-from pytest_tvmtune.core.settings.options import RunOptions
+from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.relax.importing import open_model
@@ -41,7 +41,7 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
     ) -> Case:
         given = {"trials": 0, **(settings or {})}
         parsed = {name: parse_setting(name, value, "") for name, value in given.items()}
-        run = RunOptions(layers=(parsed,), store_dir=store.root)
+        run = resolve_run(parsed, store_dir=store.root)
         options = run.case_options({}, target=parse_target(target), prepack=prepack)
         model = open_model(mod, name=name, seed=options.seed, **source)
         # A new RunContext each time, as each pytest process has its own.

@@ -83,8 +83,8 @@ class Holder:
         assert self.process.wait(30) == 0
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
+        with self.process:  # closes its pipes
+            self.process.kill()
 
 
 Start = Callable[..., Holder]

@@ -29,18 +29,24 @@ _STATISTICS = f"{ELEMENTWISE}, max, mean, median, quantile:Q with Q from 0 to 1"
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far one output may be off; what is None is left to the next wider setting.
+    """How far one output may be off; None leaves it to the next wider setting.
 
-    rtol, atol: finite numbers of at least 0.
-    statistic: what must hold, over all elements of an output:
-    `elementwise`: |actual - expected| <= atol + rtol * |expected| for each of them;
-    `max`, `mean`, `median`, `quantile:0.99`: S(|actual - expected|) <= atol + rtol * S(|expected|),
-    S being that statistic over the elements that are finite (quantiles interpolate linearly).
-    An output that passes elementwise passes each of them. NaN or Inf on one side only fails always.
-    Raises ModelError for anything else.
     Source: Polygraphy's `CompareFunc.simple(check_error_stat=...)` has the same statistics, but
     passes when the absolute or the relative error is within; here both tolerances add up, as in
     `numpy.allclose`.
+
+    Attributes:
+        rtol: Relative tolerance, a finite number of at least 0.
+        atol: Absolute tolerance, the same.
+        statistic: What must hold over all elements of an output. `elementwise`:
+            |actual - expected| <= atol + rtol * |expected| for each of them. `max`, `mean`,
+            `median`, `quantile:0.99`: S(|actual - expected|) <= atol + rtol * S(|expected|), with S
+            this statistic over the elements that are finite (quantiles interpolate linearly). An
+            output that passes elementwise passes each of them. NaN or Inf on one side only fails
+            always.
+
+    Raises:
+        ModelError: A value is anything else.
     """
 
     rtol: float | None = None

@@ -56,9 +56,14 @@ class DynamicInput:
 
 
 def parse_dims(value: object, where: str) -> dict[str, int]:
-    """Return sizes by name of a table, or of one or several texts `NAME=SIZE`; the last one counts.
+    """Return sizes by name.
 
-    Raises OptionError.
+    Args:
+        value: A table, or one or several texts `NAME=SIZE`, of which the last one counts.
+        where: Where it was given, for messages.
+
+    Raises:
+        OptionError: It is none of these, or a size is out of range.
     """
     if isinstance(value, Mapping):
         pairs = list(value.items())
@@ -85,9 +90,15 @@ def _pair(text: object, where: str) -> tuple[str, str]:
 
 
 def check_names(dims: Dims, inputs: Sequence[DynamicInput], label: str) -> None:
-    """Raise GivenError for a name that the test sets and its model doesn't have.
+    """Check that a model has all dimensions that its own test sets.
 
-    inputs: those of the model whose shapes aren't static.
+    Args:
+        dims: Sizes by name.
+        inputs: Those of the model whose shapes aren't static.
+        label: The model, for messages.
+
+    Raises:
+        GivenError: The test sets a dimension that its model doesn't have.
     """
     known = names_of(inputs)
     if unknown := sorted(dims.own - {*known}):
@@ -116,7 +127,9 @@ def sizes_by_name(inputs: Sequence[DynamicInput]) -> dict[str, int]:
 def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
     """Return which dimensions nothing sets, with what to write; "" where there are none.
 
-    sidecar: where the options of a model file are, "" for a test function.
+    Args:
+        inputs: Those of the model whose shapes aren't static.
+        sidecar: Where the options of a model file are, "" for a test function.
     """
     unset = [one for one in inputs if one.unset]
     if not unset:
@@ -135,7 +148,12 @@ def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
 
 
 def shapes_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
-    """Return which shapes aren't static, where that may be why a model fails; sidecar: as above."""
+    """Return which shapes aren't static, where that may be why a model fails.
+
+    Args:
+        inputs: Those of the model whose shapes aren't static.
+        sidecar: Where the options of a model file are, "" for a test function.
+    """
     unset = any(one.unset for one in inputs)
     return (
         f"Its dynamic inputs: {', '.join(map(str, inputs))}"

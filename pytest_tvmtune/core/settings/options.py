@@ -1,4 +1,4 @@
-"""What a run and a test were told, resolved from the settings.
+"""The options of a run and of a test, resolved from the settings.
 
 Marker beats option beats ini beats default; unset is None. The target is the one exception
 (settings.target_spec). Everything below the plugin sees only the frozen values made here.
@@ -6,107 +6,81 @@ Marker beats option beats ini beats default; unset is None. The target is the on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
+from pytest_tvmtune.core.settings import parsing
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
 from pytest_tvmtune.core.settings.dimension_sizes import Dims
-from pytest_tvmtune.core.settings.parsing import default_of
+from pytest_tvmtune.core.settings.parsing import Layer, first_set
 from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.core.settings.table import BY_NAME
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
-
-Prepack = Literal["off", "on", "both"]
-Tuning = Literal["missing", "never", "refresh"]
-Layer = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What holds for the whole run, and the layers a test's own options are resolved from."""
+    """The options of the whole run, and the layers that a test's own are resolved from.
+
+    asked_targets: None when only the default applies. dims: the sizes of dimensions, by name, that
+    this run sets in every model that has them. collect: None where the default rule applies.
+    """
 
     layers: tuple[Layer, ...]
     store_dir: Path
-    update: bool = False
-    update_new: bool = False
-
-    @staticmethod
-    def first_set(name: str, layers: tuple[Layer, ...]) -> Any:
-        """Return the value of the first layer that sets `name`, else the default."""
-        for layer in layers:
-            if layer.get(name) is not None:
-                return layer[name]
-        return default_of(name)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a run-wide setting (`run.strict`, `run.tuning`) by its name."""
-        if name in BY_NAME:
-            return self.first_set(name, self.layers)
-        raise AttributeError(name)
-
-    @property
-    def asked_targets(self) -> tuple[TargetSpec, ...] | None:
-        """The targets this run was told to do, or None when only the default applies."""
-        for layer in self.layers:
-            if layer.get("target"):
-                targets: tuple[TargetSpec, ...] = layer["target"]
-                return targets
-        return None
+    update: bool
+    update_new: bool
+    asked_targets: tuple[TargetSpec, ...] | None
+    dims: Mapping[str, int]
+    tuning: parsing.Tuning
+    store_fallback: tuple[Path, ...]
+    setup: tuple[str | Path, ...]
+    collect: tuple[str, ...] | None
+    strict: bool
+    json: Path | None
+    html: Path | None
+    markdown: Path | None
+    step_summary: parsing.OnOff
 
     @property
     def unpinned_targets(self) -> tuple[TargetSpec, ...]:
         """The targets of a test that isn't pinned to any."""
-        default: tuple[TargetSpec, ...] = default_of("target")
-        return self.asked_targets or default
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """The sizes of dimensions, by name, that this run sets in every model that has them."""
-        return self._merged_dims(self.layers)
-
-    @staticmethod
-    def _merged_dims(layers: tuple[Layer, ...]) -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        for layer in reversed(layers):
-            sizes |= layer.get("dims") or {}
-        return sizes
+        return self.asked_targets or parsing.TARGET.default
 
     def case_options(self, marker: Layer, *, target: TargetSpec, prepack: bool) -> CaseOptions:
         """Return one item's options: its marker first, then this run's layers."""
         layers = (marker, *self.layers)
-
-        def value(name: str) -> Any:
-            return self.first_set(name, layers)
-
-        acceptance = acceptance_of(value("accept"), value("until"), value("reason"))
+        acceptance = acceptance_of(
+            first_set(parsing.ACCEPT, layers),
+            first_set(parsing.UNTIL, layers),
+            first_set(parsing.REASON, layers),
+        )
         accepted = 0.0 if acceptance is None or acceptance.expired else acceptance.ratio
         return CaseOptions(
             target=target,
             prepack=prepack,
-            trials=value("trials"),
-            max_trials_per_task=value("max_trials_per_task"),
-            work_dir=value("work_dir"),
-            dims=Dims(sizes=self._merged_dims(layers), own=frozenset(self._merged_dims((marker,)))),
-            seed=value("seed"),
-            rtol=value("rtol"),
-            atol=value("atol"),
-            threshold=replace(value("threshold"), accepted_ratio=accepted),
+            trials=first_set(parsing.TRIALS, layers),
+            max_trials_per_task=first_set(parsing.MAX_TRIALS_PER_TASK, layers),
+            work_dir=first_set(parsing.WORK_DIR, layers),
+            dims=Dims(sizes=_merged_dims(layers), own=frozenset(_merged_dims([marker]))),
+            seed=first_set(parsing.SEED, layers),
+            rtol=first_set(parsing.RTOL, layers),
+            atol=first_set(parsing.ATOL, layers),
+            threshold=replace(first_set(parsing.THRESHOLD, layers), accepted_ratio=accepted),
             acceptance=acceptance,
-            max_size_growth=value("max_size_growth"),
-            max_memory_growth=value("max_memory_growth"),
-            max_time_s=value("max_time"),
-            cold_cache=value("cold_cache"),
-            num_threads=value("num_threads"),
-            timeout_s=value("timeout"),
+            max_size_growth=first_set(parsing.MAX_SIZE_GROWTH, layers),
+            max_memory_growth=first_set(parsing.MAX_MEMORY_GROWTH, layers),
+            max_time_s=first_set(parsing.MAX_TIME, layers),
+            cold_cache=first_set(parsing.COLD_CACHE, layers),
+            num_threads=first_set(parsing.NUM_THREADS, layers),
+            timeout_s=first_set(parsing.TIMEOUT, layers),
             tuning=self.tuning,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOptions:
-    """Everything one test item was told: one target, prepacked or not. Times in seconds.
+    """The options of one test item: one target, prepacked or not. Times in seconds.
 
     threshold: with what is accepted today. max_size_growth, max_memory_growth: shares of the
     baseline's, 0.1 = 10 %.
@@ -129,4 +103,42 @@ class CaseOptions:
     cold_cache: bool
     num_threads: int | None
     timeout_s: float
-    tuning: Tuning
+    tuning: parsing.Tuning
+
+
+def resolve_run(
+    *layers: Layer, store_dir: Path, update: bool = False, update_new: bool = False
+) -> RunOptions:
+    """Return the options of a run.
+
+    Args:
+        layers: Parsed values by the names of their settings, of the levels above the default; the
+            first one that sets a value counts.
+        store_dir: The store's folder, absolute.
+        update: Whether this run's artifacts are accepted as baselines.
+        update_new: The same, where there is no baseline.
+    """
+    return RunOptions(
+        layers=layers,
+        store_dir=store_dir,
+        update=update,
+        update_new=update_new,
+        asked_targets=next((one["target"] for one in layers if one.get("target")), None),
+        dims=_merged_dims(layers),
+        tuning=first_set(parsing.TUNING, layers),
+        store_fallback=first_set(parsing.STORE_FALLBACK, layers),
+        setup=first_set(parsing.SETUP, layers),
+        collect=first_set(parsing.COLLECT, layers),
+        strict=first_set(parsing.STRICT, layers),
+        json=first_set(parsing.JSON, layers),
+        html=first_set(parsing.HTML, layers),
+        markdown=first_set(parsing.MARKDOWN, layers),
+        step_summary=first_set(parsing.STEP_SUMMARY, layers),
+    )
+
+
+def _merged_dims(layers: Sequence[Layer]) -> Mapping[str, int]:
+    sizes: dict[str, int] = {}
+    for layer in reversed(layers):
+        sizes |= layer.get("dims") or {}
+    return sizes

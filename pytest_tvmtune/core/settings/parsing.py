@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.accepted_slowdown import check_parts, parse_day, parse_reason
 from pytest_tvmtune.core.settings.dimension_sizes import parse_dims
 from pytest_tvmtune.core.settings.model_file_patterns import parse_patterns
 from pytest_tvmtune.core.settings.quantities import (
+    MAX_TRIALS,
+    Threshold,
     parse_count,
     parse_seconds,
     parse_share,
@@ -23,27 +27,49 @@ from pytest_tvmtune.core.settings.target_spec import TargetSpec, parse_target
 MAX_SEED = 2**31 - 1
 MAX_THREADS = 4096
 
-Parser = Callable[[object, str], Any]
+Prepack = Literal["off", "on", "both"]
+Tuning = Literal["missing", "never", "refresh"]
+OnOff = Literal["on", "off"]
+# Parsed values by the names of their settings: what one level says.
+Layer = Mapping[str, Any]
+T = TypeVar("T")
+_Word = TypeVar("_Word", bound=str)
 
 
-def _choice(*accepted: str) -> Callable[[object, str], str]:
-    def parse(value: object, where: str) -> str:
-        if isinstance(value, str) and value.strip().lower() in accepted:
-            return value.strip().lower()
+@dataclass(frozen=True, kw_only=True)
+class Rule(Generic[T]):
+    """How a setting is written, and what it is where nothing sets it: both are of its type.
+
+    parse: (value, where it was given) -> value, raising OptionError.
+    """
+
+    name: str
+    parse: Callable[[object, str], T]
+    default: T
+
+
+def _choice(*accepted: _Word) -> Callable[[object, str], _Word]:
+    def parse(value: object, where: str) -> _Word:
+        text = value.strip().lower() if isinstance(value, str) else ""
+        for word in accepted:
+            if word == text:
+                return word
         raise OptionError(f"{where}: {value!r} is not one of {', '.join(accepted)}")
 
     return parse
 
 
-def _count(minimum: int, maximum: int | None = None) -> Callable[[object, str], int]:
-    bounds = {} if maximum is None else {"maximum": maximum}
-    return lambda value, where: parse_count(value, where, minimum=minimum, **bounds)
+def _count(minimum: int, maximum: int = MAX_TRIALS) -> Callable[[object, str], int]:
+    return lambda value, where: parse_count(value, where, minimum=minimum, maximum=maximum)
 
 
-def _parse_prepack(value: object, where: str) -> str:
+_parse_prepack_word: Callable[[object, str], Prepack] = _choice("off", "on", "both")
+
+
+def _parse_prepack(value: object, where: str) -> Prepack:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return _choice("off", "on", "both")(value, where)
+    return _parse_prepack_word(value, where)
 
 
 def _parse_path(value: object, where: str) -> Path:
@@ -103,38 +129,89 @@ def parse_targets(value: object, where: str) -> tuple[TargetSpec, ...]:
     return tuple(specs.values())
 
 
-# Of each setting: (value, where it was given) -> value, raising OptionError; and its default.
-_RULES: Mapping[str, tuple[Parser, Any]] = {
-    "target": (parse_targets, (parse_target("llvm"),)),
-    "trials": (_count(0), 64),
-    "max_trials_per_task": (_count(1), None),
-    "prepack": (_parse_prepack, "off"),
-    "work_dir": (_parse_path, None),
-    "dims": (parse_dims, {}),
-    "seed": (_count(0, MAX_SEED), 0),
-    "rtol": (parse_tolerance, None),
-    "atol": (parse_tolerance, None),
-    "threshold": (parse_threshold, parse_threshold("3%", "default")),
-    "accept": (parse_share, None),
-    "until": (parse_day, None),
-    "reason": (parse_reason, None),
-    "max_size_growth": (parse_share, None),
-    "max_memory_growth": (parse_share, None),
-    "max_time": (parse_seconds, 10.0),
-    "cold_cache": (_parse_bool, False),
-    "num_threads": (_count(1, MAX_THREADS), None),
-    "timeout": (parse_seconds, 600.0),
-    "tuning": (_choice("missing", "never", "refresh"), "missing"),
-    "dir": (_parse_path, Path(".tvmtune")),
-    "store_fallback": (_parse_paths, ()),
-    "setup": (_parse_modules, ()),
-    "collect": (parse_patterns, None),
-    "strict": (_parse_bool, False),
-    "json": (_parse_path, None),
-    "html": (_parse_path, None),
-    "markdown": (_parse_path, None),
-    "step_summary": (_choice("on", "off"), "on"),
+TARGET: Rule[tuple[TargetSpec, ...]] = Rule(
+    name="target", parse=parse_targets, default=(parse_target("llvm"),)
+)
+TRIALS: Rule[int] = Rule(name="trials", parse=_count(0), default=64)
+MAX_TRIALS_PER_TASK: Rule[int | None] = Rule(
+    name="max_trials_per_task", parse=_count(1), default=None
+)
+PREPACK: Rule[Prepack] = Rule(name="prepack", parse=_parse_prepack, default="off")
+WORK_DIR: Rule[Path | None] = Rule(name="work_dir", parse=_parse_path, default=None)
+DIMS: Rule[Mapping[str, int]] = Rule(name="dims", parse=parse_dims, default={})
+SEED: Rule[int] = Rule(name="seed", parse=_count(0, MAX_SEED), default=0)
+RTOL: Rule[float | None] = Rule(name="rtol", parse=parse_tolerance, default=None)
+ATOL: Rule[float | None] = Rule(name="atol", parse=parse_tolerance, default=None)
+THRESHOLD: Rule[Threshold] = Rule(
+    name="threshold", parse=parse_threshold, default=parse_threshold("3%", "default")
+)
+ACCEPT: Rule[float | None] = Rule(name="accept", parse=parse_share, default=None)
+UNTIL: Rule[datetime.date | None] = Rule(name="until", parse=parse_day, default=None)
+REASON: Rule[str | None] = Rule(name="reason", parse=parse_reason, default=None)
+MAX_SIZE_GROWTH: Rule[float | None] = Rule(name="max_size_growth", parse=parse_share, default=None)
+MAX_MEMORY_GROWTH: Rule[float | None] = Rule(
+    name="max_memory_growth", parse=parse_share, default=None
+)
+MAX_TIME: Rule[float] = Rule(name="max_time", parse=parse_seconds, default=10.0)
+COLD_CACHE: Rule[bool] = Rule(name="cold_cache", parse=_parse_bool, default=False)
+NUM_THREADS: Rule[int | None] = Rule(name="num_threads", parse=_count(1, MAX_THREADS), default=None)
+TIMEOUT: Rule[float] = Rule(name="timeout", parse=parse_seconds, default=600.0)
+TUNING: Rule[Tuning] = Rule(
+    name="tuning", parse=_choice("missing", "never", "refresh"), default="missing"
+)
+DIR: Rule[Path] = Rule(name="dir", parse=_parse_path, default=Path(".tvmtune"))
+STORE_FALLBACK: Rule[tuple[Path, ...]] = Rule(name="store_fallback", parse=_parse_paths, default=())
+SETUP: Rule[tuple[str | Path, ...]] = Rule(name="setup", parse=_parse_modules, default=())
+COLLECT: Rule[tuple[str, ...] | None] = Rule(name="collect", parse=parse_patterns, default=None)
+STRICT: Rule[bool] = Rule(name="strict", parse=_parse_bool, default=False)
+JSON: Rule[Path | None] = Rule(name="json", parse=_parse_path, default=None)
+HTML: Rule[Path | None] = Rule(name="html", parse=_parse_path, default=None)
+MARKDOWN: Rule[Path | None] = Rule(name="markdown", parse=_parse_path, default=None)
+STEP_SUMMARY: Rule[OnOff] = Rule(name="step_summary", parse=_choice("on", "off"), default="on")
+_RULES: Mapping[str, Rule[Any]] = {
+    rule.name: rule
+    for rule in (
+        TARGET,
+        TRIALS,
+        MAX_TRIALS_PER_TASK,
+        PREPACK,
+        WORK_DIR,
+        DIMS,
+        SEED,
+        RTOL,
+        ATOL,
+        THRESHOLD,
+        ACCEPT,
+        UNTIL,
+        REASON,
+        MAX_SIZE_GROWTH,
+        MAX_MEMORY_GROWTH,
+        MAX_TIME,
+        COLD_CACHE,
+        NUM_THREADS,
+        TIMEOUT,
+        TUNING,
+        DIR,
+        STORE_FALLBACK,
+        SETUP,
+        COLLECT,
+        STRICT,
+        JSON,
+        HTML,
+        MARKDOWN,
+        STEP_SUMMARY,
+    )
 }
+
+
+def first_set(rule: Rule[T], layers: Sequence[Layer]) -> T:
+    """Return the value of the first layer that sets what the rule is for, else its default."""
+    for layer in layers:
+        if layer.get(rule.name) is not None:
+            # Layers hold only values that the rule's own parser returned.
+            value: T = layer[rule.name]
+            return value
+    return rule.default
 
 
 def parse_setting(name: str, value: object, where: str) -> Any:
@@ -151,23 +228,26 @@ def parse_setting(name: str, value: object, where: str) -> Any:
     Raises:
         OptionError: The setting doesn't accept the value.
     """
-    parse, _ = _RULES[name]
-    return parse(value, where)
+    return _RULES[name].parse(value, where)
 
 
 def default_of(name: str) -> Any:
     """Return the value of a setting that nothing sets."""
-    _, default = _RULES[name]
-    return default
+    return _RULES[name].default
 
 
 def parse_marker(
     arguments: Mapping[str, object], *, what: str = "argument", more: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the parsed arguments of a `tvm_tune` marker; None counts as unset.
+    """Return the parsed arguments of a `tvm_tune` marker.
 
-    what: the word for one in messages. more: what is accepted beside them, where they stand.
-    Raises OptionError that names the argument.
+    Args:
+        arguments: By name; None counts as unset.
+        what: The word for one of them in messages.
+        more: Other names that are accepted there, for messages.
+
+    Raises:
+        OptionError: An argument or its value isn't accepted; the message names it.
     """
     accepted = [setting.name for setting in SETTINGS if setting.in_marker]
     parsed: dict[str, Any] = {}

@@ -34,8 +34,10 @@ class Threshold:
     def limits(self, baseline_s: float) -> tuple[float, float]:
         """Return the ratios (1.03 = 3 % slower) that are too fast and too slow to be the same.
 
-        baseline_s: median of the baseline. They mirror each other on a log scale but for what is
-        accepted.
+        They mirror each other on a log scale but for what is accepted.
+
+        Args:
+            baseline_s: Median of the baseline.
         """
         if self.ratio is not None:
             ratio = 1 + self.ratio
@@ -46,9 +48,16 @@ class Threshold:
 
 
 def parse_count(value: object, name: str, *, minimum: int, maximum: int = MAX_TRIALS) -> int:
-    """Return `value` as an int within the bounds.
+    """Return a whole number within bounds.
 
-    Raises OptionError for anything else; bool and fractions are no counts.
+    Args:
+        value: An int, or its text.
+        name: The setting, for messages.
+        minimum: The least that is accepted.
+        maximum: The most.
+
+    Raises:
+        OptionError: It is anything else: a bool, a fraction, out of bounds.
     """
     accepted = f"a whole number from {minimum} to {maximum}"
     if isinstance(value, str):
@@ -64,9 +73,14 @@ def parse_count(value: object, name: str, *, minimum: int, maximum: int = MAX_TR
 
 
 def parse_seconds(value: object, name: str) -> float:
-    """Return a duration in seconds from a number (seconds) or text (`10`, `10s`, `500ms`).
+    """Return a duration in seconds.
 
-    Raises OptionError for anything else, and for what is not positive and finite.
+    Args:
+        value: A number of seconds, or text: `10`, `10s`, `500ms`.
+        name: The setting, for messages.
+
+    Raises:
+        OptionError: It is anything else, or not positive and finite.
     """
     accepted = "a positive duration such as 10, 10s or 500ms"
     if isinstance(value, str):
@@ -102,9 +116,14 @@ def parse_share(value: object, name: str) -> float:
 
 
 def parse_threshold(value: object, name: str) -> Threshold:
-    """Return the Threshold written as a percentage (`3%`) or a time (`0.2ms`).
+    """Return the slowdown that fails.
 
-    Raises OptionError: a bare number is refused, since it can mean either.
+    Args:
+        value: A percentage (`3%`) or a time (`0.2ms`).
+        name: The setting, for messages.
+
+    Raises:
+        OptionError: It is anything else. A bare number is refused, since it can mean either.
     """
     accepted = "a positive percentage such as 3% or 2.5%, or a time such as 0.2ms or 50us"
     if isinstance(value, Threshold):

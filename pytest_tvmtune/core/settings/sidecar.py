@@ -48,10 +48,14 @@ class Sidecar:
 
 
 def parse_sidecar(text: str, folder: Path) -> Sidecar:
-    """Return what a sidecar says.
+    """Return the settings in a sidecar.
 
-    folder: its own, which paths in it are relative to.
-    Raises OptionError that names the key and what is accepted, as for a marker.
+    Args:
+        text: Its content, TOML.
+        folder: Its own, which paths in it are relative to.
+
+    Raises:
+        OptionError: A key or a value isn't accepted; the message names both, as for a marker.
     """
     if sys.version_info >= (3, 11):
         import tomllib

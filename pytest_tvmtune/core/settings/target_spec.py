@@ -79,10 +79,16 @@ class TargetSpec:
 
 
 def parse_target(value: object, name: str = "target") -> TargetSpec:
-    """Return the TargetSpec written in `value`.
+    """Return the target that a user wrote.
 
-    Raises OptionError, naming the option `name`, when it is malformed. Whether TVM knows the
-    kind and its attributes is checked later, by relax.targets.
+    Whether TVM knows the kind and its attributes is checked later, by relax.devices.targets.
+
+    Args:
+        value: As the top of this module lists it, a `tvm.target.Target`, or a TargetSpec.
+        name: The option, for messages.
+
+    Raises:
+        OptionError: It is malformed.
     """
     if isinstance(value, TargetSpec):
         return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_tvmtune.core.results.case_label import choice_of
 from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
+from pytest_tvmtune.core.settings.parsing import PREPACK, TARGET, first_set
 from pytest_tvmtune.core.settings.target_spec import select_targets
 
 
@@ -26,13 +27,13 @@ class ItemVariant:
 def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[ItemVariant]:
     """Return the items of a test with these parsed arguments of its marker, at least one."""
     pinned = arguments.get("target")
-    targets = select_targets(pinned, run.asked_targets, RunOptions.first_set("target", ()))
+    targets = select_targets(pinned, run.asked_targets, TARGET.default)
     if not targets:
         asked = ", ".join(spec.given for spec in run.asked_targets or ())
         mine = ", ".join(spec.given for spec in pinned or ())
         reason = f"this test is for {mine}, the run does {asked}"
         return [ItemVariant(id="left-out", options=None, left_out=reason)]
-    prepack = RunOptions.first_set("prepack", (arguments, *run.layers))
+    prepack = first_set(PREPACK, (arguments, *run.layers))
     packed = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]
     return [
         ItemVariant(

@@ -22,7 +22,8 @@ RECORDS_SUFFIX = ".records.jsonl.gz"
 def read_baseline(store: Store, identity: Identity) -> Baseline | None:
     """Return the accepted baseline of a case, or None when there is none.
 
-    Raises BaselineError when its file is damaged or belongs to another case.
+    Raises:
+        BaselineError: Its file is damaged or belongs to another case.
     """
     path = store.baselines / identity.file_name
     try:
@@ -44,7 +45,16 @@ def load_baseline(name: str, content: bytes) -> Baseline:
 def write_baseline(
     store: Store, baseline: Baseline, records: Sequence[tuple[str, Workload]]
 ) -> None:
-    """Accept a baseline. records: (target key, workload) of those in it. Raises StoreError."""
+    """Accept a baseline.
+
+    Args:
+        store: The store.
+        baseline: The baseline.
+        records: (target key, workload) of those in it.
+
+    Raises:
+        StoreError: It can't be written.
+    """
     name = baseline.identity.file_name
     # The records first: a baseline is never without them.
     write_records(store, name, records)
@@ -72,7 +82,8 @@ def records_name(name: str) -> str:
 def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]:
     """Return (target key, workload) of the records that a case's baseline keeps.
 
-    Raises BaselineError for a file that is damaged or, with a key, not signed by it.
+    Raises:
+        BaselineError: A file is damaged or, with a key, not signed by it.
     """
     path = records_path(store, identity.file_name)
     try:

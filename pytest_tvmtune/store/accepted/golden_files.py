@@ -47,7 +47,8 @@ class _Facts:
 def read_golden(path: Path) -> Golden | None:
     """Return the golden outputs in a file, None when there is none.
 
-    Raises GoldenError when the file is damaged, or was made by something else.
+    Raises:
+        GoldenError: The file is damaged, or was made by something else.
     """
     try:
         return _load(path.read_bytes())

@@ -36,7 +36,8 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) -> int:
     """Write baselines with all they need to one file; return its size in bytes.
 
-    Raises StoreError when an artifact is missing or damaged, or the file can't be written.
+    Raises:
+        StoreError: An artifact is missing or damaged, or the file can't be written.
     """
     for baseline in baselines:
         name = baseline.identity.file_name
@@ -63,8 +64,9 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
 def import_baselines(store: Store, path: Path) -> list[Baseline]:
     """Take in the baselines of a file that `export_baselines` wrote; return them.
 
-    Raises StoreError, and takes in nothing, when anything in it is missing, damaged or, with a
-    key, not signed by it.
+    Raises:
+        StoreError: Anything in it is missing, damaged or, with a key, not signed by it; nothing is
+            taken in.
     """
     try:
         with zipfile.ZipFile(path) as file:

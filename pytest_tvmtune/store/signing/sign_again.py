@@ -30,9 +30,13 @@ from pytest_tvmtune.store.tuning.workload_files import stored_keys, workload_pat
 
 
 def sign_store(store: Store) -> tuple[int, list[str]]:
-    """Sign every sound file that is to be signed; return how many, and what was left out and why.
+    """Sign every sound file that is to be signed.
 
-    Raises StoreError without a key.
+    Returns:
+        How many there are, and which were left out and why.
+
+    Raises:
+        StoreError: There is no key.
     """
     if signing_key() is None:
         raise StoreError(f"there is no key: set the environment variable {KEY_VARIABLE}")

@@ -26,7 +26,9 @@ def signing_key() -> bytes | None:
 def signature(what: str, content: bytes) -> str | None:
     """Return the signature of some content, None without a key.
 
-    what: its kind and name, so that no file can stand in for another.
+    Args:
+        what: Its kind and name, so that no file can be put in the place of another.
+        content: The bytes to sign.
     """
     key = signing_key()
     if key is None:

@@ -126,10 +126,14 @@ class Workload:
         environment: str = "",
         since_s: float = 0.0,
     ) -> bool:
-        """Whether a request at least as large was completed since then.
+        """Whether a request at least as large was completed since `since_s`.
 
-        environment: as `LedgerLine` has it. What gave nothing for a reason is enough only there:
-        what failed may have been TVM or the compiler.
+        Args:
+            trials: Trials that are asked for the whole model.
+            max_trials_per_task: The cap on one task, None without one.
+            environment: As `LedgerLine` has it. A request that gave nothing, for a reason, is
+                enough in its own environment only: TVM or the compiler may have failed.
+            since_s: In seconds since 1970.
         """
         return any(
             done.complete

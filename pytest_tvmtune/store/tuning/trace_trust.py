@@ -30,8 +30,11 @@ _ESCAPE = re.compile(r"\\+u[0-9a-fA-F]{4}")
 def external_calls(ir: str) -> tuple[str, ...]:
     """Return what in a workload's IR calls or imports code from outside, sorted.
 
-    ir: MetaSchedule's serialisation, base64 of JSON behind a length. Raises ValueError when it
-    isn't.
+    Args:
+        ir: MetaSchedule's serialisation, base64 of JSON behind a length.
+
+    Raises:
+        ValueError: It is something else.
     """
     try:
         content = base64.b64decode(ir, validate=True)
@@ -47,7 +50,9 @@ def external_calls(ir: str) -> tuple[str, ...]:
 def brings_code(trace: Any, text: str | None = None) -> bool:
     """Whether a trace calls functions from outside, or has code to compile.
 
-    text: the JSON it was read from, where that is at hand.
+    Args:
+        trace: MetaSchedule's, as JSON values.
+        text: The JSON it was read from, where that is at hand.
     """
     if text is None or "\\u" in text:
         # Written anew, so that no escape hides it; one within a text in the text would.

@@ -35,7 +35,8 @@ def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Reco
 def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
     """Add these workloads' records to a stock work_dir; what stands there already stays.
 
-    Raises StoreError, with nothing written, when a line that stands there is damaged.
+    Raises:
+        StoreError: A line that is there is damaged; nothing is written.
     """
     with path_lock(work_dir):
         _append(work_dir, workloads)

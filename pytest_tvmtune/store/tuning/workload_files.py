@@ -39,10 +39,19 @@ def read_workload(store: Store, key: str, shash: str) -> Workload | None:
 def add_to_workload(
     store: Store, key: str, workload: Workload, *, own_ir: bool = False
 ) -> Workload:
-    """Merge what `workload` knows into this store's file; return the whole.
+    """Merge a workload into this store's file; return the whole.
 
-    own_ir: its IR is what TVM made of a model just now, and replaces the stored one; else it only
-    says what to begin a file with. Safe under concurrent processes. Raises StoreError.
+    Safe under concurrent processes.
+
+    Args:
+        store: The store.
+        key: The target key.
+        workload: The records, ledger lines and refusals to add.
+        own_ir: Whether its IR is from a model just now, and replaces the stored one; else it is
+            only for a new file.
+
+    Raises:
+        StoreError: The file can't be written.
     """
     path = workload_path(store, key, workload.shash)
     with folder_lock(path.parent):
@@ -91,9 +100,10 @@ def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | 
 
 
 def file_version(path: Path) -> tuple[int, int, int]:
-    """Return what tells one version of a file, always replaced whole, from the next.
+    """Return what differs between two versions of a file that is always replaced whole.
 
-    Raises OSError where there is none.
+    Raises:
+        OSError: There is no file.
     """
     now = path.stat()
     return now.st_ino, now.st_mtime_ns, now.st_size
