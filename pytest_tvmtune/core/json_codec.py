@@ -107,7 +107,7 @@ def from_binary(
     """
 
     def typed(kind: type, one: Any) -> Any:
-        return other(kind, one) if other and kind is not Path else _typed(kind, one)
+        return other(kind, one) if other and kind not in {Path, Real} else _typed(kind, one)
 
     return msgspec.msgpack.decode(data, type=cls, dec_hook=typed)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.errors import DefectError, RecordsNotAppliedError, StoreError
+from pytest_tvmtune.core.json_codec import NullableFloat
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job_failures import error_of, failure_of
 from pytest_tvmtune.processes.messages import read_message, write_message
@@ -23,6 +24,7 @@ from pytest_tvmtune.processes.shared_arrays import SharedArray, share_arrays
 class Message:
     arrays: tuple[Array, ...] = ()
     numbers: tuple[float, ...] = ()
+    nullable: NullableFloat = 0.0
     place: Path | None = None
 
 
@@ -63,9 +65,10 @@ def test_a_shared_array_is_sent_by_its_own_file_and_a_part_of_it_is_not(tmp_path
 def test_numbers_and_paths_are_what_they_were(tmp_path: Path) -> None:
     undecodable = Path(os.fsdecode(b"/caf\xe9"))
     numbers: Any = (math.nan, -math.inf, np.float32(0.5), np.int64(3), 1)
-    received = sent(Message(numbers=numbers, place=undecodable), tmp_path)
+    received = sent(Message(numbers=numbers, nullable=math.inf, place=undecodable), tmp_path)
     assert math.isnan(received.numbers[0])
     assert received.numbers[1:] == (-math.inf, 0.5, 3.0, 1.0)
+    assert received.nullable == math.inf
     assert received.place == undecodable
 
 
