@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from documents import ROOT, Reader, check_output, parse, runnable
+
+from tests.docs.documents import ROOT, Reader, check_output, parse, runnable
 
 DOCS = ROOT / "docs"
 # One reader goes through these in this order: each begins with what the ones before have left in

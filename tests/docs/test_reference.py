@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ROOT, clean_environment
 
 from pytest_tvmtune import cli, plugin
 from pytest_tvmtune.core.settings.parsing import default_of
@@ -23,6 +22,7 @@ from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.tune_fixture import TvmTune
 from pytest_tvmtune.report.json_report import report_schema
 from pytest_tvmtune.store.layout import open_store
+from tests.docs.documents import ROOT, clean_environment
 
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference.md").read_text()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked_pytest import Forker
 
-WITHOUT_TORCH = Path(__file__).with_name("without_torch")
+from tests.support import WITHOUT_TORCH
+from tests.support.forked_pytest import Forker
+from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 
 
 @pytest.fixture(scope="session")

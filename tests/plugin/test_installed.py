@@ -9,9 +9,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from snippets import TINY
 
-ROOT = Path(__file__).parents[2]
+from tests.plugin.snippets import TINY
+from tests.support import ROOT
+
 TESTS = """
 @pytest.mark.tvm_tune
 def test_tiny(tvm_tune):

@@ -9,7 +9,8 @@ import time
 
 import psutil
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 SUITE = (
     TINY

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from onnx_files import write_linear
-from snippets import TINY
 
 from pytest_tvmtune.plugin.benchmark_bridge import SampleClock
+from tests.plugin.onnx_files import write_linear
+from tests.plugin.snippets import TINY
 
 # What each Run saw goes to a file of its own, to be compared with what pytest-benchmark tells.
 SUITE = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from snippets import MARKED, TINY
+
+from tests.plugin.snippets import MARKED, TINY
 
 # Fails whatever imports tvm.
 NO_TVM = """

@@ -1,14 +1,14 @@
-"""The models of tests/stages are for the tests of measuring too; and jobs in child processes."""
+"""Jobs in child processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "stages"))
+from tests.support import ROOT
+from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 
 
 @pytest.fixture

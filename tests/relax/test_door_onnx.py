@@ -10,7 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_onnx import (
+
+from pytest_tvmtune.core.errors import (
+    GivenError,
+    ImporterError,
+    ModelError,
+    UnsupportedOperatorError,
+)
+from pytest_tvmtune.relax.importing import open_model
+from tests.relax.small_onnx import (
     FLOAT,
     INT64,
     assert_same,
@@ -20,14 +28,6 @@ from small_onnx import (
     run_in_onnxruntime,
     run_in_tvm,
 )
-
-from pytest_tvmtune.core.errors import (
-    GivenError,
-    ImporterError,
-    ModelError,
-    UnsupportedOperatorError,
-)
-from pytest_tvmtune.relax.importing import open_model
 
 
 @pytest.mark.parametrize("weights_as_inputs", [False, True])

@@ -9,12 +9,21 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_onnx import FLOAT, INT64, assert_same, floats, linear, lstm_model, model, run_in_tvm
 
 from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, sizes_by_name
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.relax.importing.onnx.static_shapes import dynamic_inputs_of_file
+from tests.relax.small_onnx import (
+    FLOAT,
+    INT64,
+    assert_same,
+    floats,
+    linear,
+    lstm_model,
+    model,
+    run_in_tvm,
+)
 
 
 def two_inputs() -> Any:

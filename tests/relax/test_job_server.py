@@ -102,7 +102,7 @@ def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -
         run_job(Job(run=jobs.hang_with_a_grandchild), request, context)
         """
     )
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
     while not (pid_file.is_file() and pid_file.read_text()):
         assert parent.poll() is None

@@ -140,6 +140,7 @@ def test_temporary_files_of_a_job_go_with_it_and_the_locks_stay_the_machines(
 ) -> None:
     machine = tmp_path / "machine"
     machine.mkdir()
+    monkeypatch.delenv("TVMTUNE_LOCKS")
     monkeypatch.setattr(tempfile, "tempdir", str(machine))
     answer = job("leave_a_file", where=where)
     assert answer.left.is_relative_to(answer.folder)

@@ -32,7 +32,10 @@ from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.relax.measuring.timing import make_timer
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
+from tests.relax.libraries import TARGET, ThreeKinds, compiled
+from tests.support.chains import chain, chain_data
 
+pytestmark = pytest.mark.timed
 # Wide, so that no neighbour's load blurs what differs by half.
 THRESHOLD = parse_threshold("20%", "threshold")
 # Nothing is ever within it, or beyond it for sure.

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from small_onnx import FLOAT, INT64, assert_same, floats, linear, model, run_in_tvm
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.relax.importing import open_model
+from tests.relax.small_onnx import FLOAT, INT64, assert_same, floats, linear, model, run_in_tvm
 
 
 def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:

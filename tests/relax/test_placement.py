@@ -18,7 +18,6 @@ from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 from pytest_tvmtune.store.artifacts import Artifact
 
-HERE = Path(__file__).parent
 RNG = np.random.default_rng(5)
 X, W, V = (RNG.standard_normal(shape, "float32") for shape in ((2, 8), (8, 8), (8, 5)))
 S = np.array(3.0, "float32")

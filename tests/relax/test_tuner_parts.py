@@ -35,7 +35,7 @@ import tvm
 from tvm import te
 from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
 from pytest_tvmtune.relax.tuning.tuner_forks import start_server
-import builds
+from tests.relax import builds
 
 def candidate(name):
     a = te.placeholder((8,), name="a")
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 def run_script(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> str:
     file = tmp_path / "script.py"
     file.write_text(script)
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = subprocess.run(
         [sys.executable, str(file), str(tmp_path)],
         capture_output=True, text=True, timeout=300, check=False,

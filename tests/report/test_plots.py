@@ -8,12 +8,12 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
-from sample_report import sample_case
 
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report import case_plots, svg
+from tests.support.sample_report import sample_case
 
 TIMED = sample_case(1).latency
 assert TIMED is not None

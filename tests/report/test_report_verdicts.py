@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sample_report import sample_case
-
 from pytest_tvmtune.report.case_verdicts import (
     has_failed,
     kind_of,
@@ -13,6 +11,7 @@ from pytest_tvmtune.report.case_verdicts import (
     verdict_words,
     worst_first,
 )
+from tests.support.sample_report import sample_case
 
 CASES = [sample_case(number) for number in range(9)]
 BY_NAME = {case.name: case for case in CASES}

@@ -18,9 +18,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPO = Path(__file__).parents[2]
-PLUGINS = REPO / ".setups"
-WITHOUT_TORCH = REPO / "tests" / "plugin" / "without_torch"
+from tests.support import ROOT, WITHOUT_TORCH
+
+PLUGINS = ROOT / ".setups"
 # What never belongs in what a user sees.
 NEVER = ("INTERNALERROR", "KeyError", "StashKey")
 TRACEBACK = r"Traceback \(most recent"

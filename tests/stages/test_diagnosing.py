@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from cases import opener
-from modules import Halves, OpenCase, TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
@@ -43,6 +41,8 @@ from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_worklo
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from tests.support.cases import opener
+from tests.support.modules import Halves, OpenCase, TwoLayers
 
 DTYPE = Tolerance()
 RNG = np.random.default_rng(2)

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import accept, opener
-from modules import TwoLayers
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -24,6 +22,8 @@ from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support.cases import accept, opener
+from tests.support.modules import TwoLayers
 
 RNG = np.random.default_rng(2)
 GIVEN = {

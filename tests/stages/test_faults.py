@@ -19,7 +19,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from modules import OpenCase, Square
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.results.task_result import Task
@@ -30,6 +29,7 @@ from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
+from tests.support.modules import OpenCase, Square
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
 KILLS = int(os.environ.get("TVMTUNE_KILLS", "2"))
@@ -40,7 +40,7 @@ IMPORTABLE = os.pathsep.join(
 )
 SUITE = """
 import pytest
-from modules import Square
+from tests.support.modules import Square
 
 @pytest.mark.tvm_tune(trials=8)
 def test_square(tvm_tune):

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from cases import accept
-from modules import OpenCase, Square
 from tvm import relax
 
 from pytest_tvmtune.core.errors import CompileError, ModelError
@@ -22,6 +20,8 @@ from pytest_tvmtune.stages.tuned_build import (
     reference_outputs,
     tune_and_build,
 )
+from tests.support.cases import accept
+from tests.support.modules import OpenCase, Square
 
 RNG = np.random.default_rng(2)
 X = RNG.standard_normal((2, 8)).astype("float32")

@@ -9,7 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    drop_workload,
+    read_workload,
+    refuse_records,
+    stored_keys,
+)
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -21,16 +31,6 @@ from sample_records import (
     refusal,
     served,
     workload,
-)
-
-from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.tuning.workload_files import (
-    add_to_workload,
-    drop_workload,
-    read_workload,
-    refuse_records,
-    stored_keys,
 )
 
 MINE = workload(record(2e-3, "mine"), served=(served(8),))

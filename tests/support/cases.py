@@ -16,6 +16,7 @@ from pytest_tvmtune.stages.case import Case, RunContext, open_case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import judge_latency, make_baseline
 from pytest_tvmtune.store.layout import Store
+from tests.support.modules import OpenCase
 
 IDENTITY = Identity(
     path="test_it.py", cls="", function="test_it", params="", name="it", entry="main",
