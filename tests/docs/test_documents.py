@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import ROOT, Reader, check_output, parse, runnable
+from tests.docs.documents import Reader, check_output, parse, runnable
+from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 # One reader goes through these in this order: each begins with what the ones before have left in

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ def test_tiny(tvm_tune):
 )
 
 
-def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def family_while_tuning(run: subprocess.Popen[Any]) -> list[psutil.Process]:
     """Return all descendants of a run once its tuner has processes of its own."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

@@ -82,7 +82,7 @@ def test_a_name_of_the_test_that_the_model_lacks() -> None:
     ],
 )
 def test_where_one_cannot_be_all_dynamic_inputs_are_named(node: Any, message: str) -> None:
-    inputs = [("x", FLOAT, ["n", 1, "len"]), ("u", FLOAT, ["n", None])]
+    inputs: list[Any] = [("x", FLOAT, ["n", 1, "len"]), ("u", FLOAT, ["n", None])]
     weights = {"w": floats(1, 1, 3), "even": np.array([-1, 2])}
     proto = model([node], inputs, ["y"], weights)
     with pytest.raises(ModelError, match=message) as caught:

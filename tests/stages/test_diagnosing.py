@@ -191,10 +191,13 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
     built = tune_and_build(case)
     _, outputs = load_and_call(case, built)
     exact = x.astype("float64") @ w.astype("float64")
-    assert not compare_with_expected(case, built, outputs, exact, ComparisonOptions()).passed
+    failed = compare_with_expected(case, built, outputs, exact, ComparisonOptions())
+    assert failed is not None
+    assert not failed.passed
 
     def said(expected: Any) -> str:
         error = compare_with_expected(case, built, outputs, expected, ComparisonOptions())
+        assert error is not None
         return note_error(case, built, error, ComparisonOptions())[0].splitlines()[-1]
 
     assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)

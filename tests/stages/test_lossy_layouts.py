@@ -23,7 +23,7 @@ from tests.support import ROOT
 from tests.support.modules import OpenCase
 
 DATA: dict[str, Any] = {"prepack": True, "params": [W], "inputs": [X]}
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def outputs(case: Case, built: BuiltModel) -> Any:

@@ -106,12 +106,12 @@ KINDS = {
         elsewhere=lambda store: read_records(store, OTHER_CASE),
     ),
     "warm": Kind(
-        put=lambda store: write_cached_outcome(store, "key", [[1, 2, 3]], WARM),
+        put=lambda store: write_cached_outcome(store, "key", [[[1, 2, 3]]], WARM),
         path=lambda store: store.cached_outcomes / "key.json",
-        read=lambda store: read_cached_outcome(store, "key", [[1, 2, 3]]),
+        read=lambda store: read_cached_outcome(store, "key", [[[1, 2, 3]]]),
         written=WARM,
         copy=lambda store: store.cached_outcomes / "other.json",
-        elsewhere=lambda store: read_cached_outcome(store, "other", [[1, 2, 3]]),
+        elsewhere=lambda store: read_cached_outcome(store, "other", [[[1, 2, 3]]]),
     ),
 }
 # One JSON object each, whose signature stands among its values.

@@ -71,7 +71,7 @@ def test_what_both_know_is_merged(both: Store, one: Store) -> None:
     found = read_workload(both, KEY, SHASH)
     assert found is not None
     assert [(r.mean_s, r.cpu) for r in found.records] == [
-        (1e-3, "this CPU"), (2e-3, "this CPU"), (2e-3, "other CPU")
+        (1e-3, "this CPU"), (2e-3, "other CPU"), (2e-3, "this CPU")
     ]  # fmt: skip
     assert found.served == (served(64), served(8))
     assert found.name == MINE.name

@@ -45,8 +45,8 @@ UNTUNED = st.builds(
 REFUSED = st.integers(1, KEPT_RECORDS).map(lambda trace: refusal(record(1.0, f"t{trace}")))
 # As many schedules as are kept of a CPU: which others are dropped depends on the order.
 WORKLOADS = st.builds(
-    lambda known, *lines: workload(
-        *known, **dict(zip(("served", "untuned", "refused"), map(tuple, lines), strict=True))
+    lambda known, ledger, untuned, refused: workload(
+        *known, served=tuple(ledger), untuned=tuple(untuned), refused=tuple(refused)
     ),
     st.lists(records(KEPT_RECORDS), max_size=6),
     st.lists(LEDGER, max_size=3),

@@ -127,7 +127,7 @@ def _fork_servers(requests: socket.socket) -> None:
             (fd,), files = options["pass_fds"], (os.devnull, os.devnull)
             return _fork(requests, command, options["env"], files, fd, cwd=options["cwd"])
 
-    subprocess.Popen = Popen  # type: ignore[misc]
+    subprocess.Popen = Popen  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

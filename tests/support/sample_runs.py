@@ -23,7 +23,7 @@ def case(
     nodeid: str = "",
     artifact: str = "ab" * 32,
     verdict: str = "PASS",
-    outcome: str = "passed",
+    outcome: Outcome = "passed",
     num_threads: int = 2,
     prepack: bool = False,
 ) -> dict[str, Any]:
