@@ -34,6 +34,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
         reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
 def test_by_itself(path: Path, tmp_path: Path) -> None:
     Reader(folder=tmp_path).read(path)

@@ -24,6 +24,7 @@ def test_which():
 """
 
 
+@pytest.mark.slow
 def test_with_backports_beside_it(suite: pytest.Pytester, tmp_path: Path) -> None:
     """Such as `dataclasses` and `enum34`: whoever finds them first can't import anything."""
     home = tmp_path / "environment"
