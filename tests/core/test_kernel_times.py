@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -173,5 +174,5 @@ def test_equal_costs_stand_by_name() -> None:
 
 
 def test_a_table_survives_json_text() -> None:
-    found = table(before=times(a=(1, 2.0)), old=KERNELS)
+    found = table(before=times({"a": (1, 2.0)}), old=KERNELS)
     assert from_json_values(json.loads(json.dumps(to_json_values(found))), KernelTable) == found

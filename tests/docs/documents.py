@@ -34,6 +34,7 @@ from packaging.requirements import Requirement
 from sybil import Document, Example, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 from pytest_tvmtune.core.settings.table import SETTINGS
 from tests.support import ROOT, WITHOUT_TORCH
@@ -228,5 +229,5 @@ def _check_settings(values: Any) -> None:
     if isinstance(values, dict):
         for key, value in values.items():
             if key.startswith("tvm_"):
-                _INI_KEYS[key].parse(value, key)
+                parse_setting(_INI_KEYS[key].name, value, key)
             _check_settings(value)

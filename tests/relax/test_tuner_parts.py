@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.processes.line_tail import LineTail
-
-HERE = Path(__file__).parent
+from tests.support import ROOT
 
 INTRINSICS = """
 import inspect, sys

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sample_report import HOSTILE, MACHINE, sample_case, sample_report
-
 from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult

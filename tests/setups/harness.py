@@ -86,7 +86,7 @@ def plugin_folders(names: tuple[str, ...]) -> list[str]:
     left = [canonicalize_name(name) for name in names]
     for name in names:
         if not (PLUGINS / name).is_dir():
-            raise FileNotFoundError(f"{PLUGINS / name}: `make test-slow` installs it")
+            raise FileNotFoundError(f"{PLUGINS / name}: `make test-all` installs it")
     by_name = {canonicalize_name(path.name): path for path in PLUGINS.iterdir()}
     while left:
         path = by_name.get(left.pop())

@@ -1,6 +1,6 @@
 """Other plugins and odd environments: exit codes and output, by real pytest processes.
 
-Slow, and in need of plugins that no other test may have loaded: `make test-slow`. A table of what
+Slow, and in need of plugins that no other test may have loaded: `make test-all`. A table of what
 was expected and seen closes the run.
 """
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
-from modules import OpenCase
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.processes.job import Job, JobContext
@@ -18,7 +16,7 @@ from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.divergence_search import first_divergence
 from pytest_tvmtune.stages.tuned_build import reference_build, tune_and_build
-from tests.stages.lossy import EXPECTED, Deconvolution, W, X
+from tests.stages.lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
 from tests.support import ROOT
 from tests.support.modules import OpenCase
 

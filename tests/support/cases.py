@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from modules import OpenCase
-
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.settings.options import RunOptions

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sample_records import KEY, SHASH, record, served, workload
-
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.results.task_result import Task
