@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 EXAMPLE := .venv-example
 
-.PHONY: example example-all test test-slow lint docs reference clean
+.PHONY: example example-all test test-all lint docs reference clean
 
 ## Small models, tuned, checked, accepted; then gated, in seconds. In an environment of its own,
 ## without what the tests need.
@@ -19,29 +19,21 @@ example: $(EXAMPLE)/.installed
 example-all: $(VENV)/.models
 	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
-# Tests of what mostly compiles and tunes: coverage would make them half as slow again.
-UNMEASURED := tests/docs tests/relax tests/stages \
-	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
-PYTEST := -m pytest -n 2 --dist worksteal -m "not slow"
+PYTEST := -m pytest -n 2 --dist worksteal
 
-## Lint, types, layers, then all tests: those, and beside them the others with branch coverage. Both
-## wait for each other's measurements a good part of their time.
+## Lint, types, layers, then all tests but the slow ones, with branch coverage.
 test: lint
-	$(MAKE) --no-print-directory --jobs=2 --keep-going unmeasured measured
-
-.PHONY: unmeasured measured
-unmeasured:
-	$(BIN)/python $(PYTEST) $(UNMEASURED)
-
-measured:
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) $(addprefix --ignore=,$(UNMEASURED))
+	$(BIN)/coverage run $(PYTEST) -m "not slow"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-## What takes minutes, and is no part of `make test`: suites with other plugins and in odd environments.
-test-slow: .setups/.installed
-	$(BIN)/python -m pytest -m slow tests/setups
+## And what takes minutes: suites with other plugins and in odd environments, every page of the
+## docs, fifty kills of each kind, thousands of examples of each property.
+test-all: test .setups/.installed
+	$(BIN)/python -m pytest -m slow
+	TVMTUNE_KILLS=50 $(BIN)/python -m pytest tests/stages/test_faults.py -k killed
+	HYPOTHESIS_PROFILE=long $(BIN)/python $(PYTEST) tests/core tests/store
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

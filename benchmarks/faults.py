@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1] / "tests" / "runner" / "test_faults.py"
+TESTS = Path(__file__).parents[1] / "tests" / "stages" / "test_faults.py"
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/report_scale.py [CASES] [EPOCHS]
 
-The cases are those that the tests use (tests/report/sample_report.py): of nine kinds, with six
+The cases are those that the tests use (tests/support/sample_report.py): of nine kinds, with six
 tasks, nine kernels where slower, and the samples of 24 epochs each. The limits are for 1,000 such
 cases: 10 s and 20 MB of HTML; beyond them the exit code is 1. Written to a temporary folder, and
 flushed to disk. CPU seconds are printed beside: what a machine without other load would take.
@@ -16,12 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
-
-from sample_report import MACHINE, sample_report
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.report.report_files import write_reports
+from tests.support.sample_report import MACHINE, sample_report
 
 MOST_S = 10.0
 MOST_BYTES = 20_000_000

@@ -1,8 +1,7 @@
-"""A store for the command to look after, filled with the samples of tests/store."""
+"""A store for the command to look after, filled with samples."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
-
-sys.path.append(str(Path(__file__).parents[1] / "store"))
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import KEY, put, record, workload
-from sample_store import IDENTITY, contents, put_baseline, put_case
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.store.accepted.baseline_files import records_path, write_baseline
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support.sample_records import KEY, put, record, workload
+from tests.support.sample_store import IDENTITY, contents, put_baseline, put_case
 
 Run = Callable[..., tuple[int, str, str]]
 HEADINGS = ["test", "target", "prepack", "then took", "accepted", "TVM", "artifact"]

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import HEAD, KEY, SHASH, path_of, put, record, served, workload
-from sample_store import contents, days_ago, put_build, put_case, put_plan
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.versions import minor
@@ -17,6 +15,8 @@ from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir, write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload, stored_keys
+from tests.support.sample_records import HEAD, KEY, SHASH, path_of, put, record, served, workload
+from tests.support.sample_store import contents, days_ago, put_build, put_case, put_plan
 
 Run = Callable[..., tuple[int, str, str]]
 OTHER = "ff" * 8

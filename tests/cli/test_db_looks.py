@@ -8,7 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.cli import main
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -20,12 +25,7 @@ from sample_records import (
     served,
     workload,
 )
-from sample_store import contents, put_artifact, put_baseline, put_build, put_plan
-
-from pytest_tvmtune.cli import main
-from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.support.sample_store import contents, put_artifact, put_baseline, put_build, put_plan
 
 Run = Callable[..., tuple[int, str, str]]
 OTHER = "ff" * 8

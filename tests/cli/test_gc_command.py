@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sample_records import put
-from sample_store import contents, put_artifact, put_baseline, put_build, put_plan
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.cli.arguments import size
 from pytest_tvmtune.store.layout import Store
+from tests.support.sample_records import put
+from tests.support.sample_store import contents, put_artifact, put_baseline, put_build, put_plan
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from sample_runs import case, keep
 
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.run_history import read_report
+from tests.support.sample_runs import case, keep
 
 StoredRun = Callable[..., tuple[int, str, str]]
 SLOWER_FROM = 9

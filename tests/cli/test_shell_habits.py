@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import KEY, SHASH, record, workload
-from sample_runs import case, keep
-from sample_store import put_artifact, put_baseline, put_plan
 
 from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.support.sample_records import KEY, SHASH, record, workload
+from tests.support.sample_runs import case, keep
+from tests.support.sample_store import put_artifact, put_baseline, put_plan
 
 Run = Callable[..., tuple[int, str, str]]
 COMMAND = str(Path(sys.executable).with_name("tvmtune"))

@@ -155,7 +155,7 @@ def test_lists_that_make_no_such_array(dtype: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [1.7, [1.7]])
-def test_fractions_are_not_cut_off_for_an_integer_tensor(value: object) -> None:
+def test_fractions_are_not_cut_off_for_an_integer_tensor(value: Any) -> None:
     spec = TensorSpec(name="x", shape=np.shape(value), dtype="int32")
     assert "1.7" in failure([value], [spec])
 

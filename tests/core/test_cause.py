@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,10 @@ def cause(
     before: ArtifactOrigin = BEFORE,
     known: Collection[str] = ("ra", "rb", "other"),
     untuned: str = "",
-    **now: object,
+    **now: Any,
 ) -> Cause:
-    origin = replace(before, **{"library": "now", "kernels": kernels, **now})
+    changed: dict[str, Any] = {"library": "now", "kernels": kernels, **now}
+    origin = replace(before, **changed)
     return find_cause(before, origin, known_records=known, untuned=untuned)
 
 
@@ -52,7 +54,7 @@ def cause(
         ),
     ],
 )
-def test_the_same_library_leaves_the_environment(now: dict[str, object], said: str) -> None:
+def test_the_same_library_leaves_the_environment(now: dict[str, Any], said: str) -> None:
     assert cause(library="before", **now) == Cause(kind="environment", message=said)
 
 

@@ -334,11 +334,12 @@ def test_some_outputs_by_path_or_by_the_sources_name() -> None:
     result = check(got, {"logits": [1.0, 2.0]}, names=("logits", "b", "c"))
     assert [one.path for one in result.outputs] == ["output[0]"]
     assert not result.passed
-    for expected, message in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"output[3]": 1}, r"names 'output\[3\]'; the model's outputs are output\[0\], output"),
         ({}, "an empty dict"),
         ({"b": np.zeros(3), "output[1][0]": np.zeros(3)}, r"output\[1\]\[0\]' twice"),
-    ]:
+    ]
+    for expected, message in wrong:
         with pytest.raises(ModelError, match=message):
             check(got, expected, names=("a", "b", "c") if "b" in expected else ())
 

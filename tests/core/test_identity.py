@@ -178,7 +178,8 @@ def test_golden_outputs_are_shared_by_targets_and_prepack_and_move_with_their_fi
         assert golden_file_name(other) == name
         assert golden_identity(other) == golden_identity(one)
     for key in ("path", "cls", "function", "params", "name", "entry"):
-        assert golden_file_name(replace(one, **{key: "other"})) != name
+        changed: dict[str, Any] = {key: "other"}
+        assert golden_file_name(replace(one, **changed)) != name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,7 @@ def kernel(shash: str, code: str, record: str = "") -> Kernel:
 KERNELS = {"a": kernel("1", "x", "r"), "b": kernel("2", "y"), "unused": kernel("3", "z")}
 
 
-def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
+def times(kernels: Mapping[str, tuple[int, float]], end_to_end_s: float = 8.0) -> SideTimes:
     """Return what was measured in three pairs, of which the second was of the usual speed."""
     return SideTimes(
         kernels={
@@ -36,7 +37,7 @@ def times(end_to_end_s: float = 8.0, **kernels: tuple[int, float]) -> SideTimes:
     )
 
 
-NOW = times(10.0, **{BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)})
+NOW = times({BUILT_INS: (5, 1.0), "b": (1, 2.0), "a": (2, 5.0)}, 10.0)
 
 
 def table(
@@ -75,13 +76,13 @@ def test_how_it_adds_up() -> None:
 
 @pytest.mark.parametrize("kernels", [{}, {"a": (1, 0.0)}])
 def test_nothing_that_takes_time(kernels: dict[str, tuple[int, float]]) -> None:
-    found = table(times(**kernels))
+    found = table(times(kernels))
     assert [row.share for row in found.rows] == [0.0] * len(kernels)
     assert found.together_s == 0.0
 
 
 def test_beside_a_baseline_what_costs_more_comes_first() -> None:
-    before = times(7.0, **{"first": (2, 1.0), "b": (1, 2.5), "gone": (3, 4.0), BUILT_INS: (4, 0.5)})
+    before = times({"first": (2, 1.0), "b": (1, 2.5), "gone": (3, 4.0), BUILT_INS: (4, 0.5)}, 7.0)
     old = {
         "first": kernel("1", "w", "other"),
         "b": kernel("2", "y"),
@@ -137,7 +138,7 @@ def test_a_kernel_too_quick_to_be_told_from_the_instrument(
 
 def test_a_new_kernel_took_nothing_before() -> None:
     old = {"a": KERNELS["a"]}
-    of = rows(table(before=times(a=(2, 5.0)), old=old))
+    of = rows(table(before=times({"a": (2, 5.0)}), old=old))
     assert (of["b"].baseline_calls, of["b"].baseline_s, of["b"].cost_s) == (0, 0.0, 2.0)
     assert of["b"].code_differs
     assert not of["a"].code_differs
@@ -145,33 +146,33 @@ def test_a_new_kernel_took_nothing_before() -> None:
 
 
 def test_built_ins_that_only_the_baseline_calls_are_told() -> None:
-    found = table(times(a=(2, 5.0)), before=times(**{BUILT_INS: (4, 0.5)}), old={})
+    found = table(times({"a": (2, 5.0)}), before=times({BUILT_INS: (4, 0.5)}), old={})
     assert rows(found)[BUILT_INS].cost_s == -0.5
 
 
 def test_external_functions_have_one_name_on_both_sides() -> None:
-    now = times(**{"cblas.matmul": (1, 3.0), "cblas.new": (1, 1.0)})
-    found = table(now, before=times(**{"cblas.matmul": (1, 2.0)}), old=KERNELS)
+    now = times({"cblas.matmul": (1, 3.0), "cblas.new": (1, 1.0)})
+    found = table(now, before=times({"cblas.matmul": (1, 2.0)}), old=KERNELS)
     of = rows(found)
     assert set(of) == {"cblas.matmul", "cblas.new"}
     assert (of["cblas.matmul"].cost_s, of["cblas.matmul"].code_differs) == (1.0, False)
     assert not of["cblas.matmul"].tuned
     assert of["cblas.new"].baseline_calls == 0
-    gone = rows(table(before=times(**{"cblas.matmul": (1, 2.0)}), old=KERNELS))["cblas.matmul"]
+    gone = rows(table(before=times({"cblas.matmul": (1, 2.0)}), old=KERNELS))["cblas.matmul"]
     assert (gone.calls, gone.tuned) == (0, False)
 
 
 def test_a_partner_that_the_baseline_does_not_call() -> None:
     """The module has it, for another entry."""
-    of = rows(table(before=times(b=(1, 2.0)), old=KERNELS))
+    of = rows(table(before=times({"b": (1, 2.0)}), old=KERNELS))
     assert (of["a"].baseline_calls, of["a"].baseline_s, of["a"].code_differs) == (0, 0.0, False)
 
 
 def test_equal_costs_stand_by_name() -> None:
-    found = table(times(c=(1, 1.0), b=(1, 1.0), a=(1, 1.0)))
+    found = table(times({"c": (1, 1.0), "b": (1, 1.0), "a": (1, 1.0)}))
     assert [row.name for row in found.rows] == ["a", "b", "c"]
 
 
 def test_a_table_survives_json_text() -> None:
-    found = table(before=times(a=(1, 2.0)), old=KERNELS)
+    found = table(before=times({"a": (1, 2.0)}), old=KERNELS)
     assert from_json_values(json.loads(json.dumps(to_json_values(found))), KernelTable) == found

@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 import pytest
-from made_up import evidence
 
 from pytest_tvmtune.core.gating.confidence_sequence import (
     SESSION_ALPHA,
@@ -27,6 +26,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     spread,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
+from tests.core.made_up import evidence
 
 ALPHAS = (0.25, 0.05, 0.01, item_alpha(1), item_alpha(20), item_alpha(1000))
 

@@ -8,7 +8,6 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 
 import pytest
-from made_up import evidence
 
 from pytest_tvmtune.core.gating.confidence_sequence import (
     Decision,
@@ -19,6 +18,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     fewest_epochs,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
+from tests.core.made_up import evidence
 
 ALPHA = 0.05
 THRESHOLD = parse_threshold("3%", "t")

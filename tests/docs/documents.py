@@ -34,16 +34,16 @@ from packaging.requirements import Requirement
 from sybil import Document, Example, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 from pytest_tvmtune.core.settings.table import SETTINGS
+from tests.support import ROOT, WITHOUT_TORCH
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[2]
-WITHOUT_TORCH = ROOT / "tests/plugin/without_torch"
 OUR_VARIABLES = ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTUNE_KEY", "CI")
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
@@ -229,5 +229,5 @@ def _check_settings(values: Any) -> None:
     if isinstance(values, dict):
         for key, value in values.items():
             if key.startswith("tvm_"):
-                _INI_KEYS[key].parse(value, key)
+                parse_setting(_INI_KEYS[key].name, value, key)
             _check_settings(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from documents import ROOT, Reader, check_output, parse, runnable
+
+from tests.docs.documents import Reader, check_output, parse, runnable
+from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 # One reader goes through these in this order: each begins with what the ones before have left in
@@ -32,6 +34,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
         reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
 def test_by_itself(path: Path, tmp_path: Path) -> None:
     Reader(folder=tmp_path).read(path)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import ROOT
+
+from tests.docs.documents import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib

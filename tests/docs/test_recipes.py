@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from documents import ROOT, Reader
+
+from tests.docs.documents import Reader
+from tests.support import ROOT
 
 RECIPES = ROOT / "docs/recipes"
 GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"

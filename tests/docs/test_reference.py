@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import ROOT, clean_environment
 
 import pytest_tvmtune
 from pytest_tvmtune import cli, plugin
@@ -25,6 +24,8 @@ from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.tune_fixture import TvmTune
 from pytest_tvmtune.report.json_report import report_schema
 from pytest_tvmtune.store.layout import open_store
+from tests.docs.documents import clean_environment
+from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference.md").read_text()

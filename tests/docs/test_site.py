@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from documents import ROOT
+
+from tests.support import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked_pytest import Forker
 
-WITHOUT_TORCH = Path(__file__).with_name("without_torch")
+from tests.support import WITHOUT_TORCH
+from tests.support.forked_pytest import Forker
+from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def suite(
 
     def popen(command: Any, **files: Any) -> Any:
         added = os.environ.get("PYTHONPATH", "")
-        if command[:2] != (sys.executable, "-mpytest") or added != str(WITHOUT_TORCH):
+        if command[:2] != (sys.executable, "-mpytest") or not added.endswith(str(WITHOUT_TORCH)):
             return start_interpreter(command, **files)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), added])}
         return forker.popen(command, environment, files["stdout"].name, files["stderr"].name)

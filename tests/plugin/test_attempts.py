@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from snippets import TINY, WORKER_IDS, WORKERS
+
+from tests.plugin.snippets import TINY, WORKER_IDS, WORKERS
 
 # As pytest-rerunfailures does it, and as flaky does, which doesn't report failed calls.
 RERUNS = """

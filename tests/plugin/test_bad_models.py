@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from snippets import TINY, WORKER_IDS, WORKERS
+
+from tests.plugin.snippets import TINY, WORKER_IDS, WORKERS
 
 SUITE = (
     TINY

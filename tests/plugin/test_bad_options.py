@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from snippets import MARKED, PLAIN
+
+from tests.plugin.snippets import MARKED, PLAIN
 
 MALFORMED = [
     ("--tvm-target={bad", "'{bad' is malformed JSON"),

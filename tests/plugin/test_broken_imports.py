@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from snippets import MARKED, WORKER_IDS, WORKERS
 
 from pytest_tvmtune.machine.import_errors import import_package
+from tests.plugin.snippets import MARKED, WORKER_IDS, WORKERS
 
 
 @pytest.fixture

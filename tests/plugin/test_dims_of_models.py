@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from onnx_files import write_linear
-from snippets import WORKER_IDS, WORKERS
+
+from tests.plugin.onnx_files import write_linear
+from tests.plugin.snippets import WORKER_IDS, WORKERS
 
 
 @pytest.mark.parametrize("workers", WORKERS, ids=WORKER_IDS)

@@ -6,7 +6,8 @@ import json
 import time
 
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 # As freezegun and pytest-socket do it: in every module that holds one of these functions.
 FAKED = """

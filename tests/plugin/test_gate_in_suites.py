@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from tests.support import ROOT
+
+pytestmark = pytest.mark.timed
 
 SUITE = """
 import os
 import pytest
-from chains import chain, chain_data
+from tests.support.chains import chain, chain_data
 
 X, W = chain_data()
 CHANGED = {
@@ -67,7 +69,7 @@ def test_verdicts_with_and_without_workers_and_whose_baselines_change(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One story, since each step needs what the one before accepted."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "stages"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     suite.makepyfile(test_it=SUITE)
 
     result, _ = run(suite, "--tvm-update", "-n", "2", "-k", "not added")
@@ -107,7 +109,7 @@ def test_verdicts_with_and_without_workers_and_whose_baselines_change(
 GROWS = """
 import os
 import pytest
-from chains import chain, chain_data
+from tests.support.chains import chain, chain_data
 
 X, W = chain_data()
 
@@ -122,7 +124,7 @@ def test_chain(tvm_tune):
 def test_an_accepted_slowdown_is_shown_and_a_library_may_not_grow(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "stages"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     suite.makepyfile(test_it=GROWS)
     run(suite, "--tvm-update")[0].assert_outcomes(passed=1)
     monkeypatch.setenv("CHANGED", "1")

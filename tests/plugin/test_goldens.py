@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 SUITE = (
     TINY

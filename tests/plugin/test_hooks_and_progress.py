@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from snippets import TINY
-from terminals import run_on_a_terminal
 
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.run_history import read_report
+from tests.plugin.snippets import TINY
+from tests.plugin.terminals import run_on_a_terminal
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["plain", "xdist"])

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from packaging.metadata import Metadata
-from snippets import TINY
 
-ROOT = Path(__file__).parents[2]
+from tests.plugin.snippets import TINY
+from tests.support import ROOT
+
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 GIT = ["git", "-c", "user.name=tests", "-c", "user.email=tests@localhost"]
 TESTS = """

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 SUITE = (
     TINY
@@ -23,7 +25,7 @@ def test_tiny(tvm_tune):
 )
 
 
-def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def family_while_tuning(run: subprocess.Popen[Any]) -> list[psutil.Process]:
     """Return all descendants of a run once its tuner has processes of its own."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -35,7 +37,9 @@ def family_while_tuning(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 # SIGKILL: tests/stages/test_faults.py, several times over.
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_stopped_while_tuning(suite: pytest.Pytester, sent: signal.Signals) -> None:
     suite.makepyfile(test_it=SUITE)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
@@ -50,7 +54,7 @@ def test_stopped_while_tuning(suite: pytest.Pytester, sent: signal.Signals) -> N
     suite.runpytest_subprocess("--tvm-strict", "--tvm-update-new").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("method", ["signal", "thread"])
+@pytest.mark.parametrize("method", ["signal", pytest.param("thread", marks=pytest.mark.slow)])
 def test_a_time_out_of_the_test_stops_its_tuning(suite: pytest.Pytester, method: str) -> None:
     suite.makepyfile(test_it=SUITE.replace("trials=4", "trials=400"))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=20"]

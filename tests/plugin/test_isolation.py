@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 EXTERN = '''
 from tvm.script import ir as I, relax as R, tirx as T

@@ -7,8 +7,9 @@ import platform
 from pathlib import Path
 
 import pytest
-from snippets import WORKER_IDS, WORKERS
-from test_selection import SUITE
+
+from tests.plugin.snippets import WORKER_IDS, WORKERS
+from tests.plugin.test_selection import SUITE
 
 CONFTEST = """
 import pytest

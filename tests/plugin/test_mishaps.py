@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from snippets import PLAIN, TINY
+
+from tests.plugin.snippets import PLAIN, TINY
 
 ONE = (
     TINY

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from onnx_files import write_data_set, write_linear
+
+from tests.plugin.onnx_files import write_data_set, write_linear
 
 X = [[1, 2, 3, 4], [0.5, -1, 0, 1]]
 

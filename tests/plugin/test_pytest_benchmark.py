@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from onnx_files import write_linear
-from snippets import TINY
 
 from pytest_tvmtune.plugin.benchmark_bridge import SampleClock
+from tests.plugin.onnx_files import write_linear
+from tests.plugin.snippets import TINY
 
 # What each Run saw goes to a file of its own, to be compared with what pytest-benchmark tells.
 SUITE = (
@@ -69,7 +69,11 @@ def test_a_session_of_both_kinds_is_saved_compared_and_drawn(suite: pytest.Pytes
     suite.makepyfile(test_it=SUITE)
     write_linear(suite.path / "linear.onnx")
     (suite.path / "linear.tvmtune.toml").write_text("trials = 0\n")
-    options = ("--benchmark-autosave", "--benchmark-json=report.json", "--tvm-update-new")
+    options: tuple[str, ...] = (
+        "--benchmark-autosave",
+        "--benchmark-json=report.json",
+        "--tvm-update-new",
+    )
     done = suite.runpytest_subprocess("test_it.py", "linear.onnx", *options)
     done.assert_outcomes(passed=7, failed=1)
     assert NOT_USED not in done.stdout.str() + done.stderr.str()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 SUITE = (
     TINY

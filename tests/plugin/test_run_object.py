@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from snippets import TINY
+
+from tests.plugin.snippets import TINY
 
 
 def test_everything_it_offers(suite: pytest.Pytester) -> None:

@@ -6,7 +6,8 @@ import os
 import subprocess
 
 import pytest
-from snippets import WORKER_IDS, WORKERS
+
+from tests.plugin.snippets import WORKER_IDS, WORKERS
 
 HEAD = """
 import numpy as np

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from snippets import TINY
 
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
+from tests.plugin.snippets import TINY
 
 SUITE = (
     TINY

@@ -6,9 +6,9 @@ import inspect
 import textwrap
 
 import pytest
-from snippets import MARKED, TINY
 
 import pytest_tvmtune
+from tests.plugin.snippets import MARKED, TINY
 
 # Fails whatever imports tvm.
 NO_TVM = """

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from snippets import TINY
-from terminals import run_on_a_terminal
+
+from tests.plugin.snippets import TINY
+from tests.plugin.terminals import run_on_a_terminal
 
 DOZER = """
 import time

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from snippets import MARKED, PLAIN
+
+from tests.plugin.snippets import MARKED, PLAIN
 
 # Told at the very end, by a conftest: what this process has imported.
 SPY = """

@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
-from snippets import TINY
 
 from pytest_tvmtune.core.gating.confidence_sequence import fewest_epochs, item_alpha
 from pytest_tvmtune.report.html_report import html_report
 from pytest_tvmtune.report.json_report import report_schema
 from pytest_tvmtune.report.markdown_report import markdown_report
+from tests.plugin.snippets import TINY
 
 ONE = (
     TINY
@@ -145,6 +145,7 @@ def test_chain(tvm_tune):
 )
 
 
+@pytest.mark.timed
 def test_slower_fails_faster_passes(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

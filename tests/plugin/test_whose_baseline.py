@@ -6,8 +6,9 @@ import json
 from collections import Counter
 
 import pytest
-from repeating import PLUGINS, install
-from snippets import TINY, WORKER_IDS, WORKERS
+
+from tests.plugin.repeating import PLUGINS, install
+from tests.plugin.snippets import TINY, WORKER_IDS, WORKERS
 
 # A test of this suite writes down what its baseline would be named by.
 SUITE = """

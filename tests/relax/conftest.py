@@ -1,14 +1,14 @@
-"""The models of tests/stages are for the tests of measuring too; and jobs in child processes."""
+"""Jobs in child processes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "stages"))
+from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
+from tests.support.unmeasured import unmeasured_jobs  # noqa: F401
 
 
 @pytest.fixture
@@ -24,10 +24,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         on_progress: Any = lambda _: None,
         **request: Any,
     ) -> Any:
-        import jobs
-
         from pytest_tvmtune.processes.job import Job, JobContext
         from pytest_tvmtune.processes.run_job import run_job
+        from tests.relax import jobs
 
         context = JobContext(
             scratch=tmp_path / "tmp",

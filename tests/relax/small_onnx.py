@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ RNG = np.random.default_rng(5)
 
 def model(
     nodes: list[Any],
-    inputs: list[tuple[str, int, list[Any]]],
+    inputs: Sequence[tuple[str, int, Sequence[Any] | None]],
     outputs: list[str],
     weights: dict[str, np.ndarray] | None = None,
     *,

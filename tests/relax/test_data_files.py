@@ -37,7 +37,7 @@ def test_each_kind_of_file(tmp_path: Path) -> None:
     assert read.pop("d") == 3
     for name, array in read.items():
         np.testing.assert_array_equal(array, X + (name == "y"))
-    (first, second) = read_inputs([tmp_path / "x.npy", X])  # type: ignore[misc]
+    (first, second) = read_inputs([tmp_path / "x.npy", X])
     np.testing.assert_array_equal(first, second)
     assert read_inputs(None) is None
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from layers import COUNT, WEIGHTS, X, build, divergence_request, entry_call, layers
-from reproducing import reproduced
 from tvm import relax
 
 from pytest_tvmtune.core.comparing.divergence import Divergence
@@ -20,6 +18,8 @@ from pytest_tvmtune.core.json_codec import from_binary, to_binary
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax.diagnosing.divergence_job import run
 from pytest_tvmtune.store.artifacts import Artifact
+from tests.relax.layers import COUNT, WEIGHTS, X, build, divergence_request, entry_call, layers
+from tests.relax.reproducing import reproduced
 
 Find = Callable[..., Divergence]
 

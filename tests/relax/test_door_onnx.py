@@ -10,7 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_onnx import (
+
+from pytest_tvmtune.core.errors import (
+    GivenError,
+    ImporterError,
+    ModelError,
+    UnsupportedOperatorError,
+)
+from pytest_tvmtune.relax.importing import open_model
+from tests.relax.small_onnx import (
     FLOAT,
     INT64,
     assert_same,
@@ -20,14 +28,6 @@ from small_onnx import (
     run_in_onnxruntime,
     run_in_tvm,
 )
-
-from pytest_tvmtune.core.errors import (
-    GivenError,
-    ImporterError,
-    ModelError,
-    UnsupportedOperatorError,
-)
-from pytest_tvmtune.relax.importing import open_model
 
 
 @pytest.mark.parametrize("weights_as_inputs", [False, True])
@@ -68,7 +68,8 @@ def test_dynamic_dimensions_are_those_of_the_inputs(tmp_path: Path) -> None:
             open_model(proto, name="m", inputs=[floats(*shape)])
     with pytest.raises(ImporterError, match=r"input 'x' has shape \(0, 4\), .* isn't empty"):
         open_model(proto, name="m", inputs=[floats(0, 4)])
-    for inputs in ([], {"z": floats(3, 4)}):
+    wrong: tuple[Any, ...] = ([], {"z": floats(3, 4)})
+    for inputs in wrong:
         with pytest.raises(GivenError, match=r"(missing|unknown) input.*x: float32\[1, 4\]"):
             open_model(proto, name="m", inputs=inputs)
 

@@ -55,9 +55,9 @@ def assert_same(source: Any, **given: Any) -> Any:
     pairs = zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]
     for one, other in pairs:
         assert one.dtype == other.dtype
-        wide = [np.asarray(a, "float64") for a in (one, other)]
         rtol = 2e-2 if one.dtype.itemsize < 4 else 1e-5
-        np.testing.assert_allclose(*wide, rtol=rtol, atol=rtol / 10)
+        exact, wide = (np.asarray(a, "float64") for a in (one, other))
+        np.testing.assert_allclose(exact, wide, rtol=rtol, atol=rtol / 10)
     return opened
 
 
@@ -316,7 +316,12 @@ def test_what_can_not_be_compiled(module: nn.Module, inputs: Any, message: str) 
 
 
 def test_what_belongs_to_another_door_is_refused(tmp_path: Path) -> None:
-    for option in ({"params": [floats(4, 3)]}, {"shapes": {"x": (1, 4)}}, {"spec": {}}):
+    options: list[dict[str, Any]] = [
+        {"params": [floats(4, 3)]},
+        {"shapes": {"x": (1, 4)}},
+        {"spec": {}},
+    ]
+    for option in options:
         with pytest.raises(ModelError):
             open_model(Linear().eval(), name="m", inputs=(floats(2, 4),), **option)
     with pytest.raises(ModelError, match="no such file"):

@@ -9,12 +9,21 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_onnx import FLOAT, INT64, assert_same, floats, linear, lstm_model, model, run_in_tvm
 
 from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, sizes_by_name
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.relax.importing.onnx.static_shapes import dynamic_inputs_of_file
+from tests.relax.small_onnx import (
+    FLOAT,
+    INT64,
+    assert_same,
+    floats,
+    linear,
+    lstm_model,
+    model,
+    run_in_tvm,
+)
 
 
 def two_inputs() -> Any:
@@ -73,7 +82,7 @@ def test_a_name_of_the_test_that_the_model_lacks() -> None:
     ],
 )
 def test_where_one_cannot_be_all_dynamic_inputs_are_named(node: Any, message: str) -> None:
-    inputs = [("x", FLOAT, ["n", 1, "len"]), ("u", FLOAT, ["n", None])]
+    inputs: list[Any] = [("x", FLOAT, ["n", 1, "len"]), ("u", FLOAT, ["n", None])]
     weights = {"w": floats(1, 1, 3), "even": np.array([-1, 2])}
     proto = model([node], inputs, ["y"], weights)
     with pytest.raises(ModelError, match=message) as caught:

@@ -16,8 +16,7 @@ import pytest
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.processes.job import Where
-
-HERE = Path(__file__).parent
+from tests.support import ROOT
 
 
 def test_jobs_are_forked_from_one_server_unless_fresh(
@@ -93,7 +92,7 @@ def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -
     script = textwrap.dedent(
         f"""
         from pathlib import Path
-        import jobs
+        from tests.relax import jobs
         from pytest_tvmtune.processes.job import Job, JobContext
         from pytest_tvmtune.processes.run_job import run_job
         context = JobContext(scratch=Path({str(tmp_path)!r}), timeout_s=300, num_threads=1,
@@ -102,7 +101,7 @@ def test_server_and_jobs_die_with_the_process_that_wanted_them(tmp_path: Path) -
         run_job(Job(run=jobs.hang_with_a_grandchild), request, context)
         """
     )
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
     while not (pid_file.is_file() and pid_file.read_text()):
         assert parent.poll() is None

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from chains import chain, chain_data
-from libraries import ThreeKinds, compiled, pair_of
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.gating.confidence_sequence import (
@@ -32,7 +30,10 @@ from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.relax.measuring.timing import make_timer
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
+from tests.relax.libraries import ThreeKinds, compiled, pair_of
+from tests.support.chains import chain, chain_data
 
+pytestmark = pytest.mark.timed
 # Wide, so that no neighbour's load blurs what differs by half.
 THRESHOLD = parse_threshold("20%", "threshold")
 # Nothing is ever within it, or beyond it for sure.
@@ -73,7 +74,7 @@ def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
         cold_cache: bool = False,
         **changes: Any,
     ) -> Result:
-        libraries = [sides[one] if isinstance(one, str) else one for one in (baseline, now)]
+        old, new = (sides[one] if isinstance(one, str) else one for one in (baseline, now))
         values = {
             "max_time_s": 60.0,
             "alpha": item_alpha(1),
@@ -81,7 +82,7 @@ def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
             "tell_noise": True,
             **changes,
         }
-        request = Request(pair=pair_of(*libraries, params, x, cold_cache=cold_cache), **values)
+        request = Request(pair=pair_of(old, new, params, x, cold_cache=cold_cache), **values)
         context = JobContext(
             scratch=tmp_path / "tmp", log_path=tmp_path / "gate.log", timeout_s=120, num_threads=1
         )

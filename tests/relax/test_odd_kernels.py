@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layers import build, divergence_request
-from reproducing import reproduced
 from tvm import relax, te, tirx
 from tvm.script import tirx as T  # noqa: N812
 
@@ -19,6 +17,8 @@ from pytest_tvmtune.core.tensors.dtypes import dtype_of
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax.diagnosing.divergence_job import run
+from tests.relax.layers import build, divergence_request
+from tests.relax.reproducing import reproduced
 
 FOUR = relax.TensorType((4,), "float32")
 
@@ -26,11 +26,11 @@ FOUR = relax.TensorType((4,), "float32")
 def look(
     folder: Path, right: Any, wrong: Any, inputs: Sequence[Array], **changes: Any
 ) -> Divergence:
-    builds = (
+    reference, now = (
         build(mod, folder / name, prepack=False)
         for name, mod in (("right", right), ("wrong", wrong))
     )
-    request = divergence_request(*builds, [], inputs, folder / "reproducer")
+    request = divergence_request(reference, now, [], inputs, folder / "reproducer")
     return run(replace(request, **changes), WorkerContext(folder=folder))
 
 

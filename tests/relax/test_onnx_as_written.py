@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from small_onnx import FLOAT, INT64, assert_same, floats, linear, model, run_in_tvm
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.relax.importing import open_model
+from tests.relax.small_onnx import FLOAT, INT64, assert_same, floats, linear, model, run_in_tvm
 
 
 def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_opset_before_7_is_converted() -> None:
 
 def test_slopes_of_an_opset_before_7_are_one_for_each_channel() -> None:
     node = helper.make_node("PRelu", ["x", "slope"], ["y"])
-    slope, x = np.float32([0.5, 0, 2]), floats(2, 3, 4)
+    slope, x = np.array([0.5, 0, 2], "float32"), floats(2, 3, 4)
     proto = model([node], [("x", FLOAT, [2, 3, 4])], ["y"], {"slope": slope})
     proto.ir_version, proto.opset_import[0].version = 3, 6
     proto.graph.input.append(helper.make_tensor_value_info("slope", FLOAT, [3]))
@@ -89,7 +89,7 @@ def test_slopes_of_an_opset_before_7_are_one_for_each_channel() -> None:
     np.testing.assert_allclose(run_in_tvm(opened)[0], np.where(x < 0, x * slope[:, None], x))
 
 
-SCALES = {"s": np.float32([1, 1, 2, 2.5])}
+SCALES = {"s": np.array([1, 1, 2, 2.5], "float32")}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ SCALES = {"s": np.float32([1, 1, 2, 2.5])}
         (9, helper.make_node("Upsample", ["x", "s"], ["y"], mode="linear"), SCALES),
         (10, helper.make_node("Resize", ["x", "s"], ["y"], mode="linear"), SCALES),
         (10, helper.make_node("Resize", ["x", "s"], ["y"]), SCALES),
-        (10, helper.make_node("TopK", ["x", "k"], ["y", "i"]), {"k": np.int64([2])}),
+        (10, helper.make_node("TopK", ["x", "k"], ["y", "i"]), {"k": np.array([2])}),
     ],
     ids=lambda value: getattr(value, "op_type", None),
 )

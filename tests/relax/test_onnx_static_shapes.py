@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import onnx.parser
 import pytest
-from small_onnx import assert_same
 
 from pytest_tvmtune.core.errors import ImporterError
 from pytest_tvmtune.relax.importing import open_model
+from tests.relax.small_onnx import assert_same
 
 X = np.arange(24, dtype="float32").reshape(4, 6) - 12
 

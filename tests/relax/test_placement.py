@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from libraries import Request, ThreeKinds, arrange, compiled, occupy, pair_of, products
 
 from pytest_tvmtune.processes.job import Job, JobContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 from pytest_tvmtune.store.artifacts import Artifact
+from tests.relax.libraries import Request, ThreeKinds, arrange, compiled, occupy, pair_of, products
+from tests.support import ROOT
 
-HERE = Path(__file__).parent
 RNG = np.random.default_rng(5)
 X, W, V = (RNG.standard_normal(shape, "float32") for shape in ((2, 8), (8, 8), (8, 5)))
 S = np.array(3.0, "float32")
@@ -62,12 +62,13 @@ def run(
     **changes: Any,
 ) -> Any:
     """Run a job of libraries.py. sides: baseline and now; changes: of the request."""
-    request = Request(pair=pair_of(*sides, params, x), **changes)
+    baseline, now = sides
+    request = Request(pair=pair_of(baseline, now, params, x), **changes)
     context = JobContext(
         scratch=folder / "tmp", log_path=folder / "job.log", timeout_s=60, num_threads=1
     )
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(HERE))
+        patched.setenv("PYTHONPATH", str(ROOT))
         return run_job(Job(run=run_), request, context)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from layers import COUNT, WEIGHTS, X, build, entry_call, layers
 from tvm import relax
 
 from pytest_tvmtune.core.errors import ModelError
@@ -28,6 +27,7 @@ from pytest_tvmtune.relax.measuring.kernel_times_job import (
     run,
 )
 from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
+from tests.relax.layers import COUNT, WEIGHTS, X, build, entry_call, layers
 
 
 @pytest.fixture

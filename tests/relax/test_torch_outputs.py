@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_onnx import run_in_tvm
 from torch import nn
 
 from pytest_tvmtune.core.errors import ImporterError, ModelError
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.relax.importing.torch import tvm_importer
+from tests.relax.small_onnx import run_in_tvm
 
 
 class Tied(nn.Module):

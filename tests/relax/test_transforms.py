@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from layers import TARGET
 from tvm import te
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
@@ -18,6 +17,7 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import write_kernels
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
 from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
+from tests.relax.layers import TARGET
 
 RNG = np.random.default_rng(4)
 X, V, B = (RNG.standard_normal(shape).astype("float32") for shape in ((2, 4), (4, 4), (4,)))

@@ -33,8 +33,8 @@ from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
+from tests.support import ROOT
 
-HERE = Path(__file__).parent
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
 KEY = target_key(TARGET, installed_version("apache-tvm"))
 TuneJob = Job[tune_job.Request, tune_job.Result, RoundProgress]
@@ -141,7 +141,7 @@ def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
 
 @pytest.fixture
 def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned]:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     store = open_store(tmp_path / "store")
 
     def run(
@@ -284,7 +284,7 @@ import tvm
 from tvm import te
 from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
 from pytest_tvmtune.relax.tuning.tuner_forks import start_server
-import test_tuner
+from tests.relax import test_tuner
 
 if __name__ == "__main__":
     a = te.placeholder((8,), name="a")
@@ -312,7 +312,7 @@ def test_hanging_candidates_die_with_a_killed_tuner(tmp_path: Path) -> None:
     script.write_text(HANGING)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     tuner = subprocess.Popen([sys.executable, str(script), str(scratch)], env=environment)
     family: list[psutil.Process] = []
     try:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.processes.line_tail import LineTail
-
-HERE = Path(__file__).parent
+from tests.support import ROOT
 
 INTRINSICS = """
 import inspect, sys
@@ -35,7 +34,7 @@ import tvm
 from tvm import te
 from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
 from pytest_tvmtune.relax.tuning.tuner_forks import start_server
-import builds
+from tests.relax import builds
 
 def candidate(name):
     a = te.placeholder((8,), name="a")
@@ -63,7 +62,7 @@ if __name__ == "__main__":
 def run_script(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> str:
     file = tmp_path / "script.py"
     file.write_text(script)
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = subprocess.run(
         [sys.executable, str(file), str(tmp_path)],
         capture_output=True, text=True, timeout=300, check=False,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sample_report import sample_case
-
 from pytest_tvmtune.report.compared_runs import pair_cases, pair_lines
+from tests.support.sample_report import sample_case
 
 
 def test_a_run_of_xdist_groups_is_compared_with_one_without() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_report import HOSTILE, sample_report
 
 from pytest_tvmtune.report.html_report import html_report
+from tests.support.sample_report import HOSTILE, sample_report
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

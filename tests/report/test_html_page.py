@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
 from pytest_tvmtune.core.errors import ReportError
 from pytest_tvmtune.core.json_codec import to_json_values
@@ -18,6 +17,7 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.html_report import html_report
 from pytest_tvmtune.report.json_report import SCHEMA_VERSION, make_report
+from tests.support.sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
 
 class Page(HTMLParser):

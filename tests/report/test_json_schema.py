@@ -11,9 +11,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sample_report import sample_report
 
 from pytest_tvmtune.report.json_report import SCHEMA, SCHEMA_VERSION, report_schema
+from tests.support.sample_report import sample_report
 
 GENERATOR = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_json.py"))
 REPORT: dict[str, Any] = json.loads(json.dumps(sample_report()))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sample_report import sample_case
-
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.report.junit_properties import junit_properties
+from tests.support.sample_report import sample_case
 
 
 def test_a_regression() -> None:

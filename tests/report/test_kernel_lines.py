@@ -13,12 +13,11 @@ from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines, s
 
 
 def row(name: str, now_s: float, before_s: float | None = None, **values: Any) -> KernelTime:
-    compared = {} if before_s is None else {
+    compared: dict[str, Any] = {} if before_s is None else {
         "baseline_calls": 1, "baseline_s": before_s, "code_differs": True
     }  # fmt: skip
-    return KernelTime(
-        **{"name": name, "calls": 1, "now_s": now_s, "share": 0.5} | compared | values
-    )
+    compared |= {"name": name, "calls": 1, "now_s": now_s, "share": 0.5} | values
+    return KernelTime(**compared)
 
 
 def table(*rows: KernelTime, before_s: float | None = 80e-6) -> KernelTable:
@@ -109,10 +108,11 @@ def test_a_long_table_is_cut() -> None:
 
 
 def argument(**values: Any) -> ArgumentStats:
-    return ArgumentStats(
-        **{"index": 1, "dtype": "float32", "shape": (2, 3), "minimum": -1.0, "maximum": 2.5}
+    given: dict[str, Any] = (
+        {"index": 1, "dtype": "float32", "shape": (2, 3), "minimum": -1.0, "maximum": 2.5}
         | {"mean": 0.25} | values
     )  # fmt: skip
+    return ArgumentStats(**given)
 
 
 @pytest.mark.parametrize(

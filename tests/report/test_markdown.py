@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sample_report import HOSTILE, MACHINE, sample_case, sample_report
-
 from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.report.markdown_report import markdown_report
 from pytest_tvmtune.report.report_files import append_step_summary
+from tests.support.sample_report import HOSTILE, MACHINE, sample_case, sample_report
 
 # GitHub's own: a pipe that isn't escaped ends a cell, also within code.
 CELL_END = re.compile(r"(?<!\\)\|")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from sample_report import sample_case
+from typing import Any
 
 from pytest_tvmtune.report.case_verdicts import (
     has_failed,
@@ -13,6 +12,7 @@ from pytest_tvmtune.report.case_verdicts import (
     verdict_words,
     worst_first,
 )
+from tests.support.sample_report import sample_case
 
 CASES = [sample_case(number) for number in range(9)]
 BY_NAME = {case.name: case for case in CASES}
@@ -42,7 +42,8 @@ def test_a_test_that_failed_beside_our_checks_is_among_the_failed() -> None:
 def test_a_verdict_that_a_later_version_knows() -> None:
     case = BY_NAME["mlp"]
     assert case.latency is not None
-    unknown = replace(case, latency=replace(case.latency, verdict="DRIFT"))
+    later: dict[str, Any] = {"verdict": "DRIFT"}
+    unknown = replace(case, latency=replace(case.latency, **later))
     assert (verdict_of(unknown), kind_of(unknown)) == ("DRIFT", "warn")
     assert worst_first([unknown, case]) == [unknown, case]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import TABLE_HEAD
+from tests.setups.harness import TABLE_HEAD
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

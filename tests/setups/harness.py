@@ -18,9 +18,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPO = Path(__file__).parents[2]
-PLUGINS = REPO / ".setups"
-WITHOUT_TORCH = REPO / "tests" / "plugin" / "without_torch"
+from tests.support import ROOT, WITHOUT_TORCH
+
+PLUGINS = ROOT / ".setups"
 # What never belongs in what a user sees.
 NEVER = ("INTERNALERROR", "KeyError", "StashKey")
 TRACEBACK = r"Traceback \(most recent"
@@ -86,7 +86,7 @@ def plugin_folders(names: tuple[str, ...]) -> list[str]:
     left = [canonicalize_name(name) for name in names]
     for name in names:
         if not (PLUGINS / name).is_dir():
-            raise FileNotFoundError(f"{PLUGINS / name}: `make test-slow` installs it")
+            raise FileNotFoundError(f"{PLUGINS / name}: `make test-all` installs it")
     by_name = {canonicalize_name(path.name): path for path in PLUGINS.iterdir()}
     while left:
         path = by_name.get(left.pop())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import REPO, Setup, Step
-from suites import LAZY, MODEL, ONE, TUNED
+from tests.setups.harness import Setup, Step
+from tests.setups.suites import LAZY, MODEL, ONE, TUNED
+from tests.support import ROOT
 
 FILES = {"test_one.py": ONE}
 TUNED_FILES = {"test_one.py": TUNED}
@@ -89,7 +90,7 @@ def _write_interpreter(folder: Path) -> None:
 
 def _make_site(folder: Path) -> None:
     (folder / "site").mkdir()
-    (folder / "site" / "pytest_tvmtune").symlink_to(REPO / "pytest_tvmtune")
+    (folder / "site" / "pytest_tvmtune").symlink_to(ROOT / "pytest_tvmtune")
     for name in ("dataclasses", "enum", "typing"):
         (folder / "site" / f"{name}.py").write_text(BACKPORT)
 
@@ -130,7 +131,7 @@ ENVIRONMENTS = [
             Step(
                 environment={
                     "PYTHONPATH": "{folder}/start",
-                    "REPO": str(REPO),
+                    "REPO": str(ROOT),
                     "SITE": "{folder}/site",
                 },
                 says=("1 passed",),

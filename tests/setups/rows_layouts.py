@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness import Setup, Step
-from suites import MODEL, ONE
+from tests.setups.harness import Setup, Step
+from tests.setups.suites import MODEL, ONE
 
 TEST_CASE = (
     MODEL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import Setup, Step
-from suites import LAZY, ONE, TUNED
+from tests.setups.harness import Setup, Step
+from tests.setups.suites import LAZY, ONE, TUNED
 
 FILES = {"test_one.py": ONE}
 TUNED_FILES = {"test_one.py": TUNED}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness import Setup, Step
-from plugin_suites import (
+from tests.setups.harness import Setup, Step
+from tests.setups.plugin_suites import (
     ASYNC,
     ASYNC_UNCHECKED,
     FAKED_FILES,
@@ -22,7 +22,7 @@ from plugin_suites import (
     THREADS,
     TRAVELLED,
 )
-from suites import MODEL, ONE, TWO, WRONG
+from tests.setups.suites import MODEL, ONE, TWO, WRONG
 
 FILES = {"test_one.py": ONE}
 PAIR = {"test_two.py": TWO}

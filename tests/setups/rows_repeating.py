@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import Setup, Step
-from suites import FLAKY, MODEL, ONE, WRONG, XFAIL_WRONG
+from tests.setups.harness import Setup, Step
+from tests.setups.suites import FLAKY, MODEL, ONE, WRONG, XFAIL_WRONG
 
 FILES = {"test_one.py": ONE}
 # A regression: the second run's model calls its layer 60 times.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import Setup, Step
-from suites import FLAKY, MODEL, ONE, TWO, WRONG
+from tests.setups.harness import Setup, Step
+from tests.setups.suites import FLAKY, MODEL, ONE, TWO, WRONG
 
 FILES = {"test_one.py": ONE}
 NO_COMPILER = {"CXX": "/nonexistent", "PATH": "/nonexistent"}

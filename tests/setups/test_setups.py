@@ -1,6 +1,6 @@
 """Other plugins and odd environments: exit codes and output, by real pytest processes.
 
-Slow, and in need of plugins that no other test may have loaded: `make test-slow`. A table of what
+Slow, and in need of plugins that no other test may have loaded: `make test-all`. A table of what
 was expected and seen closes the run.
 """
 
@@ -11,14 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Setup, make_folder, run_setup, run_step, table_row
-from rows_environments import ENVIRONMENTS
-from rows_layouts import LAYOUTS
-from rows_machines import MACHINES
-from rows_plugins import PLUGINS
-from rows_repeating import REPEATING
-from rows_reporters import REPORTERS
-from suites import ONE
+
+from tests.setups.harness import Setup, make_folder, run_setup, run_step, table_row
+from tests.setups.rows_environments import ENVIRONMENTS
+from tests.setups.rows_layouts import LAYOUTS
+from tests.setups.rows_machines import MACHINES
+from tests.setups.rows_plugins import PLUGINS
+from tests.setups.rows_repeating import REPEATING
+from tests.setups.rows_reporters import REPORTERS
+from tests.setups.suites import ONE
 
 pytestmark = pytest.mark.slow
 SETUPS = [*REPEATING, *PLUGINS, *REPORTERS, *LAYOUTS, *ENVIRONMENTS, *MACHINES]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cases import opener
-from modules import OpenCase
 
 from pytest_tvmtune.store.layout import open_store
+from tests.support.cases import opener
+from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
+from tests.support.modules import OpenCase
+from tests.support.unmeasured import unmeasured_jobs  # noqa: F401
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import IDENTITY, accept, forget_untuned, opener
-from modules import Square
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.errors import BaselineError
@@ -27,6 +25,8 @@ from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
 from pytest_tvmtune.store.tuning.records import Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys, workload_path
+from tests.support.cases import IDENTITY, accept, forget_untuned, opener
+from tests.support.modules import Square
 
 TRIALS = 6
 

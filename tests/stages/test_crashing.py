@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import forget_untuned
-from modules import Gathers, OpenCase, Scatters
 
 from pytest_tvmtune.core.errors import ChildError, CompileError
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.compiling import build
 from pytest_tvmtune.stages.tuned_build import tune_and_build
+from tests.support.cases import forget_untuned
+from tests.support.modules import Gathers, OpenCase, Scatters
 
 INSIDE, OUTSIDE = np.ones(4, "int32"), np.full(4, 1 << 30, "int32")
 

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from cases import opener
-from modules import Halves, OpenCase, TwoLayers
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
@@ -43,6 +41,8 @@ from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_worklo
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from tests.support.cases import opener
+from tests.support.modules import Halves, OpenCase, TwoLayers
 
 DTYPE = Tolerance()
 RNG = np.random.default_rng(2)
@@ -191,10 +191,13 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
     built = tune_and_build(case)
     _, outputs = load_and_call(case, built)
     exact = x.astype("float64") @ w.astype("float64")
-    assert not compare_with_expected(case, built, outputs, exact, ComparisonOptions()).passed
+    failed = compare_with_expected(case, built, outputs, exact, ComparisonOptions())
+    assert failed is not None
+    assert not failed.passed
 
     def said(expected: Any) -> str:
         error = compare_with_expected(case, built, outputs, expected, ComparisonOptions())
+        assert error is not None
         return note_error(case, built, error, ComparisonOptions())[0].splitlines()[-1]
 
     assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from modules import Nested, NoNumInput, NoTasks, NotMain, OpenCase, Square, TwoEntries, Types
 from tvm.relax.transform import BindParams
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
@@ -13,6 +12,16 @@ from pytest_tvmtune.relax.measuring import session as session_module
 from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.tuned_build import counterpart_outputs, reference_outputs, tune_and_build
+from tests.support.modules import (
+    Nested,
+    NoNumInput,
+    NoTasks,
+    NotMain,
+    OpenCase,
+    Square,
+    TwoEntries,
+    Types,
+)
 
 RNG = np.random.default_rng(7)
 

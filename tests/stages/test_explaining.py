@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import accept, opener
-from modules import TwoLayers
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -24,6 +22,8 @@ from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support.cases import accept, opener
+from tests.support.modules import TwoLayers
 
 RNG = np.random.default_rng(2)
 GIVEN = {
@@ -60,7 +60,8 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     store = open_store(tmp_path_factory.mktemp("accepted") / "store")
 
     def open_case(seed: int) -> Case:
-        return opener(store)(TwoLayers, settings={"trials": 4, "seed": str(seed)}, **GIVEN)
+        case: Case = opener(store)(TwoLayers, settings={"trials": 4, "seed": str(seed)}, **GIVEN)
+        return case
 
     case = open_case(0)
     built = tune_and_build(case)
@@ -156,7 +157,7 @@ def test_tuning_a_prepacked_model_is_no_change_of_it(
 
 def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:
     shutil.rmtree(accepted.store.tuning)
-    shutil.rmtree(accepted.store.warm)
+    shutil.rmtree(accepted.store.cached_outcomes)
     for seed in range(1, 6):
         case = accepted.open_case(seed)
         built = tune_and_build(case)

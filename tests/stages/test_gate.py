@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 import tvm
-from cases import accept, opener
-from chains import chain, chain_data
 from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import BaselineError
@@ -28,7 +26,10 @@ from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support.cases import accept, opener
+from tests.support.chains import chain, chain_data
 
+pytestmark = pytest.mark.timed
 X, W = chain_data()
 GIVEN: dict[str, Any] = {"params": [W], "inputs": [X]}
 # Wide: what is equal must never be far from it, what differs by half always.

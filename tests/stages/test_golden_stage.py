@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from modules import OpenCase, Square
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing_golden import GoldenCheck, compare_with_golden, write_proposal
+from tests.support.modules import OpenCase, Square
 
 X, W = np.ones((2, 8), "float32"), np.ones((8, 8), "float32")
 OUTPUTS = (X, (X + 1, np.array([3, 4])))
@@ -26,7 +26,8 @@ def case(open_: OpenCase) -> Case:
     opened = open_(Square, params=[W], inputs=[X])
     # A file's time may be a little behind the clock; a session began seconds before it writes.
     early = replace(opened.run_context, started_s=opened.run_context.started_s - 10)
-    return replace(opened, run_context=early)
+    case: Case = replace(opened, run_context=early)
+    return case
 
 
 @pytest.fixture

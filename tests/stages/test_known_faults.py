@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx.parser
 import pytest
-from modules import OpenCase
 
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.stages.tuned_build import tune_and_build
+from tests.support.modules import OpenCase
 
 GRAPHS = {
     "ScatterElements": (

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import forget_untuned, opener
-from modules import OpenCase, Square
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support.cases import forget_untuned, opener
+from tests.support.modules import OpenCase, Square
 
 UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
 

@@ -6,14 +6,14 @@ import gc
 
 import numpy as np
 import pytest
-from cases import accept
-from modules import OpenCase, Square
 
 from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import counterpart_outputs, load_and_call, tune_and_build
+from tests.support.cases import accept
+from tests.support.modules import OpenCase, Square
 
 RNG = np.random.default_rng(3)
 X, W = RNG.standard_normal((2, 8), "float32"), RNG.standard_normal((8, 8), "float32")

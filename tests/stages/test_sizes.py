@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cases import accept, opener
-from chains import chain, chain_data
-
 from pytest_tvmtune.stages.size_growth import find_growth
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store.layout import open_store
+from tests.support.cases import accept, opener
+from tests.support.chains import chain, chain_data
 
 X, W = chain_data()
 LIMITS = {"max_size_growth": "10%", "max_memory_growth": "0%"}

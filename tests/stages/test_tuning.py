@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import forget_untuned
-from modules import NotMain, OpenCase, Square, SquareAndLayer
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.errors import StoreError
@@ -21,6 +19,8 @@ from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, untuned_s
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
+from tests.support.cases import forget_untuned
+from tests.support.modules import NotMain, OpenCase, Square, SquareAndLayer
 
 RNG = np.random.default_rng(11)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from cases import forget_untuned
-from modules import OpenCase, Square
-
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.stages.untuned_twin import slower_than_untuned
+from tests.support.cases import forget_untuned
+from tests.support.modules import OpenCase, Square
 
 
 def warning_of(case: Case, built: BuiltModel) -> str:

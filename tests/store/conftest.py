@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from sample_signed import JSON_KINDS, KINDS, Kind
-from sample_store import put_case
 
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.store.accepted.portable_baselines import export_baselines
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
+from tests.store.sample_signed import JSON_KINDS, KINDS, Kind
+from tests.support.sample_store import put_case
 
 NOBODY = 65534
 

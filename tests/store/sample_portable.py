@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import KEY
-from sample_store import RECORDS, contents
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -18,6 +16,8 @@ from pytest_tvmtune.store.accepted.portable_baselines import import_baselines
 from pytest_tvmtune.store.artifacts import find
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
+from tests.support.sample_records import KEY
+from tests.support.sample_store import RECORDS, contents
 
 Content = dict[str, bytes]
 

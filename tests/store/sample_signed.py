@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sample_records import KEY, SHASH, path_of, record, served, workload
-from sample_store import IDENTITY, MANIFEST, RECORDS, baseline, contents, put_artifact, put_baseline
-
 from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records, records_path
 from pytest_tvmtune.store.artifacts import find
@@ -25,6 +22,16 @@ from pytest_tvmtune.store.tuning.cached_outcome import (
     write_cached_outcome,
 )
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.support.sample_records import KEY, SHASH, path_of, record, served, workload
+from tests.support.sample_store import (
+    IDENTITY,
+    MANIFEST,
+    RECORDS,
+    baseline,
+    contents,
+    put_artifact,
+    put_baseline,
+)
 
 UseKey = Callable[[str], None]
 OTHER = "ff" * 8
@@ -99,12 +106,12 @@ KINDS = {
         elsewhere=lambda store: read_records(store, OTHER_CASE),
     ),
     "warm": Kind(
-        put=lambda store: write_cached_outcome(store, "key", [[1, 2, 3]], WARM),
+        put=lambda store: write_cached_outcome(store, "key", [[[1, 2, 3]]], WARM),
         path=lambda store: store.cached_outcomes / "key.json",
-        read=lambda store: read_cached_outcome(store, "key", [[1, 2, 3]]),
+        read=lambda store: read_cached_outcome(store, "key", [[[1, 2, 3]]]),
         written=WARM,
         copy=lambda store: store.cached_outcomes / "other.json",
-        elsewhere=lambda store: read_cached_outcome(store, "other", [[1, 2, 3]]),
+        elsewhere=lambda store: read_cached_outcome(store, "other", [[[1, 2, 3]]]),
     ),
 }
 # One JSON object each, whose signature stands among its values.

@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sample_records import HEAD, KEY, RECORD, SHASH, head, put, record, refusal, served, workload
-from sample_store import IDENTITY, baseline, contents
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import plain_baseline
@@ -20,6 +18,19 @@ from pytest_tvmtune.store.accepted.baseline_files import (
     write_baseline,
 )
 from pytest_tvmtune.store.layout import Store
+from tests.support.sample_records import (
+    HEAD,
+    KEY,
+    RECORD,
+    SHASH,
+    head,
+    put,
+    record,
+    refusal,
+    served,
+    workload,
+)
+from tests.support.sample_store import IDENTITY, baseline, contents
 
 BASELINE = baseline("ab" * 32, "cd" * 32)
 OTHER = "ff" * 8

@@ -8,19 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from sample_records import HEAD, KEY, RECORD, SHASH, line, path_of, put, record, served, workload
-from sample_store import (
-    IDENTITY,
-    RECORDS,
-    age,
-    contents,
-    days_ago,
-    put_artifact,
-    put_baseline,
-    put_build,
-    put_case,
-    put_plan,
-)
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records
@@ -38,6 +25,30 @@ from pytest_tvmtune.store.tuning.cached_outcome import (
     write_cached_outcome,
 )
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.support.sample_records import (
+    HEAD,
+    KEY,
+    RECORD,
+    SHASH,
+    line,
+    path_of,
+    put,
+    record,
+    served,
+    workload,
+)
+from tests.support.sample_store import (
+    IDENTITY,
+    RECORDS,
+    age,
+    contents,
+    days_ago,
+    put_artifact,
+    put_baseline,
+    put_build,
+    put_case,
+    put_plan,
+)
 
 OTHER = "ff" * 8
 

@@ -12,18 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from sample_portable import (
-    Content,
-    assert_nothing_taken_in,
-    assert_whole,
-    change_baseline,
-    its_records,
-    own,
-    packed,
-    unpacked,
-)
-from sample_records import HEAD, KEY, record, workload
-from sample_store import IDENTITY, RECORDS, put_case
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -36,6 +24,18 @@ from pytest_tvmtune.store.accepted.baseline_files import (
 from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
 from pytest_tvmtune.store.artifacts import find
 from pytest_tvmtune.store.layout import Store
+from tests.store.sample_portable import (
+    Content,
+    assert_nothing_taken_in,
+    assert_whole,
+    change_baseline,
+    its_records,
+    own,
+    packed,
+    unpacked,
+)
+from tests.support.sample_records import HEAD, KEY, record, workload
+from tests.support.sample_store import IDENTITY, RECORDS, put_case
 
 
 def flipped(data: bytes) -> bytes:

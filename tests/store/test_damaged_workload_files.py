@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    check_workload_file,
+    read_workload,
+)
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -28,14 +36,6 @@ from sample_records import (
     refusal,
     served,
     workload,
-)
-
-from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.tuning.workload_files import (
-    add_to_workload,
-    check_workload_file,
-    read_workload,
 )
 
 KNOWN = workload(record(1e-3), served=(served(64),))

@@ -9,7 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    drop_workload,
+    read_workload,
+    refuse_records,
+    stored_keys,
+)
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -21,16 +31,6 @@ from sample_records import (
     refusal,
     served,
     workload,
-)
-
-from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.tuning.workload_files import (
-    add_to_workload,
-    drop_workload,
-    read_workload,
-    refuse_records,
-    stored_keys,
 )
 
 MINE = workload(record(2e-3, "mine"), served=(served(8),))
@@ -71,7 +71,7 @@ def test_what_both_know_is_merged(both: Store, one: Store) -> None:
     found = read_workload(both, KEY, SHASH)
     assert found is not None
     assert [(r.mean_s, r.cpu) for r in found.records] == [
-        (1e-3, "this CPU"), (2e-3, "this CPU"), (2e-3, "other CPU")
+        (1e-3, "this CPU"), (2e-3, "other CPU"), (2e-3, "this CPU")
     ]  # fmt: skip
     assert found.served == (served(64), served(8))
     assert found.name == MINE.name

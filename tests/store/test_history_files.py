@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import sample_runs
-from sample_runs import case, keep
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.report.json_report import cases_of, make_report
@@ -26,6 +24,8 @@ from pytest_tvmtune.store.run_history import (
     read_report,
     revision_of,
 )
+from tests.support import sample_runs
+from tests.support.sample_runs import case, keep
 
 
 def writer(store: Store, name: str, count: int) -> subprocess.Popen[str]:

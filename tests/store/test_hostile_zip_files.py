@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sample_portable import assert_nothing_taken_in, assert_whole, packed, unpacked
-from sample_records import put
-from sample_store import contents
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.store.accepted.portable_baselines import import_baselines
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.store.sample_portable import assert_nothing_taken_in, assert_whole, packed, unpacked
+from tests.support.sample_records import put
+from tests.support.sample_store import contents
 
 OUTSIDE = [
     "../x", "../../x.json", "/tmp/x", "/x.json", "baselines/../../x.json", "baselines/../x.json",

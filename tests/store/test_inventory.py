@@ -7,27 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sample_records import (
-    HEAD,
-    KEY,
-    RECORD,
-    SHASH,
-    path_of,
-    put,
-    read_with_warnings,
-    record,
-    refusal,
-    served,
-    workload,
-)
-from sample_store import (
-    IDENTITY,
-    contents,
-    put_artifact,
-    put_baseline,
-    put_build,
-    put_plan,
-)
 
 from pytest_tvmtune.store.accepted.baseline_files import records_path
 from pytest_tvmtune.store.artifacts import KERNELS
@@ -42,6 +21,27 @@ from pytest_tvmtune.store.inventory import (
 )
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.support.sample_records import (
+    HEAD,
+    KEY,
+    RECORD,
+    SHASH,
+    path_of,
+    put,
+    read_with_warnings,
+    record,
+    refusal,
+    served,
+    workload,
+)
+from tests.support.sample_store import (
+    IDENTITY,
+    contents,
+    put_artifact,
+    put_baseline,
+    put_build,
+    put_plan,
+)
 
 OTHER_KEY = "cuda-tvm0.27-0123456789ab"
 OTHER = "ff" * 8

@@ -9,28 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from sample_portable import (
-    assert_nothing_taken_in,
-    assert_whole,
-    change_baseline,
-    its_records,
-    own,
-    packed,
-    unpacked,
-)
-from sample_records import KEY, put, record, workload
-from sample_signed import UseKey
-from sample_store import (
-    IDENTITY,
-    RECORDS,
-    age,
-    baseline,
-    contents,
-    days_ago,
-    put_artifact,
-    put_baseline,
-    put_case,
-)
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -45,6 +23,28 @@ from pytest_tvmtune.store.artifacts import find
 from pytest_tvmtune.store.cleaning import old_artifacts
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.signing.signatures import sign_json
+from tests.store.sample_portable import (
+    assert_nothing_taken_in,
+    assert_whole,
+    change_baseline,
+    its_records,
+    own,
+    packed,
+    unpacked,
+)
+from tests.store.sample_signed import UseKey
+from tests.support.sample_records import KEY, put, record, workload
+from tests.support.sample_store import (
+    IDENTITY,
+    RECORDS,
+    age,
+    baseline,
+    contents,
+    days_ago,
+    put_artifact,
+    put_baseline,
+    put_case,
+)
 
 
 def test_a_round_trip_to_an_empty_store(store: Store, target: Store, file: Path) -> None:

@@ -6,9 +6,9 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from sample_records import data, record, refusal, served, untuned, workload
 
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, keep_best, merge, target_key
+from tests.support.sample_records import data, record, refusal, served, untuned, workload
 
 
 def test_merging_keeps_the_best_records_of_each_cpu_and_every_run_once() -> None:

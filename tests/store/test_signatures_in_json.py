@@ -7,7 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sample_signed import (
+
+from pytest_tvmtune.core.errors import BaselineError
+from pytest_tvmtune.store.accepted.baseline_files import read_baseline, write_baseline
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
+from tests.store.sample_signed import (
     KINDS,
     OTHERS,
     UNSIGNED,
@@ -19,12 +24,7 @@ from sample_signed import (
     text_of,
     write_text_of,
 )
-from sample_store import IDENTITY, baseline
-
-from pytest_tvmtune.core.errors import BaselineError
-from pytest_tvmtune.store.accepted.baseline_files import read_baseline, write_baseline
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
+from tests.support.sample_store import IDENTITY, baseline
 
 # Signatures that are none, as JSON.
 NO_SIGNATURES = ["null", "true", "5", "[]", "{}", '""', '"0"', '" "', '["{good}"]', '" {good}"',

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.signing.sign_again import sign_store
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.store.sample_signed import KNOWN, OTHERS, UNSIGNED, UseKey, last_line
+from tests.support.sample_records import (
     HEAD,
     KEY,
     SHASH,
@@ -21,12 +26,7 @@ from sample_records import (
     served,
     workload,
 )
-from sample_signed import KNOWN, OTHERS, UNSIGNED, UseKey, last_line
-from sample_store import contents
-
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.signing.sign_again import sign_store
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.support.sample_store import contents
 
 
 @pytest.fixture

@@ -6,8 +6,14 @@ import gzip
 import shutil
 
 import pytest
-from sample_records import HEAD, KEY, RECORD, SHASH, path_of, record, workload
-from sample_signed import (
+
+from pytest_tvmtune.core.errors import BaselineError, StoreError
+from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path, write_baseline
+from pytest_tvmtune.store.artifacts import Artifact, find
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE, sign_json, signature
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.store.sample_signed import (
     DIGEST,
     KINDS,
     KNOWN,
@@ -22,14 +28,15 @@ from sample_signed import (
     text_of,
     write_text_of,
 )
-from sample_store import IDENTITY, MANIFEST, baseline, contents, put_artifact, put_baseline
-
-from pytest_tvmtune.core.errors import BaselineError, StoreError
-from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path, write_baseline
-from pytest_tvmtune.store.artifacts import Artifact, find
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE, sign_json, signature
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from tests.support.sample_records import HEAD, KEY, RECORD, SHASH, path_of, record, workload
+from tests.support.sample_store import (
+    IDENTITY,
+    MANIFEST,
+    baseline,
+    contents,
+    put_artifact,
+    put_baseline,
+)
 
 
 def test_a_signature_is_hmac_sha256_of_kind_name_and_content(use_key: UseKey) -> None:

@@ -10,8 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from sample_records import KEY, SHASH, add_many, line, path_of, put, record, workload
-from sample_signed import (
+
+from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path
+from pytest_tvmtune.store.builds import read_build
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.signing.sign_again import sign_store
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.store.sample_signed import (
     DIGEST,
     KINDS,
     KNOWN,
@@ -23,14 +29,16 @@ from sample_signed import (
     text_of,
     write_text_of,
 )
-from sample_store import IDENTITY, RECORDS, contents, put_artifact, put_build, put_case, put_plan
-
-from pytest_tvmtune.core.errors import StoreError
-from pytest_tvmtune.store.accepted.baseline_files import read_records, records_path
-from pytest_tvmtune.store.builds import read_build
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.signing.sign_again import sign_store
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.support.sample_records import KEY, SHASH, add_many, line, path_of, put, record, workload
+from tests.support.sample_store import (
+    IDENTITY,
+    RECORDS,
+    contents,
+    put_artifact,
+    put_build,
+    put_case,
+    put_plan,
+)
 
 
 def fill(store: Store) -> Store:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.tuning.records import Workload
+from pytest_tvmtune.store.tuning.trace_trust import brings_code, external_calls
+from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -27,12 +33,6 @@ from sample_records import (
     served,
     workload,
 )
-
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.records import Workload
-from pytest_tvmtune.store.tuning.trace_trust import brings_code, external_calls
-from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload
 
 SOURCE = """
 @I.ir_module

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import KEY, SHASH, path_of, put, record, served, workload
-from sample_store import contents
 
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.store.layout import Store, open_store
@@ -31,6 +29,8 @@ from pytest_tvmtune.store.tuning.workload_files import (
     read_workload,
     refuse_records,
 )
+from tests.support.sample_records import KEY, SHASH, path_of, put, record, served, workload
+from tests.support.sample_store import contents
 
 OTHER = "ff" * 8
 WARM = CachedOutcome(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_records import data, ir_of, record, workload
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, read_work_dir, write_work_dir
+from tests.support.sample_records import data, ir_of, record, workload
 
 ONE = workload(record(2e-3, "a"), record(3e-3, "b"), shash="00000000000000ff")
 TWO = workload(record(4e-3, "c"), shash="ffffffffffffffff")

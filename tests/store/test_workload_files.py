@@ -13,7 +13,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from sample_records import (
+
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.locks import folder_lock
+from pytest_tvmtune.store.tuning.record_lines import dump
+from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload, merge
+from pytest_tvmtune.store.tuning.workload_files import (
+    add_to_workload,
+    check_workload_file,
+    drop_workload,
+    read_workload,
+    refuse_records,
+    stored_keys,
+)
+from tests.support.sample_records import (
     HEAD,
     KEY,
     RECORD,
@@ -30,19 +43,6 @@ from sample_records import (
     served,
     untuned,
     workload,
-)
-
-from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.locks import folder_lock
-from pytest_tvmtune.store.tuning.record_lines import dump
-from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload, merge
-from pytest_tvmtune.store.tuning.workload_files import (
-    add_to_workload,
-    check_workload_file,
-    drop_workload,
-    read_workload,
-    refuse_records,
-    stored_keys,
 )
 
 FULL = workload(

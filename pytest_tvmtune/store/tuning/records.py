@@ -215,7 +215,7 @@ def keep_best(records: Iterable[Record], most: int = KEPT_RECORDS) -> tuple[Reco
             last[record.cpu, record.digest] = record
     kept: list[Record] = []
     of_cpu: Counter[str] = Counter()
-    for record in sorted(last.values(), key=lambda record: (record.mean_s, record.digest)):
+    for record in sorted(last.values(), key=lambda one: (one.mean_s, one.digest, one.cpu)):
         of_cpu[record.cpu] += 1
         if of_cpu[record.cpu] <= most:
             kept.append(record)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.core.json_codec import to_json_values
-from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
+from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.run_history import add_run
@@ -22,8 +22,8 @@ def case(
     *,
     nodeid: str = "",
     artifact: str = "ab" * 32,
-    verdict: str = "PASS",
-    outcome: str = "passed",
+    verdict: Verdict = "PASS",
+    outcome: Outcome = "passed",
     num_threads: int = 2,
     prepack: bool = False,
 ) -> dict[str, Any]:

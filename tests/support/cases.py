@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from modules import OpenCase
-
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.settings.options import resolve_run
@@ -16,6 +14,7 @@ from pytest_tvmtune.stages.case import Case, RunContext, open_case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import judge_latency, make_baseline
 from pytest_tvmtune.store.layout import Store
+from tests.support.modules import OpenCase
 
 IDENTITY = Identity(
     path="test_it.py", cls="", function="test_it", params="", name="it", entry="main",

@@ -16,7 +16,7 @@ from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
-from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import make_report
@@ -183,7 +183,7 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
             num_threads=2,
         )  # fmt: skip
     evidence: Evidence = evidence_of(epochs, ALPHA)
-    verdict = "REGRESSION" if ratio > 1.1 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
+    verdict: Verdict = "REGRESSION" if ratio > 1.1 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
     if result.name.startswith("bert"):
         verdict = "INCONCLUSIVE"
     interval = (evidence.low, evidence.high)

@@ -1,12 +1,14 @@
 """Pytest processes of suites, forked from one that has TVM loaded.
 
-Each of them, and its server of jobs, would else import TVM: two seconds or more for a suite that
-takes one. Tests of how a process begins or is killed start new interpreters all the same.
+Each of them would else import pytest's plugins, a second for a suite that takes one, and its
+server of jobs TVM, two or more. Tests of how a process begins or is killed start new interpreters
+all the same.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import os
 import random
@@ -14,6 +16,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, NoReturn
@@ -87,10 +90,6 @@ def _become(request: dict[str, Any], fd: int) -> NoReturn:
     os.environ.update(request["environment"])
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [request["cwd"], *filter(None, added), *_LIBRARIES]
-    # Ours is imported anew, and measured; but for what has seen TVM being imported.
-    for name in [name for name in sys.modules if name.startswith("pytest_tvmtune")]:
-        if name != start_recording.__module__:
-            del sys.modules[name]
     random.seed()
     importlib.import_module("numpy").random.seed()
     option, *words = request["words"]
@@ -98,6 +97,7 @@ def _become(request: dict[str, Any], fd: int) -> NoReturn:
     try:
         if option == "-c":
             os.setsid()
+            _forget_ours()
             source, _fd, *words = words
             sys.argv = [option, str(fd), *words]
             exec(source)
@@ -116,6 +116,25 @@ def _become(request: dict[str, Any], fd: int) -> NoReturn:
     os._exit(int(code or 0))
 
 
+def _forget_ours() -> None:
+    """Have all of ours imported anew but for what has seen TVM being imported."""
+    for name in [name for name in sys.modules if name.startswith("pytest_tvmtune")]:
+        if name != start_recording.__module__:
+            del sys.modules[name]
+
+
+def _load_plugins() -> None:
+    """Load the plugins as pytest does it, with their asserts rewritten, by a run of no tests."""
+    import pytest
+
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        pytest.main(["--collect-only", "--rootdir", empty, "-p", "no:cacheprovider", empty])
+
+
 def _fork_servers(requests: socket.socket) -> None:
     """Have servers of jobs forked here, where this process would start interpreters for them."""
 
@@ -127,7 +146,7 @@ def _fork_servers(requests: socket.socket) -> None:
             (fd,), files = options["pass_fds"], (os.devnull, os.devnull)
             return _fork(requests, command, options["env"], files, fd, cwd=options["cwd"])
 
-    subprocess.Popen = Popen  # type: ignore[misc]
+    subprocess.Popen = Popen  # type: ignore[assignment]
 
 
 if __name__ == "__main__":
@@ -136,6 +155,8 @@ if __name__ == "__main__":
     start_recording()
     for name in _PRELOADED:
         importlib.import_module(name)
+    _forget_ours()  # else pytest warns of asserts in it that it can't rewrite
+    _load_plugins()
     from pytest_tvmtune.processes.forking import serve
 
     serve(socket.socket(fileno=int(sys.argv[1])), _become)

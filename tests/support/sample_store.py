@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sample_records import KEY, SHASH, record, served, workload
-
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.results.task_result import Task
@@ -17,6 +15,7 @@ from pytest_tvmtune.store.accepted.baseline_files import write_baseline
 from pytest_tvmtune.store.artifacts import Manifest, publish
 from pytest_tvmtune.store.builds import Build, Plan, write_build, write_plan
 from pytest_tvmtune.store.layout import Store
+from tests.support.sample_records import KEY, SHASH, record, served, workload
 
 DAY_S = 86400.0
 MANIFEST = Manifest(target='{"kind": "llvm"}', tvm="0.27.0", tvm_ffi="0.1.14", entries={})

@@ -1,0 +1,24 @@
+"""TVMScript parsed in a fifth of the time where much is imported.
+
+Its decorators ask for all frames, and `inspect` searches every loaded module for the file of each
+frame of `<frozen importlib>`, in vain. With torch loaded that is most of what collecting takes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from types import FrameType, ModuleType
+from typing import Any
+
+_search = inspect.getmodule
+
+
+def _getmodule(of: Any, _filename: str | None = None) -> ModuleType | None:
+    if isinstance(of, FrameType) and of.f_code.co_filename.startswith("<frozen "):
+        return None
+    return _search(of, _filename)
+
+
+def search_no_frozen_frames() -> None:
+    """Have `inspect` find no module for a frame that has no file, without a search."""
+    inspect.getmodule = _getmodule  # type: ignore[assignment]
