@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.documents import ROOT
+from tests.support import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
