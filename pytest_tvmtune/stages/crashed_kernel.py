@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import ChildError, TvmTuneError
+from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.core.kernels.matching import Kernels
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import run_once_job
@@ -57,7 +57,7 @@ def _find_kernel(case: Case, library: Path, manifest: Manifest | None) -> tuple[
     """Return the kernel, "" if it isn't known, and what to say of it."""
     try:
         if manifest is None:
-            manifest = Manifest.from_json(json.loads(library.with_name(MANIFEST).read_text()))
+            manifest = from_json(library.with_name(MANIFEST).read_bytes(), Manifest)
         request = first_run(case, library, manifest, names_kernels=True)
         run_job(run_once_job.JOB, request, job_context(case, "crash"))
     except ChildError as again:

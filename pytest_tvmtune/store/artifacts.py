@@ -11,7 +11,6 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
@@ -57,15 +56,6 @@ class Manifest:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     kernels_sha256: str = ""
     toolchain: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return cast("dict[str, Any]", to_json_values(self))
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> Manifest:
-        """Return the manifest written by `to_json`. Raises ValueError."""
-        return from_json_values(loaded, Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +109,7 @@ def _copy(source: Path, place: Path) -> None:
 
 def write_manifest(store: Store, digest: str, manifest: Manifest) -> None:
     """Put a manifest beside the library `digest`. Raises StoreError."""
-    signed = sign_json(f"manifest {digest}", manifest.to_json())
+    signed = sign_json(f"manifest {digest}", to_json_values(manifest))
     write_json(store.artifacts / digest / MANIFEST, signed)
 
 

@@ -235,9 +235,8 @@ def test_a_time_that_is_no_text_is_damage_too(store: Store, run: Run) -> None:
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "accepted_at": 5}))
     code, _, err = run("baselines", "list")
     assert code == 1
-    assert err.startswith(
-        f"tvmtune: {path}: damaged baseline: Expected `str`, got `int` - at `$.acc"
-    )
+    assert err.startswith(f"tvmtune: {path}: damaged baseline: ")
+    assert "`$.accepted_at`" in err
 
 
 def carried(run: Run, file: Path, target: Path, *names: str) -> str:

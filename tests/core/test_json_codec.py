@@ -69,6 +69,14 @@ def test_binary_keeps_infinities_too(value: Outer) -> None:
     assert from_binary(to_binary(small), list[Inner]) == small
 
 
+def test_what_the_codec_knows_is_not_asked_of_others() -> None:
+    def other(kind: type, _value: object) -> object:
+        raise AssertionError(kind)
+
+    value = Inner(index=(1,), error=math.inf)
+    assert from_binary(to_binary(value), Inner, other) == value
+
+
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_what_json_can_not_hold_is_nan_when_it_is_read(number: float) -> None:
     value = Outer(inner=[Inner(index=(), error=number)], bounds=(0.0, number), seconds=number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.json_codec import from_json, to_json
 from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.artifacts import (
@@ -70,7 +70,7 @@ def test_published_and_found_by_the_hash_of_its_bytes(store: Store, artifact: Ar
 
 
 def test_the_manifest_survives_json_text() -> None:
-    assert Manifest.from_json(json.loads(json.dumps(KNOWN.to_json()))) == KNOWN
+    assert from_json(to_json(KNOWN), Manifest) == KNOWN
 
 
 def test_the_same_bytes_are_kept_once_and_a_publish_heals_them(

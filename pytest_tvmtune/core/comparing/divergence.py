@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 from pytest_tvmtune.core.comparing.output_error import OutputError
-from pytest_tvmtune.core.json_codec import Count, NullableFloat, from_json_values, to_json_values
+from pytest_tvmtune.core.json_codec import Count, NullableFloat
 
 DivergenceKind = Literal["kernel", "transform", "none"]
 
@@ -90,15 +90,6 @@ class Divergence:
         """The largest absolute error of its arguments, where any could be compared."""
         known = [a.max_abs_error for a in self.arguments if a.max_abs_error is not None]
         return max(known, default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return cast("dict[str, Any]", to_json_values(self))
-
-    @staticmethod
-    def from_json(loaded: dict[str, Any]) -> Divergence:
-        """Return the divergence written by `to_json`."""
-        return from_json_values(loaded, Divergence)
 
     def sentence(self) -> str:
         """Return one line for the terminal."""

@@ -5,12 +5,12 @@ Through an index out of bounds, say, however well it ran with other data.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.json_codec import to_json
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.session import EntryCall, call, open_requested
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
@@ -58,7 +58,7 @@ def run_new_library(
     entry_call: EntryCall, library: Path, manifest: Manifest, context: WorkerContext[None]
 ) -> None:
     """Run a library once. Its manifest is left with it, for whoever looks into a crash."""
-    library.with_name(MANIFEST).write_text(json.dumps(manifest.to_json()))
+    library.with_name(MANIFEST).write_bytes(to_json(manifest))
     run(Request(library=library, manifest=manifest, call=entry_call), context)
 
 

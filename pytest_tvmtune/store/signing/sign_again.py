@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import baseline_of
+from pytest_tvmtune.core.json_codec import from_json_values
 from pytest_tvmtune.store.accepted.baseline_files import (
     RECORDS_SUFFIX,
     load_records,
@@ -81,7 +82,7 @@ def _sign_build(store: Store, path: Path) -> None:
 
 def _sign_manifest(store: Store, path: Path) -> None:
     digest = path.parent.name
-    manifest = Manifest.from_json(_unsigned(path))
+    manifest = from_json_values(_unsigned(path), Manifest)
     if sha256_of(path.with_name(LIBRARY)) != digest:
         raise ValueError("its library is damaged")
     write_manifest(store, digest, manifest)
