@@ -13,7 +13,8 @@ import pytest
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_golden import GoldenCheck, compare_with_golden, write_proposal
+from pytest_tvmtune.stages.comparing_golden import compare_with_golden, write_proposal
+from pytest_tvmtune.stages.outcomes import GoldenOutcome
 from tests.support.modules import OpenCase, Square
 
 X, W = np.ones((2, 8), "float32"), np.ones((8, 8), "float32")
@@ -26,8 +27,7 @@ def case(open_: OpenCase) -> Case:
     opened = open_(Square, params=[W], inputs=[X])
     # A file's time may be a little behind the clock; a session began seconds before it writes.
     early = replace(opened.run_context, started_s=opened.run_context.started_s - 10)
-    case: Case = replace(opened, run_context=early)
-    return case
+    return replace(opened, run_context=early)
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def path(tmp_path: Path) -> Path:
 
 def check(
     case: Case, path: Path, got: Any = OUTPUTS, *, update: bool = True, **comparison: Any
-) -> GoldenCheck:
+) -> GoldenOutcome:
     return compare_with_golden(
         case, path, IDENTITY, got, ComparisonOptions(**comparison), update=update, update_new=True
     )
 
 
-def write(case: Case, found: GoldenCheck) -> bool:
+def write(case: Case, found: GoldenOutcome) -> bool:
     assert found.proposal is not None
     return write_proposal(case, found.proposal)
 
