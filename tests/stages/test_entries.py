@@ -131,10 +131,8 @@ def test_nothing_to_tune_is_no_error(open_: OpenCase, prepack: bool) -> None:
 
 
 def test_a_warm_run_compiles_nothing(open_: OpenCase) -> None:
-    first = open_(Square, prepack=True)
-    sha256 = build_of(first).artifact.sha256
-    again = open_(Square, prepack=True)
-    assert build_of(again).artifact.sha256 == sha256
+    first, again = (built_run(open_(Square, prepack=True)) for _ in range(2))
+    assert again.built.artifact.sha256 == first.built.artifact.sha256
     assert (first.result.compiled_now, again.result.compiled_now) == (True, False)
 
 
@@ -144,10 +142,9 @@ def test_a_damaged_artifact_is_compiled_again(open_: OpenCase) -> None:
     content = bytearray(library.read_bytes())
     content[len(content) // 2] ^= 1
     library.write_bytes(content)
-    again = open_(Square)
-    built = build_of(again)
+    again = built_run(open_(Square))
     assert again.result.compiled_now
-    assert call(load(again, built)).shape == (2, 8)
+    assert call(load(again.case, again.built)).shape == (2, 8)
 
 
 def test_made_up_parameters_depend_on_the_seed_alone(open_: OpenCase) -> None:
@@ -166,7 +163,7 @@ def test_the_reference_is_untuned_and_unpacked(open_: OpenCase) -> None:
 
 def test_num_cores_changes_no_code_and_no_cache_key(open_: OpenCase) -> None:
     first = build_of(open_(Square, target="llvm -num-cores 2"))
-    other = open_(Square, target="llvm -num-cores 3")
-    assert build_of(other).artifact.sha256 == first.artifact.sha256
+    other = built_run(open_(Square, target="llvm -num-cores 3"))
+    assert other.built.artifact.sha256 == first.artifact.sha256
     assert not other.result.compiled_now
-    assert other.num_threads == 3
+    assert other.case.num_threads == 3

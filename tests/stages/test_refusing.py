@@ -13,7 +13,7 @@ import pytest
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import build_of, forget_untuned, opener
+from tests.support.cases import build_of, built_run, forget_untuned, opener
 from tests.support.modules import OpenCase, Square
 
 UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
@@ -96,8 +96,8 @@ def test_when_all_records_are_refused_the_task_is_untuned_with_the_reason(
     path.write_text("".join(line for line in lines if line not in records[2:]))
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match="is refused"):
-        build_of(again)
-    states = {task.name: task for task in again.result.tasks}
+        run = built_run(again)
+    states = {task.name: task for task in run.result.tasks}
     assert states["transpose"].state == "tuned"
     assert states["matmul"].state == "failed"
     assert states["matmul"].reason
@@ -111,9 +111,9 @@ def test_a_file_whose_ir_is_another_workloads_is_set_aside(tuned: Case, open_: O
         path.unlink()  # else there would be nothing to compile
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match="its IR isn't what its name says"):
-        build_of(again)
+        run = built_run(again)
     assert files["matmul"].with_name(f"{files['matmul'].name}.damaged").is_file()
-    states = {task.name: task.state for task in again.result.tasks}
+    states = {task.name: task.state for task in run.result.tasks}
     assert states == {"transpose": "tuned", "matmul": "untuned"}
 
 
@@ -144,8 +144,7 @@ def test_a_record_that_cannot_be_applied_spoils_no_later_search(
     spoilt["data"][0][0].append(UNKNOWN)
     spoilt["data"][1] = [1.0]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, spoilt]))
-    more = open_(Square, settings={"trials": 16})
-    build_of(more)
+    more = built_run(open_(Square, settings={"trials": 16}))
     assert more.result.tuned_now
     assert more.result.trials_spent >= 1
     assert more.result.tuned_tasks == 2
@@ -163,8 +162,7 @@ def test_records_of_another_machine_are_measured_here_before_they_count(
         row["data"][1] = [row["data"][1][0] / 1000]
 
     rewrite(path, "record", move)
-    more = open_(Square, settings={"trials": 24})
-    build_of(more)
+    more = built_run(open_(Square, settings={"trials": 24}))
     known = [json.loads(line) for line in path.read_text().splitlines()]
     records = [row for row in known if row["kind"] == "record"]
     own = [row for row in records if row["cpu"] != "Babbage Engine"]
