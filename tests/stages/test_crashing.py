@@ -7,7 +7,7 @@ import pytest
 
 from pytest_tvmtune.core.errors import ChildError, CompileError
 from pytest_tvmtune.core.results.failure import Failure, failure_of
-from pytest_tvmtune.relax.compiling.compile_job import FIRST_RUN
+from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.compiling import build_untuned
 from tests.support.cases import build_of, forget_untuned
 from tests.support.modules import Gathers, OpenCase, Scatters

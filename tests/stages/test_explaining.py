@@ -65,7 +65,8 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     store = open_store(tmp_path_factory.mktemp("accepted") / "store")
 
     def open_case(seed: int) -> Case:
-        return opener(store)(TwoLayers, settings={"trials": 4, "seed": str(seed)}, **GIVEN)
+        case: Case = opener(store)(TwoLayers, settings={"trials": 4, "seed": str(seed)}, **GIVEN)
+        return case
 
     case = open_case(0)
     built = build_of(case)

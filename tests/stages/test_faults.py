@@ -1,6 +1,6 @@
 """kill -9 of every process of the tuner, at random moments, in real runs.
 
-TVMTUNE_KILLS kills of each (default 2; `python benchmarks/faults.py` takes 50). After each: no
+TVMTUNE_KILLS kills of each (default 1; `python benchmarks/faults.py` takes 50). After each: no
 record that was in the store is lost, the store is sound, no process is left, the next run goes on.
 """
 
@@ -27,18 +27,18 @@ from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
+from tests.support import ROOT, WITHOUT_TORCH
 from tests.support.cases import built_run
 from tests.support.modules import OpenCase, Square
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
-KILLS = int(os.environ.get("TVMTUNE_KILLS", "2"))
+KILLS = int(os.environ.get("TVMTUNE_KILLS", "1"))
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
-# The modules beside this file; and torch left out, which `import tvm` would import.
-IMPORTABLE = os.pathsep.join(
-    map(str, (Path(__file__).parent, Path(__file__).parents[1] / "plugin" / "without_torch"))
-)
+# The tests' modules; and torch left out, which `import tvm` would import.
+IMPORTABLE = os.pathsep.join(map(str, (ROOT, WITHOUT_TORCH)))
 SUITE = """
 import pytest
+from tests.support.cases import built_run
 from tests.support.modules import Square
 
 @pytest.mark.tvm_tune(trials=8)
@@ -107,7 +107,7 @@ class Killer(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._over.set()
         self.join()
         _, alive = psutil.wait_procs(self.family, timeout=10)
@@ -150,17 +150,23 @@ def test_a_killed_server_of_forks_is_begun_anew(open_: OpenCase) -> None:
 
 
 def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> None:
-    for number in range(1, KILLS + 1):
+    killed = 0
+    for number in range(1, 10 * KILLS):
         # More each time, so that there is something to do.
         case = open_(Square, settings={"trials": 8 + 4 * number})
         plan = extract_tasks(case)
         # Into the start, the search, the build, the measuring or the writing.
         with Killer(case.store, "tvmtune-job", most_s=8, seed=number, kills=1) as killer:
             said = str(tune_missing(case, plan).error or "")
+        # Late, it may have answered already.
         assert not said or "crashed with SIGKILL" in said
+        killed += bool(said)
         assert list(problems(case.store)) == []
         assert nothing_lost(killer.seen, records(case.store))
         assert said or all(one.served[-1].complete for one in known_of(case, plan))
+        if killed == KILLS:
+            break
+    assert killed == KILLS
     tune_missing(case, plan)
     assert all(one.records and one.served[-1].complete for one in known_of(case, plan))
 
@@ -170,11 +176,13 @@ def known_of(case: Case, plan: Plan) -> list[Workload]:
 
 
 def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(SUITE)
     store = Store(root=tmp_path / ".tvmtune")
     environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
     chance = random.Random(3)
-    for _ in range(KILLS):
+    killed = 0
+    for number in range(1, 10 * KILLS):
+        # More each time, so that there is something to do.
+        (tmp_path / "test_it.py").write_text(SUITE.replace("trials=8", f"trials={8 * number}"))
         run = subprocess.Popen(
             PYTEST,
             cwd=tmp_path,
@@ -185,7 +193,8 @@ def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> No
         while not children("tvmtune-job") and run.poll() is None:
             time.sleep(0.02)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(chance.uniform(0, 10))
+            run.wait(chance.uniform(0, 5))
+        killed += run.poll() is None
         family = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
         seen = records(store)
         run.kill()
@@ -194,6 +203,9 @@ def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> No
         assert alive == []
         assert list(problems(store)) == []
         assert nothing_lost(seen, records(store))
+        if killed == KILLS:
+            break
+    assert killed == KILLS
     done = subprocess.run(
         [*PYTEST, "--tvm-strict", "--tvm-update-new"],
         cwd=tmp_path,
@@ -237,6 +249,8 @@ def test_a_full_disk_is_one_failed_test_and_a_sound_store(tmp_path: Path) -> Non
     assert nothing_lost(seen, records(store))
 
 
+# Two of them, as workers: tests/plugin/test_sharing.py.
+@pytest.mark.slow
 def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
     environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
@@ -254,18 +268,20 @@ def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
     assert [run.returncode for run in runs] == [0] * 4, said
     store = Store(root=tmp_path / ".tvmtune")
     assert list(problems(store)) == []
-    for key, shash in stored_keys(store):
+    keys = list(stored_keys(store))
+    for key, shash in keys:
         known = read_workload(store, key, shash)
         assert known is not None
         # Tuned by one of them; the others waited for it.
         assert [line.complete for line in known.served] == [True]
-    assert sum("tuned 1 case" in text for text in said) == 1
+    # Two that begin at once may share the tasks of a model.
+    assert 1 <= sum("tuned 1 case" in text for text in said) <= len(keys)
 
 
 def test_identical_workloads_of_two_models_are_tuned_once(open_: OpenCase) -> None:
-    first = open_(Square, settings={"trials": 4}, name="one")
-    second = open_(Square, settings={"trials": 4}, name="two")
-    first, second = built_run(first), built_run(second)
+    first, second = (
+        built_run(open_(Square, settings={"trials": 4}, name=name)) for name in ("one", "two")
+    )
     assert first.result.trials_spent
     assert not second.result.trials_spent
     assert not second.result.tuned_now

@@ -31,6 +31,7 @@ from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.cases import accept, build_of, opener
 from tests.support.chains import chain, chain_data
 
+pytestmark = pytest.mark.timed
 X, W = chain_data()
 GIVEN: dict[str, Any] = {"params": [W], "inputs": [X]}
 # Wide: what is equal must never be far from it, what differs by half always.

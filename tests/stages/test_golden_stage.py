@@ -27,7 +27,8 @@ def case(open_: OpenCase) -> Case:
     opened = open_(Square, params=[W], inputs=[X])
     # A file's time may be a little behind the clock; a session began seconds before it writes.
     early = replace(opened.run_context, started_s=opened.run_context.started_s - 10)
-    return replace(opened, run_context=early)
+    case: Case = replace(opened, run_context=early)
+    return case
 
 
 @pytest.fixture

@@ -53,10 +53,13 @@ def writes(source: str) -> list[int]:
     return [
         node.lineno
         for node in ast.walk(ast.parse(source))
-        if (isinstance(node, ast.Attribute) and node.attr == "note_failure")
-        or any(
-            is_field(target.value if isinstance(target, ast.Subscript) else target)
-            for target in changed(node)
+        if isinstance(node, ast.expr | ast.stmt)
+        and (
+            (isinstance(node, ast.Attribute) and node.attr == "note_failure")
+            or any(
+                is_field(target.value if isinstance(target, ast.Subscript) else target)
+                for target in changed(node)
+            )
         )
     ]
 
