@@ -55,10 +55,11 @@ def main() -> None:
 
 def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
     from pytest_tvmtune.stages.paired_measurement import time_kernels
-    from pytest_tvmtune.stages.tuned_build import counterpart_build, tune_and_build
+    from pytest_tvmtune.stages.tuned_build import build_tuned, counterpart_build
+    from pytest_tvmtune.stages.tuning_tasks import extract_tasks
 
     case = _open(folder, name, prepack=prepack)
-    artifact = tune_and_build(case).artifact
+    artifact = build_tuned(case, extract_tasks(case)).built.artifact
     # Here, so that no child measured below compiles.
     counterpart_build(case)
     tables = [time_kernels(case, artifact) for _ in range(runs)]
@@ -78,7 +79,7 @@ def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
 
 def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
     from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alpha
-    from pytest_tvmtune.stages.compiling import build
+    from pytest_tvmtune.stages.compiling import build_untuned
     from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 
     # No two alike, which would be one kernel: even numbers, and an odd one half as large again.
@@ -87,7 +88,7 @@ def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
     cases = [
         _case(folder, open_stages(size, one), "stages", prepack=False) for one in (usual, slower)
     ]
-    old, now = (build(case, prepack=False, records={}).artifact for case in cases)
+    old, now = (build_untuned(case).artifact for case in cases)
     alpha = item_alpha(1)
     by_gate, tables = [], []
     for _ in range(runs):
@@ -160,9 +161,10 @@ def _run_once(case: Case) -> None:
     from pytest_tvmtune.relax.compiling import run_once_job
     from pytest_tvmtune.stages.crashed_kernel import first_run
     from pytest_tvmtune.stages.job_context import job_context
-    from pytest_tvmtune.stages.tuned_build import tune_and_build
+    from pytest_tvmtune.stages.tuned_build import build_tuned
+    from pytest_tvmtune.stages.tuning_tasks import extract_tasks
 
-    artifact = tune_and_build(case).artifact
+    artifact = build_tuned(case, extract_tasks(case)).built.artifact
     request = first_run(case, artifact.library, artifact.manifest)
     run_job(run_once_job.JOB, request, job_context(case, "run", timeout_s=600))
 
@@ -171,11 +173,12 @@ def _search(case: Case) -> None:
     """Look for a divergence between the build and the other one: there is none, so to the end."""
     from pytest_tvmtune.core.comparing.tolerances import Tolerance
     from pytest_tvmtune.stages.divergence_search import first_divergence
-    from pytest_tvmtune.stages.tuned_build import counterpart_build, tune_and_build
+    from pytest_tvmtune.stages.tuned_build import build_tuned, counterpart_build
+    from pytest_tvmtune.stages.tuning_tasks import extract_tasks
 
     found = first_divergence(
         case,
-        tune_and_build(case),
+        build_tuned(case, extract_tasks(case)).built,
         counterpart_build(case),
         against="the other",
         tolerance=Tolerance(atol=1.0),

@@ -58,7 +58,7 @@ def main() -> None:
                     way=way,
                     epochs=epochs if "20 ms" not in model else epochs // 4,
                 )
-                context = job_context(case, "placement", timeout_s=600, where="new interpreter")
+                context = job_context(case, "gate", timeout_s=600, where="new interpreter")
                 taken = run_job(Job(run=measure_way), request, context)
                 middle = median(epoch.log_ratio for epoch in taken)
                 print(f"{model:15} {way:13} {middle:+.2%}  sd {spread(taken):.2%}", flush=True)

@@ -209,7 +209,7 @@ def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case
     """Return a chain of gate_models as a case and its artifact, in a store in `folder`."""
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.stages.case import RunContext, open_case
-    from pytest_tvmtune.stages.compiling import build
+    from pytest_tvmtune.stages.compiling import build_untuned
     from pytest_tvmtune.store.layout import open_store
 
     store = open_store(folder / "store")
@@ -217,7 +217,7 @@ def build_chain(folder: Path, model: str, units: int, naming: str) -> tuple[Case
     options = run.case_options({}, target=parse_target("llvm"), prepack=False)
     opened = open_chain(model, units=units, naming=naming)
     case = open_case(opened, options, RunContext(store=store), name=naming, nodeid=model)
-    return case, build(case, prepack=False, records={}).artifact
+    return case, build_untuned(case).artifact
 
 
 def _read(path: Path) -> list[Decision]:

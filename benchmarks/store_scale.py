@@ -24,10 +24,14 @@ from models import open_model
 
 from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.target_spec import parse_target
-from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
+from pytest_tvmtune.stages.case import RunContext, open_case
 from pytest_tvmtune.stages.compiling import build
-from pytest_tvmtune.stages.tuned_build import tune_and_build
-from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_workloads, tune_missing
+from pytest_tvmtune.stages.tuning_tasks import (
+    best_records,
+    extract_tasks,
+    stored_workloads,
+    tune_missing,
+)
 from pytest_tvmtune.store.layout import Store, open_store
 
 SIZES = (10, 1_000, 10_000)
@@ -39,8 +43,10 @@ def main() -> None:
         root = Path(folder)
         model = open_model("mlp")
         first = _case(open_store(root / "0"), model)
-        tune_and_build(first)
-        key = tuning_key(first)
+        plan = extract_tasks(first)
+        tune_missing(first, plan)
+        build(first, plan, best_records(stored_workloads(first, plan)))
+        key = plan.target_key
         cases = {}
         for size in SIZES:
             shutil.copytree(root / "0", root / str(size))
@@ -67,11 +73,11 @@ def _case(store: Store, model: Any) -> Any:
 
 
 def _warm(case: Any) -> None:
-    tasks, key = plan(case, prepack=False), tuning_key(case)
-    tune_missing(case, tasks, key)
-    build(case, prepack=False, records=best_records(stored_workloads(case, tasks, key)))
-    assert not case.result.tuned_now
-    assert not case.result.compiled_now
+    plan = extract_tasks(case)
+    tuned = tune_missing(case, plan)
+    built = build(case, plan, best_records(stored_workloads(case, plan)))
+    assert not tuned.tuned
+    assert built.compiled_s is None
 
 
 def _fill(folder: Path, count: int) -> None:

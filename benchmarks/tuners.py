@@ -73,8 +73,8 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     from pytest_tvmtune.core.settings.options import resolve_run
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.machine.fingerprint import fingerprint
-    from pytest_tvmtune.stages.case import RunContext, open_case, tuning_key
-    from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, tune_missing
+    from pytest_tvmtune.stages.case import RunContext, open_case
+    from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
     from pytest_tvmtune.store.layout import open_store
     from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
@@ -83,10 +83,10 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     run = resolve_run(layer, store_dir=store.root)
     options = run.case_options({}, target=parse_target(TARGET, "target"), prepack=False)
     case = open_case(open_model(model), options, RunContext(store=store), name=model, nodeid=model)
-    key = tuning_key(case)
-    tasks = plan(case, prepack=False)
-    tune_missing(case, tasks, key)
-    workloads = stored_workloads(case, tasks, key).values()
+    plan = extract_tasks(case)
+    if error := tune_missing(case, plan).error:
+        raise error
+    workloads = stored_workloads(case, plan).values()
     applied = [workload.deployed(fingerprint().cpu) for workload in workloads]
     write_work_dir(folder, [(workload, workload.records) for workload in applied])
     _lower(model, folder, 0, None)

@@ -81,6 +81,9 @@ def pytest_collection_finish(session):
     for name, method in list(vars(Run).items()):
         if callable(method) and not name.startswith("_"):
             setattr(Run, name, timed(method, "ours"))
+    from pytest_tvmtune.stages import pipeline
+    for name in ("conclude", "accept"):
+        setattr(pipeline, name, timed(getattr(pipeline, name), "ours"))
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):

@@ -167,7 +167,7 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     from pytest_tvmtune.relax.importing import open_model
     from pytest_tvmtune.relax.measuring.calibration_model import calibration_model
     from pytest_tvmtune.stages.case import RunContext, open_case
-    from pytest_tvmtune.stages.compiling import build
+    from pytest_tvmtune.stages.compiling import build_untuned
     from pytest_tvmtune.stages.paired_measurement import measure
 
     run = resolve_run(store_dir=store.root)
@@ -182,7 +182,7 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
             name="yardstick",
             nodeid="",
         )
-        artifact = build(case, prepack=False, records={}).artifact
+        artifact = build_untuned(case).artifact
         measured = measure(case, artifact, artifact, alpha=alpha, expected_s=1e-3, tell_noise=False)
     except TvmTuneError as error:
         yield Finding(name="noise", state="problem", text=f"not measured: {cause_of(error)}")

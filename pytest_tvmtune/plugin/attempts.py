@@ -6,7 +6,7 @@ the last attempt, and so do all reports.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,8 +74,10 @@ def check_marks(item: pytest.Item, state: ItemState) -> None:
 
 def conclude(item: pytest.Item, state: ItemState) -> None:
     """Fail a test that has come to its end, where what it did not do or know fails it."""
+    from pytest_tvmtune.stages import pipeline
+
     check_marks(item, state)
-    findings = [finding for run in state.runs for finding in run.conclude()]
+    findings = [finding for run in state.runs for finding in pipeline.conclude(run)]
     if findings:
         pytest.fail("\n".join(findings), pytrace=False)
 
@@ -97,10 +99,16 @@ def finished_cases(item: pytest.Item, state: ItemState) -> list[CaseResult]:
     """Return the cases of an attempt that is over, which know those before it."""
     earlier = item.stash.setdefault(_EARLIER, _Earlier())
     earlier.attempts += 1
+    finished = []
     for result in state.results:
-        result.outcome = state.outcome
-        result.attempts = earlier.attempts
         known = earlier.findings.setdefault(result.name, [])
-        result.earlier_findings = list(known)
+        finished.append(
+            replace(
+                result,
+                outcome=state.outcome,
+                attempts=earlier.attempts,
+                earlier_findings=list(known),
+            )
+        )
         known += result.findings
-    return state.results
+    return finished

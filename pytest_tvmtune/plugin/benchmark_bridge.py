@@ -17,7 +17,7 @@ from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState
 
 if TYPE_CHECKING:
     from pytest_tvmtune.core.results.case_result import CaseResult
-    from pytest_tvmtune.plugin.run import Run
+    from pytest_tvmtune.stages.case_run import CaseRun
 
 # What its session is registered as, and the fixture by which it knows a benchmark.
 SESSION = "pytest-benchmark"
@@ -101,7 +101,7 @@ def _tell(session: Any, item: pytest.Item, state: ItemState) -> None:
             _add(session, item, state, run)
 
 
-def _add(session: Any, item: pytest.Item, state: ItemState, run: Run) -> None:
+def _add(session: Any, item: pytest.Item, state: ItemState, run: CaseRun) -> None:
     from pytest_benchmark.fixture import BenchmarkFixture
     from pytest_benchmark.utils import NameWrapper
 

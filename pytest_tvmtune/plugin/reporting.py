@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from dataclasses import asdict, replace
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,9 @@ from pytest_tvmtune.plugin.state import (
     State,
     is_worker,
 )
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.core.results.case_result import CaseResult
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
@@ -70,24 +73,25 @@ def pytest_runtest_makereport(
 
         cases = finished_cases(item, state)
         setattr(report, _CASES, to_json_values(cases))
-        _add_properties(report, state)
+        _add_properties(report, cases)
         # Models, sessions and outputs would else stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
     return report
 
 
-def _add_properties(report: pytest.TestReport, state: ItemState) -> None:
+def _add_properties(report: pytest.TestReport, cases: Sequence[CaseResult]) -> None:
     """Put what JUnit files and other reporters show beside a test where they look for it."""
     from pytest_tvmtune.report.junit_properties import junit_properties
 
-    report.user_properties = [*report.user_properties, *junit_properties(state.results)]
+    report.user_properties = [*report.user_properties, *junit_properties(cases)]
 
 
 def _accept(state: ItemState, report: pytest.TestReport) -> None:
+    from pytest_tvmtune.stages.pipeline import accept
+
     try:
         for run in state.runs:
-            if run.accept() and run.result.latency is not None:
-                run.result.latency = replace(run.result.latency, accepted=True)
+            accept(run)
     except TvmTuneError as error:
         state.passed, state.outcome = False, "failed"
         report.outcome = "failed"

@@ -14,8 +14,8 @@ from pytest_tvmtune.core.settings.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
-    from pytest_tvmtune.plugin.run import Run
     from pytest_tvmtune.stages.case import RunContext
+    from pytest_tvmtune.stages.case_run import CaseRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class ItemState:
 
     options: CaseOptions
     origin: ItemOrigin
-    runs: list[Run] = field(default_factory=list)
+    runs: list[CaseRun] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
     marks: tuple[pytest.Mark, ...] = ()
     passed: bool = True

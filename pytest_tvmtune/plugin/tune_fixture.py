@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from pytest_tvmtune.core.errors import GivenError, TvmTuneError
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.failure import Failure, failure_of
+from pytest_tvmtune.core.results.failure import failure_of
 from pytest_tvmtune.core.settings.dimension_sizes import (
     shapes_sentence,
     sizes_by_name,
@@ -23,9 +24,14 @@ from pytest_tvmtune.core.settings.dimension_sizes import (
 from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.plugin.attempts import check_marks
 from pytest_tvmtune.plugin.collecting.baseline_identity import other_model
-from pytest_tvmtune.plugin.golden import GoldenFile
-from pytest_tvmtune.plugin.run import Run
+from pytest_tvmtune.plugin.run import Run, make_checks
 from pytest_tvmtune.plugin.state import STATE, ItemState
+from pytest_tvmtune.plugin.warning import TvmTuneWarning
+from pytest_tvmtune.stages.case import open_case
+from pytest_tvmtune.stages.case_logs import CaseLogs, logs_of
+from pytest_tvmtune.stages.case_run import CaseRun, begin
+from pytest_tvmtune.stages.comparing_golden import FOLDER
+from pytest_tvmtune.stages.pipeline import prepare
 
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case import RunContext
@@ -77,7 +83,7 @@ class TvmTune:
             pytest.skip("under --setup-only no model is compiled")
         check_marks(self.item, self.item_state)
         with _ONE_AT_A_TIME:  # the name as well: two threads don't take the same one
-            run = self._open(
+            case_run = self._open(
                 name,
                 model,
                 pipeline,
@@ -87,26 +93,17 @@ class TvmTune:
                 shapes=shapes,
                 spec=spec,
             )
-        run.prepare()
-        return run
+        make_checks(case_run, prepare)
+        return Run(case_run)
 
-    def _open(self, name: str | None, model: Any, pipeline: Any, **source: Any) -> Run:
+    def _open(self, name: str | None, model: Any, passes: Any, **source: Any) -> CaseRun:
         name = self._name(name)
         origin, options = self.item_state.origin, self.item_state.options
         label = label_of(name, options.target.name, prepack=options.prepack, params=origin.params)
-        logs: dict[str, str] = {}
         assert self.run_context is not None
-        store = self.run_context.store
-
-        def log(stage: str) -> Path:
-            from pytest_tvmtune.stages.case import log_path
-
-            path = log_path(store, label, origin.nodeid, stage)
-            logs[stage] = str(path)
-            return path
-
+        logs = logs_of(self.run_context.store, label, origin.nodeid)
         try:
-            run = self._start(name, label, model, pipeline, log, **source)
+            run = self._start(name, label, model, passes, logs, **source)
         except TvmTuneError as error:
             sidecar = self.item_state.origin.sidecar
             finding = f"{label}: {error}"
@@ -117,8 +114,20 @@ class TvmTune:
                 finding += (
                     f"\n  shapes and inputs of a model file: [shapes] and [inputs] in {sidecar}"
                 )
-            failed = self._failed_to_open(name, source["entry"], finding, failure_of(error), logs)
-            failed.dims = sizes_by_name(dynamic)
+            failed = CaseResult(
+                name=name,
+                nodeid=origin.nodeid,
+                entry=source["entry"] or "",
+                target_name=options.target.name,
+                target=options.target.given,
+                prepack=options.prepack,
+                params=origin.params,
+                dims=sizes_by_name(dynamic),
+                tuning_trials=options.trials,
+                logs=logs.written(),
+                findings=[finding],
+                failure=failure_of(error),
+            )
             self.item_state.results.append(failed)
             raise pytest.fail.Exception(finding, pytrace=False) from None
         self.item_state.runs.append(run)
@@ -153,13 +162,12 @@ class TvmTune:
         name: str,
         label: str,
         model: Any,
-        pipeline: Any,
-        log: Callable[[str], Path],
+        passes: Any,
+        logs: CaseLogs,
         **source: Any,
-    ) -> Run:
+    ) -> CaseRun:
         from pytest_tvmtune.relax.importing import open_model
         from pytest_tvmtune.relax.installation.registrations_check import check_registrations
-        from pytest_tvmtune.stages.case import open_case
         from pytest_tvmtune.stages.stage_progress import under_way
         from pytest_tvmtune.store.error_logs import errors_logged
 
@@ -167,12 +175,12 @@ class TvmTune:
         assert run_context is not None, "marked tests are checked when they are collected"
         options = self.item_state.options
         opening = under_way(run_context.on_progress, label, "opening the model")
-        with errors_logged(lambda: log("import")), opening:
+        with errors_logged(lambda: logs.path("import")), opening:
             opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
-        check_registrations(run_context.store, opened.mod if pipeline is None else None)
-        if options.prepack and (opened.is_ready or pipeline is not None):
+        check_registrations(run_context.store, opened.mod if passes is None else None)
+        if options.prepack and (opened.is_ready or passes is not None):
             pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
-        with errors_logged(lambda: log("pipeline")):
+        with errors_logged(lambda: logs.path("pipeline")):
             case = open_case(
                 opened,
                 options,
@@ -180,60 +188,34 @@ class TvmTune:
                 name=name,
                 nodeid=self.item_state.origin.nodeid,
                 params=self.item_state.origin.params,
-                pipeline=pipeline,
+                pipeline=passes,
             )
-        identity = self._identity(name, case.result)
-        case.result.baseline = identity.file_name
-        golden = GoldenFile(
-            case=case,
-            identity=identity,
-            beside=self.item_state.origin.path.parent,
-            run_options=self.run_options,
-        )
-        return Run(
-            case=case,
-            identity=identity,
-            run_options=self.run_options,
-            golden=golden,
-            unset_dims=unset_sentence(opened.dynamic, self.item_state.origin.sidecar),
-            other_model=other_model(self.item, identity.file_name, case.model.mod_hash),
-        )
-
-    def _failed_to_open(
-        self,
-        name: str,
-        entry: str | None,
-        finding: str,
-        failure: Failure,
-        logs: dict[str, str],
-    ) -> CaseResult:
-        options = self.item_state.options
-        return CaseResult(
-            name=name,
-            nodeid=self.item_state.origin.nodeid,
-            entry=entry or "",
-            target_name=options.target.name,
-            target=options.target.given,
-            prepack=options.prepack,
-            params=self.item_state.origin.params,
-            tuning_trials=options.trials,
-            logs=logs,
-            findings=[finding],
-            failure=failure,
-        )
-
-    def _identity(self, name: str, result: CaseResult) -> Identity:
         origin = self.item_state.origin
-        return Identity(
+        identity = Identity(
             path=origin.identity_path,
             cls=origin.cls,
             function=origin.function,
             params=origin.params,
             name=name,
-            entry=result.entry,
-            target_name=result.target_name,
-            prepack=result.prepack,
+            entry=case.model.signature.entry,
+            target_name=options.target.name,
+            prepack=options.prepack,
         )
+        dims_doubt = unset_sentence(opened.dynamic, origin.sidecar)
+        doubts = (other_model(self.item, identity.file_name, case.model.mod_hash), dims_doubt)
+        return begin(
+            case,
+            identity=identity,
+            run_options=self.run_options,
+            golden_folder=origin.path.parent / FOLDER,
+            show_warning=_show_warning,
+            doubts=tuple(filter(None, doubts)),
+            dims_doubt=dims_doubt,
+        )
+
+
+def _show_warning(message: str) -> None:
+    warnings.warn(TvmTuneWarning(message), stacklevel=2)
 
 
 def tvm_tune_of(item: pytest.Item, item_state: ItemState) -> TvmTune:

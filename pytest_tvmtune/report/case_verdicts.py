@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.results.case_result import CaseResult
 
+# The gate's, and what a case can come to without it.
+CaseVerdict = Verdict | Literal["WRONG NUMBERS", "FAILED", "not timed"]
 VerdictClass = Literal["fail", "warn", "new", "good", "pass", "none"]
-WRONG, FAILED, NOT_TIMED = "WRONG NUMBERS", "FAILED", "not timed"
-_KINDS: dict[str, VerdictClass] = {
+WRONG: Literal["WRONG NUMBERS"] = "WRONG NUMBERS"
+FAILED: Literal["FAILED"] = "FAILED"
+NOT_TIMED: Literal["not timed"] = "not timed"
+_KINDS: dict[CaseVerdict, VerdictClass] = {
     WRONG: "fail",
     "REGRESSION": "fail",
     FAILED: "fail",
@@ -34,7 +39,7 @@ def has_failed(result: CaseResult) -> bool:
     return result.outcome == "failed" or bool(result.findings)
 
 
-def verdict_of(result: CaseResult) -> str:
+def verdict_of(result: CaseResult) -> CaseVerdict:
     """Return one of VERDICTS: what is worst about a case."""
     latency = result.latency
     if any(not error.passed for error in result.errors):
@@ -49,6 +54,7 @@ def verdict_of(result: CaseResult) -> str:
 def verdict_words(result: CaseResult) -> str:
     """Return the verdict with what else is to be known at a glance."""
     verdict, latency = verdict_of(result), result.latency
+    words: str = verdict
     slower = latency is not None and latency.verdict == "REGRESSION"
     if result.outcome == "xfailed":
         return f"{verdict}, xfailed"
@@ -57,12 +63,12 @@ def verdict_words(result: CaseResult) -> str:
     if latency is None or verdict in {WRONG, FAILED}:
         return verdict
     if latency.same_code:
-        verdict += " (same code)"
+        words += " (same code)"
     if has_failed(result) and not slower:
-        verdict += ", test failed"
+        words += ", test failed"
     if result.outcome == "xpassed":
-        verdict += ", xpassed"
-    return f"{verdict}, accepted" if latency.accepted else verdict
+        words += ", xpassed"
+    return f"{words}, accepted" if latency.accepted else words
 
 
 def kind_of(result: CaseResult) -> VerdictClass:

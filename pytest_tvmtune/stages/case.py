@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import now_s
-from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
-from pytest_tvmtune.core.settings.dimension_sizes import sizes_by_name
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.relax.compiling.compile_job import PIPELINE
 from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, toolchain_identity
-from pytest_tvmtune.store.layout import Store, slug
+from pytest_tvmtune.stages.case_logs import CaseLogs, LogStage, logs_of
+from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import target_key
 
 if TYPE_CHECKING:
@@ -47,7 +45,12 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """One model on one target, on its way through the stages; `result` is filled in."""
+    """One model on one target, with what its test asks for: stages take it, and leave it as it is.
+
+    name: what reports and its baseline call it. nodeid: of its test. params: the user's own
+    parametrization ids. label: its name in messages, `mlp[llvm-prepack]`. logs: where its child
+    processes print to.
+    """
 
     model: Model
     options: CaseOptions
@@ -55,30 +58,20 @@ class Case:
     target_json: str
     num_threads: int
     run_context: RunContext
-    result: CaseResult
+    name: str
+    nodeid: str
+    params: str
+    label: str
+    logs: CaseLogs
 
     @property
     def store(self) -> Store:
         """The store of this run."""
         return self.run_context.store
 
-    @property
-    def label(self) -> str:
-        """The name in messages: `mlp[llvm-prepack]`."""
-        return self.result.label
-
-    def log_path(self, stage: str) -> Path:
-        """Return where children of this stage print to; reports link to it from then on."""
-        path = log_path(self.store, self.label, self.result.nodeid, stage)
-        self.result.logs[stage] = str(path)
-        return path
-
-
-def log_path(store: Store, label: str, nodeid: str, stage: str) -> Path:
-    """Return where the log of a stage is, of the case that messages call `label`."""
-    # Tests of two files may have one name.
-    digest = hashlib.sha256(os.fsencode(nodeid)).hexdigest()[:6]
-    return store.logs / f"{slug(label)}-{digest}-{stage}.log"
+    def log_path(self, stage: LogStage) -> Path:
+        """Return where the children of a stage print to."""
+        return self.logs.path(stage)
 
 
 def open_case(
@@ -93,9 +86,18 @@ def open_case(
 ) -> Case:
     """Return a case that has not begun.
 
-    params: the user's own parametrization ids. pipeline: the user's own passes, instead of tuning
-    and the stock pipeline.
-    Raises OptionError for a target TVM doesn't know, ModelError when the pipeline fails.
+    Args:
+        model: As it was given or imported.
+        options: One target, prepacked or not, and how to tune, compare and gate.
+        run_context: What it shares with the other cases of the run.
+        name: What reports and its baseline call it.
+        nodeid: The id of its test.
+        params: The user's own parametrization ids.
+        pipeline: The user's own passes, instead of tuning and the stock pipeline.
+
+    Raises:
+        OptionError: The target is none that TVM knows.
+        ModelError: The pipeline fails.
     """
     from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
     from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
@@ -105,34 +107,33 @@ def open_case(
     model = with_shared_params(model, run_context.store.scratch)
     if pipeline is not None:
         model = apply_user_pipeline(model, pipeline, target)
-    target_json = canonical(target)
+    label = label_of(name, options.target.name, prepack=options.prepack, params=params)
     return Case(
         model=model,
         options=options,
         target=target,
-        target_json=target_json,
+        target_json=canonical(target),
         num_threads=options.num_threads or num_cores(target),
         run_context=run_context,
-        result=CaseResult(
-            name=name,
-            nodeid=nodeid,
-            entry=model.signature.entry,
-            target_name=options.target.name,
-            target=target_json,
-            prepack=options.prepack,
-            params=params,
-            dims=sizes_by_name(model.dynamic),
-            tuning_trials=0 if model.is_ready else options.trials,
-        ),
+        name=name,
+        nodeid=nodeid,
+        params=params,
+        label=label,
+        logs=logs_of(run_context.store, label, nodeid),
     )
 
 
-def module_parts(case: Case, *, prepack: bool) -> dict[str, Any]:
+def with_prepack(case: Case, *, prepack: bool) -> Case:
+    """Return a case with this choice of prepack, under the name that it has."""
+    return replace(case, options=replace(case.options, prepack=prepack))
+
+
+def module_parts(case: Case) -> dict[str, Any]:
     """Return what a prepared or compiled module depends on, records aside."""
     return {
         "module": case.model.mod_hash,
         "target": tuning_key(case),
-        "prepack": prepack,
+        "prepack": case.options.prepack,
         **toolchain_parts(case),
         # What the user's own pipeline did is in the module's hash.
         "pipeline": "" if case.model.is_ready else PIPELINE,

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_tvmtune.core.comparing.golden_outputs import Golden
 from pytest_tvmtune.core.comparing.outputs_comparison import compare_all
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
-from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.gating.case_identity import Identity, golden_file_name
+from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing_outputs import tolerance_of
+from pytest_tvmtune.stages.outcomes import GoldenOutcome, GoldenProposal
 from pytest_tvmtune.store.accepted.golden_files import read_golden, write_golden
 from pytest_tvmtune.store.locks import path_lock
 
+FOLDER = "tvmtune_golden"
 _ANEW = "if that is meant, write it anew with --tvm-update"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Proposal:
-    """Golden outputs to write once the whole test has passed. outputs: the same, nested."""
-
-    path: Path
-    golden: Golden
-    outputs: Any
-    comparison: ComparisonOptions
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GoldenCheck:
-    """What comparing with golden outputs came to.
-
-    error: None where there is nothing to compare with. problem: why the file can't be used.
-    """
-
-    state: GoldenState
-    error: ErrorResult | None = None
-    problem: str = ""
-    proposal: Proposal | None = None
 
 
 def compare_with_golden(
@@ -53,7 +32,7 @@ def compare_with_golden(
     *,
     update: bool,
     update_new: bool,
-) -> GoldenCheck:
+) -> GoldenOutcome:
     """Compare a case's outputs with the golden ones in a file.
 
     identity: what the file must say that it belongs to. update: propose these outputs where there
@@ -64,25 +43,30 @@ def compare_with_golden(
     own = Golden(
         identity=identity, data_digest=case.model.data_digest, outputs=dict(flatten(outputs))
     )
-    proposal = Proposal(path=path, golden=own, outputs=outputs, comparison=comparison)
+    proposal = GoldenProposal(path=path, golden=own, outputs=outputs, comparison=comparison)
     replaces = update and not _is_of_this_run(case, path)
     try:
         stored = read_golden(path)
         if stored is None:
-            return GoldenCheck(state="new", proposal=proposal if update or update_new else None)
+            return GoldenOutcome(state="new", proposal=proposal if update or update_new else None)
         _check_fits(path, stored, own)
     except GoldenError as unusable:
-        return GoldenCheck(
+        return GoldenOutcome(
             state="unusable", problem=str(unusable), proposal=proposal if replaces else None
         )
     error = _compare(case, outputs, stored, comparison)
     # What still agrees is left alone: no new bytes to review where nothing changed.
     if error.passed:
-        return GoldenCheck(state="matched", error=error)
-    return GoldenCheck(state="differs", error=error, proposal=proposal if replaces else None)
+        return GoldenOutcome(state="matched", error=error)
+    return GoldenOutcome(state="differs", error=error, proposal=proposal if replaces else None)
 
 
-def write_proposal(case: Case, proposal: Proposal) -> bool:
+def shown_path(identity: Identity) -> str:
+    """Return where a case's golden outputs are, from the rootdir, with forward slashes."""
+    return str(PurePosixPath(identity.path).parent / FOLDER / golden_file_name(identity))
+
+
+def write_proposal(case: Case, proposal: GoldenProposal) -> bool:
     """Write golden outputs, unless another item of this run did: then they must agree.
 
     Returns whether they were written. Raises GoldenError when they don't agree, and StoreError.
@@ -98,7 +82,7 @@ def write_proposal(case: Case, proposal: Proposal) -> bool:
     if not error.passed:
         raise GoldenError(
             f"another test item of this run wrote {path}, and this one computes something else; "
-            f"give them names of their own, name=..., or mend one of them: {error.message}"
+            f"give them names of their own, name=..., or fix one of them: {error.message}"
         )
     return False
 

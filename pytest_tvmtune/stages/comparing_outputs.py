@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
-from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.divergence_search import PLAIN, PREPACKED, UNTUNED, diagnose
+from pytest_tvmtune.stages.divergence_search import PLAIN, PREPACKED, UNTUNED
+from pytest_tvmtune.stages.outcomes import ComparisonOutcome
 from pytest_tvmtune.stages.stage_progress import under_way
-from pytest_tvmtune.stages.tuned_build import counterpart_outputs, reference_outputs
+from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
 from pytest_tvmtune.store.error_logs import errors_logged
 
 if TYPE_CHECKING:
@@ -21,29 +21,49 @@ if TYPE_CHECKING:
 
 def compare_with_expected(
     case: Case, built: BuiltModel, outputs: Any, expected: Any, comparison: ComparisonOptions
-) -> ErrorResult | None:
-    """Compare a case's outputs with what its test expects, None where nothing can be compared.
+) -> ComparisonOutcome:
+    """Compare a case's outputs with what its test expects.
 
-    expected: arrays; a callable, called with the runtime inputs; the name of one of the model's
-    references; None: the untuned, unpacked build.
-    Raises ModelError for a reference that this model doesn't have, and for what is no arrays.
+    Args:
+        case: Whose outputs they are.
+        built: What computed them.
+        outputs: Arrays, as the model returns them.
+        expected: Arrays; a callable, called with the runtime inputs; the name of one of the
+            model's references; None: the untuned, unpacked build, unless this is it.
+        comparison: How far outputs may be off.
+
+    Raises:
+        ModelError: The model has no such reference, or something is no array.
     """
     if expected is None:
-        wanted = reference_outputs(case, built)
-        return (
-            None if wanted is None else compare_outputs(case, outputs, wanted, UNTUNED, comparison)
+        reference = reference_build(case, built)
+        if reference is None:
+            return ComparisonOutcome(error=None, compared_with="untuned build")
+        wanted = load_and_call(case, reference)[1]
+        return ComparisonOutcome(
+            error=compare_outputs(case, outputs, wanted, UNTUNED, comparison),
+            compared_with="untuned build",
+            compiled_s=reference.compiled_s,
         )
     if isinstance(expected, str):
-        return compare_outputs(case, outputs, _referred(case, expected), expected, comparison)
-    wanted = _call(expected, case) if callable(expected) else expected
-    # Of what the test says itself only the values count: 2 may stand for 2.0.
-    return compare_outputs(case, outputs, wanted, "expected", comparison, dtypes="values")
+        error = compare_outputs(case, outputs, _referred(case, expected), expected, comparison)
+    else:
+        wanted = _call(expected, case) if callable(expected) else expected
+        # Of what the test says itself only the values count: 2 may stand for 2.0.
+        error = compare_outputs(case, outputs, wanted, "expected", comparison, dtypes="values")
+    return ComparisonOutcome(error=error, compared_with="given values")
 
 
-def compare_prepacked(case: Case, outputs: Any, comparison: ComparisonOptions) -> ErrorResult:
+def compare_prepacked(case: Case, outputs: Any, comparison: ComparisonOptions) -> ComparisonOutcome:
     """Compare a case's outputs with those that prepack the other way round gives."""
+    counterpart = counterpart_build(case)
+    wanted = load_and_call(case, counterpart)[1]
     against = PLAIN if case.options.prepack else PREPACKED
-    return compare_outputs(case, outputs, counterpart_outputs(case), against, comparison)
+    return ComparisonOutcome(
+        error=compare_outputs(case, outputs, wanted, against, comparison),
+        compared_with="counterpart",
+        compiled_s=counterpart.compiled_s,
+    )
 
 
 def compare_outputs(
@@ -67,21 +87,6 @@ def compare_outputs(
         names=case.model.output_names,
         dtypes=dtypes,
     )
-
-
-def note_error(
-    case: Case, built: BuiltModel, error: ErrorResult, comparison: ComparisonOptions
-) -> list[str]:
-    """Keep a comparison in the case's result, and return the findings: none, or what is wrong.
-
-    What is wrong is followed up to the kernel where it begins.
-    """
-    case.result.errors.append(error)
-    if error.passed:
-        return []
-    case.result.note_failure(Failure(kind="wrong numbers"))
-    said = diagnose(case, built, error, tolerance_of(case, comparison)).replace("\n", "\n  ")
-    return [f"{case.label}: wrong numbers against {error.against}: {error.message}\n  {said}"]
 
 
 def tolerance_of(case: Case, comparison: ComparisonOptions) -> Tolerance:

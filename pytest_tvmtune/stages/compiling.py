@@ -18,7 +18,7 @@ from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_ident
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
 from pytest_tvmtune.stages.crashed_kernel import first_run, naming_the_kernel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
-from pytest_tvmtune.stages.tuning_tasks import Records, plan
+from pytest_tvmtune.stages.tuning_tasks import Records, extract_tasks
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
@@ -30,33 +30,44 @@ KEPT_DIGESTS = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BuiltModel:
-    """A compiled case: its artifact, how it came about, and the build's key."""
+    """A compiled case: its artifact, how it came about, the build's key, and its tasks.
+
+    compiled_s: what it took to compile just now, in seconds; None where the store had it.
+    """
 
     artifact: artifacts.Artifact
     build: builds.Build
     key: str
+    plan: builds.Plan
+    compiled_s: float | None = None
 
 
-def build(case: Case, *, prepack: bool, records: Records) -> BuiltModel:
-    """Return the model compiled with these records and no others.
+def build_untuned(case: Case) -> BuiltModel:
+    """Return the model compiled without records, as `build` does."""
+    return build(case, extract_tasks(case), {})
 
-    Raises CompileError when TVM refuses it or leaves a record out, ChildError when it crashes or
-    hangs, where it is compiled or where it is first run.
+
+def build(case: Case, plan: builds.Plan, records: Records) -> BuiltModel:
+    """Return the model compiled with these records and no others, from the store if it is there.
+
+    Raises:
+        CompileError: TVM refuses it, or leaves a record out.
+        ChildError: It crashes or hangs, where it is compiled or where it is first run.
     """
     parts = {
-        **module_parts(case, prepack=prepack),
+        **module_parts(case),
         # The first run, in the child, is this entry's: another entry has to run there first too.
         "entry": case.model.signature.entry,
         "records": sorted((shash, record.digest) for shash, (_, record) in records.items()),
     }
     key = builds.key_of(parts)
-    if (known := find_built(case, key)) is not None:
+    if (known := reuse_build(case, plan, key)) is not None:
         return known
     folder = case.store.scratch / f"build-{key[:16]}-{secrets.token_hex(4)}"
     try:
         with naming_the_kernel(case, folder / artifacts.LIBRARY):
             if case.model.library is None:
-                made = _compile(case, folder, prepack=prepack, records=records)
+                made = _compile(case, plan, folder, records)
             else:
                 made = _adopt(case, folder, case.model.library)
         artifact = artifacts.publish(case.store, folder / artifacts.LIBRARY, made.manifest)
@@ -69,13 +80,14 @@ def build(case: Case, *, prepack: bool, records: Records) -> BuiltModel:
         ran_with=(_first_run(case),),
     )
     builds.write_build(case.store, key, done)
-    case.result.compiled_now = True
-    case.result.compile_s += done.compile_s
-    return BuiltModel(artifact=artifact, build=done, key=key)
+    return BuiltModel(artifact=artifact, build=done, key=key, plan=plan, compiled_s=done.compile_s)
 
 
-def find_built(case: Case, key: str) -> BuiltModel | None:
-    """Return what the store has of a build, None where it or its artifact is gone or damaged."""
+def reuse_build(case: Case, plan: builds.Plan, key: str) -> BuiltModel | None:
+    """Return what the store has of a build, None where it or its artifact is gone or damaged.
+
+    It is run in a child first, unless it has run with the same data before.
+    """
     known = builds.read_build(case.store, key)
     if known is None:
         return None
@@ -85,18 +97,20 @@ def find_built(case: Case, key: str) -> BuiltModel | None:
         return None
     if case.model.library is None and not artifacts.has_kernels(artifact):
         return None  # it came with a baseline, or is damaged; compiling it again adds them
-    return run_new_data_in_child(case, BuiltModel(artifact=artifact, build=known, key=key))
+    return run_new_data_in_child(
+        case, BuiltModel(artifact=artifact, build=known, key=key, plan=plan)
+    )
 
 
-def _compile(case: Case, folder: Path, *, prepack: bool, records: Records) -> compile_job.Result:
+def _compile(case: Case, plan: builds.Plan, folder: Path, records: Records) -> compile_job.Result:
     """Compile into `folder`, and run once, in a child; return what the job returns."""
-    names = {task.name: task.shash for task in plan(case, prepack=prepack)}
+    names = {task.name: task.shash for task in plan.tasks}
     write_work_dir(folder, [(workload, [record]) for workload, record in records.values()])
     context = job_context(case, "build")
     request = compile_job.Request(
         mod_text=module_text(case.model.mod),
         is_ready=case.model.is_ready,
-        prepack=prepack,
+        prepack=plan.prepack,
         folder=folder,
         tasks={
             name: (shash, records[shash][1].digest if shash in records else "")

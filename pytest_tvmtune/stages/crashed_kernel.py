@@ -43,7 +43,7 @@ def naming_the_kernel(
     except ChildError as error:
         if error.stage != FIRST_RUN or error.cause not in FAULTS:
             raise
-        kernel, words = _find_kernel(case, library, manifest)
+        kernel, words = _run_watched(case, library, manifest)
         raise ChildError(
             f"{error.stage}: crashed with {error.cause}{words}",
             log_path=error.log_path,
@@ -53,7 +53,7 @@ def naming_the_kernel(
         ) from error
 
 
-def _find_kernel(case: Case, library: Path, manifest: Manifest | None) -> tuple[str, str]:
+def _run_watched(case: Case, library: Path, manifest: Manifest | None) -> tuple[str, str]:
     """Return the kernel, "" if it isn't known, and what to say of it."""
     try:
         if manifest is None:

@@ -16,51 +16,73 @@ from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
+from pytest_tvmtune.stages.outcomes import ComparedWith, Diagnosis
 from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build
-from pytest_tvmtune.stages.tuning_tasks import workloads_of
-from pytest_tvmtune.store.artifacts import Artifact
+from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store.layout import slug
 
 UNTUNED = "the untuned, unpacked build"
 PLAIN, PREPACKED = "not prepacked", "prepacked"
-_BUILDS = frozenset({UNTUNED, PLAIN, PREPACKED})
 _BEFORE_TUNING = (
     "the fault is in the model, in its import, or in what TVM makes of it before tuning"
 )
 
 
-def diagnose(case: Case, built: BuiltModel, error: ErrorResult, tolerance: Tolerance) -> str:
-    """Return, in a line or two, where wrong numbers begin; keep it in the case's result."""
+def diagnose(
+    case: Case,
+    built: BuiltModel,
+    error: ErrorResult,
+    compared_with: ComparedWith,
+    *,
+    tolerance: Tolerance,
+    number: int,
+) -> Diagnosis:
+    """Return where wrong numbers begin; what can't be found out leaves the finding as it is.
+
+    Args:
+        case: Whose numbers they are.
+        built: What computed them.
+        error: How far they are off.
+        compared_with: What they differ from.
+        tolerance: How far a kernel's may be off.
+        number: Of this finding among those of its test: each keeps its own reproducer.
+    """
+    compiled_s = None
     try:
-        sides = _sides(case, built, error)
+        sides = _sides(case, built, error, compared_with)
         if isinstance(sides, str):
-            return sides
+            return Diagnosis(sentence=sides)
         now, other, against = sides
-        found = first_divergence(case, now, other, against=against, tolerance=tolerance)
+        compiled_s = (other if now is built else now).compiled_s
+        found = first_divergence(
+            case, now, other, against=against, tolerance=tolerance, number=number
+        )
     except TvmTuneError as failure:
-        # Whatever it is, the finding stands.
-        return f"the first diverging kernel could not be found: {failure}"
-    case.result.divergences.append(found)
+        sentence = f"the first diverging kernel could not be found: {failure}"
+        return Diagnosis(sentence=sentence, compiled_s=compiled_s)
     if found.kind == "none":
-        return f"{found.sentence()}{_elsewhere(case, found, error)}"
-    if found.no_reproducer:
-        return f"{found.sentence()}\nno reproducer: {found.no_reproducer}"
-    return f"{found.sentence()}\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
+        more = _elsewhere(case, found, error, compared_with)
+    elif found.no_reproducer:
+        more = f"\nno reproducer: {found.no_reproducer}"
+    else:
+        more = f"\nreproducer: python {quote(f'{found.reproducer}/{SCRIPT}')}"
+    sentence = f"{found.sentence()}{more}"
+    return Diagnosis(sentence=sentence, divergence=found, compiled_s=compiled_s)
 
 
 def _sides(
-    case: Case, built: BuiltModel, error: ErrorResult
+    case: Case, built: BuiltModel, error: ErrorResult, compared_with: ComparedWith
 ) -> tuple[BuiltModel, BuiltModel, str] | str:
-    """Return the build with wrong numbers, one to compare its kernels with, and what that is.
+    """Return the build with wrong numbers, one to compare its kernels with, and its name.
 
     Where there is no other, or it would show nothing: the reason.
     """
-    if error.against in {PLAIN, PREPACKED}:
+    if compared_with == "counterpart":
         sides = built, counterpart_build(case)
         return (*(sides if case.options.prepack else sides[::-1]), PLAIN)
     if case.model.library is not None:
         return "a ready library has no other build whose kernels it could be compared with"
-    if error.against != UNTUNED and any(one.problem for one in error.outputs):
+    if compared_with != "untuned build" and any(one.problem for one in error.outputs):
         return f"all builds of this model return the same shapes and types: {_BEFORE_TUNING}"
     reference = reference_build(case, built)
     if reference is None:
@@ -80,12 +102,14 @@ def _untuned_itself(case: Case, error: ErrorResult) -> str:
     )
 
 
-def _elsewhere(case: Case, found: Divergence, error: ErrorResult) -> str:
+def _elsewhere(
+    case: Case, found: Divergence, error: ErrorResult, compared_with: ComparedWith
+) -> str:
     """Say where a fault is that no kernel shows, as far as that is known."""
     if not found.compared or found.compared < found.calls:
         return ""
     is_rounding = not any(one.not_finite or one.problem for one in error.outputs)
-    if error.against in _BUILDS:
+    if compared_with != "given values":
         return (
             "; small differences add up"
             if is_rounding
@@ -102,16 +126,30 @@ def _rounding(case: Case, error: ErrorResult) -> tuple[float, str]:
 
 
 def first_divergence(
-    case: Case, now: BuiltModel, reference: BuiltModel, *, against: str, tolerance: Tolerance
+    case: Case,
+    now: BuiltModel,
+    reference: BuiltModel,
+    *,
+    against: str,
+    tolerance: Tolerance,
+    number: int = 1,
 ) -> Divergence:
     """Return where a build's kernels begin to compute something else than another build's.
 
     Both are called once, in a child. A reproducer is left in the store where a kernel is found.
-    Raises ChildError.
+
+    Args:
+        case: Whose builds they are.
+        now: The build with wrong numbers.
+        reference: The other one.
+        against: Its name in messages.
+        tolerance: How far a kernel's outputs may be off.
+        number: Of the reproducer, among those of one test.
+
+    Raises:
+        ChildError: One of them crashes or hangs.
     """
-    prepacked = any(entry.transforms for entry in now.artifact.manifest.entries.values())
-    number = len(case.result.divergences) + 1  # each finding of a test keeps its own
-    build = f"{'prepacked' if prepacked else 'plain'}-{now.artifact.sha256[:8]}"
+    build = f"{'prepacked' if now.plan.prepack else 'plain'}-{now.artifact.sha256[:8]}"
     reproducer = case.store.reproducers / f"{slug(case.label)}-{build}-{number}"
     request = divergence_job.Request(
         now=now.artifact,
@@ -120,17 +158,15 @@ def first_divergence(
         tolerance=replace(tolerance, statistic=None),
         against=against,
         reproducer=reproducer,
-        records=_records(case, now.artifact, prepack=prepacked),
+        records=_records(case, now),
     )
     return run_job(divergence_job.JOB, request, job_context(case, "divergence"))
 
 
-def _records(
-    case: Case, artifact: Artifact, *, prepack: bool
-) -> dict[str, divergence_job.AppliedRecord]:
+def _records(case: Case, built: BuiltModel) -> dict[str, divergence_job.AppliedRecord]:
     """Return the records that were applied, by digest."""
-    applied = {kernel.record for kernel in artifact.manifest.kernels.values()}
-    stored = workloads_of(case, prepack=prepack)
+    applied = {kernel.record for kernel in built.artifact.manifest.kernels.values()}
+    stored = stored_workloads(case, built.plan)
     return {
         record.digest: divergence_job.AppliedRecord(
             workload=(str(int(workload.shash, 16)), workload.ir), record=record.data

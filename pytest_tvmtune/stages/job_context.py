@@ -8,10 +8,11 @@ from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.processes.job import JobContext, Where
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.case_logs import LogStage
 
 
 def job_context(
-    case: Case, stage: str, *, timeout_s: float | None = None, where: Where = "forked"
+    case: Case, stage: LogStage, *, timeout_s: float | None = None, where: Where = "forked"
 ) -> JobContext:
     """Return how a job of a case is run.
 

@@ -1,17 +1,15 @@
-"""Stage: time the artifact beside the accepted baseline, and say what follows."""
+"""Stage: time the artifact together with the accepted baseline, and say what follows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
     decide,
@@ -21,28 +19,33 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     spread,
 )
 from pytest_tvmtune.core.gating.ratio_text import gate_words
-from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
+from pytest_tvmtune.core.gating.verdict import Verdict
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
+from pytest_tvmtune.relax.measuring import measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE
-from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
-from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.compiling import BuiltModel, build
-from pytest_tvmtune.stages.paired_measurement import measure
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.stages import paired_measurement
+from pytest_tvmtune.stages.accepted_versions import versions_of_both, without_content
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import BuiltModel
+from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.stage_progress import held, under_way
-from pytest_tvmtune.stages.tuning_tasks import best_records, workloads_of
 from pytest_tvmtune.store import artifacts
+from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
-from pytest_tvmtune.store.tuning.records import Workload, comparable_target
+from pytest_tvmtune.store.tuning.records import comparable_target
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
 
+# As `paired_measurement.measure`: case, old and new artifact, then its keywords.
+Measure = Callable[..., measure_pair_job.Result]
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
-KEPT_SAMPLES = 60
 REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
 
 
@@ -53,18 +56,29 @@ def judge_latency(
     baseline: Baseline | BaselineError | None,
     *,
     gated_before: int = 0,
-) -> tuple[LatencyResult, list[float]]:
-    """Return the latency verdict against a baseline, and this artifact's samples in seconds.
+    measure: Measure = paired_measurement.measure,
+) -> LatencyOutcome:
+    """Return the latency verdict against a baseline.
 
-    gated_before: how many verdicts this test item asked for before. Without anything to compare:
-    NEW, or INCOMPARABLE with the reason.
+    Args:
+        case: What is gated.
+        built: Its artifact.
+        session: The same, loaded.
+        baseline: What was accepted, or why that can't be used. Without anything to compare the
+            verdict is NEW, or INCOMPARABLE with the reason.
+        gated_before: How many verdicts this test item asked for before.
+        measure: Takes the samples that decide.
+
+    Raises:
+        ChildError: This artifact crashes or hangs.
     """
-    latency, samples_s = _judge(case, built, session, baseline, gated_before)
+    outcome = _judge(case, built, session, baseline, gated_before=gated_before, measure=measure)
     acceptance = case.options.acceptance
-    if acceptance is not None:
-        message = f"{latency.message}; {acceptance.sentence}"
-        latency = replace(latency, message=message, acceptance=acceptance)
-    return latency, samples_s
+    if acceptance is None:
+        return outcome
+    message = f"{outcome.latency.message}; {acceptance.sentence}"
+    latency = replace(outcome.latency, message=message, acceptance=acceptance)
+    return replace(outcome, latency=latency)
 
 
 def _judge(
@@ -72,69 +86,48 @@ def _judge(
     built: BuiltModel,
     session: Session,
     baseline: Baseline | BaselineError | None,
+    *,
     gated_before: int,
-) -> tuple[LatencyResult, list[float]]:
+    measure: Measure,
+) -> LatencyOutcome:
     if baseline is None:
-        return _without_comparison(
-            case, session, "NEW", "nothing accepted yet; accept this run with --tvm-update-new"
-        )
+        message = "nothing accepted yet; accept this run with --tvm-update-new"
+        return LatencyOutcome(latency=_without_comparison(case, session, "NEW", message))
     try:
         if isinstance(baseline, BaselineError):
             raise baseline
         accepted = _comparable(case, baseline)
         if _is_same_code(case, accepted, built.artifact, baseline):
-            latency, samples = _without_comparison(
-                case, session, "PASS", "same code as the baseline"
-            )
+            latency = _without_comparison(case, session, "PASS", "same code as the baseline")
             latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
+            outcome = LatencyOutcome(latency=latency)
         else:
             alpha = item_alpha(case.run_context.gated_items, gated_before)
-            latency, samples = _gate(case, baseline, accepted, built.artifact, alpha)
-            latency = explain_change(case, built, baseline, accepted, latency)
+            latency = _gate(case, baseline, accepted, built.artifact, alpha=alpha, measure=measure)
+            outcome = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
-        return _without_comparison(case, session, "INCOMPARABLE", f"{error}; {REPAIR}")
+        message = f"{error}; {REPAIR}"
+        return LatencyOutcome(latency=_without_comparison(case, session, "INCOMPARABLE", message))
     accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
-    return (
-        replace(latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on),
-        samples,
-    )
+    latency = replace(outcome.latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on)
+    return replace(outcome, latency=latency)
 
 
-def make_baseline(
-    case: Case, identity: Identity, built: BuiltModel, samples_s: Sequence[float]
-) -> Baseline:
-    """Return the baseline that accepts this case's artifact; its untuned twin is built for it."""
-    untuned = build(case, prepack=case.options.prepack, records={})
-    step = max(1, math.ceil(len(samples_s) / KEPT_SAMPLES))
-    return Baseline(
-        identity=identity,
-        artifact=built.artifact.sha256,
-        untuned=untuned.artifact.sha256,
-        signature=case.model.signature.to_json(),
-        target=case.target_json,
-        samples_s=tuple(samples_s[::step]),
-        num_threads=case.num_threads,
-        fingerprint={**asdict(fingerprint()), **content_here(case.store)},
-        accepted_at=utc_text(now_s()),
-    )
-
-
-def accepted_records(case: Case, built: BuiltModel) -> list[tuple[str, Workload]]:
-    """Return (target key, workload) of what is in an artifact: its record and its ledger."""
-    key = tuning_key(case)
-    stored = workloads_of(case, prepack=case.options.prepack)
-    best = best_records(stored)
-    # Another process may have refused one meanwhile.
-    applied = set(built.build.applied) & set(best)
-    return [
-        (key, replace(workload, records=(best[shash][1],) if shash in applied else ()))
-        for shash, workload in stored.items()
-    ]
+def latency_findings(case: Case, outcome: LatencyOutcome) -> list[str]:
+    """Return what fails the test: a regression, with its cause and the kernels that cost more."""
+    latency = outcome.latency
+    if latency.verdict != "REGRESSION":
+        return []
+    why = [f"cause: {latency.cause.message}"] if latency.cause else []
+    if outcome.kernels is not None:
+        why.append(slower_kernels_line(outcome.kernels))
+    lines = "".join(f"  {line}\n" for line in why)
+    return [f"{case.label}: {latency.message}\n{lines}  accept with --tvm-update"]
 
 
 def _without_comparison(
     case: Case, session: Session, verdict: Verdict, message: str
-) -> tuple[LatencyResult, list[float]]:
+) -> LatencyResult:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
 
@@ -143,7 +136,7 @@ def _without_comparison(
         samples = sample(
             session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
         )
-    latency = LatencyResult(
+    return LatencyResult(
         verdict=verdict,
         message=message,
         median_s=median(samples),
@@ -151,10 +144,9 @@ def _without_comparison(
         num_threads=num_threads_used(),
         samples_s=tuple(samples),
     )
-    return latency, samples
 
 
-def _comparable(case: Case, baseline: Baseline) -> artifacts.Artifact:
+def _comparable(case: Case, baseline: Baseline) -> Artifact:
     """Return the baseline's artifact. Raises BaselineError with the reason it can't be used."""
     from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 
@@ -175,9 +167,7 @@ def _comparable(case: Case, baseline: Baseline) -> artifacts.Artifact:
         raise BaselineError(f"the baseline's {error}") from error
 
 
-def _is_same_code(
-    case: Case, old: artifacts.Artifact, new: artifacts.Artifact, baseline: Baseline
-) -> bool:
+def _is_same_code(case: Case, old: Artifact, new: Artifact, baseline: Baseline) -> bool:
     return (
         old.sha256 == new.sha256
         and baseline.num_threads == case.num_threads
@@ -188,10 +178,12 @@ def _is_same_code(
 def _gate(
     case: Case,
     baseline: Baseline,
-    old: artifacts.Artifact,
-    new: artifacts.Artifact,
+    old: Artifact,
+    new: Artifact,
+    *,
     alpha: float,
-) -> tuple[LatencyResult, list[float]]:
+    measure: Measure,
+) -> LatencyResult:
     try:
         measured = measure(case, old, new, alpha=alpha, expected_s=baseline.median_s)
     except ChildError as error:
@@ -220,7 +212,7 @@ def _gate(
             f"; baseline built by TVM {accepted[0]} (ffi {accepted[1]}), "
             f"this run by {here[0]} ({here[1]})"
         )
-    latency = LatencyResult(
+    return LatencyResult(
         verdict=verdict,
         message=message,
         median_s=evidence.now_median_s,
@@ -241,7 +233,6 @@ def _gate(
         samples_s=tuple(s for epoch in epochs for s in epoch.now_s),
         baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
     )
-    return latency, list(latency.samples_s)
 
 
 def _noise_words(resolvable: float) -> str:

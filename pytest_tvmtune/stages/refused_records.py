@@ -29,7 +29,7 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
     if isinstance(error, RecordsNotAppliedError):
         bad = dict.fromkeys(error.shashes, ("bad", "the pipeline didn't apply it"))
     else:
-        bad = _find_bad(case, records)
+        bad = _check_each(case, records)
     key = tuning_key(case)
     for shash, (state, reason) in bad.items():
         workload, record = records[shash]
@@ -47,7 +47,7 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
     return bool(bad)
 
 
-def _find_bad(case: Case, records: Records) -> dict[str, tuple[str, str]]:
+def _check_each(case: Case, records: Records) -> dict[str, tuple[str, str]]:
     """Return {hash: (state, reason)} of the records that fail by themselves."""
     shashes = list(records)
     pairs: list[tuple[Workload, list[Record]]] = [

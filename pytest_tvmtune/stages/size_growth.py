@@ -1,4 +1,4 @@
-"""How large an artifact and its memory are beside the baseline's."""
+"""Stage: how large an artifact and its memory are, next to the baseline's."""
 
 from __future__ import annotations
 
@@ -6,50 +6,48 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.report.text_tables import format_bytes
 from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.outcomes import ArtifactSizes, SizesOutcome
 from pytest_tvmtune.store import artifacts
 
 
-def note_sizes(case: Case, artifact: artifacts.Artifact) -> None:
-    """Put the size of this run's artifact, and of its memory, into the case's result."""
-    case.result.library_bytes = artifact.library.stat().st_size
-    case.result.workspace_bytes = _workspace_bytes(case, artifact)
+def artifact_sizes(case: Case, artifact: artifacts.Artifact) -> ArtifactSizes:
+    """Return the size of an artifact, and of the memory that it needs."""
+    entry = artifact.manifest.entries.get(case.model.signature.entry)
+    return ArtifactSizes(
+        library_bytes=artifact.library.stat().st_size,
+        workspace_bytes=entry.workspace_bytes if entry else None,
+    )
 
 
-def find_growth(case: Case, baseline: Baseline) -> list[str]:
-    """Note the baseline's sizes, and return a sentence for each that grew more than it may.
+def compare_sizes(case: Case, now: ArtifactSizes, baseline: Baseline) -> SizesOutcome:
+    """Return a finding for each size that grew more than it may.
 
     Sizes are exact, so that one comparison decides. A baseline whose artifact is not there is the
-    latency gate's to tell.
+    latency gate's to report.
     """
-    result, options = case.result, case.options
     try:
-        accepted = artifacts.find(case.store, baseline.artifact)
+        artifact = artifacts.find(case.store, baseline.artifact)
     except StoreError:
-        return []
-    result.baseline_library_bytes = accepted.library.stat().st_size
-    result.baseline_workspace_bytes = _workspace_bytes(case, accepted)
+        return SizesOutcome()
+    accepted = artifact_sizes(case, artifact)
+    options = case.options
     rows = (
-        ("library", "max_size_growth", options.max_size_growth, result.library_bytes,
-         result.baseline_library_bytes),
-        ("workspace memory", "max_memory_growth", options.max_memory_growth,
-         result.workspace_bytes, result.baseline_workspace_bytes),
+        ("library", "max_size_growth", options.max_size_growth, now.library_bytes,
+         accepted.library_bytes),
+        ("workspace memory", "max_memory_growth", options.max_memory_growth, now.workspace_bytes,
+         accepted.workspace_bytes),
     )  # fmt: skip
-    findings = []
-    for what, name, limit, now, before in rows:
+    findings, warnings = [], []
+    for size, name, limit, after, before in rows:
         if limit is None:
             continue
-        if now is None or before is None:
-            result.warnings.append(f"{case.label}: {name}: its {what} is not known")
-        elif now > before * (1 + limit):
-            grown = f" (+{now / before - 1:.1%})" if before else ""
+        if after is None or before is None:
+            warnings.append(f"{case.label}: {name}: its {size} is not known")
+        elif after > before * (1 + limit):
+            grown = f" (+{after / before - 1:.1%})" if before else ""
             findings.append(
-                f"{case.label}: its {what} grew from {format_bytes(before)} to "
-                f"{format_bytes(now)}{grown}, {name} is {100 * limit:g}%; "
+                f"{case.label}: its {size} grew from {format_bytes(before)} to "
+                f"{format_bytes(after)}{grown}, {name} is {100 * limit:g}%; "
                 "accept with --tvm-update"
             )
-    return findings
-
-
-def _workspace_bytes(case: Case, artifact: artifacts.Artifact) -> int | None:
-    entry = artifact.manifest.entries.get(case.model.signature.entry)
-    return entry.workspace_bytes if entry else None
+    return SizesOutcome(accepted=accepted, findings=tuple(findings), warnings=tuple(warnings))

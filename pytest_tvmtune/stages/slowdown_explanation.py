@@ -13,8 +13,9 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages.accepted_versions import versions_of_both
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
+from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
-from pytest_tvmtune.stages.tuning_tasks import workloads_of
+from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store import artifacts
 
 _UNTUNED_S = 2.0
@@ -26,27 +27,32 @@ def explain_change(
     baseline: Baseline,
     accepted: artifacts.Artifact,
     latency: LatencyResult,
-) -> LatencyResult:
+) -> LatencyOutcome:
     """Return a REGRESSION or IMPROVEMENT with its cause; other verdicts as they are.
 
-    Of a REGRESSION the kernels of both artifacts are timed as well, into the case's result. What
-    can't be found out is a warning: the verdict stands.
+    Of a REGRESSION the kernels of both artifacts are timed as well. What can't be found out is a
+    warning: the verdict stands.
     """
+    outcome = LatencyOutcome(latency=latency)
     if latency.verdict not in {"REGRESSION", "IMPROVEMENT"}:
-        return latency
+        return outcome
     try:
-        latency = replace(latency, cause=_cause(case, built, baseline, accepted))
+        cause, compiled_s = _cause(case, built, baseline, accepted)
+        latency = replace(latency, cause=cause)
+        outcome = LatencyOutcome(latency=latency, compiled_s=compiled_s)
         if latency.verdict == "REGRESSION" and accepted.sha256 != built.artifact.sha256:
-            case.result.kernels = time_kernels(case, built.artifact, accepted)
+            kernels = time_kernels(case, built.artifact, accepted)
+            outcome = replace(outcome, kernels=kernels)
     except TvmTuneError as error:
-        what = "its kernels could not be timed" if latency.cause else "its cause can't be told"
-        case.result.warnings.append(f"{case.label}: {what}: {error}")
-    return latency
+        unknown = "its kernels could not be timed" if latency.cause else "its cause can't be told"
+        outcome = replace(outcome, warnings=(f"{case.label}: {unknown}: {error}",))
+    return outcome
 
 
 def _cause(
     case: Case, built: BuiltModel, baseline: Baseline, accepted: artifacts.Artifact
-) -> Cause:
+) -> tuple[Cause, float | None]:
+    """Return the cause, and the seconds of compiling for it."""
     before, here = versions_of_both(case.store, baseline)
     old = ArtifactOrigin(
         library=accepted.sha256,
@@ -60,32 +66,37 @@ def _cause(
         versions=here,
         num_threads=case.num_threads,
     )
-    untuned = "" if old.versions == now.versions else _without_tuning(case, baseline)
-    return find_cause(old, now, known_records=_known_records(case), untuned=untuned)
+    same = old.versions == now.versions
+    untuned, compiled_s = ("", None) if same else _without_tuning(case, built, baseline)
+    stored = stored_workloads(case, built.plan)
+    known = {record.digest for workload in stored.values() for record in workload.records}
+    return find_cause(old, now, known_records=known, untuned=untuned), compiled_s
 
 
-def _known_records(case: Case) -> set[str]:
-    stored = workloads_of(case, prepack=case.options.prepack)
-    return {record.digest for workload in stored.values() for record in workload.records}
+def _without_tuning(case: Case, built: BuiltModel, baseline: Baseline) -> tuple[str, float | None]:
+    """Return how today's untuned code compares with the baseline's, and seconds of compiling.
 
-
-def _without_tuning(case: Case, baseline: Baseline) -> str:
-    """Return how today's untuned code compares with the baseline's, as a clause."""
+    The comparison is a clause of a sentence.
+    """
+    compiled_s = None
     try:
         old = artifacts.find(case.store, baseline.untuned)
-        now = build(case, prepack=case.options.prepack, records={}).artifact
-        if old.sha256 == now.sha256:
-            return "whose untuned code is the same: the search found something else"
+        now = build(case, built.plan, {})
+        compiled_s = now.compiled_s
+        if old.sha256 == now.artifact.sha256:
+            same = "whose untuned code is the same: the search found something else"
+            return same, compiled_s
         measured = measure(
             case,
             old,
-            now,
+            now.artifact,
             alpha=item_alpha(1),
             expected_s=baseline.median_s,
             max_time_s=_UNTUNED_S,
             tell_noise=False,
         )
     except TvmTuneError as error:
-        return f"untuned code can't be compared ({error})"
+        return f"untuned code can't be compared ({error})", compiled_s
     ratio = evidence_of(measured.epochs, item_alpha(1)).ratio
-    return f"untuned against untuned {ratio_words(ratio)}: so much is code generation's"
+    clause = f"untuned against untuned {ratio_words(ratio)}: so much is code generation's"
+    return clause, compiled_s

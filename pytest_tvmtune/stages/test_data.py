@@ -1,49 +1,33 @@
-"""Stage: outputs compared with those of ONNX test data, for the inputs that stand beside them."""
+"""Stage: outputs compared with those of ONNX test data, for the inputs next to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
-from pytest_tvmtune.core.errors import ChildError, ModelError
-from pytest_tvmtune.core.results.failure import failure_of
+from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.signature import bind_arrays
 from pytest_tvmtune.relax.importing.tensor_files import read_tensors
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_outputs import compare_outputs, note_error
+from pytest_tvmtune.stages.comparing_outputs import compare_outputs
 from pytest_tvmtune.stages.compiling import BuiltModel, run_new_data_in_child
+from pytest_tvmtune.stages.outcomes import ComparisonOutcome
 from pytest_tvmtune.stages.stage_progress import running
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
 
 
-def compare_data_sets(
-    case: Case, built: BuiltModel, session: Session, outputs: Any, folders: Sequence[Path]
-) -> list[str]:
-    """Compare a case with each of its data sets, note it in its result, return the findings.
+def compare_data_set(case: Case, folder: Path, outputs: Any) -> ComparisonOutcome:
+    """Compare a case's outputs with those of a data set.
 
-    outputs: for the first one's inputs, which the case was opened with.
-    What can't be read or doesn't fit the model, and a crash with other inputs, are findings, too.
+    Raises:
+        ModelError: They can't be read, or don't fit the model.
     """
-    findings = []
-    for folder in folders:
-        try:
-            if folder != folders[0]:
-                case, built = _with_inputs(case, built, folder)
-                outputs = _call(case, session)
-            error = compare_outputs(
-                case, outputs, _expected(folder), folder.name, ComparisonOptions()
-            )
-        except (ModelError, ChildError) as problem:
-            case.result.note_failure(failure_of(problem))
-            findings.append(f"{case.label}: {folder.name}: {problem}")
-        else:
-            findings += note_error(case, built, error, ComparisonOptions())
-    return findings
+    error = compare_outputs(case, outputs, _expected(folder), folder.name, ComparisonOptions())
+    return ComparisonOutcome(error=error, compared_with="given values")
 
 
 def _expected(folder: Path) -> Any:
@@ -54,16 +38,22 @@ def _expected(folder: Path) -> Any:
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def _with_inputs(case: Case, built: BuiltModel, folder: Path) -> tuple[Case, BuiltModel]:
-    """Return a case with a data set's inputs, which its build has run with in a child."""
+def call_with_data_set(
+    case: Case, built: BuiltModel, session: Session, folder: Path
+) -> tuple[Case, BuiltModel, Any]:
+    """Return the case with a data set's inputs, its build, and the outputs that it has for them.
+
+    It is called with them in a child first.
+
+    Raises:
+        ModelError: They can't be read, or don't fit the model.
+        ChildError: It crashes or hangs.
+    """
+    from pytest_tvmtune.relax.measuring.session import call, with_inputs
+
     specs = case.model.signature.inputs
     inputs = tuple(bind_arrays(specs, read_tensors(folder, "input"), "input"))
     case = replace(case, model=replace(case.model, inputs=inputs))
-    return case, run_new_data_in_child(case, built)
-
-
-def _call(case: Case, session: Session) -> Any:
-    from pytest_tvmtune.relax.measuring.session import call, with_inputs
-
+    built = run_new_data_in_child(case, built)
     with running(case):
-        return call(with_inputs(session, case.model.inputs))
+        return case, built, call(with_inputs(session, case.model.inputs))

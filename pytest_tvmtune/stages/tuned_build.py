@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +18,16 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.results.task_result import Task, TaskResult, TaskState
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.stages.case import Case, module_parts, tuning_key
-from pytest_tvmtune.stages.compiling import BuiltModel, build, find_built, load
+from pytest_tvmtune.stages.case import Case, module_parts, with_prepack
+from pytest_tvmtune.stages.compiling import BuiltModel, build, build_untuned, load, reuse_build
 from pytest_tvmtune.stages.crashed_kernel import FAULTS
+from pytest_tvmtune.stages.outcomes import CompileOutcome
 from pytest_tvmtune.stages.refused_records import refuse_bad_records
-from pytest_tvmtune.stages.size_growth import note_sizes
 from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.stages.tuning_tasks import (
     best_records,
-    import_work_dir,
-    plan,
-    restore_accepted_records,
+    extract_tasks,
     stored_workloads,
-    tune_missing,
 )
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.tuning.cached_outcome import (
@@ -47,52 +44,48 @@ if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
 
 
-def tune_and_build(
-    case: Case, accepted: Callable[[], Sequence[tuple[str, Workload]]] = tuple
-) -> BuiltModel:
-    """Tune what is missing, compile what is new, and note both in the case's result.
+def recall_outcome(case: Case, plan: builds.Plan) -> CompileOutcome | None:
+    """Return what this case came to before, unless its tuning files have changed since.
 
-    accepted: reads (target key, workload) of the records that the case's baseline keeps.
+    None also where a work_dir has to be read and written, or all is to be tuned anew.
     """
     options = case.options
-    tasks = plan(case, prepack=options.prepack)
-    key = _cached_outcome_key(
-        case,
-        prepack=options.prepack,
-        asked=[options.trials, options.max_trials_per_task, options.tuning],
+    if options.work_dir is not None or options.tuning == "refresh":
+        return None
+    return _recall(case, plan, _cached_outcome_key(case, _asked(case)))
+
+
+def build_tuned(case: Case, plan: builds.Plan) -> CompileOutcome:
+    """Return the model compiled with the best stored records, and keep what it came to."""
+    return _build_and_keep(case, plan, _cached_outcome_key(case, _asked(case)))
+
+
+def _asked(case: Case) -> list[Any]:
+    return [case.options.trials, case.options.max_trials_per_task, case.options.tuning]
+
+
+def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
+    """Add the records to the user's work_dir; return a warning where it holds others as well."""
+    if case.options.work_dir is None:
+        return []
+    stored = stored_workloads(case, built.plan)
+    cpu = fingerprint().cpu
+    append_to_work_dir(case.options.work_dir, [one.deployed(cpu) for one in stored.values()])
+    not_applied = _only_in_work_dir(case.options.work_dir, built)
+    if not not_applied:
+        return []
+    warning = (
+        f"work_dir: a stock build with it isn't what was tested: it holds records of "
+        f"{listed(not_applied)}, which are not applied here, since the untuned kernel is "
+        "faster or they were refused; export to another one"
     )
-    known = None
-    if options.work_dir is None and options.tuning != "refresh":
-        known = _recall(case, key, tasks)
-    if known is None:
-        target = tuning_key(case)
-        import_work_dir(case, tasks, target)
-        restore_accepted_records(case, tasks, target, accepted)
-        tune_missing(case, tasks, target)
-        known = _build_and_keep(case, key, tasks, prepack=options.prepack)
-    built, cached = known
-    result = case.result
-    result.tasks = list(cached.tasks)
-    result.tasks_left_out = list(cached.left_out)
-    result.artifact = built.artifact.sha256
-    note_sizes(case, built.artifact)
-    if options.work_dir is not None:
-        stored = stored_workloads(case, tasks, tuning_key(case))
-        cpu = fingerprint().cpu
-        append_to_work_dir(options.work_dir, [one.deployed(cpu) for one in stored.values()])
-        if not_applied := _only_in_work_dir(options.work_dir, tasks, built):
-            result.warnings.append(
-                f"work_dir: a stock build with it isn't what was tested: it holds records of "
-                f"{listed(not_applied)}, which are not applied here, since the untuned kernel is "
-                "faster or they were refused; export to another one"
-            )
-    return built
+    return [warning]
 
 
-def _only_in_work_dir(work_dir: Path, tasks: Sequence[Task], built: BuiltModel) -> list[str]:
+def _only_in_work_dir(work_dir: Path, built: BuiltModel) -> list[str]:
     """Return the tasks that have records in a work_dir and none in a build."""
     held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
-    return [task.name for task in tasks if task.shash in held - set(built.build.applied)]
+    return [task.name for task in built.plan.tasks if task.shash in held - set(built.build.applied)]
 
 
 def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
@@ -115,14 +108,8 @@ def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
         return None
     if case.model.original is not None:
         case = replace(case, model=case.model.original)
-    reference = build(case, prepack=False, records={})
+    reference = build_untuned(with_prepack(case, prepack=False))
     return None if reference.artifact.sha256 == built.artifact.sha256 else reference
-
-
-def reference_outputs(case: Case, built: BuiltModel) -> Any:
-    """Return the outputs of the reference build, None where there is none."""
-    reference = reference_build(case, built)
-    return None if reference is None else load_and_call(case, reference)[1]
 
 
 def counterpart_build(case: Case) -> BuiltModel:
@@ -136,70 +123,65 @@ def counterpart_build(case: Case) -> BuiltModel:
             "prepack is a choice of the stock pipeline, which this model doesn't go through: "
             "there is no counterpart to compare with"
         )
-    prepack = not case.options.prepack
-    tasks = plan(case, prepack=prepack)
-    key = _cached_outcome_key(case, prepack=prepack, asked=["as it is"])
-    known = _recall(case, key, tasks) or _build_and_keep(case, key, tasks, prepack=prepack)
-    return known[0]
+    other = with_prepack(case, prepack=not case.options.prepack)
+    plan = extract_tasks(other)
+    key = _cached_outcome_key(other, ["as it is"])
+    return (_recall(other, plan, key) or _build_and_keep(other, plan, key)).built
 
 
-def counterpart_outputs(case: Case) -> Any:
-    """Return the outputs of the counterpart build."""
-    return load_and_call(case, counterpart_build(case))[1]
-
-
-def _cached_outcome_key(case: Case, *, prepack: bool, asked: Sequence[Any]) -> str:
+def _cached_outcome_key(case: Case, asked: Sequence[Any]) -> str:
     """Return what tells apart the cases that may come to different builds of one module."""
-    parts = module_parts(case, prepack=prepack)
+    parts = module_parts(case)
     return builds.key_of(
         {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": fingerprint().cpu}
     )
 
 
-def _recall(case: Case, key: str, tasks: Sequence[Task]) -> tuple[BuiltModel, CachedOutcome] | None:
+def _recall(case: Case, plan: builds.Plan, key: str) -> CompileOutcome | None:
     """Return what this came to before, unless a tuning file has changed or the build is gone."""
-    cached = read_cached_outcome(case.store, key, _versions(case, tasks))
-    built = find_built(case, cached.build) if cached else None
-    return (built, cached) if built and cached else None
+    cached = read_cached_outcome(case.store, key, _versions(case, plan))
+    built = reuse_build(case, plan, cached.build) if cached else None
+    if cached is None or built is None:
+        return None
+    return CompileOutcome(built=built, tasks=cached.tasks, left_out=cached.left_out)
 
 
-def _build_and_keep(
-    case: Case, key: str, tasks: Sequence[Task], *, prepack: bool
-) -> tuple[BuiltModel, CachedOutcome]:
+def _build_and_keep(case: Case, plan: builds.Plan, key: str) -> CompileOutcome:
     """Return the model compiled with the best stored records, and note what it came to."""
     # Before they are read: what changes meanwhile makes the note void.
-    now = _versions(case, tasks)
-    built, workloads = _build_tuned(case, tasks, prepack=prepack)
-    cached = CachedOutcome(
-        build=built.key,
-        tasks=tuple(_task_result(task, workloads.get(task.shash), built) for task in tasks),
-        left_out=tuple(task.name for task in tasks if _was_left_out(workloads, task)),
+    now = _versions(case, plan)
+    built, workloads = _compile_with_sound_records(case, plan)
+    outcome = CompileOutcome(
+        built=built,
+        tasks=tuple(_task_result(task, workloads.get(task.shash), built) for task in plan.tasks),
+        left_out=tuple(task.name for task in plan.tasks if _was_left_out(workloads, task)),
     )
+    cached = CachedOutcome(build=built.key, tasks=outcome.tasks, left_out=outcome.left_out)
     write_cached_outcome(case.store, key, now, cached)
-    return built, cached
+    return outcome
 
 
-def _versions(case: Case, tasks: Sequence[Task]) -> FileVersions:
-    return file_versions(case.store, tuning_key(case), [task.shash for task in tasks])
+def _versions(case: Case, plan: builds.Plan) -> FileVersions:
+    return file_versions(case.store, plan.target_key, [task.shash for task in plan.tasks])
 
 
-def _build_tuned(
-    case: Case, tasks: Sequence[Task], *, prepack: bool
+def _compile_with_sound_records(
+    case: Case, plan: builds.Plan
 ) -> tuple[BuiltModel, dict[str, Workload]]:
     """Return the model compiled with the best stored records, and what the store then knows.
 
     Records that don't apply or build are refused, for good, and the next best ones tried.
     """
     while True:
-        workloads = stored_workloads(case, tasks, tuning_key(case))
+        workloads = stored_workloads(case, plan)
         records = best_records(workloads)
         try:
-            return build(case, prepack=prepack, records=records), workloads
+            return build(case, plan, records), workloads
         except (CompileError, ChildError) as error:
             if refuse_bad_records(case, records, error):
                 continue
             # What a killed or a slow process came to shows nothing.
-            if prepack and not (isinstance(error, ChildError) and error.cause not in FAULTS):
+            if plan.prepack and not (isinstance(error, ChildError) and error.cause not in FAULTS):
                 error.add(_without_prepack(case, tuned=bool(records)))
             raise
 
@@ -208,7 +190,7 @@ def _without_prepack(case: Case, *, tuned: bool) -> str:
     """Say whether what fails prepacked works without; that is noted nowhere."""
     how = "not prepacked and untuned" if tuned else "not prepacked"
     try:
-        build(case, prepack=False, records={})
+        build_untuned(with_prepack(case, prepack=False))
     except CompileError as error:
         return f"nor does it compile {how}: {cause_of(error)}"
     except ChildError as error:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import listed
+from pytest_tvmtune.core.errors import TvmTuneError, listed
 from pytest_tvmtune.core.results.progress import TuningProgress
-from pytest_tvmtune.core.results.task_result import Task
+from pytest_tvmtune.core.results.task_result import Task, TaskResult
 from pytest_tvmtune.core.tuning.trial_budget import MAX_ROUND
 from pytest_tvmtune.core.tuning.tuning_curve import extend_curve
 from pytest_tvmtune.machine.fingerprint import fingerprint
@@ -21,6 +21,7 @@ from pytest_tvmtune.relax.tuning import tune_job
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts, tuning_key
 from pytest_tvmtune.stages.job_context import job_context
+from pytest_tvmtune.stages.outcomes import TuningOutcome
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.tuning.records import Record, Workload
@@ -36,14 +37,18 @@ WAITING = "waiting for another process that tunes the same"
 _WAIT_S = 0.25
 
 
-def plan(case: Case, *, prepack: bool) -> list[Task]:
-    """Return the tuning tasks of the prepared module, from the store when they are there.
+def extract_tasks(case: Case) -> builds.Plan:
+    """Return the tuning tasks of the prepared module, which the store has from then on.
 
     What is past the stock pipeline has none.
+
+    Raises:
+        ChildError: The module can't be prepared.
     """
+    target_key, prepack = tuning_key(case), case.options.prepack
     if case.model.is_ready:
-        return []
-    key = builds.key_of(module_parts(case, prepack=prepack))
+        return builds.Plan(model=case.model.name, target_key=target_key, prepack=prepack, tasks=())
+    key = builds.key_of(module_parts(case))
     known = builds.read_plan(case.store, key)
     if known is None:
         request = plan_job.Request(
@@ -52,89 +57,109 @@ def plan(case: Case, *, prepack: bool) -> list[Task]:
         found = run_job(plan_job.JOB, request, job_context(case, "plan"))
         known = builds.Plan(
             model=case.model.name,
-            target_key=tuning_key(case),
+            target_key=target_key,
             prepack=prepack,
             tasks=found.tasks,
         )
         builds.write_plan(case.store, key, known)
-    return list(known.tasks)
+    return known
 
 
-def import_work_dir(case: Case, tasks: Sequence[Task], key: str) -> None:
-    """Copy the records of these tasks from the user's work_dir into the store."""
+def import_work_dir(case: Case, plan: builds.Plan) -> list[str]:
+    """Copy the records of the tasks from the user's work_dir into the store; return problems."""
     if case.options.work_dir is None:
-        return
+        return []
     workloads, problems = read_work_dir(case.options.work_dir)
-    case.result.warnings += [f"work_dir: {problem}" for problem in problems]
-    names = {task.shash: task.name for task in tasks}
+    names = {task.shash: task.name for task in plan.tasks}
     for workload in workloads:
         if workload.shash in names:
-            add_to_workload(case.store, key, replace(workload, name=names[workload.shash]))
+            renamed = replace(workload, name=names[workload.shash])
+            add_to_workload(case.store, plan.target_key, renamed)
+    return [f"work_dir: {problem}" for problem in problems]
 
 
 def restore_accepted_records(
-    case: Case,
-    tasks: Sequence[Task],
-    key: str,
-    accepted: Callable[[], Sequence[tuple[str, Workload]]],
-) -> None:
+    case: Case, plan: builds.Plan, accepted: Callable[[], Sequence[tuple[str, Workload]]]
+) -> list[str]:
     """Put what the case's baseline keeps into a store that has lost it.
 
-    Else a lost cache would gate a new random schedule against the old one. accepted: reads
-    (target key, workload), the ledger's lines included, so that what was enough then is so again.
+    Else a lost cache would gate a new random schedule against the old one.
+
+    Args:
+        case: Whose records they are.
+        plan: Its tasks.
+        accepted: Reads (target key, workload), the ledger's lines included, so that what was
+            enough then is so again.
+
+    Returns:
+        The names of the tasks whose records were lost.
     """
     if case.options.tuning == "refresh":
-        return
-    lost = {task.shash for task in tasks} - set(stored_workloads(case, tasks, key))
+        return []
+    lost = {task.shash for task in plan.tasks} - set(stored_workloads(case, plan))
+    restored = []
     for its_key, workload in accepted() if lost else ():
-        if its_key == key and workload.shash in lost:
-            add_to_workload(case.store, key, workload)
-            case.result.tasks_restored.append(workload.name)
+        if its_key == plan.target_key and workload.shash in lost:
+            add_to_workload(case.store, its_key, workload)
+            restored.append(workload.name)
+    return restored
 
 
-def tune_missing(case: Case, tasks: Sequence[Task], key: str) -> None:
+def tune_missing(case: Case, plan: builds.Plan) -> TuningOutcome:
     """Tune what no earlier request served; the tuner puts records and ledger into the store.
 
     Each workload is tuned by one process, which holds its lock meanwhile. What others are at is
     left to them, and waited for once nothing else is left to do.
     """
+    outcome = TuningOutcome()
     if case.options.tuning == "never" or case.options.trials == 0:
-        return
+        return outcome
     tuned: set[str] = set()
     try:
         # What was tuned here is never missing again, whatever a clock says.
-        while missing := [t for t in _missing(case, tasks, key) if t.shash not in tuned]:
-            tuned |= _tune_or_wait(case, tasks, missing, key)
+        while outcome.error is None and (
+            missing := [task for task in _missing(case, plan) if task.shash not in tuned]
+        ):
+            mine, outcome = _tune_or_wait(case, plan, missing, outcome)
+            tuned |= mine
     finally:
         _tell(case, TuningProgress(label=case.label, finished=True))
+    return outcome
 
 
-def _tune_or_wait(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> set[str]:
-    """Return the hashes of what was tuned; none where others are at all of it."""
-    locks = {task.shash: try_lock(case.store.lock(f"{key}-{task.shash}")) for task in missing}
+def _tune_or_wait(
+    case: Case, plan: builds.Plan, missing: Sequence[Task], before: TuningOutcome
+) -> tuple[set[str], TuningOutcome]:
+    """Return the hashes of what was tuned, none where others are at all of it, and the outcome."""
+    locks = {
+        task.shash: try_lock(case.store.lock(f"{plan.target_key}-{task.shash}")) for task in missing
+    }
     try:
         # Whoever held them before may have finished meanwhile.
-        mine = _missing(case, [task for task in missing if locks[task.shash]], key)
+        locked = tuple(task for task in missing if locks[task.shash])
+        mine = _missing(case, replace(plan, tasks=locked))
         if mine:
-            _tune(case, tasks, mine, key)
+            before = _tune(case, plan, mine, before)
         elif not any(locks.values()):
             _tell(case, TuningProgress(label=case.label, note=WAITING))
             time.sleep(_WAIT_S)
-        return {task.shash for task in mine}
+        return {task.shash for task in mine}, before
     finally:
         for lock in filter(None, locks.values()):
             lock.release()
 
 
-def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> None:
-    started = monotonic_s()
-    trials = _budget(case, tasks, mine, key)
+def _tune(
+    case: Case, plan: builds.Plan, mine: Sequence[Task], before: TuningOutcome
+) -> TuningOutcome:
+    started, key = monotonic_s(), plan.target_key
+    trials = _budget(case, plan, mine)
     weights = {task.name: task.weight for task in mine}
-    done_before = case.result.trials_spent
+    curve = list(before.curve)
 
     def on_progress(row: RoundProgress) -> None:
-        improved = [(done_before + trial, best_s) for trial, best_s in row.improved]
-        extend_curve(case.result.tuning_curve, row.task, improved, weights)
+        improved = [(before.trials_spent + trial, best_s) for trial, best_s in row.improved]
+        extend_curve(curve, row.task, improved, weights)
         progress = TuningProgress(
             label=case.label,
             done=row.done,
@@ -169,11 +194,16 @@ def _tune(case: Case, tasks: Sequence[Task], mine: Sequence[Task], key: str) -> 
         since_s=_since_s(case),
         environment=_environment(case),
     )
-    done = run_job(tune_job.JOB, request, replace(context, on_stage=on_stage), on_progress)
-    result = case.result
-    result.tuned_now = True
-    result.tuning_s += monotonic_s() - started
-    result.trials_spent += sum(one.spent for one in done.tasks.values())
+    try:
+        done = run_job(tune_job.JOB, request, replace(context, on_stage=on_stage), on_progress)
+    except TvmTuneError as error:
+        return replace(before, curve=tuple(curve), error=error)
+    return TuningOutcome(
+        tuned=True,
+        trials_spent=before.trials_spent + sum(one.spent for one in done.tasks.values()),
+        seconds=before.seconds + monotonic_s() - started,
+        curve=tuple(curve),
+    )
 
 
 def _tell(case: Case, progress: TuningProgress) -> None:
@@ -181,12 +211,12 @@ def _tell(case: Case, progress: TuningProgress) -> None:
         case.run_context.on_progress(progress)
 
 
-def _missing(case: Case, tasks: Sequence[Task], key: str) -> list[Task]:
+def _missing(case: Case, plan: builds.Plan) -> list[Task]:
     options = case.options
-    stored, environment = stored_workloads(case, tasks, key), _environment(case)
+    stored, environment = stored_workloads(case, plan), _environment(case)
     return [
         task
-        for task in tasks
+        for task in plan.tasks
         if task.shash not in stored
         or not stored[task.shash].is_enough(
             options.trials,
@@ -207,30 +237,27 @@ def _since_s(case: Case) -> float:
     return case.run_context.started_s if case.options.tuning == "refresh" else 0.0
 
 
-def _budget(case: Case, tasks: Sequence[Task], missing: Sequence[Task], key: str) -> int:
+def _budget(case: Case, plan: builds.Plan, missing: Sequence[Task]) -> int:
     """Return the trials for the missing tasks: their share, less what they were given before.
 
     What an interrupted run spent counts too.
     """
-    share = max(1, round(case.options.trials * len(missing) / len(tasks)))
+    share = max(1, round(case.options.trials * len(missing) / len(plan.tasks)))
     spent = sum(
         served.spent
-        for workload in stored_workloads(case, missing, key).values()
+        for workload in stored_workloads(case, replace(plan, tasks=tuple(missing))).values()
         for served in workload.served
         if served.at_s >= _since_s(case)
     )
     return max(share - spent, min(len(missing), share))
 
 
-def stored_workloads(case: Case, tasks: Sequence[Task], key: str) -> dict[str, Workload]:
+def stored_workloads(case: Case, plan: builds.Plan) -> dict[str, Workload]:
     """Return what the store knows of these tasks, by workload hash."""
-    found = {task.shash: read_workload(case.store, key, task.shash) for task in tasks}
+    found = {
+        task.shash: read_workload(case.store, plan.target_key, task.shash) for task in plan.tasks
+    }
     return {shash: workload for shash, workload in found.items() if workload is not None}
-
-
-def workloads_of(case: Case, *, prepack: bool) -> dict[str, Workload]:
-    """Return what the store knows of all tasks of a case, by workload hash. Raises ChildError."""
-    return stored_workloads(case, plan(case, prepack=prepack), tuning_key(case))
 
 
 def best_records(workloads: dict[str, Workload]) -> Records:
@@ -243,24 +270,30 @@ def best_records(workloads: dict[str, Workload]) -> Records:
     }
 
 
-def untuned_sentence(case: Case) -> str:
+def untuned_sentence(case: Case, tasks: Sequence[TaskResult]) -> str:
     """Return which tasks have no record though trials were asked for, "" where none."""
-    result = case.result
-    incomplete = [task for task in result.tasks if not task.is_settled]
-    if not result.tuning_trials or not incomplete:
+    trials = requested_trials(case)
+    incomplete = [task for task in tasks if not task.is_settled]
+    if not trials or not incomplete:
         return ""
     by_reason: dict[str, list[str]] = {}
     for task in incomplete:
         by_reason.setdefault(task.reason, []).append(task.name)
-    told = "; ".join(
+    named = "; ".join(
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
     has_failed = any(task.state == "failed" for task in incomplete)
     again = "; to try again: --tvm-tuning=refresh" if has_failed else ""
-    log = f"; log: {case.log_path('tune')}" if any(task.reason for task in incomplete) else ""
-    trials = result.tuning_trials
+    log_path = case.log_path("tune")
+    has_log = any(task.reason for task in incomplete) and log_path.is_file()
+    log = f"; log: {log_path}" if has_log else ""
     asked = "1 trial was" if trials == 1 else f"{trials} trials were"
     return (
-        f"{len(incomplete)} of {len(result.tasks)} tasks are untuned though "
-        f"{asked} asked: {told}{again}{log}"
+        f"{len(incomplete)} of {len(tasks)} tasks are untuned though "
+        f"{asked} asked: {named}{again}{log}"
     )
+
+
+def requested_trials(case: Case) -> int:
+    """Return how many trials a case may be tuned with: none, past the stock pipeline."""
+    return 0 if case.model.is_ready else case.options.trials

@@ -12,6 +12,7 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build, load
+from pytest_tvmtune.stages.outcomes import UntunedOutcome
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.stage_progress import held, running
 from pytest_tvmtune.store import builds
@@ -25,37 +26,46 @@ _MOST_S = 2.0
 _CLEARLY = 1.5
 
 
-def slower_than_untuned(case: Case, built: BuiltModel, session: Session) -> str:
-    """Return a sentence where the tuned build is slower than the untuned one, "" where it isn't.
+def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> UntunedOutcome:
+    """Return how a tuned build compares with the untuned one, in time.
 
     It is measured when the build is new to the store, or another CPU model or number of threads is
     what it was measured with, and the ratio kept with the build: later runs say the same without
-    measuring. It goes into the case's result. What can't be measured is said as unknown. session:
-    the tuned build, loaded.
+    measuring. What can't be measured is said as unknown.
+
+    Args:
+        case: What was tuned.
+        built: Its tuned build.
+        session: The same, loaded.
     """
     known = built.build
     if not known.applied or case.model.is_ready:
-        return ""
+        return UntunedOutcome()
     here = f"{fingerprint().cpu}, {case.num_threads} threads"
+    compiled_s = None
     if known.untuned_ratio is None or known.untuned_on != here:
         try:
-            known = replace(_measured(case, built, session), untuned_on=here)
+            twin = build(case, built.plan, {})
+            compiled_s = twin.compiled_s
+            known = replace(_measured(case, built, session, twin), untuned_on=here)
         except TvmTuneError as error:
-            return f"whether tuning made the model faster is not known: {error}"
+            unknown = f"whether tuning made the model faster is not known: {error}"
+            return UntunedOutcome(warning=unknown, compiled_s=compiled_s)
         builds.write_build(case.store, built.key, known)
-    case.result.untuned_ratio = known.untuned_ratio
-    if not known.slower_kernels:
-        return ""
-    return (
+    slower = (
         f"the tuned model takes {known.untuned_ratio:.2f} times as long as the untuned one "
         f"({known.slower_kernels}); tune more with --tvm-trials, or test it untuned with "
         "--tvm-trials=0"
     )
+    return UntunedOutcome(
+        ratio=known.untuned_ratio,
+        warning=slower if known.slower_kernels else "",
+        compiled_s=compiled_s,
+    )
 
 
-def _measured(case: Case, built: BuiltModel, session: Session) -> builds.Build:
+def _measured(case: Case, built: BuiltModel, session: Session, twin: BuiltModel) -> builds.Build:
     """Return the build with what it takes next to the untuned one."""
-    twin = build(case, prepack=case.options.prepack, records={})
     with running(case):
         untuned = load(case, twin)
     rough = _rough_s(case, untuned), _rough_s(case, session)

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_tvmtune.core.gating.confidence_sequence import (
     SESSION_ALPHA,
-    Decision,
     Epoch,
     Evidence,
     confidence_bounds,
@@ -25,6 +24,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     resolvable_ratio,
     spread,
 )
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from tests.core.made_up import evidence
 
@@ -244,7 +244,7 @@ def test_all_decisions_of_a_session_share_its_alpha(items: int) -> None:
 # -- Verdicts ---------------------------------------------------------------------------------
 
 
-def decisions(found: Evidence, threshold: str) -> tuple[Decision, Decision]:
+def decisions(found: Evidence, threshold: str) -> tuple[Verdict, Verdict]:
     """Return what is said while epochs may follow, and what when none does."""
     parsed = parse_threshold(threshold, "t")
     return decide(found, parsed, final=False), decide(found, parsed, final=True)

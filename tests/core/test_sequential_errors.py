@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_tvmtune.core.gating.confidence_sequence import (
-    Decision,
     Epoch,
     confidence_bounds,
     decide,
     evidence_of,
     fewest_epochs,
 )
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from tests.core.made_up import evidence
 
@@ -77,10 +77,10 @@ def changing(rng: random.Random) -> Iterator[float]:
         yield last
 
 
-def ever(log_ratios: Iterator[float], looks: int) -> set[Decision]:
+def ever(log_ratios: Iterator[float], looks: int) -> set[Verdict]:
     """Return all that would have been said, had it been stopped at any of the looks."""
     ordered: list[float] = []
-    said: set[Decision] = set()
+    said: set[Verdict] = set()
     for n, log_ratio in zip(range(1, looks + 1), log_ratios, strict=False):
         insort(ordered, log_ratio)
         if n >= fewest_epochs(ALPHA):
@@ -163,14 +163,14 @@ def epochs_on(machine: Machine, rng: random.Random, ratio: float) -> Iterator[Ep
 
 def first_verdicts(
     machine: Machine, ratio: float, threshold: str, *, runs: int, final: bool
-) -> list[Decision]:
+) -> list[Verdict]:
     """Return what each run says first, looked at after every one of its epochs.
 
     final: as if each look were the last.
     """
     rng = random.Random(f"{machine.__name__} {ratio}")
     limit = parse_threshold(threshold, "t")
-    said: list[Decision] = []
+    said: list[Verdict] = []
     for _ in range(runs):
         epochs: list[Epoch] = []
         for one in epochs_on(machine, rng, ratio):
@@ -224,7 +224,7 @@ def test_pairs_taken_for_epochs_would_err(machine: Machine) -> None:
     ("ratio", "verdict"), [(1.2, "REGRESSION"), (1.0, "PASS"), (1 / 1.2, "IMPROVEMENT")]
 )
 def test_from_seconds_what_is_clear_is_found(
-    machine: Machine, ratio: float, verdict: Decision
+    machine: Machine, ratio: float, verdict: Verdict
 ) -> None:
     runs = 60
     said = first_verdicts(machine, ratio, "10%", runs=runs, final=False)

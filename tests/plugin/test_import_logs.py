@@ -45,7 +45,7 @@ def test_pipeline(tvm_tune):
 def test_reference(tvm_tune):
     gather = "g (float[2] x, int64[1] i) => (float[1] y) { y = Gather (x, i) }"
     run = tvm_tune(model(gather), inputs=[np.ones(2, "float32"), np.array([1])])
-    run._case.model.inputs[1][0] = 7
+    run._run.case.model.inputs[1][0] = 7
     run.check("onnxruntime")
 
 def test_good(tvm_tune):

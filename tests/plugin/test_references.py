@@ -49,7 +49,7 @@ def test_onnxruntime(tvm_tune, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     run.check("onnxruntime")
     assert [one.path for one in run.result.errors[0].outputs] == ["output[0]", "output[1]"]
-    (x,) = run._case.model.inputs
+    (x,) = run._run.case.model.inputs
     run.assert_allclose({"a/b": np.maximum(x, 0)})
     run.assert_allclose({"c": np.exp(x) + 1}, outputs={"c": {"atol": 1, "statistic": "max"}})
 

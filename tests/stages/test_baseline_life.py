@@ -14,18 +14,18 @@ from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.stages.case import Case, tuning_key
+from pytest_tvmtune.stages import pipeline
+from pytest_tvmtune.stages.case_run import CaseRun
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.latency_gate import accepted_records, judge_latency
-from pytest_tvmtune.stages.tuned_build import tune_and_build
-from pytest_tvmtune.stages.tuning_tasks import plan, restore_accepted_records
+from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.tuning_tasks import extract_tasks, restore_accepted_records
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records, write_baseline
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.signatures import KEY_VARIABLE
 from pytest_tvmtune.store.tuning.records import Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys, workload_path
-from tests.support.cases import IDENTITY, accept, forget_untuned, opener
+from tests.support.cases import IDENTITY, build_of, built_run, forget_untuned, opener, propose
 from tests.support.modules import Square
 
 TRIALS = 6
@@ -49,32 +49,33 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
     store = open_store(tmp_path_factory.mktemp("life") / "store")
-    tune_and_build(opener(store)(Square, settings={"trials": TRIALS}))
+    build_of(opener(store)(Square, settings={"trials": TRIALS}))
     forget_untuned(store)
     case = opener(store)(Square, settings={"trials": TRIALS})
-    built = tune_and_build(case)
-    assert [task.state for task in case.result.tasks] == ["tuned", "tuned"]
-    baseline, records = accept(case, built), accepted_records(case, built)
-    write_baseline(store, baseline, records)
-    return Accepted(store=store, baseline=baseline, records=records, built=built)
+    run = built_run(case)
+    assert [task.state for task in run.result.tasks] == ["tuned", "tuned"]
+    accepted = propose(case, run.built)
+    write_baseline(store, accepted.baseline, accepted.records)
+    return Accepted(
+        store=store, baseline=accepted.baseline, records=list(accepted.records), built=run.built
+    )
 
 
-def prepared(store: Store, **settings: Any) -> tuple[Case, BuiltModel]:
+def prepared(store: Store, **settings: Any) -> CaseRun:
     """Tune and build the same case as a later run does, with what its baseline keeps."""
-    case = opener(store)(Square, settings={"trials": TRIALS, **settings})
-    return case, tune_and_build(case, lambda: read_records(store, IDENTITY))
+    return built_run(opener(store)(Square, settings={"trials": TRIALS, **settings}))
 
 
-def judged(store: Store, case: Case, built: BuiltModel) -> LatencyResult:
+def judged(store: Store, run: CaseRun) -> LatencyResult:
     baseline: Baseline | BaselineError | None
     try:
         baseline = read_baseline(store, IDENTITY)
     except BaselineError as error:
         baseline = error
-    return judge_latency(case, built, load(case, built), baseline)[0]
+    return judge_latency(run.case, run.built, load(run.case, run.built), baseline).latency
 
 
-def never() -> list[tuple[str, Workload]]:
+def never(*_: Any) -> list[tuple[str, Workload]]:
     raise AssertionError("nothing is lost")
 
 
@@ -104,21 +105,22 @@ def test_a_baseline_keeps_what_was_applied_and_the_untuned_twin(accepted: Accept
 
 
 def test_a_store_that_kept_only_its_baselines_tunes_nothing(
-    accepted: Accepted, tmp_path: Path
+    accepted: Accepted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = copied(accepted, tmp_path / "store", "baselines")
-    case, built = prepared(store)
-    assert not case.result.tuned_now
-    assert case.result.trials_spent == 0
-    assert sorted(case.result.tasks_restored) == ["matmul", "transpose"]
-    assert [task.state for task in case.result.tasks] == ["tuned", "tuned"]
-    assert built.artifact.sha256 == accepted.baseline.artifact
-    assert judged(store, case, built).same_code
+    run = prepared(store)
+    assert not run.result.tuned_now
+    assert run.result.trials_spent == 0
+    assert sorted(run.result.tasks_restored) == ["matmul", "transpose"]
+    assert [task.state for task in run.result.tasks] == ["tuned", "tuned"]
+    assert run.built.artifact.sha256 == accepted.baseline.artifact
+    assert judged(store, run).same_code
     # With their ledger: no later run finds anything missing, or takes them in again.
     for key, workload in accepted.records:
         assert read_workload(store, key, workload.shash) == workload
-    again = opener(store)(Square, settings={"trials": TRIALS})
-    assert tune_and_build(again, never).artifact.sha256 == accepted.baseline.artifact
+    monkeypatch.setattr(pipeline, "read_records", never)
+    again = built_run(opener(store)(Square, settings={"trials": TRIALS}))
+    assert again.built.artifact.sha256 == accepted.baseline.artifact
     assert not again.result.tuned_now
     assert again.result.tasks_restored == []
 
@@ -128,37 +130,37 @@ def test_only_what_is_lost_is_restored(accepted: Accepted, tmp_path: Path) -> No
     names = {workload.name: (key, workload.shash) for key, workload in accepted.records}
     workload_path(store, *names["matmul"]).unlink()
     kept = workload_path(store, *names["transpose"]).read_bytes()
-    case, built = prepared(store, tuning="never")
-    assert case.result.tasks_restored == ["matmul"]
+    run = prepared(store, tuning="never")
+    assert run.result.tasks_restored == ["matmul"]
     assert workload_path(store, *names["transpose"]).read_bytes() == kept
-    assert built.artifact.sha256 == accepted.baseline.artifact
+    assert run.built.artifact.sha256 == accepted.baseline.artifact
 
 
 def test_nothing_else_is_taken_in(accepted: Accepted, tmp_path: Path) -> None:
     """Neither for another target, nor of another model, nor where all is to be tuned anew."""
     store = open_store(tmp_path / "store")
     case = opener(store)(Square, settings={"trials": TRIALS})
-    tasks, key = plan(case, prepack=False), tuning_key(case)
+    plan = extract_tasks(case)
+    key = plan.target_key
     elsewhere = [(f"{key}0", workload) for _, workload in accepted.records]
     stranger = [(key, replace(workload, shash="0" * 16)) for _, workload in accepted.records]
-    restore_accepted_records(case, tasks, key, lambda: [*elsewhere, *stranger])
-    assert case.result.tasks_restored == []
+    assert restore_accepted_records(case, plan, lambda: [*elsewhere, *stranger]) == []
     assert list(stored_keys(store)) == []
     anew = opener(store)(Square, settings={"trials": TRIALS, "tuning": "refresh"})
-    restore_accepted_records(anew, tasks, key, never)
-    restore_accepted_records(case, tasks, key, lambda: accepted.records)
+    assert restore_accepted_records(anew, plan, never) == []
+    assert len(restore_accepted_records(case, plan, lambda: accepted.records)) == 2
     assert len(list(stored_keys(store))) == 2
 
 
 def test_a_baseline_that_arrives_later_is_taken_in_too(accepted: Accepted, tmp_path: Path) -> None:
     """Once more with nothing stored: that it came to an untuned library then is out of date."""
     store = open_store(tmp_path / "store")
-    _, untuned = prepared(store, tuning="never")
+    untuned = prepared(store, tuning="never").built
     assert untuned.artifact.sha256 == accepted.baseline.untuned
     shutil.copytree(accepted.store.baselines, store.baselines)
-    case, built = prepared(store, tuning="never")
-    assert sorted(case.result.tasks_restored) == ["matmul", "transpose"]
-    assert built.artifact.sha256 == accepted.baseline.artifact
+    run = prepared(store, tuning="never")
+    assert sorted(run.result.tasks_restored) == ["matmul", "transpose"]
+    assert run.built.artifact.sha256 == accepted.baseline.artifact
 
 
 def test_carried_to_another_store_in_one_file(
@@ -169,15 +171,15 @@ def test_carried_to_another_store_in_one_file(
     store = Store(root=tmp_path / "elsewhere")
     assert main(["baselines", "import", str(file), "--dir", str(store.root)]) == 0
     assert "imported 1 baseline" in capsys.readouterr().out
-    case, built = prepared(store)
-    assert not case.result.tuned_now
-    latency = judged(store, case, built)
+    run = prepared(store)
+    assert not run.result.tuned_now
+    latency = judged(store, run)
     assert (latency.verdict, latency.same_code) == ("PASS", True)
     # Without its artifact, as a clone of the repository finds it, that is made anew.
     shutil.rmtree(store.artifacts)
     shutil.rmtree(store.builds)
-    case, built = prepared(store)
-    assert judged(store, case, built).same_code
+    run = prepared(store)
+    assert judged(store, run).same_code
 
 
 @pytest.fixture
@@ -195,20 +197,20 @@ def test_with_a_key_nothing_unsigned_is_run(
         read_baseline(store, IDENTITY)
     case = opener(store)(Square)
     with pytest.warns(UserWarning, match="unsigned"):
-        built = tune_and_build(case)
-    assert case.result.compiled_now
-    assert built.artifact.sha256 == accepted.baseline.untuned
-    assert judged(store, case, built).verdict == "INCOMPARABLE"
+        run = built_run(case)
+    assert run.result.compiled_now
+    assert run.built.artifact.sha256 == accepted.baseline.untuned
+    assert judged(store, run).verdict == "INCOMPARABLE"
     # Signed it is one, but its library still isn't.
     write_baseline(store, accepted.baseline, [])
-    latency = judged(store, case, built)
+    latency = judged(store, run)
     assert latency.verdict == "INCOMPARABLE"
     assert "manifest is damaged (unsigned" in latency.message
     # The one that was built with the key is signed by it.
-    write_baseline(store, replace(accepted.baseline, artifact=built.artifact.sha256), [])
-    assert judged(store, case, built).same_code
+    write_baseline(store, replace(accepted.baseline, artifact=run.built.artifact.sha256), [])
+    assert judged(store, run).same_code
     use_key("another key")
-    latency = judged(store, case, built)
+    latency = judged(store, run)
     assert latency.verdict == "INCOMPARABLE"
     assert f"signed with another key than {KEY_VARIABLE}'s" in latency.message
 

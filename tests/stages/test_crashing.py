@@ -8,9 +8,8 @@ import pytest
 from pytest_tvmtune.core.errors import ChildError, CompileError
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
-from pytest_tvmtune.stages.compiling import build
-from pytest_tvmtune.stages.tuned_build import tune_and_build
-from tests.support.cases import forget_untuned
+from pytest_tvmtune.stages.compiling import build_untuned
+from tests.support.cases import build_of, forget_untuned
 from tests.support.modules import Gathers, OpenCase, Scatters
 
 INSIDE, OUTSIDE = np.ones(4, "int32"), np.full(4, 1 << 30, "int32")
@@ -20,7 +19,7 @@ def test_a_crash_names_the_kernel(open_: OpenCase) -> None:
     with pytest.raises(
         ChildError, match=r"crashed with SIGSEGV in kernel .*gather.* \(untuned\)"
     ) as e:
-        build(open_(Gathers, inputs=[OUTSIDE]), prepack=False, records={})
+        build_untuned(open_(Gathers, inputs=[OUTSIDE]))
     assert e.value.stage == FIRST_RUN
     failure = failure_of(e.value)
     assert failure == Failure(
@@ -32,22 +31,22 @@ def test_a_crash_names_the_kernel(open_: OpenCase) -> None:
 def test_a_crash_of_a_tuned_library_with_new_inputs_names_the_record(open_: OpenCase) -> None:
     tuned = {"trials": 8}
     case = open_(Gathers, inputs=[INSIDE], settings=tuned)
-    tune_and_build(case)
+    build_of(case)
     forget_untuned(case.store)
-    built = tune_and_build(open_(Gathers, inputs=[INSIDE], settings=tuned))
+    built = build_of(open_(Gathers, inputs=[INSIDE], settings=tuned))
     (gather,) = [
         kernel for name, kernel in built.artifact.manifest.kernels.items() if "gather" in name
     ]
     assert gather.record
     with pytest.raises(ChildError) as caught:
-        tune_and_build(open_(Gathers, inputs=[OUTSIDE], settings=tuned))
+        build_of(open_(Gathers, inputs=[OUTSIDE], settings=tuned))
     assert f"gather (tuned, record {gather.record[:12]}): --tvm-tuning=refresh" in str(caught.value)
 
 
 def test_what_fails_prepacked_only_says_so(open_: OpenCase) -> None:
     """TVM's prepacking doesn't know kernels without a compute block (docs/tvm-findings.md)."""
     with pytest.raises(CompileError) as caught:
-        tune_and_build(open_(Scatters, prepack=True))
+        build_of(open_(Scatters, prepack=True))
     assert str(caught.value).endswith(
         "\nnot prepacked it compiles and runs: the fault is in cpu_weight_prepack"
     )
@@ -55,12 +54,12 @@ def test_what_fails_prepacked_only_says_so(open_: OpenCase) -> None:
 
 def test_what_fails_not_prepacked_either_says_so(open_: OpenCase) -> None:
     with pytest.raises(ChildError) as caught:
-        tune_and_build(open_(Gathers, prepack=True, inputs=[OUTSIDE]))
+        build_of(open_(Gathers, prepack=True, inputs=[OUTSIDE]))
     assert "\nnor does it work not prepacked: running it for the first time" in str(caught.value)
     assert failure_of(caught.value).signal == "SIGSEGV"
 
 
 def test_a_plain_failure_says_nothing_of_prepack(open_: OpenCase) -> None:
     with pytest.raises(ChildError) as caught:
-        tune_and_build(open_(Gathers, inputs=[OUTSIDE]))
+        build_of(open_(Gathers, inputs=[OUTSIDE]))
     assert "prepack" not in str(caught.value)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError, StoreError
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     compile_module,
@@ -27,21 +29,18 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     write_kernels,
 )
 from pytest_tvmtune.stages import divergence_search
-from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.comparing_outputs import compare_with_expected, note_error
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.comparing_outputs import compare_with_expected
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.divergence_search import PLAIN, UNTUNED, first_divergence
-from pytest_tvmtune.stages.tuned_build import (
-    counterpart_build,
-    load_and_call,
-    reference_build,
-    tune_and_build,
-)
-from pytest_tvmtune.stages.tuning_tasks import best_records, plan, stored_workloads
+from pytest_tvmtune.stages.divergence_search import diagnose, first_divergence
+from pytest_tvmtune.stages.outcomes import ComparedWith
+from pytest_tvmtune.stages.pipeline import check_outputs, make_checks
+from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
+from pytest_tvmtune.stages.tuning_tasks import best_records, stored_workloads
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
-from tests.support.cases import opener
+from tests.support.cases import build_of, opener, run_of
 from tests.support.modules import Halves, OpenCase, TwoLayers
 
 DTYPE = Tolerance()
@@ -62,9 +61,8 @@ class Tuned:
     def changed(self, folder: Path, change: Callable[[Any], Any]) -> BuiltModel:
         """Return the build with its lowered module changed."""
         work_dir = folder / "work_dir"
-        tasks = plan(self.case, prepack=True)
-        workloads = stored_workloads(self.case, tasks, tuning_key(self.case))
-        records = best_records(workloads)
+        tasks = self.built.plan.tasks
+        records = best_records(stored_workloads(self.case, self.built.plan))
         write_work_dir(work_dir, [(workload, [record]) for workload, record in records.values()])
         target = tvm.target.Target(self.case.target_json)
         pipeline = relax.pipeline.static_shape_tuning_pipeline(
@@ -88,7 +86,7 @@ class Tuned:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     store = open_store(tmp_path_factory.mktemp("tuned") / "store")
     case = opener(store)(TwoLayers, prepack=True, params=[V, W], inputs=[X], settings={"trials": 4})
-    return Tuned(case=case, built=tune_and_build(case), store=store)
+    return Tuned(case=case, built=build_of(case), store=store)
 
 
 def test_relaid_weights_alone_diverge_nowhere(tuned: Tuned) -> None:
@@ -120,8 +118,9 @@ def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
 
     wrong = tuned.changed(tmp_path, change)
     error = ErrorResult(against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0)
-    (finding,) = note_error(tuned.case, wrong, error, ComparisonOptions())
-    (told,) = tuned.case.result.divergences
+    found = diagnose(tuned.case, wrong, error, "given values", tolerance=DTYPE, number=1)
+    finding, told = found.sentence, found.divergence
+    assert told is not None
     assert told.kind == "kernel"
     assert told.kernel.endswith("_prepacked")
     assert told.other == told.kernel.removesuffix("_prepacked").rstrip("1")
@@ -144,14 +143,17 @@ def test_a_search_that_fails_leaves_the_finding(
         raise failure
 
     monkeypatch.setattr(divergence_search, "run_job", fail)
-    error = ErrorResult(
-        against="expected", passed=False, max_abs_error=0.5, max_rel_error=1.0, message="by far"
-    )
-    (finding,) = note_error(tuned.case, tuned.built, error, ComparisonOptions())
-    assert finding == (
-        f"{tuned.case.label}: wrong numbers against expected: by far\n"
-        f"  the first diverging kernel could not be found: {failure}"
-    )
+    run = run_of(tuned.case)
+    run.built, run.outputs = tuned.built, np.zeros((4, 48), "float32")
+    comparison = ComparisonOptions()
+    check = partial(check_outputs, expected=np.ones((4, 48), "float32"), comparison=comparison)
+    (finding,) = make_checks(run, check)
+    heading, *_, last = finding.splitlines()
+    assert heading.startswith(f"{tuned.case.label}: wrong numbers against expected: ")
+    assert last == f"  the first diverging kernel could not be found: {failure}"
+    assert run.result.findings == [finding]
+    assert run.result.failure == Failure(kind="wrong numbers")
+    assert (len(run.result.errors), run.result.divergences) == (1, [])
 
 
 @mutator
@@ -188,26 +190,26 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
     """TVM sums up in float16, numpy in more."""
     x, w = (RNG.standard_normal(shape).astype("float16") for shape in ((4, 512), (512, 64)))
     case = open_(Halves, params=[w], inputs=[x])
-    built = tune_and_build(case)
+    built = build_of(case)
     _, outputs = load_and_call(case, built)
     exact = x.astype("float64") @ w.astype("float64")
-    failed = compare_with_expected(case, built, outputs, exact, ComparisonOptions())
-    assert failed is not None
-    assert not failed.passed
 
     def said(expected: Any) -> str:
-        error = compare_with_expected(case, built, outputs, expected, ComparisonOptions())
-        assert error is not None
-        return note_error(case, built, error, ComparisonOptions())[0].splitlines()[-1]
+        found = compare_with_expected(case, built, outputs, expected, ComparisonOptions())
+        assert found.error is not None
+        assert not found.error.passed
+        return diagnose(
+            case, built, found.error, found.compared_with, tolerance=DTYPE, number=1
+        ).sentence
 
     assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
     assert "float16 rounding that adds up can do that" in said(exact)
     with_nan = exact.copy()
     with_nan[0, 0] = np.nan
-    itself = "  this is the untuned, unpacked build itself: the fault is in the model"
+    itself = "this is the untuned, unpacked build itself: the fault is in the model"
     assert said(with_nan).startswith(itself)
     assert said(-exact).startswith(itself)
-    assert said(exact[:2]).startswith("  all builds of this model return the same shapes")
+    assert said(exact[:2]).startswith("all builds of this model return the same shapes")
 
 
 def test_nan_against_another_build_is_never_said_to_add_up(
@@ -221,15 +223,17 @@ def test_nan_against_another_build_is_never_said_to_add_up(
         ),
     )
 
-    def said(want: Any, against: str) -> str:
-        error = compare(X, want, against=against)
-        return note_error(tuned.case, tuned.built, error, ComparisonOptions())[0].splitlines()[-1]
+    def said(want: Any, compared_with: ComparedWith) -> str:
+        error = compare(X, want, against="it")
+        found = diagnose(tuned.case, tuned.built, error, compared_with, tolerance=DTYPE, number=1)
+        return found.sentence
 
     with_nan = X.copy()
     with_nan[0, 0] = np.nan
-    for against in (PLAIN, UNTUNED):
+    builds: tuple[ComparedWith, ...] = ("counterpart", "untuned build")
+    for against in builds:
         assert said(X + 1, against).endswith("within the tolerance; small differences add up")
         assert said(with_nan, against).endswith("on one side only is no rounding")
     older = "; the fault is older than tuning and prepacking"
-    assert said(X + 1, "expected").endswith(older)
-    assert said(with_nan, "expected").endswith(older)
+    assert said(X + 1, "given values").endswith(older)
+    assert said(with_nan, "given values").endswith(older)

@@ -17,12 +17,12 @@ from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages import slowdown_explanation
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.compiling import BuiltModel, build
+from pytest_tvmtune.stages.compiling import BuiltModel, build_untuned
+from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.slowdown_explanation import explain_change
-from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import accept, opener
+from tests.support.cases import accept, build_of, opener
 from tests.support.modules import TwoLayers
 
 RNG = np.random.default_rng(2)
@@ -43,16 +43,21 @@ class Accepted:
     baseline: Baseline
 
     def cause(self, case: Case, built: BuiltModel, **changes: Any) -> Cause:
-        """Return the cause, having seen that only a REGRESSION has one, and its kernels' times."""
+        """Return the cause of a REGRESSION."""
+        cause = self.explained(case, built, **changes).latency.cause
+        assert cause is not None
+        return cause
+
+    def explained(self, case: Case, built: BuiltModel, **changes: Any) -> LatencyOutcome:
+        """Return a REGRESSION, having seen that only that has a cause, and its kernels' times."""
         baseline = replace(self.baseline, **changes)
         artifact = artifacts.find(self.store, baseline.artifact)
         passed = replace(SLOWER, verdict="PASS")
-        assert explain_change(case, built, baseline, artifact, passed) == passed
-        assert case.result.kernels is None
-        latency = explain_change(case, built, baseline, artifact, SLOWER)
-        assert (case.result.kernels is None) == (built.artifact.sha256 == artifact.sha256)
-        assert latency.cause is not None
-        return latency.cause
+        unchanged = LatencyOutcome(latency=passed)
+        assert explain_change(case, built, baseline, artifact, passed) == unchanged
+        found = explain_change(case, built, baseline, artifact, SLOWER)
+        assert (found.kernels is None) == (built.artifact.sha256 == artifact.sha256)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
         return case
 
     case = open_case(0)
-    built = tune_and_build(case)
+    built = build_of(case)
     return Accepted(store=store, open_case=open_case, built=built, baseline=accept(case, built))
 
 
@@ -78,12 +83,12 @@ def test_the_same_library_has_only_its_surroundings_to_blame(accepted: Accepted)
 
 def test_what_was_tuned_and_is_not_comes_first(accepted: Accepted) -> None:
     case = accepted.open_case(0)
-    cause = accepted.cause(case, build(case, prepack=False, records={}))
-    assert cause == Cause(
+    found = accepted.explained(case, build_untuned(case))
+    assert found.latency.cause == Cause(
         kind="schedule", message="fused_matmul_relu untuned now, tuned in the baseline"
     )
-    assert case.result.kernels is not None
-    rows = {row.name: row for row in case.result.kernels.rows}
+    assert found.kernels is not None
+    rows = {row.name: row for row in found.kernels.rows}
     kernel = rows["fused_matmul_relu"]
     assert (kernel.calls, kernel.tuned, kernel.code_differs) == (2, False, True)
     assert kernel.baseline_s
@@ -98,22 +103,21 @@ def test_what_can_not_be_told_leaves_the_verdict(
 
     case = accepted.open_case(0)
     artifact = artifacts.find(accepted.store, accepted.baseline.artifact)
-    untuned = build(case, prepack=False, records={})
+    untuned = build_untuned(case)
     monkeypatch.setattr(slowdown_explanation, "time_kernels", fail)
-    latency = explain_change(case, untuned, accepted.baseline, artifact, SLOWER)
-    assert latency.cause is not None
+    found = explain_change(case, untuned, accepted.baseline, artifact, SLOWER)
+    assert found.latency.cause is not None
+    assert found.warnings == ("it[llvm]: its kernels could not be timed: disk full",)
     monkeypatch.setattr(slowdown_explanation, "find_cause", fail)
-    assert explain_change(case, untuned, accepted.baseline, artifact, SLOWER) == SLOWER
-    assert case.result.warnings == [
-        "it[llvm]: its kernels could not be timed: disk full",
-        "it[llvm]: its cause can't be told: disk full",
-    ]
+    assert explain_change(case, untuned, accepted.baseline, artifact, SLOWER) == LatencyOutcome(
+        latency=SLOWER, warnings=("it[llvm]: its cause can't be told: disk full",)
+    )
 
 
 def test_another_tvm_is_told_apart_from_its_search(accepted: Accepted) -> None:
     case = accepted.open_case(0)
     old = {**accepted.baseline.fingerprint, "tvm": "0.26.0"}
-    untuned = build(case, prepack=False, records={})
+    untuned = build_untuned(case)
     cause = accepted.cause(case, untuned, fingerprint=old)
     assert cause.kind == "tvm"
     assert "TVM 0.26.0 / ffi" in cause.message
@@ -139,13 +143,14 @@ def test_tuning_a_prepacked_model_is_no_change_of_it(
         for count in trials
     )
     untuned_first = sorted((before, now), key=lambda case: case.options.trials)
-    builts = {case.options.trials: tune_and_build(case) for case in untuned_first}
+    builts = {case.options.trials: build_of(case) for case in untuned_first}
     tuned = set(builts[4].artifact.manifest.kernels)
     assert tuned == {"fused_matmul_relu1_prepacked", "fused_matmul_relu1_weight_prepack"}
     old, new = (builts[count] for count in trials)
     baseline = accept(before, old)
     artifact = artifacts.find(store, baseline.artifact)
-    latency = explain_change(now, new, baseline, artifact, replace(SLOWER, verdict="IMPROVEMENT"))
+    faster = replace(SLOWER, verdict="IMPROVEMENT")
+    latency = explain_change(now, new, baseline, artifact, faster).latency
     assert latency.cause is not None
     assert latency.cause.kind == "schedule"
     assert latency.cause.message.startswith(
@@ -160,7 +165,7 @@ def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:
     shutil.rmtree(accepted.store.cached_outcomes)
     for seed in range(1, 6):
         case = accepted.open_case(seed)
-        built = tune_and_build(case)
+        built = build_of(case)
         if built.artifact.sha256 != accepted.built.artifact.sha256:
             break
         shutil.rmtree(accepted.store.tuning)

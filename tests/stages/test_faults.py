@@ -20,16 +20,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_tvmtune.core.errors import ChildError
-from pytest_tvmtune.core.results.task_result import Task
-from pytest_tvmtune.stages.case import Case, tuning_key
-from pytest_tvmtune.stages.tuned_build import tune_and_build
-from pytest_tvmtune.stages.tuning_tasks import plan, stored_workloads, tune_missing
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
+from pytest_tvmtune.store.builds import Plan
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
 from tests.support import ROOT, WITHOUT_TORCH
+from tests.support.cases import built_run
 from tests.support.modules import OpenCase, Square
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
@@ -39,6 +38,7 @@ PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.
 IMPORTABLE = os.pathsep.join(map(str, (ROOT, WITHOUT_TORCH)))
 SUITE = """
 import pytest
+from tests.support.cases import built_run
 from tests.support.modules import Square
 
 @pytest.mark.tvm_tune(trials=8)
@@ -121,15 +121,15 @@ def test_killed_builders_and_runners_cost_their_candidate(
     killed = 0
     while killed < KILLS:
         case = open_(Square, settings={"trials": 24, "tuning": "refresh"})
-        tasks, key = plan(case, prepack=False), tuning_key(case)
+        plan = extract_tasks(case)
         left = KILLS - killed
         with Killer(case.store, name, most_s=most_s, seed=killed, kills=left) as killer:
-            tune_missing(case, tasks, key)
+            tune_missing(case, plan)
         assert killer.killed
         killed += len(killer.killed)
         assert list(problems(case.store)) == []
         assert nothing_lost(killer.seen, records(case.store))
-        known = known_of(case, tasks, key)
+        known = known_of(case, plan)
         assert all(one.served[-1].complete for one in known)
         # One may have a single schedule, and that killed twice: then its ledger says so.
         assert all(one.records or "SIGKILL" in one.served[-1].reason for one in known)
@@ -140,11 +140,11 @@ def test_killed_builders_and_runners_cost_their_candidate(
 
 def test_a_killed_server_of_forks_is_begun_anew(open_: OpenCase) -> None:
     case = open_(Square, settings={"trials": 24})
-    tasks, key = plan(case, prepack=False), tuning_key(case)
+    plan = extract_tasks(case)
     with Killer(case.store, "tvmtune-forks", most_s=2, seed=1, kills=1) as killer:
-        tune_missing(case, tasks, key)
+        tune_missing(case, plan)
     assert killer.killed
-    known = known_of(case, tasks, key)
+    known = known_of(case, plan)
     assert all(one.records and one.served[-1].complete for one in known)
     assert all(one.served[-1].spent == one.served[-1].valid for one in known)
 
@@ -154,29 +154,25 @@ def test_killed_tuners_lose_no_record_and_the_next_goes_on(open_: OpenCase) -> N
     for number in range(1, 10 * KILLS):
         # More each time, so that there is something to do.
         case = open_(Square, settings={"trials": 8 + 4 * number})
-        tasks, key = plan(case, prepack=False), tuning_key(case)
+        plan = extract_tasks(case)
         # Into the start, the search, the build, the measuring or the writing.
         with Killer(case.store, "tvmtune-job", most_s=8, seed=number, kills=1) as killer:
-            try:
-                tune_missing(case, tasks, key)
-                said = ""
-            except ChildError as error:
-                said = str(error)
+            said = str(tune_missing(case, plan).error or "")
         # Late, it may have answered already.
         assert not said or "crashed with SIGKILL" in said
         killed += bool(said)
         assert list(problems(case.store)) == []
         assert nothing_lost(killer.seen, records(case.store))
-        assert said or all(one.served[-1].complete for one in known_of(case, tasks, key))
+        assert said or all(one.served[-1].complete for one in known_of(case, plan))
         if killed == KILLS:
             break
     assert killed == KILLS
-    tune_missing(case, tasks, key)
-    assert all(one.records and one.served[-1].complete for one in known_of(case, tasks, key))
+    tune_missing(case, plan)
+    assert all(one.records and one.served[-1].complete for one in known_of(case, plan))
 
 
-def known_of(case: Case, tasks: list[Task], key: str) -> list[Workload]:
-    return list(stored_workloads(case, tasks, key).values())
+def known_of(case: Case, plan: Plan) -> list[Workload]:
+    return list(stored_workloads(case, plan).values())
 
 
 def test_killed_pytest_leaves_a_sound_store_and_no_process(tmp_path: Path) -> None:
@@ -283,10 +279,9 @@ def test_four_pytest_processes_share_one_store(tmp_path: Path) -> None:
 
 
 def test_identical_workloads_of_two_models_are_tuned_once(open_: OpenCase) -> None:
-    first = open_(Square, settings={"trials": 4}, name="one")
-    second = open_(Square, settings={"trials": 4}, name="two")
-    tune_and_build(first)
-    tune_and_build(second)
+    first, second = (
+        built_run(open_(Square, settings={"trials": 4}, name=name)) for name in ("one", "two")
+    )
     assert first.result.trials_spent
     assert not second.result.trials_spent
     assert not second.result.tuned_now

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,17 @@ from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, item_alpha
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
+from pytest_tvmtune.relax.measuring.measure_pair_job import Result
 from pytest_tvmtune.relax.measuring.session import Session
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.latency_gate import judge_latency
-from pytest_tvmtune.stages.tuned_build import tune_and_build
+from pytest_tvmtune.stages.latency_gate import Measure, judge_latency
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import accept, opener
+from tests.support.cases import accept, build_of, opener
 from tests.support.chains import chain, chain_data
 
 pytestmark = pytest.mark.timed
@@ -49,9 +51,8 @@ class Candidate:
 
     def judged(self, baseline: Baseline | BaselineError, **options: Any) -> LatencyResult:
         self.gate_log.unlink(missing_ok=True)
-        latency, samples = judge_latency(self.case, self.built, self.session, baseline, **options)
-        assert len(samples) == (latency.pairs or len(samples)) >= 1
-        assert latency.samples_s == tuple(samples)
+        latency = judge_latency(self.case, self.built, self.session, baseline, **options).latency
+        assert len(latency.samples_s) == (latency.pairs or len(latency.samples_s)) >= 1
         assert len(latency.baseline_samples_s) == latency.pairs
         assert len(latency.epoch_ratios) == latency.epochs
         assert latency.median_s
@@ -74,6 +75,30 @@ class Candidate:
 Candidates = Callable[..., Candidate]
 
 
+def measured_as(*ratios: float, noise: Sequence[float] = (), placements: int = 40) -> Measure:
+    """Return what says of any two artifacts that these are their ratios, over and over."""
+
+    def epochs(wanted: Sequence[float]) -> list[Epoch]:
+        repeated = itertools.islice(itertools.cycle(wanted), 40 if wanted else 0)
+        return [Epoch(baseline_s=(1e-6,) * 3, now_s=(1e-6 * ratio,) * 3) for ratio in repeated]
+
+    def measure(*_: Any, **__: Any) -> Result:
+        return Result(
+            epochs=epochs(ratios),
+            noise=epochs(noise),
+            placements=placements,
+            spent_s=1.5,
+            num_threads=1,
+        )
+
+    return measure
+
+
+def on_more_threads(baseline: Baseline) -> Baseline:
+    """Return a baseline that the very same library is measured against."""
+    return replace(baseline, num_threads=baseline.num_threads + 1)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(tmp_path_factory.mktemp("gate") / "store")
@@ -87,7 +112,7 @@ def candidate(store: Store) -> Candidates:
         settings = {**WIDE, **options.pop("settings", {})}
         open_ = opener(store, gated_items=gated_items)
         case = open_(mod or chain(), settings=settings, **GIVEN, **options)
-        built = tune_and_build(case)
+        built = build_of(case)
         return Candidate(case=case, built=built, session=load(case, built))
 
     return opened
@@ -136,20 +161,18 @@ def test_the_same_library_under_other_circumstances_is_measured(
     usual: Candidate, accepted: Baseline, differs: str
 ) -> None:
     if differs == "num_threads":
-        baseline = replace(accepted, num_threads=accepted.num_threads + 1)
+        baseline = on_more_threads(accepted)
     else:
         baseline = replace(accepted, fingerprint={**accepted.fingerprint, differs: "0.26.0"})
-    latency = usual.judged(baseline)
-    assert (latency.verdict, latency.same_code) == ("PASS", False)
-    assert latency.epochs > 0
-    assert usual.gate_log.exists()
+    latency = usual.judged(baseline, measure=measured_as(0.99, 1.01))
+    assert (latency.verdict, latency.same_code, latency.epochs) == ("PASS", False, 40)
     versions = {
         "tvm": r"TVM 0\.26\.0 \(ffi [\d.a-z]+\)",
         "tvm_ffi": r"TVM [\d.a-z]+ \(ffi 0\.26\.0\)",
     }
     if differs in versions:
-        told = rf"; baseline built by {versions[differs]}, this run by [\d.a-z]+ \([\d.a-z]+\)$"
-        assert re.search(told, latency.message)
+        added = rf"; baseline built by {versions[differs]}, this run by [\d.a-z]+ \([\d.a-z]+\)$"
+        assert re.search(added, latency.message)
         assert latency.accepted_on[differs] == "0.26.0"
     else:
         assert latency.message.endswith(", limit 1.20x")
@@ -166,41 +189,56 @@ def test_another_library_that_does_the_same_passes(
     assert latency.spent_s < 60
 
 
-def test_half_as_much_again_is_a_regression_with_its_evidence(
-    candidate: Candidates, accepted: Baseline
-) -> None:
-    """The session's share of error goes to 3 items, the first call's of this one left aside."""
-    longer = candidate(chain(150), gated_items=3)
-    latency = longer.judged(accepted, gated_before=1)
+def test_half_as_much_again_is_a_regression(candidate: Candidates, accepted: Baseline) -> None:
+    latency = candidate(chain(150)).judged(accepted)
     assert latency.verdict == "REGRESSION"
-    alpha = item_alpha(3, 1)
-    assert latency.confidence == pytest.approx(1 - 2 * alpha, abs=1e-12)
     assert latency.interval
     assert latency.slowdown_ratio
     assert 1.2 < latency.interval[0] <= latency.slowdown_ratio <= latency.interval[1]
+
+
+def test_a_verdict_comes_with_its_evidence(candidate: Candidates, accepted: Baseline) -> None:
+    """The session's share of error goes to 3 items, the first call's of this one left aside."""
+    one_of_three = candidate(gated_items=3)
+    slower = measured_as(1.49, 1.5, 1.51)
+    latency = one_of_three.judged(on_more_threads(accepted), measure=slower, gated_before=1)
+    assert latency.verdict == "REGRESSION"
+    alpha = item_alpha(3, 1)
+    assert latency.confidence == pytest.approx(1 - 2 * alpha, abs=1e-12)
     number = r"\d+(\.\d+)?x"
     assert re.fullmatch(
-        rf"{number} slower \(99\.\d+ % confidence: {number} to {number}\), limit 1\.20x",
+        rf"1\.5\d*x slower \(99\.\d+ % confidence: {number} to {number}\), limit 1\.20x",
         latency.message,
     )
+    assert (latency.median_s, latency.baseline_median_s) == pytest.approx((1.5e-6, 1e-6))
     assert latency.accepted_median_s == accepted.median_s
-    assert latency.noise is not None
+    assert latency.epoch_ratios[:3] == pytest.approx((1.49, 1.5, 1.51))
+    assert latency.noise == pytest.approx(math.log(1.51 / 1.5) * 1.4826, abs=1e-3)
+    assert (latency.spent_s, latency.num_threads, latency.placements) == (1.5, 1, 40)
+    faster = one_of_three.judged(on_more_threads(accepted), measure=measured_as(0.5, 0.51))
+    assert faster.verdict == "IMPROVEMENT"
 
 
 def test_undecided_says_what_the_machine_can_tell_apart(
-    candidate: Candidates, accepted: Baseline
+    usual: Candidate, accepted: Baseline
 ) -> None:
-    hair = {"threshold": "0.00001%", "max_time": "1ms"}
-    renamed = candidate(chain(naming="other"), settings=hair, gated_items=10_000)
-    latency = renamed.judged(accepted)
-    assert latency.verdict == "INCONCLUSIVE"
+    def judged(**options: Any) -> LatencyResult:
+        measure = measured_as(0.8, 1.6, **options)
+        latency = usual.judged(on_more_threads(accepted), measure=measure)
+        assert latency.verdict == "INCONCLUSIVE"
+        return latency
+
+    latency = judged(noise=(0.9, 1.1))
     assert re.search(
-        r", limit 1\.0000001x after \d+\.\d s; the baseline against itself: "
+        r", limit 1\.20x after 1\.5 s; the baseline against itself: "
         r"this machine now resolves \d+\.\d%",
         latency.message,
     )
     assert latency.resolvable_ratio
     assert latency.resolvable_ratio > 1
+    assert "the baseline against itself told nothing either" in judged().message
+    few = "; the library is large, so its code was placed only 2 times: "
+    assert few in judged(placements=2).message
 
 
 def test_cold_caches_make_a_short_call_several_times_as_long(candidate: Candidates) -> None:

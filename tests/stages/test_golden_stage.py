@@ -13,7 +13,8 @@ import pytest
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_golden import GoldenCheck, compare_with_golden, write_proposal
+from pytest_tvmtune.stages.comparing_golden import compare_with_golden, write_proposal
+from pytest_tvmtune.stages.outcomes import GoldenOutcome
 from tests.support.modules import OpenCase, Square
 
 X, W = np.ones((2, 8), "float32"), np.ones((8, 8), "float32")
@@ -37,13 +38,13 @@ def path(tmp_path: Path) -> Path:
 
 def check(
     case: Case, path: Path, got: Any = OUTPUTS, *, update: bool = True, **comparison: Any
-) -> GoldenCheck:
+) -> GoldenOutcome:
     return compare_with_golden(
         case, path, IDENTITY, got, ComparisonOptions(**comparison), update=update, update_new=True
     )
 
 
-def write(case: Case, found: GoldenCheck) -> bool:
+def write(case: Case, found: GoldenOutcome) -> bool:
     assert found.proposal is not None
     return write_proposal(case, found.proposal)
 

@@ -6,7 +6,7 @@ import onnx.parser
 import pytest
 
 from pytest_tvmtune.core.errors import CompileError
-from pytest_tvmtune.stages.tuned_build import tune_and_build
+from tests.support.cases import build_of
 from tests.support.modules import OpenCase
 
 GRAPHS = {
@@ -21,8 +21,8 @@ GRAPHS = {
 @pytest.mark.parametrize(("known", "graph"), GRAPHS.items())
 def test_what_is_known_of_a_compile_error(open_: OpenCase, known: str, graph: str) -> None:
     model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]>' + graph)
-    tune_and_build(open_(model))
+    build_of(open_(model))
     with pytest.raises(CompileError, match=r"TVM can't compile it: .*; most likely TVM can't") as e:
-        tune_and_build(open_(model, prepack=True))
+        build_of(open_(model, prepack=True))
     assert known in str(e.value)
     assert "compile it without prepack" in str(e.value)

@@ -15,9 +15,10 @@ from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.divergence_search import first_divergence
-from pytest_tvmtune.stages.tuned_build import reference_build, tune_and_build
+from pytest_tvmtune.stages.tuned_build import reference_build
 from tests.stages.lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
 from tests.support import ROOT
+from tests.support.cases import build_of, built_run
 from tests.support.modules import OpenCase
 
 DATA: dict[str, Any] = {"prepack": True, "params": [W], "inputs": [X]}
@@ -47,7 +48,7 @@ def test_it_is_told_where_one_was_given_and_refused_when_tuned_anew(
     open_: OpenCase, work_dir: Path
 ) -> None:
     given = open_(Deconvolution, **DATA, settings={"work_dir": str(work_dir), "tuning": "never"})
-    built = tune_and_build(given)
+    built = build_of(given)
     assert not np.allclose(outputs(given, built), EXPECTED, atol=0.1)
     reference = reference_build(given, built)
     assert reference is not None
@@ -60,14 +61,14 @@ def test_it_is_told_where_one_was_given_and_refused_when_tuned_anew(
     )
 
     anew = open_(Deconvolution, **DATA, settings={"trials": 8, "tuning": "refresh"})
-    built = tune_and_build(anew)
-    assert all(task.is_settled for task in anew.result.tasks)
-    np.testing.assert_allclose(outputs(anew, built), EXPECTED, **CLOSE)
+    run = built_run(anew)
+    assert all(task.is_settled for task in run.result.tasks)
+    np.testing.assert_allclose(outputs(anew, run.built), EXPECTED, **CLOSE)
 
 
 def test_the_tuner_makes_none_though_they_would_be_the_quickest(open_: OpenCase) -> None:
     case = open_(Deconvolution, **DATA, settings={"trials": 8})
-    built = tune_and_build(case)
-    (task,) = case.result.tasks
+    run = built_run(case)
+    (task,) = run.result.tasks
     assert (task.is_settled, task.trials, task.valid_trials) == (True, 8, 8)
-    np.testing.assert_allclose(outputs(case, built), EXPECTED, **CLOSE)
+    np.testing.assert_allclose(outputs(case, run.built), EXPECTED, **CLOSE)

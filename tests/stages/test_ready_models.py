@@ -11,16 +11,19 @@ import tvm
 from tvm import relax
 
 from pytest_tvmtune.core.errors import CompileError, ModelError
+from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.latency_gate import judge_latency
-from pytest_tvmtune.stages.tuned_build import (
+from pytest_tvmtune.stages.tuned_build import load_and_call
+from tests.support.cases import (
+    accept,
+    build_of,
+    built_run,
     counterpart_outputs,
-    load_and_call,
     reference_outputs,
-    tune_and_build,
+    run_of,
 )
-from tests.support.cases import accept
 from tests.support.modules import OpenCase, Square
 
 RNG = np.random.default_rng(2)
@@ -53,26 +56,33 @@ def executable(work_dir: Path, **options: Any) -> Any:
 
 def test_own_passes_are_run_compiled_and_compared_with_the_model_before(open_: OpenCase) -> None:
     case = open_(Square, pipeline=doubled, settings={"trials": 8}, **DATA)
-    built = tune_and_build(case)
+    run = built_run(case)
+    built = run.built
     np.testing.assert_allclose(load_and_call(case, built)[1], 2 * X @ W.T, rtol=1e-5)
     np.testing.assert_allclose(reference_outputs(case, built), X @ W.T, rtol=1e-5)
     # Nothing is tuned, and the module that was given is left as it was.
-    assert (case.result.tasks, case.result.tuned_now, case.result.tuning_trials) == ([], False, 0)
+    assert (run.result.tasks, run.result.tuned_now, run.result.tuning_trials) == ([], False, 0)
     assert "add" not in str(Square)
-    latency, _ = judge_latency(case, built, load(case, built), accept(case, built))
+    latency = judge_latency(case, built, load(case, built), accept(case, built)).latency
     assert latency.same_code
-    again = open_(Square, pipeline=doubled, **DATA)
-    assert tune_and_build(again).key == built.key
+    again = built_run(open_(Square, pipeline=doubled, **DATA))
+    assert again.built.key == built.key
     assert not again.result.compiled_now
     passes = tvm.transform.Sequential([relax.transform.LegalizeOps(), relax.transform.FuseOps()])
-    assert tune_and_build(open_(Square, pipeline=passes, **DATA)).key != built.key
+    assert build_of(open_(Square, pipeline=passes, **DATA)).key != built.key
     with pytest.raises(ModelError, match="prepack is a choice of the stock pipeline"):
         counterpart_outputs(case)
 
 
+def test_the_module_of_a_run_is_the_one_that_was_given(open_: OpenCase, tmp_path: Path) -> None:
+    own = Run(run_of(open_(Square, pipeline=doubled, **DATA)))
+    tvm.ir.assert_structural_equal(own.mod, Square)
+    assert Run(run_of(open_(executable(tmp_path), **DATA))).mod is None
+
+
 def test_kernels_are_those_that_are_compiled_whoever_lowers_them(open_: OpenCase) -> None:
-    stock = tune_and_build(open_(Square, **DATA)).artifact.manifest.kernels
-    own = tune_and_build(open_(Square, pipeline=lambda mod: mod, **DATA)).artifact.manifest.kernels
+    stock = build_of(open_(Square, **DATA)).artifact.manifest.kernels
+    own = build_of(open_(Square, pipeline=lambda mod: mod, **DATA)).artifact.manifest.kernels
     assert {name: (kernel.outputs, kernel.calls) for name, kernel in own.items()} == {
         name: (kernel.outputs, kernel.calls) for name, kernel in stock.items()
     }
@@ -98,30 +108,31 @@ def test_pipelines_that_do_not_work(open_: OpenCase, pipeline: Any, message: str
 
 
 def test_executables_and_libraries_are_checked_and_gated(open_: OpenCase, tmp_path: Path) -> None:
-    stock = tune_and_build(open_(Square, **DATA))
+    stock = build_of(open_(Square, **DATA))
     compiled, path = executable(tmp_path), tmp_path / "mine.so"
     compiled.export_library(str(path))
     case = open_(path, settings={"trials": 8}, **DATA)
-    built = tune_and_build(case)
+    run = built_run(case)
+    built = run.built
     session, outputs = load_and_call(case, built)
     np.testing.assert_allclose(outputs, X @ W.T, rtol=1e-5)
-    assert (case.result.tasks, case.result.tuned_now) == ([], False)
+    assert (run.result.tasks, run.result.tuned_now) == ([], False)
     assert reference_outputs(case, built) is None
     # The store had built the very same library, and knows what it takes.
     assert built.artifact.sha256 == stock.artifact.sha256
     assert built.artifact.manifest == stock.artifact.manifest
     baseline = accept(case, built)
     same = open_(compiled, **DATA)
-    latency, _ = judge_latency(same, tune_and_build(same), session, baseline)
+    latency = judge_latency(same, build_of(same), session, baseline).latency
     assert latency.same_code
     prepacked = open_(
         executable(tmp_path, cpu_weight_prepack=True), settings={"max_time": 0.5}, **DATA
     )
-    other = tune_and_build(prepacked)
+    other = build_of(prepacked)
     session, outputs = load_and_call(prepacked, other)
     np.testing.assert_allclose(outputs, X @ W.T, rtol=1e-5)
     assert session.transform_s is not None
-    latency, _ = judge_latency(prepacked, other, session, baseline)
+    latency = judge_latency(prepacked, other, session, baseline).latency
     assert latency.epochs
     with pytest.raises(ModelError, match=r"pipeline=\.\.\. is for models that are still"):
         open_(path, pipeline=doubled, **DATA)
@@ -136,6 +147,6 @@ def test_libraries_that_can_not_be_used(open_: OpenCase, tmp_path: Path) -> None
     text = tmp_path / "text.so"
     text.write_text("once upon a time")
     with pytest.raises(CompileError, match="it isn't a library of the Relax VM"):
-        tune_and_build(open_(text, **DATA))
+        build_of(open_(text, **DATA))
     with pytest.raises(CompileError, match="the library has no entry 'encode'; say which: entry="):
-        tune_and_build(open_(compiled, entry="encode", **DATA))
+        build_of(open_(compiled, entry="encode", **DATA))

@@ -12,9 +12,8 @@ import pytest
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.tuned_build import tune_and_build
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import forget_untuned, opener
+from tests.support.cases import build_of, built_run, forget_untuned, opener
 from tests.support.modules import OpenCase, Square
 
 UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
@@ -42,9 +41,9 @@ def rewrite(path: Path, kind: str, change: Any) -> None:
 @pytest.fixture(scope="module")
 def tuned_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = open_store(tmp_path_factory.mktemp("tuned") / "store")
-    tune_and_build(opener(store)(Square, settings={"trials": 8}))
+    build_of(opener(store)(Square, settings={"trials": 8}))
     forget_untuned(store)
-    tune_and_build(opener(store)(Square, settings={"trials": 8}))
+    build_of(opener(store)(Square, settings={"trials": 8}))
     return store
 
 
@@ -69,7 +68,7 @@ def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
 
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match=r"a record of matmul .* is refused") as caught:
-        built = tune_and_build(again)
+        built = build_of(again)
     assert len(caught) == 1
     assert again.result.tuned_tasks == 2
     assert built.artifact.library.is_file()
@@ -82,7 +81,7 @@ def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         third = open_(Square, settings={"trials": 8})
-        assert tune_and_build(third).artifact.sha256 == built.artifact.sha256
+        assert build_of(third).artifact.sha256 == built.artifact.sha256
     assert not third.result.compiled_now
 
 
@@ -97,8 +96,8 @@ def test_when_all_records_are_refused_the_task_is_untuned_with_the_reason(
     path.write_text("".join(line for line in lines if line not in records[2:]))
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match="is refused"):
-        tune_and_build(again)
-    states = {task.name: task for task in again.result.tasks}
+        run = built_run(again)
+    states = {task.name: task for task in run.result.tasks}
     assert states["transpose"].state == "tuned"
     assert states["matmul"].state == "failed"
     assert states["matmul"].reason
@@ -112,9 +111,9 @@ def test_a_file_whose_ir_is_another_workloads_is_set_aside(tuned: Case, open_: O
         path.unlink()  # else there would be nothing to compile
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match="its IR isn't what its name says"):
-        tune_and_build(again)
+        run = built_run(again)
     assert files["matmul"].with_name(f"{files['matmul'].name}.damaged").is_file()
-    states = {task.name: task.state for task in again.result.tasks}
+    states = {task.name: task.state for task in run.result.tasks}
     assert states == {"transpose": "tuned", "matmul": "untuned"}
 
 
@@ -131,7 +130,7 @@ def test_a_model_that_cannot_be_built_without_records_either_blames_none(
     before = {path: path.read_bytes() for path in files_of(tuned).values()}
     again = open_(Square, settings={"trials": 8, "timeout": 3})
     with pytest.raises(ChildError, match="no answer within"):
-        tune_and_build(again)
+        build_of(again)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -145,8 +144,7 @@ def test_a_record_that_cannot_be_applied_spoils_no_later_search(
     spoilt["data"][0][0].append(UNKNOWN)
     spoilt["data"][1] = [1.0]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, spoilt]))
-    more = open_(Square, settings={"trials": 16})
-    tune_and_build(more)
+    more = built_run(open_(Square, settings={"trials": 16}))
     assert more.result.tuned_now
     assert more.result.trials_spent >= 1
     assert more.result.tuned_tasks == 2
@@ -164,8 +162,7 @@ def test_records_of_another_machine_are_measured_here_before_they_count(
         row["data"][1] = [row["data"][1][0] / 1000]
 
     rewrite(path, "record", move)
-    more = open_(Square, settings={"trials": 24})
-    tune_and_build(more)
+    more = built_run(open_(Square, settings={"trials": 24}))
     known = [json.loads(line) for line in path.read_text().splitlines()]
     records = [row for row in known if row["kind"] == "record"]
     own = [row for row in records if row["cpu"] != "Babbage Engine"]

@@ -11,8 +11,8 @@ from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.latency_gate import judge_latency
-from pytest_tvmtune.stages.tuned_build import counterpart_outputs, load_and_call, tune_and_build
-from tests.support.cases import accept
+from pytest_tvmtune.stages.tuned_build import load_and_call
+from tests.support.cases import accept, build_of, counterpart_outputs
 from tests.support.modules import OpenCase, Square
 
 RNG = np.random.default_rng(3)
@@ -29,16 +29,16 @@ def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPat
     scratch = case.store.scratch
     assert isinstance(param, SharedArray)
     assert case.model.data_digest == small.model.data_digest
-    built = tune_and_build(case)
+    built = build_of(case)
     opened, outputs = load_and_call(case, built)
     np.testing.assert_allclose(outputs, X @ W.T, rtol=1e-5)
     np.testing.assert_allclose(counterpart_outputs(case), outputs, rtol=1e-5)
     # The weight as it was given, and as the kernels want it.
     assert [array.ctypes.data for array in opened.arrays[1:]] == addresses(opened)
     baseline = accept(case, built)
-    latency, samples = judge_latency(case, built, opened, baseline)
+    latency = judge_latency(case, built, opened, baseline).latency
     assert latency.verdict == "PASS"
-    assert samples
+    assert latency.samples_s
     assert len(list(scratch.glob("shared-*"))) == 1
     del case, built, opened, latency, param
     gc.collect()

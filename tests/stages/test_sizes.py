@@ -1,4 +1,4 @@
-"""What an artifact and its memory weigh, beside the baseline's."""
+"""How large an artifact and its memory are, next to the baseline's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.stages.size_growth import find_growth
-from pytest_tvmtune.stages.tuned_build import tune_and_build
+from pytest_tvmtune.stages.outcomes import SizesOutcome
+from pytest_tvmtune.stages.size_growth import artifact_sizes, compare_sizes
 from pytest_tvmtune.store.layout import open_store
-from tests.support.cases import accept, opener
+from tests.support.cases import accept, built_run, opener
 from tests.support.chains import chain, chain_data
 
 X, W = chain_data()
@@ -21,32 +21,33 @@ def test_growth_is_found_where_a_limit_was_asked_for(tmp_path: Path) -> None:
 
     def built(settings: dict[str, str], kernels: int) -> Any:
         case = open_(chain(kernels), settings=settings, params=[W], inputs=[X])
-        return case, tune_and_build(case)
+        run = built_run(case)
+        sizes = artifact_sizes(case, run.built.artifact)
+        assert run.result.library_bytes == sizes.library_bytes > 0
+        assert run.result.workspace_bytes == sizes.workspace_bytes
+        return run, sizes
 
-    case, artifact = built({}, 2)
-    result = case.result
-    assert result.library_bytes > 0
-    assert result.workspace_bytes
-    baseline = accept(case, artifact)
+    usual, small = built({}, 2)
+    assert small.workspace_bytes
+    baseline = accept(usual.case, usual.built)
 
-    case, _ = built(LIMITS, 2)
-    assert find_growth(case, baseline) == []
-    assert case.result.baseline_library_bytes == case.result.library_bytes == result.library_bytes
-    assert case.result.baseline_workspace_bytes == result.workspace_bytes
+    same, sizes = built(LIMITS, 2)
+    assert compare_sizes(same.case, sizes, baseline) == SizesOutcome(accepted=small)
 
-    longer, _ = built(LIMITS, 60)
-    (finding,) = find_growth(longer, baseline)
-    assert longer.result.library_bytes > 1.1 * result.library_bytes
+    longer, large = built(LIMITS, 60)
+    (finding,) = compare_sizes(longer.case, large, baseline).findings
+    assert large.library_bytes > 1.1 * small.library_bytes
     assert finding.startswith("it[llvm]: its library grew from ")
     assert finding.endswith(", max_size_growth is 10%; accept with --tvm-update")
     unlimited, _ = built({}, 60)
-    assert find_growth(unlimited, baseline) == []
+    assert compare_sizes(unlimited.case, large, baseline).findings == ()
 
-    longer.result.workspace_bytes = (result.workspace_bytes or 0) + 1
-    assert "its workspace memory grew from " in find_growth(longer, baseline)[1]
-    longer.result.workspace_bytes = None
-    find_growth(longer, baseline)
-    assert longer.result.warnings == [
-        "it[llvm]: max_memory_growth: its workspace memory is not known"
-    ]
-    assert find_growth(longer, replace(baseline, artifact="0" * 64)) == []
+    more = replace(large, workspace_bytes=small.workspace_bytes + 1)
+    found = compare_sizes(longer.case, more, baseline)
+    assert "its workspace memory grew from " in found.findings[1]
+    unknown = replace(large, workspace_bytes=None)
+    assert compare_sizes(longer.case, unknown, baseline).warnings == (
+        "it[llvm]: max_memory_growth: its workspace memory is not known",
+    )
+    gone = replace(baseline, artifact="0" * 64)
+    assert compare_sizes(longer.case, large, gone) == SizesOutcome()

@@ -9,8 +9,8 @@ from torch import nn
 
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.latency_gate import judge_latency
-from pytest_tvmtune.stages.tuned_build import load_and_call, tune_and_build
-from tests.support.cases import accept
+from pytest_tvmtune.stages.tuned_build import load_and_call
+from tests.support.cases import accept, build_of
 from tests.support.modules import OpenCase
 
 TYPES = ("float16", "bfloat16", "int8", "uint8", "bool")
@@ -39,7 +39,7 @@ class AllTypes(nn.Module):
 def test_small_types(open_: OpenCase, prepack: bool) -> None:
     inputs = [np.asarray(np.eye(4), dtype) for dtype in TYPES]
     case = open_(AllTypes().eval(), inputs=inputs, prepack=prepack)
-    built = tune_and_build(case)
+    built = build_of(case)
     assert [spec.dtype for spec in case.model.signature.inputs] == list(TYPES)
     _, outputs = load_and_call(case, built)
     expected = case.model.references["torch"](*case.model.inputs)
@@ -50,5 +50,5 @@ def test_small_types(open_: OpenCase, prepack: bool) -> None:
         session = load(case, built)
         assert session.transform_extra_bytes
         baseline = accept(case, built)
-        latency, _ = judge_latency(case, built, session, baseline)
+        latency = judge_latency(case, built, session, baseline).latency
         assert latency.verdict == "PASS"

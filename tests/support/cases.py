@@ -10,9 +10,15 @@ from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.parsing import parse_setting
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.relax.importing import open_model
+from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case, RunContext, open_case
+from pytest_tvmtune.stages.case_run import CaseRun, begin
+from pytest_tvmtune.stages.comparing_golden import FOLDER
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.latency_gate import judge_latency, make_baseline
+from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.outcomes import BaselineProposal
+from pytest_tvmtune.stages.pipeline import tune_and_build
+from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
 from pytest_tvmtune.store.layout import Store
 from tests.support.modules import OpenCase
 
@@ -51,6 +57,40 @@ def opener(store: Store, *, gated_items: int = 1, usual_name: str = "it") -> Ope
     return opened
 
 
+def run_of(case: Case) -> CaseRun:
+    """Return the case on its way, nothing being done yet."""
+    return begin(
+        case,
+        identity=IDENTITY,
+        run_options=resolve_run(store_dir=case.store.root),
+        golden_folder=case.store.root / FOLDER,
+        show_warning=lambda _: None,
+    )
+
+
+def built_run(case: Case) -> CaseRun:
+    """Return the case tuned and built."""
+    run = run_of(case)
+    tune_and_build(run)
+    return run
+
+
+def build_of(case: Case) -> BuiltModel:
+    """Return what the case is when it is tuned and built."""
+    return built_run(case).built
+
+
+def reference_outputs(case: Case, built: BuiltModel) -> Any:
+    """Return the outputs of the untuned, unpacked build, None where there is none."""
+    reference = reference_build(case, built)
+    return None if reference is None else load_and_call(case, reference)[1]
+
+
+def counterpart_outputs(case: Case) -> Any:
+    """Return the outputs with prepack the other way round."""
+    return load_and_call(case, counterpart_build(case))[1]
+
+
 def forget_untuned(store: Store) -> None:
     """Drop what kernels take without a schedule, so that records are applied whatever they took.
 
@@ -63,6 +103,11 @@ def forget_untuned(store: Store) -> None:
 
 def accept(case: Case, built: BuiltModel) -> Baseline:
     """Return the baseline that this case becomes, there being none before."""
-    latency, samples = judge_latency(case, built, load(case, built), None)
+    return propose(case, built).baseline
+
+
+def propose(case: Case, built: BuiltModel) -> BaselineProposal:
+    """Return the baseline, and its records, that this case becomes, there being none before."""
+    latency = judge_latency(case, built, load(case, built), None).latency
     assert latency.verdict == "NEW"
-    return make_baseline(case, IDENTITY, built, samples)
+    return propose_baseline(case, IDENTITY, built, latency.samples_s)

@@ -12,11 +12,12 @@ from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch, Evidence, evidence_of
 from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
-from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import make_report

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
-from pytest_tvmtune.core.results.latency_result import LatencyResult, Verdict
+from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.json_report import make_report
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.run_history import add_run

@@ -25,11 +25,10 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import count
 from statistics import median
-from typing import Literal
 
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.settings.quantities import Threshold
 
-Decision = Literal["PASS", "IMPROVEMENT", "REGRESSION", "INCONCLUSIVE"]
 # The chance of a false REGRESSION in a whole session, and that of a false PASS.
 SESSION_ALPHA = 0.01
 # Of alpha, what the decisions get. The rest is a margin: the epochs of one process are not quite
@@ -159,7 +158,7 @@ def evidence_of(epochs: Sequence[Epoch], alpha: float) -> Evidence:
     )
 
 
-def decide(evidence: Evidence, threshold: Threshold, *, final: bool) -> Decision:
+def decide(evidence: Evidence, threshold: Threshold, *, final: bool) -> Verdict:
     """Return what the interval says of the threshold +t and its mirror -t on a log scale.
 
     INCONCLUSIVE: as yet, or, when `final` says that no epoch follows, for good. Then an upper end

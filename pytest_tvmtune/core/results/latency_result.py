@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import Count, NullableFloat
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
-
-Verdict = Literal["PASS", "IMPROVEMENT", "REGRESSION", "NEW", "INCONCLUSIVE", "INCOMPARABLE"]
 
 
 @dataclass(frozen=True, kw_only=True)

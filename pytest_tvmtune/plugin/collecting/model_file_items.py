@@ -6,11 +6,13 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.model_file_patterns import (
     SIDECAR_SUFFIX,
@@ -188,7 +190,9 @@ class ModelItem(pytest.Item):
 
     def runtest(self) -> None:
         """Tune, compile and run the model, then fail once with all findings."""
+        from pytest_tvmtune.plugin.run import make_checks
         from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
+        from pytest_tvmtune.stages import pipeline
 
         sidecar = os.path.relpath(sidecar_path(self.path), self.config.rootpath)
         origin = ItemOrigin(
@@ -203,19 +207,21 @@ class ModelItem(pytest.Item):
         found = _own_data_sets(self.path, self.sidecar)
         given = self.sidecar.inputs
         expected = self.sidecar.expected or _first_reference([] if given else found)
-        run = tvm_tune(
-            self.path,
-            shapes=self.sidecar.shapes,
-            inputs=given or next(iter(found), None),
+        tvm_tune(self.path, shapes=self.sidecar.shapes, inputs=given or next(iter(found), None))
+        case_run, comparison = state.runs[-1], ComparisonOptions()
+        numbers: pipeline.Check = partial(
+            pipeline.check_outputs,
+            expected=None if expected == UNTUNED else expected,
+            comparison=comparison,
         )
         if expected == DATA_SETS:
-            run.check_data_sets(found)
-        else:
-            run.check(None if expected == UNTUNED else expected)
-        if not run.result.errors:
-            run.warn(
+            numbers = partial(pipeline.check_data_sets, folders=found)
+        make_checks(case_run, *pipeline.all_checks(case_run, numbers, comparison))
+        if not case_run.result.errors:
+            pipeline.warn(
+                case_run,
                 "its numbers were compared with nothing: this is TVM's own untuned build; "
-                "install onnxruntime, or put test_data_set_0 beside the model"
+                "install onnxruntime, or put test_data_set_0 next to the model",
             )
         conclude(self, state)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.gating.confidence_sequence import (
-    Decision,
     Epoch,
     decide,
     evidence_of,
     least_epochs,
 )
+from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.epochs import (
@@ -85,7 +85,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
     gc.disable()
 
-    def decision(epochs: list[Epoch], *, final: bool) -> Decision:
+    def decision(epochs: list[Epoch], *, final: bool) -> Verdict:
         return decide(evidence_of(epochs, request.alpha), request.threshold, final=final)
 
     clock = Clock(max_time_s=request.max_time_s, least_epochs=least_epochs(request.alpha))

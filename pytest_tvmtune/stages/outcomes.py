@@ -1,0 +1,146 @@
+"""What the stages return: frozen values, which `pipeline.py` folds into the case's result.
+
+Wherever a stage compiles another build for its own purposes, `compiled_s` says how long that took,
+in seconds; None where nothing was compiled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_tvmtune.core.comparing.divergence import Divergence
+from pytest_tvmtune.core.comparing.golden_outputs import Golden
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.task_result import TaskResult
+from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
+from pytest_tvmtune.store.tuning.records import Workload
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.stages.compiling import BuiltModel
+
+# Whose outputs, or values, a case's own were compared with.
+ComparedWith = Literal["untuned build", "counterpart", "given values"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningOutcome:
+    """What tuning came to. tuned: whether there was anything to tune. seconds: what it took.
+
+    trials_spent: of the rounds that ended well. error: what ended it early; the curve is as far as
+    it came.
+    """
+
+    tuned: bool = False
+    trials_spent: int = 0
+    seconds: float = 0.0
+    curve: tuple[TuningPoint, ...] = ()
+    error: TvmTuneError | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompileOutcome:
+    """A build with the best records that there are. left_out: tasks that no trial was left for."""
+
+    built: BuiltModel
+    tasks: tuple[TaskResult, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactSizes:
+    """What an artifact takes. workspace_bytes: of tensors between kernels, and of outputs."""
+
+    library_bytes: int
+    workspace_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizesOutcome:
+    """How an artifact has grown. accepted: the baseline's sizes, None where it isn't there."""
+
+    accepted: ArtifactSizes | None = None
+    findings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonOutcome:
+    """Outputs compared. error: None where there is nothing to compare with."""
+
+    error: ErrorResult | None
+    compared_with: ComparedWith
+    compiled_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Where wrong numbers begin, in a line or two. divergence: None where none was looked for."""
+
+    sentence: str
+    divergence: Divergence | None = None
+    compiled_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenProposal:
+    """Golden outputs to write once the whole test has passed. outputs: the same, nested."""
+
+    path: Path
+    golden: Golden
+    outputs: Any
+    comparison: ComparisonOptions
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenOutcome:
+    """What comparing with golden outputs came to.
+
+    error: None where there is nothing to compare with. problem: why the file can't be used.
+    """
+
+    state: GoldenState
+    error: ErrorResult | None = None
+    problem: str = ""
+    proposal: GoldenProposal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyOutcome:
+    """A verdict. kernels: of both artifacts, where one is slower. warnings: what isn't known."""
+
+    latency: LatencyResult
+    kernels: KernelTable | None = None
+    warnings: tuple[str, ...] = ()
+    compiled_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntunedOutcome:
+    """How a tuned build compares with the untuned one, in time.
+
+    ratio: tuned by untuned, None where it isn't known. warning: that tuning made the model slower,
+    or why that isn't known; "" where there is nothing to say.
+    """
+
+    ratio: float | None = None
+    warning: str = ""
+    compiled_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BaselineProposal:
+    """A baseline to write once the whole test has passed.
+
+    records: (target key, workload) of what is in its artifact.
+    """
+
+    baseline: Baseline
+    records: tuple[tuple[str, Workload], ...]
+    compiled_s: float | None = None
