@@ -159,7 +159,7 @@ def _measure(job: Any, folder: Path, name: str, prepack: bool, queue: Any) -> No
 def _run_once(case: Case) -> None:
     from pytest_tvmtune.processes.run_job import run_job
     from pytest_tvmtune.relax.compiling import run_once_job
-    from pytest_tvmtune.stages.crashed_kernel import first_run
+    from pytest_tvmtune.stages.explaining.crashed_kernel import first_run
     from pytest_tvmtune.stages.job_context import job_context
     from pytest_tvmtune.stages.tuned_build import build_tuned
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks
@@ -172,7 +172,7 @@ def _run_once(case: Case) -> None:
 def _search(case: Case) -> None:
     """Look for a divergence between the build and the other one: there is none, so to the end."""
     from pytest_tvmtune.core.comparing.tolerances import Tolerance
-    from pytest_tvmtune.stages.divergence_search import first_divergence
+    from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
     from pytest_tvmtune.stages.tuned_build import build_tuned, counterpart_build
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks
 

@@ -28,7 +28,7 @@ TIMED = {
     "pytest_tvmtune.relax.importing": {"open_model": "importing"},
     "pytest_tvmtune.relax.measuring.session": {"open_session": "loading", "call": "executing"},
     "pytest_tvmtune.relax.measuring.timing": {"sample": "executing"},
-    "pytest_tvmtune.stages.comparing_outputs": {"_call": "reference"},
+    "pytest_tvmtune.stages.comparing.comparing_outputs": {"_call": "reference"},
 }
 SPY = """
 import functools, importlib, json, os, sys, threading, time

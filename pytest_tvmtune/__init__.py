@@ -18,6 +18,7 @@ __all__ = [
     "TvmTune",
     "TvmTuneError",
     "TvmTuneWarning",
+    "Verdict",
     "html_report",
     "make_report",
     "report_schema",
@@ -26,6 +27,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pytest_tvmtune.core.comparing.tolerances import Tolerance
     from pytest_tvmtune.core.errors import ModelError, ReportError, TvmTuneError
+    from pytest_tvmtune.core.gating.verdict import Verdict
     from pytest_tvmtune.core.kernels.kernel_table import KernelTable
     from pytest_tvmtune.core.results.case_result import CaseResult
     from pytest_tvmtune.plugin.run import Run
@@ -44,6 +46,7 @@ else:  # else a type checker would take any name for one of these
         "TvmTune": "plugin.tune_fixture",
         "TvmTuneError": "core.errors",
         "TvmTuneWarning": "plugin.warning",
+        "Verdict": "core.gating.verdict",
         "html_report": "report.html_report",
         "make_report": "report.json_report",
         "report_schema": "report.json_report",

@@ -30,7 +30,7 @@ from pytest_tvmtune.plugin.warning import TvmTuneWarning
 from pytest_tvmtune.stages.case import open_case
 from pytest_tvmtune.stages.case_logs import CaseLogs, logs_of
 from pytest_tvmtune.stages.case_run import CaseRun, begin
-from pytest_tvmtune.stages.comparing_golden import FOLDER
+from pytest_tvmtune.stages.comparing.comparing_golden import FOLDER
 from pytest_tvmtune.stages.pipeline import prepare
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.stages.accepted_versions import content_here
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
+from pytest_tvmtune.stages.explaining.accepted_versions import content_here
 from pytest_tvmtune.stages.outcomes import BaselineProposal
 from pytest_tvmtune.stages.tuning_tasks import best_records, stored_workloads
 from pytest_tvmtune.store.tuning.records import Workload

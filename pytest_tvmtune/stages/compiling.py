@@ -16,7 +16,7 @@ from pytest_tvmtune.relax.compiling import adopt_job, compile_job, run_once_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
-from pytest_tvmtune.stages.crashed_kernel import first_run, naming_the_kernel
+from pytest_tvmtune.stages.explaining.crashed_kernel import first_run, naming_the_kernel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.tuning_tasks import Records, extract_tasks
 from pytest_tvmtune.store import artifacts, builds

@@ -31,14 +31,19 @@ from pytest_tvmtune.stages import paired_measurement
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.case_run import CaseRun
-from pytest_tvmtune.stages.comparing_golden import compare_with_golden, shown_path, write_proposal
-from pytest_tvmtune.stages.comparing_outputs import (
+from pytest_tvmtune.stages.comparing.comparing_golden import (
+    compare_with_golden,
+    shown_path,
+    write_proposal,
+)
+from pytest_tvmtune.stages.comparing.comparing_outputs import (
     compare_prepacked,
     compare_with_expected,
     tolerance_of,
 )
+from pytest_tvmtune.stages.comparing.test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.divergence_search import diagnose
+from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.latency_gate import judge_latency, latency_findings
 from pytest_tvmtune.stages.outcomes import (
     ArtifactSizes,
@@ -49,7 +54,6 @@ from pytest_tvmtune.stages.outcomes import (
     TuningOutcome,
 )
 from pytest_tvmtune.stages.size_growth import artifact_sizes, compare_sizes
-from pytest_tvmtune.stages.test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.tuned_build import (
     build_tuned,
     export_to_work_dir,

@@ -28,11 +28,11 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     describe,
     write_kernels,
 )
-from pytest_tvmtune.stages import divergence_search
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_outputs import compare_with_expected
+from pytest_tvmtune.stages.comparing.comparing_outputs import compare_with_expected
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.divergence_search import diagnose, first_divergence
+from pytest_tvmtune.stages.explaining import divergence_search
+from pytest_tvmtune.stages.explaining.divergence_search import diagnose, first_divergence
 from pytest_tvmtune.stages.outcomes import ComparedWith
 from pytest_tvmtune.stages.pipeline import check_outputs, make_checks
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build

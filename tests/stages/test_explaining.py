@@ -15,11 +15,11 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.stages import slowdown_explanation
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build_untuned
+from pytest_tvmtune.stages.explaining import slowdown_explanation
+from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
-from pytest_tvmtune.stages.slowdown_explanation import explain_change
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.cases import accept, build_of, opener

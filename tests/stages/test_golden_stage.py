@@ -13,7 +13,7 @@ import pytest
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import GoldenError
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_golden import compare_with_golden, write_proposal
+from pytest_tvmtune.stages.comparing.comparing_golden import compare_with_golden, write_proposal
 from pytest_tvmtune.stages.outcomes import GoldenOutcome
 from tests.support.modules import OpenCase, Square
 

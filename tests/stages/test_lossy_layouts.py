@@ -14,7 +14,7 @@ from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.divergence_search import first_divergence
+from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
 from pytest_tvmtune.stages.tuned_build import reference_build
 from tests.stages.lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
 from tests.support import ROOT

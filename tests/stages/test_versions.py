@@ -8,7 +8,11 @@ from pathlib import Path
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.stages.accepted_versions import content_here, versions_of_both, without_content
+from pytest_tvmtune.stages.explaining.accepted_versions import (
+    content_here,
+    versions_of_both,
+    without_content,
+)
 from pytest_tvmtune.store.layout import Store, open_store
 
 

@@ -13,7 +13,7 @@ from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case, RunContext, open_case
 from pytest_tvmtune.stages.case_run import CaseRun, begin
-from pytest_tvmtune.stages.comparing_golden import FOLDER
+from pytest_tvmtune.stages.comparing.comparing_golden import FOLDER
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.outcomes import BaselineProposal

@@ -10,9 +10,9 @@ from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alp
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.gating.slowdown_cause import ArtifactOrigin, Cause, find_cause
 from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.stages.accepted_versions import versions_of_both
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
+from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads

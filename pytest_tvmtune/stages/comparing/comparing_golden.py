@@ -14,7 +14,7 @@ from pytest_tvmtune.core.gating.case_identity import Identity, golden_file_name
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.comparing_outputs import tolerance_of
+from pytest_tvmtune.stages.comparing.comparing_outputs import tolerance_of
 from pytest_tvmtune.stages.outcomes import GoldenOutcome, GoldenProposal
 from pytest_tvmtune.store.accepted.golden_files import read_golden, write_golden
 from pytest_tvmtune.store.locks import path_lock

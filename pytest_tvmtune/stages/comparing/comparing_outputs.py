@@ -9,7 +9,7 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.divergence_search import PLAIN, PREPACKED, UNTUNED
+from pytest_tvmtune.stages.explaining.divergence_search import PLAIN, PREPACKED, UNTUNED
 from pytest_tvmtune.stages.outcomes import ComparisonOutcome
 from pytest_tvmtune.stages.stage_progress import under_way
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build

@@ -1,0 +1,1 @@
+"""Outputs compared with what is expected, with golden ones, with test data."""

@@ -1,0 +1,1 @@
+"""What is behind a finding: the record, the kernel, the version that it comes from."""
