@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest_tvmtune
 from pytest_tvmtune.core.settings import parsing
@@ -69,6 +69,8 @@ def _others() -> Iterator[str]:
         yield f"## {name}\n"
         if inspect.isfunction(one):
             yield _function(name, one)
+        elif get_origin(one) is Literal:
+            yield f"One of {', '.join(f'`{word}`' for word in get_args(one))}.\n"
         else:
             yield _text(one)
 

@@ -68,11 +68,12 @@ def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
 
     again = open_(Square, settings={"trials": 8})
     with pytest.warns(UserWarning, match=r"a record of matmul .* is refused") as caught:
-        built = build_of(again)
+        run = built_run(again)
+    built = run.built
     assert len(caught) == 1
-    assert again.result.tuned_tasks == 2
+    assert run.result.tuned_tasks == 2
     assert built.artifact.library.is_file()
-    assert not again.result.tuned_now
+    assert not run.result.tuned_now
     text = path.read_text()
     assert text.count('"kind": "refused"') == 1
     assert "no_such_intrinsic" not in "".join(
@@ -80,8 +81,8 @@ def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        third = open_(Square, settings={"trials": 8})
-        assert build_of(third).artifact.sha256 == built.artifact.sha256
+        third = built_run(open_(Square, settings={"trials": 8}))
+    assert third.built.artifact.sha256 == built.artifact.sha256
     assert not third.result.compiled_now
 
 

@@ -60,13 +60,12 @@ def _read_array(path: Path, name: str) -> Array:
     try:
         if path.suffix == ".pb":
             return _read_tensor(path)
-        loaded = np.load(path, allow_pickle=False)
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else _member(path, loaded, name)
     except _UNREADABLE as error:
         raise ModelError(f"{path}: can't be read: {cause_of(error)}") from None
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        return _member(path, loaded, name)
 
 
 def _member(path: Path, loaded: Any, name: str) -> Array:
