@@ -18,6 +18,8 @@ import msgspec
 from msgspec import Meta
 
 Value = TypeVar("Value")
+# msgspec writes none of their subclasses, such as TVM's own strings and numbers.
+_PLAIN = (str, int, float)
 
 Count = Annotated[int, Meta(ge=0)]
 # What becomes part of a path: a structural hash, and the SHA-256 of a file. max_length: `$` also
@@ -85,7 +87,7 @@ def to_binary(value: Any, other: Callable[[Any], Any] | None = None) -> bytes:
     def plain(one: Any) -> Any:
         if isinstance(one, Path):
             return os.fsencode(one)
-        return other(one) if other else _plain(one)
+        return other(one) if other and not isinstance(one, _PLAIN) else _plain(one)
 
     return msgspec.msgpack.encode(value, enc_hook=plain)
 
@@ -120,6 +122,9 @@ def json_schema(cls: type) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    for kind in _PLAIN:
+        if isinstance(value, kind):
+            return kind(value)
     raise NotImplementedError(f"no codec for {type(value)}")
 
 

@@ -122,3 +122,20 @@ def test_the_first_wrong_value_is_named(loaded: object, message: str) -> None:
 def test_what_hooks_add_is_made_finite_wherever_it_is() -> None:
     added = {"a": [math.inf, {"b": (math.nan, 1)}], "c": "NaN", "d": True}
     assert finite(added) == {"a": [None, {"b": [None, 1]}], "c": "NaN", "d": True}
+
+
+class Text(str):
+    """As TVM's own strings are."""
+
+    __slots__ = ()
+
+
+class Seconds(float):
+    """As numpy's numbers are."""
+
+
+def test_subclasses_of_plain_types_are_written_as_those() -> None:
+    written = {Text("name"): [Text("value"), Seconds(0.5)]}
+    plain = {"name": ["value", 0.5]}
+    assert from_binary(to_binary(written), dict[str, list[str | float]]) == plain
+    assert from_json(to_json(written), dict[str, list[str | float]]) == plain
