@@ -27,8 +27,6 @@ HEAD = """\
 subject, with examples; [stability](stability.md) says what stays as it is. Import these names from
 `pytest_tvmtune`: all others are private.
 """
-# Of a Run, what the plugin alone calls.
-INSIDE = {"accept", "conclude", "prepare", "warn"}
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises):\n((?:(?: {4}.*)?\n)+)", re.MULTILINE)
 _TERM = re.compile(r"^((?:[a-z]\w*, )*[a-z]\w*|\w+Error): ", re.MULTILINE)
 _TITLES = {"Args": "Arguments"}
@@ -56,7 +54,7 @@ def _run() -> Iterator[str]:
         ],
     )
     for name, one in public.items():
-        if inspect.isfunction(one) and name not in INSIDE:
+        if inspect.isfunction(one):
             yield f"### Run.{name}\n"
             yield _function(f"run.{name}", one)
 

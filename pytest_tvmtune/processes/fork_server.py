@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -143,15 +144,10 @@ def _role(text: str) -> ServerRole:
     name, load, run_in_fork, arguments = json.loads(text)
     return ServerRole(
         name=name,
-        load=_function(load),
+        load=pkgutil.resolve_name(load),
         arguments=tuple(arguments),
-        run_in_fork=_function(run_in_fork),
+        run_in_fork=pkgutil.resolve_name(run_in_fork),
     )
-
-
-def _function(name: str) -> Any:
-    module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def main() -> NoReturn:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +77,7 @@ class Job(Generic[Request, Result, Progress]):
 
 def job_named(name: str) -> Job[Any, Any, Any]:
     """Return the job whose `name` this is: imports its module."""
-    module, _, function = name.partition(":")
-    return Job(run=getattr(importlib.import_module(module), function))
+    return Job(run=pkgutil.resolve_name(name))
 
 
 @dataclass(frozen=True, kw_only=True)

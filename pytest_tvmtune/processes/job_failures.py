@@ -25,7 +25,7 @@ class JobFailure:
     fields: dict[str, bytes] = field(default_factory=dict)
 
 
-def failure_of(error: Exception) -> JobFailure:
+def job_failure_of(error: Exception) -> JobFailure:
     """Return what is to be known of an exception."""
     # One class deeper than ours: ours.
     kind = next((one for one in type(error).__mro__ if vars(errors).get(one.__name__) is one), None)

@@ -88,11 +88,11 @@ def run_job(
         if not isinstance(error, OSError):
             raise
         raise StoreError(f"can't start a job in {scratch}: {error.strerror or error}") from error
-    reports = LineTail(path=folder / PROGRESS_FILE)
+    reports, progress_type = LineTail(path=folder / PROGRESS_FILE), job.progress_type
 
     def read_progress() -> None:
         for line in reports.new_lines():
-            on_progress(from_json(line, job.progress_type))
+            on_progress(from_json(line, progress_type))
 
     try:
         code = _wait(process, folder, context, read_progress)

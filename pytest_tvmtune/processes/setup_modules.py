@@ -60,7 +60,7 @@ def setup_files(registering: Iterable[str]) -> list[Path]:
     with TVM (registering: the files that have): tox and nox install what they test. Else neither
     that nor the standard library's.
     """
-    found = _Found(
+    found = _FoundFiles(
         counted={one.partition(".")[0] for one in _in_use},
         registering=[Path(file).resolve() for file in registering],
     )
@@ -73,7 +73,7 @@ def setup_files(registering: Iterable[str]) -> list[Path]:
 
 
 @dataclass(kw_only=True)
-class _Found:
+class _FoundFiles:
     """What a search has found. packages: seen already.
 
     counted: top-level modules that count wherever they are. registering: files that do so.
@@ -117,7 +117,7 @@ def _import_file(path: Path) -> None:
         raise
 
 
-def _add_module(name: str, found: _Found) -> None:
+def _add_module(name: str, found: _FoundFiles) -> None:
     """Add the files of a module by its dotted name: of its whole package, if it is in one."""
     top = name.partition(".")[0]
     if top in _NOT_THE_USERS or top in sys.stdlib_module_names or not top:
@@ -154,7 +154,7 @@ def _places(top: str) -> tuple[list[Path], Path | None]:
     return [Path(folder) for folder in spec.submodule_search_locations or ()], None
 
 
-def _add_file(path: Path, found: _Found) -> None:
+def _add_file(path: Path, found: _FoundFiles) -> None:
     path = path.resolve()
     if path in found.files:
         return

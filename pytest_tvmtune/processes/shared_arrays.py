@@ -11,15 +11,16 @@ import mmap
 import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pytest_tvmtune.core.background import repeatedly
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.tensors.dtypes import from_plain, to_plain
 from pytest_tvmtune.core.tensors.signature import Array
@@ -125,17 +126,9 @@ def releasing_pages(arrays: Sequence[Array]) -> Iterator[None]:
     if not shared_arrays:
         yield
         return
-    over = threading.Event()
-
-    def keep_giving() -> None:
-        while not over.wait(_GIVE_BACK_EVERY_S):
-            release_pages(shared_arrays)
-
-    thread = threading.Thread(target=keep_giving, name="tvmtune-pages", daemon=True)
-    thread.start()
+    release = partial(release_pages, shared_arrays)
     try:
-        yield
+        with repeatedly(release, every_s=_GIVE_BACK_EVERY_S, name="tvmtune-pages"):
+            yield
     finally:
-        over.set()
-        thread.join()
-        release_pages(shared_arrays)
+        release()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_tvmtune.processes.job import WorkerContext, job_named
-from pytest_tvmtune.processes.job_failures import failure_of
+from pytest_tvmtune.processes.job_failures import job_failure_of
 from pytest_tvmtune.processes.linux_process import die_with_parent, name_process
 from pytest_tvmtune.processes.loading import loading
 from pytest_tvmtune.processes.messages import read_message, write_message
@@ -33,7 +33,7 @@ def run_request(folder: Path, job_name: str, setup: Sequence[str]) -> NoReturn:
         write_message(folder / RESULT_FILE, job.run(request, WorkerContext(folder=folder)))
     except Exception as error:  # noqa: BLE001  what isn't raised on purpose is reported with the log
         traceback.print_exc()
-        write_message(folder / FAILURE_FILE, failure_of(error))
+        write_message(folder / FAILURE_FILE, job_failure_of(error))
     sys.stdout.flush()
     # multiprocessing removes its temporary folder here. Then out at once: TVM's thread pool can
     # hang or crash in static destructors, and the answer is on disk.

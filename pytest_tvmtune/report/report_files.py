@@ -10,12 +10,12 @@ from typing import Any
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic_files import write_text
 
-Report = Mapping[str, Any]
+ReportObject = Mapping[str, Any]
 # Of a step's summary, all that is written to it together: beyond it GitHub shows none of it.
 _MOST_SUMMARY_BYTES = 1 << 20
 
 
-def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
+def write_reports(report: ReportObject, paths: Mapping[str, Path]) -> list[str]:
     """Write a report in each format that has a path.
 
     Args:
@@ -34,7 +34,7 @@ def write_reports(report: Report, paths: Mapping[str, Path]) -> list[str]:
     return problems
 
 
-def append_step_summary(report: Report, path: Path) -> None:
+def append_step_summary(report: ReportObject, path: Path) -> None:
     """Add the Markdown report to a GitHub Actions summary, as much as still fits.
 
     Raises:
@@ -51,7 +51,7 @@ def append_step_summary(report: Report, path: Path) -> None:
         raise StoreError(f"can't write {path}: {error.strerror or error}") from error
 
 
-def _json(report: Report, _path: Path) -> str:
+def _json(report: ReportObject, _path: Path) -> str:
     """Return sorted JSON, a line for each key of a case: thousands of samples are one line."""
     cases = (
         _lines((f"{json.dumps(key)}: {_one_line(case[key])}" for key in sorted(case)), "{}", "  ")
@@ -72,19 +72,19 @@ def _lines(items: Iterable[str], brackets: str, indent: str) -> str:
     return f"{brackets[0]}{inside}\n{indent}{brackets[1]}" if inside else brackets
 
 
-def _html(report: Report, path: Path) -> str:
+def _html(report: ReportObject, path: Path) -> str:
     from pytest_tvmtune.report.html_report import html_report
 
     return html_report(report, links_from=path.parent)
 
 
-def _markdown(report: Report, _path: Path) -> str:
+def _markdown(report: ReportObject, _path: Path) -> str:
     from pytest_tvmtune.report.markdown_report import markdown_report
 
     return markdown_report(report)
 
 
-_RENDERERS: Mapping[str, Callable[[Report, Path], str]] = {
+_RENDERERS: Mapping[str, Callable[[ReportObject, Path], str]] = {
     "json": _json,
     "html": _html,
     "markdown": _markdown,

@@ -77,7 +77,7 @@ def build(case: Case, plan: builds.Plan, records: Records) -> BuiltModel:
         library=artifact.sha256,
         applied=made.applied,
         compile_s=made.compile_s,
-        ran_with=(_first_run(case),),
+        ran_with=(_run_digest(case),),
     )
     builds.write_build(case.store, key, done)
     return BuiltModel(artifact=artifact, build=done, key=key, plan=plan, compiled_s=done.compile_s)
@@ -110,7 +110,7 @@ def _compile(case: Case, plan: builds.Plan, folder: Path, records: Records) -> c
     request = compile_job.Request(
         mod_text=module_text(case.model.mod),
         is_ready=case.model.is_ready,
-        prepack=plan.prepack,
+        prepack=case.options.prepack,
         folder=folder,
         tasks={
             name: (shash, records[shash][1].digest if shash in records else "")
@@ -150,7 +150,7 @@ def _adopt(case: Case, folder: Path, library: bytes) -> compile_job.Result:
 
 def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     """Run a stored artifact in a child first, unless it has run so before; return what now has."""
-    digest = _first_run(case)
+    digest = _run_digest(case)
     if digest in built.build.ran_with:
         return built
     library, manifest = built.artifact.library, built.artifact.manifest
@@ -163,7 +163,7 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     return replace(built, build=done)
 
 
-def _first_run(case: Case) -> str:
+def _run_digest(case: Case) -> str:
     """Return what tells one first run from another: data, CPU model, TVM and the setup."""
     return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
 

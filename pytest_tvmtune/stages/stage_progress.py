@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
+from pytest_tvmtune.core.background import repeatedly
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.processes.job import WAITING
@@ -21,19 +21,15 @@ def under_way(observer: Observer | None, label: str, stage: str) -> Iterator[Non
     if observer is None:
         yield
         return
-    over, started = threading.Event(), monotonic_s()
+    started = monotonic_s()
 
     def report() -> None:
-        while not over.wait(_TICK_S):
-            observer(StageProgress(label=label, stage=stage, spent_s=monotonic_s() - started))
+        observer(StageProgress(label=label, stage=stage, spent_s=monotonic_s() - started))
 
-    thread = threading.Thread(target=report, name="tvmtune-progress", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeatedly(report, every_s=_TICK_S, name="tvmtune-progress"):
+            yield
     finally:
-        over.set()
-        thread.join()
         observer(StageProgress(label=label))
 
 

@@ -181,7 +181,8 @@ def _compile_with_sound_records(
             if refuse_bad_records(case, records, error):
                 continue
             # What a killed or a slow process came to shows nothing.
-            if plan.prepack and not (isinstance(error, ChildError) and error.cause not in FAULTS):
+            shows_nothing = isinstance(error, ChildError) and error.cause not in FAULTS
+            if case.options.prepack and not shows_nothing:
                 error.add(_without_prepack(case, tuned=bool(records)))
             raise
 

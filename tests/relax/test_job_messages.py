@@ -15,7 +15,7 @@ import pytest
 from pytest_tvmtune.core.errors import DefectError, RecordsNotAppliedError, StoreError
 from pytest_tvmtune.core.json_codec import NullableFloat
 from pytest_tvmtune.core.tensors.signature import Array
-from pytest_tvmtune.processes.job_failures import error_of, failure_of
+from pytest_tvmtune.processes.job_failures import error_of, job_failure_of
 from pytest_tvmtune.processes.messages import read_message, write_message
 from pytest_tvmtune.processes.shared_arrays import SharedArray, share_arrays
 
@@ -88,10 +88,10 @@ class OwnError(StoreError):
 
 def test_errors_keep_their_class_and_fields() -> None:
     error = RecordsNotAppliedError("two \udcff left out", shashes=("a", "b"))
-    failure = failure_of(error)
+    failure = job_failure_of(error)
     again = error_of(failure, failure.message)
     assert isinstance(again, RecordsNotAppliedError)
     assert (str(again), again.shashes) == ("two \\udcff left out", ("a", "b"))
-    assert type(error_of(failure_of(OwnError("full")), "full")) is StoreError
-    assert type(error_of(failure_of(DefectError("odd")), "odd")) is DefectError
-    assert failure_of(KeyError("x")).kind == ""
+    assert type(error_of(job_failure_of(OwnError("full")), "full")) is StoreError
+    assert type(error_of(job_failure_of(DefectError("odd")), "odd")) is DefectError
+    assert job_failure_of(KeyError("x")).kind == ""

@@ -169,38 +169,7 @@ HTML: Rule[Path | None] = Rule(name="html", parse=_parse_path, default=None)
 MARKDOWN: Rule[Path | None] = Rule(name="markdown", parse=_parse_path, default=None)
 STEP_SUMMARY: Rule[OnOff] = Rule(name="step_summary", parse=_choice("on", "off"), default="on")
 _RULES: Mapping[str, Rule[Any]] = {
-    rule.name: rule
-    for rule in (
-        TARGET,
-        TRIALS,
-        MAX_TRIALS_PER_TASK,
-        PREPACK,
-        WORK_DIR,
-        DIMS,
-        SEED,
-        RTOL,
-        ATOL,
-        THRESHOLD,
-        ACCEPT,
-        UNTIL,
-        REASON,
-        MAX_SIZE_GROWTH,
-        MAX_MEMORY_GROWTH,
-        MAX_TIME,
-        COLD_CACHE,
-        NUM_THREADS,
-        TIMEOUT,
-        TUNING,
-        DIR,
-        STORE_FALLBACK,
-        SETUP,
-        COLLECT,
-        STRICT,
-        JSON,
-        HTML,
-        MARKDOWN,
-        STEP_SUMMARY,
-    )
+    rule.name: rule for rule in tuple(globals().values()) if isinstance(rule, Rule)
 }
 
 

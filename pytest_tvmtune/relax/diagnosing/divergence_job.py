@@ -34,7 +34,7 @@ _STAGE = "looking for the first diverging kernel"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _DivergingPair:
     """A pair of calls, and how the first output that differs does."""
 
     pair: tuple[int, int]
@@ -162,9 +162,9 @@ def _first(
     now: InstrumentedSession,
     pairs: list[tuple[int, int]],
     tolerance: Tolerance,
-) -> tuple[_Found | None, str]:
+) -> tuple[_DivergingPair | None, str]:
     """Return the first pair whose outputs differ, and now's kernel that comes closest to it."""
-    found: _Found | None = None
+    found: _DivergingPair | None = None
     largest, closest = 0.0, ""
 
     def look(one: KernelCall, other: KernelCall) -> bool:
@@ -173,7 +173,7 @@ def _first(
             return True
         for output in _outputs(reference, now, one, other, tolerance):
             if not output.passed:
-                found = _Found(pair=(one.index, other.index), output=output)
+                found = _DivergingPair(pair=(one.index, other.index), output=output)
                 return False
             if output.worst_abs and output.worst_abs.error / (output.atol or 1) > largest:
                 largest, closest = output.worst_abs.error / (output.atol or 1), other.name
