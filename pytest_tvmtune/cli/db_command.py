@@ -16,7 +16,7 @@ from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import cleaning, inventory
 from pytest_tvmtune.store.builds import Plan
-from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.sign_again import sign_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
 from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, read_work_dir
@@ -224,8 +224,6 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.store.layout import open_store
-
     if not options.work_dir.is_dir():
         raise StoreError(f"{options.work_dir} is not a folder")
     store, key = open_store(options.dir), _key_of(options.target)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, print_json
 from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.store.layout import open_store
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -21,7 +22,6 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     from pytest_tvmtune.relax.installation.startup_check import check_installation
-    from pytest_tvmtune.store.layout import open_store
 
     machine = asdict(fingerprint())
     if not options.json:

@@ -11,6 +11,7 @@ from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Outputs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.task_result import TaskResult
+from pytest_tvmtune.relax.measuring.session import call_on_device
 from pytest_tvmtune.stages import pipeline
 from pytest_tvmtune.stages.case_run import CaseRun
 
@@ -75,8 +76,6 @@ class Run:
 
     def __call__(self) -> Any:
         """Call the entry again, as in `benchmark(run)`; return TVM's tensors, on the device."""
-        from pytest_tvmtune.relax.measuring.session import call_on_device
-
         return call_on_device(self._run.session)
 
     def assert_allclose(

@@ -27,11 +27,15 @@ from pytest_tvmtune.plugin.collecting.baseline_identity import other_model
 from pytest_tvmtune.plugin.run import Run, make_checks
 from pytest_tvmtune.plugin.state import STATE, ItemState
 from pytest_tvmtune.plugin.warning import TvmTuneWarning
+from pytest_tvmtune.relax.importing import open_model
+from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 from pytest_tvmtune.stages.case import open_case
 from pytest_tvmtune.stages.case_logs import CaseLogs, logs_of
 from pytest_tvmtune.stages.case_run import CaseRun, begin
 from pytest_tvmtune.stages.comparing.comparing_golden import FOLDER
 from pytest_tvmtune.stages.pipeline import prepare
+from pytest_tvmtune.stages.stage_progress import under_way
+from pytest_tvmtune.store.error_logs import errors_logged
 
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case import RunContext
@@ -166,11 +170,6 @@ class TvmTune:
         logs: CaseLogs,
         **source: Any,
     ) -> CaseRun:
-        from pytest_tvmtune.relax.importing import open_model
-        from pytest_tvmtune.relax.installation.registrations_check import check_registrations
-        from pytest_tvmtune.stages.stage_progress import under_way
-        from pytest_tvmtune.store.error_logs import errors_logged
-
         run_context = self.run_context
         assert run_context is not None, "marked tests are checked when they are collected"
         options = self.item_state.options

@@ -1,1 +1,1 @@
-"""Everything that touches TVM: targets, front doors, tuning, compiling, running, measuring."""
+"""Everything that touches TVM: targets, importing, tuning, compiling, running, measuring."""

@@ -1,4 +1,4 @@
-"""A Model: what every front door makes of its source."""
+"""A Model: what importing makes of every source."""
 
 from __future__ import annotations
 

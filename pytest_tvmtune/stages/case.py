@@ -13,7 +13,10 @@ from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.relax.compiling.compile_job import PIPELINE
+from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
+from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
 from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, toolchain_identity
+from pytest_tvmtune.relax.model import with_shared_params
 from pytest_tvmtune.stages.case_logs import CaseLogs, LogStage, logs_of
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import target_key
@@ -99,10 +102,6 @@ def open_case(
         OptionError: The target is none that TVM knows.
         ModelError: The pipeline fails.
     """
-    from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
-    from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
-    from pytest_tvmtune.relax.model import with_shared_params
-
     target = resolve_target(options.target)
     model = with_shared_params(model, run_context.store.scratch)
     if pipeline is not None:

@@ -14,7 +14,9 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import adopt_job, compile_job, run_once_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
+from pytest_tvmtune.relax.devices.targets import device_of
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
+from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
 from pytest_tvmtune.stages.explaining.crashed_kernel import first_run, naming_the_kernel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
@@ -170,9 +172,6 @@ def _run_digest(case: Case) -> str:
 
 def load(case: Case, built: BuiltModel) -> Session:
     """Load an artifact in this process, where it has run in a child, and transform parameters."""
-    from pytest_tvmtune.relax.devices.targets import device_of
-    from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
-
     claim_threads(case.num_threads)
     entry = case.model.signature.entry
     return open_session(

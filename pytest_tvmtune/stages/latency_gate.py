@@ -23,8 +23,10 @@ from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
+from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring import measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE
+from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages import paired_measurement
 from pytest_tvmtune.stages.case import Case
@@ -129,8 +131,6 @@ def _without_comparison(
     case: Case, session: Session, verdict: Verdict, message: str
 ) -> LatencyResult:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
-    from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
-
     timing = under_way(case.run_context.on_progress, case.label, "timing it")
     with held(case, exclusive_cores()), timing:
         samples = sample(
@@ -148,8 +148,6 @@ def _without_comparison(
 
 def _comparable(case: Case, baseline: Baseline) -> Artifact:
     """Return the baseline's artifact. Raises BaselineError with the reason it can't be used."""
-    from pytest_tvmtune.relax.devices.cpu_features import lacking_features
-
     if baseline.signature != case.model.signature.to_json():
         raise BaselineError("the model's interface changed since the baseline was accepted")
     # `host` is another CPU on every machine; what was accepted on one may well run on the next.

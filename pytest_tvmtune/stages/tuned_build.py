@@ -18,6 +18,7 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.results.task_result import Task, TaskResult, TaskState
 from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case, module_parts, with_prepack
 from pytest_tvmtune.stages.compiling import BuiltModel, build, build_untuned, load, reuse_build
 from pytest_tvmtune.stages.explaining.crashed_kernel import FAULTS
@@ -90,8 +91,6 @@ def _only_in_work_dir(work_dir: Path, built: BuiltModel) -> list[str]:
 
 def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
     """Return an artifact loaded in this process, and its outputs; never while others measure."""
-    from pytest_tvmtune.relax.measuring.session import call
-
     with running(case):
         session = load(case, built)
         return session, call(session)

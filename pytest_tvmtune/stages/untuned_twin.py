@@ -9,6 +9,7 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.confidence_sequence import decide, evidence_of, item_alpha
 from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.relax.measuring.timing import sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build, load
@@ -99,7 +100,5 @@ def _slower_kernels(case: Case, built: BuiltModel, twin: BuiltModel) -> str:
 
 def _rough_s(case: Case, session: Session) -> float:
     """Return the seconds of one call, of very few."""
-    from pytest_tvmtune.relax.measuring.timing import sample
-
     with held(case, exclusive_cores()):
         return min(sample(session, samples=3, min_sample_s=0.0, budget_s=0.05))

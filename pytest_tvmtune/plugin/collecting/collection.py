@@ -17,6 +17,7 @@ from pytest_tvmtune.plugin.collecting.marks import mark_problem, merged_argument
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem, left_alone_lines
 from pytest_tvmtune.plugin.reporting import WORKER_ERROR
 from pytest_tvmtune.plugin.state import STATE, State, is_worker
+from pytest_tvmtune.relax.installation.registrations import began_late
 
 _BEGAN_LATE = (
     "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
@@ -113,7 +114,6 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
 def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOptions]) -> None:
     from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
     from pytest_tvmtune.processes.setup_modules import use_setup
-    from pytest_tvmtune.relax.installation.registrations import began_late
     from pytest_tvmtune.relax.installation.startup_check import check_imports, check_installation
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
 

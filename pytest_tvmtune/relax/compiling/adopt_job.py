@@ -11,6 +11,7 @@ from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.compiling.run_once_job import run_new_library
+from pytest_tvmtune.relax.devices.targets import device_of
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
@@ -46,8 +47,6 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """
     import tvm
     from tvm import relax
-
-    from pytest_tvmtune.relax.devices.targets import device_of
 
     context.enter_stage("loading the library")
     entry, device = request.call.entry, device_of(tvm.target.Target(request.call.target))

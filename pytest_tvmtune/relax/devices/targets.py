@@ -9,6 +9,7 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import LackingError, OptionError, listed
 from pytest_tvmtune.core.settings.target_spec import HOST, TargetSpec, parse_target
 from pytest_tvmtune.machine.fingerprint import usable_cores
+from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 
 if TYPE_CHECKING:
     from tvm.runtime import Device
@@ -52,8 +53,6 @@ def usable_target(spec: TargetSpec) -> Target:
     Raises OptionError as `resolve_target` does; LackingError where the machine lacks the device,
     or instructions that the target's CPU has.
     """
-    from pytest_tvmtune.relax.devices.cpu_features import lacking_features
-
     target = resolve_target(spec)
     if not _first_device(target).exist:
         raise LackingError(f"target {spec.given!r}: this machine has no such device")

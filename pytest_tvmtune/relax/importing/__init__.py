@@ -1,4 +1,4 @@
-"""Front doors: one for each kind of model source, each ending in a Model."""
+"""Importing: from each kind of model source to a Model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front door of what is compiled already: a VMExecutable, or a library it was exported to."""
+"""A Model from what is compiled already: a VMExecutable, or a library it was exported to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front door of `tvm.relax.frontend.nn.Module`."""
+"""A Model from a `tvm.relax.frontend.nn.Module`."""
 
 from __future__ import annotations
 

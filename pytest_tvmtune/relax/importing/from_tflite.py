@@ -1,4 +1,4 @@
-"""The front door of TFLite: a file or a tflite.Model."""
+"""A Model from TFLite: a file or a tflite.Model."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from pytest_tvmtune.processes.shared_arrays import (
     releasing_pages,
     share_arrays,
 )
+from pytest_tvmtune.relax.devices.targets import device_of
 from pytest_tvmtune.relax.measuring.output_arrays import to_numpy
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
@@ -153,8 +154,6 @@ def open_requested(
 
     """
     import tvm
-
-    from pytest_tvmtune.relax.devices.targets import device_of
 
     return open_session(
         library,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Tolerance
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
@@ -76,8 +77,6 @@ def compare_outputs(
     dtypes: Dtypes = "kinds",
 ) -> ErrorResult:
     """Compare, with what `comparison` leaves open taken from the marker. Raises ModelError."""
-    from pytest_tvmtune.core.comparing.outputs_comparison import compare
-
     return compare(
         outputs,
         expected,

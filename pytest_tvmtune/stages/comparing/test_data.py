@@ -10,6 +10,7 @@ from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.signature import bind_arrays
 from pytest_tvmtune.relax.importing.tensor_files import read_tensors
+from pytest_tvmtune.relax.measuring.session import call, with_inputs
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing.comparing_outputs import compare_outputs
 from pytest_tvmtune.stages.compiling import BuiltModel, run_new_data_in_child
@@ -49,8 +50,6 @@ def call_with_data_set(
         ModelError: They can't be read, or don't fit the model.
         ChildError: It crashes or hangs.
     """
-    from pytest_tvmtune.relax.measuring.session import call, with_inputs
-
     specs = case.model.signature.inputs
     inputs = tuple(bind_arrays(specs, read_tensors(folder, "input"), "input"))
     case = replace(case, model=replace(case.model, inputs=inputs))

@@ -1,4 +1,4 @@
-"""The front door of ONNX: a file or a ModelProto, made static, folded where needed, imported."""
+"""A Model from ONNX: a file or a ModelProto, made static, folded where needed, imported."""
 
 from __future__ import annotations
 

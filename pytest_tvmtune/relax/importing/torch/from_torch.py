@@ -1,4 +1,4 @@
-"""The front door of torch: an nn.Module with example inputs, or an ExportedProgram."""
+"""A Model from torch: an nn.Module with example inputs, or an ExportedProgram."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ONNX front door, on small models made here, against onnxruntime."""
+"""Models from ONNX, on small models made here, against onnxruntime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The TFLite front door, on models written here with TFLite's own schema, against numpy."""
+"""Models from TFLite, on models written here with TFLite's own schema, against numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The torch front door, on small modules, against torch itself."""
+"""Models from torch, on small modules, against torch itself."""
 
 from __future__ import annotations
 
