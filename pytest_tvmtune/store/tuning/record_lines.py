@@ -182,7 +182,7 @@ def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
 def load_line(line: bytes) -> Any:
     """Return the JSON value in a line of UTF-8, None when there is none."""
     try:
-        # Decoded here: given bytes, json takes UTF-16 too, which hides what trust.py looks for.
+        # Decoded here: given bytes, json takes UTF-16 too, which would hide code from trace_trust.
         return json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
