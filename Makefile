@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 
 EXAMPLE := .venv-example
 
+# The tests start hundreds of interpreters: without bytecode each of them compiles our package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: example example-all test test-all lint docs reference clean
 
 ## Small models, tuned, checked, accepted; then gated, in seconds. In an environment of its own,

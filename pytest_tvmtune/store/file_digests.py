@@ -29,7 +29,7 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of files, by path; what is no readable file is left out.
 
     A file is read again when its size, its time of modification or of change, or its inode is
-    another one. What can't be kept, as in a read-only store, is read each time.
+    another one. What can't be kept, as in a read-only store, is read once a process.
     """
     known = _read(store)
     digests: dict[str, str] = {}
@@ -41,7 +41,7 @@ def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
             if before == looks:
                 digests[path] = digest
                 continue
-            digests[path] = _sha256(path)
+            digests[path] = _sha256(path, looks)
         except OSError:
             continue
         if max(looks[1:3]) < (now_s() - _GRAIN_S) * 1e9:
@@ -59,7 +59,8 @@ def _looks(path: str) -> _Looks:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _sha256(path: str) -> str:
+@lru_cache(maxsize=None)
+def _sha256(path: str, _: _Looks) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:  # noqa: PTH123
         while part := file.read(1 << 20):

@@ -57,7 +57,7 @@ def test_stopped_while_tuning(suite: pytest.Pytester, sent: signal.Signals) -> N
 @pytest.mark.parametrize("method", ["signal", pytest.param("thread", marks=pytest.mark.slow)])
 def test_a_time_out_of_the_test_stops_its_tuning(suite: pytest.Pytester, method: str) -> None:
     suite.makepyfile(test_it=SUITE.replace("trials=4", "trials=400"))
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=20"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=12"]
     run = subprocess.Popen(
         [*command, f"--timeout-method={method}"],
         cwd=suite.path,

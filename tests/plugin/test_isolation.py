@@ -88,8 +88,8 @@ def test_a_crash_between_two_others(
 
 
 def test_a_first_run_that_never_ends(suite: pytest.Pytester) -> None:
-    out = run(suite, HANGS, "Hangs", "--tvm-timeout=20")
-    assert "running it for the first time with these inputs: no answer within 20 s" in out
+    out = run(suite, HANGS, "Hangs", "--tvm-timeout=10")
+    assert "running it for the first time with these inputs: no answer within 10 s" in out
 
 
 def test_a_compiler_that_takes_too_long(suite: pytest.Pytester) -> None:
