@@ -54,9 +54,10 @@ SHELL_TIMEOUT_S = 900
 
 @dataclass(eq=False)
 class Reader:
-    """Who reads documents and does what they say, in `folder`."""
+    """Who reads documents and does what they say, in `folder`. programs: first in PATH."""
 
     folder: Path
+    programs: Path = Path(sys.executable).parent
     printed: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     untested: set[str] = field(default_factory=set)
@@ -74,7 +75,7 @@ class Reader:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.folder,
-            env=clean_environment() | self.environment | environment,
+            env=clean_environment(self.programs) | self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -148,12 +149,12 @@ def parse(path: Path, evaluator: Any = None) -> Document:
     return Document.parse(str(path), regions)
 
 
-def clean_environment() -> dict[str, str]:
+def clean_environment(programs: Path) -> dict[str, str]:
     """Return the environment of a reader who has set nothing of ours and has no torch."""
     kept = {name: value for name, value in os.environ.items() if name not in OUR_VARIABLES}
-    scripts = Path(sys.executable).parent
+    path = [str(programs), str(Path(sys.executable).parent), kept.get("PATH", "")]
     return kept | {
-        "PATH": f"{scripts}{os.pathsep}{kept.get('PATH', '')}",
+        "PATH": os.pathsep.join(path),
         "PYTHONPATH": str(WITHOUT_TORCH),
         "COLUMNS": "120",
     }

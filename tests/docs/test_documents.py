@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs.documents import Reader, check_output, parse, runnable
 from tests.support import ROOT
+from tests.support.preloaded_python import PreloadedPython
 
 DOCS = ROOT / "docs"
 # One reader goes through these in this order: each begins with what the ones before have left in
@@ -26,6 +27,14 @@ IN_TURN = [
 ALONE = sorted(set(DOCS.glob("**/*.md")) - set(IN_TURN))
 
 
+def test_tutorial_and_readme(tmp_path: Path, preloaded_python: PreloadedPython) -> None:
+    reader = Reader(folder=tmp_path, programs=preloaded_python.folder)
+    for path in (IN_TURN[0], IN_TURN[-1]):
+        reader.read(path)
+        reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
+
+
+@pytest.mark.slow
 def test_one_after_the_other(tmp_path: Path) -> None:
     reader = Reader(folder=tmp_path)
     for path in IN_TURN:

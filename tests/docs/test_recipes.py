@@ -13,6 +13,7 @@ import yaml
 
 from tests.docs.documents import Reader
 from tests.support import ROOT
+from tests.support.preloaded_python import PreloadedPython
 
 RECIPES = ROOT / "docs/recipes"
 GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"
@@ -70,8 +71,10 @@ def gitlab_scripts(job: str) -> list[str]:
     return [line for line in lines if not line.startswith(OUTSIDE)]
 
 
-def test_main_accepts_and_a_pull_request_is_gated(tmp_path: Path) -> None:
-    main = Reader(folder=tmp_path / "main")
+def test_main_accepts_and_a_pull_request_is_gated(
+    tmp_path: Path, preloaded_python: PreloadedPython
+) -> None:
+    main = Reader(folder=tmp_path / "main", programs=preloaded_python.folder)
     main.folder.mkdir()
     (main.folder / "test_relu.py").write_text(TEST)
     for script in scripts("push"):
@@ -79,7 +82,7 @@ def test_main_accepts_and_a_pull_request_is_gated(tmp_path: Path) -> None:
     names = {path.name for path in main.folder.iterdir()}
     assert {"tvmtune.html", "tvmtune.json", "junit.xml", "baselines.zip"} <= names
 
-    pull = Reader(folder=tmp_path / "pull")
+    pull = Reader(folder=tmp_path / "pull", programs=preloaded_python.folder)
     pull.folder.mkdir()
     # A test that main has, and one that is new.
     (pull.folder / "test_relu.py").write_text(TEST + TEST.replace("test_relu", "test_new"))

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import WITHOUT_TORCH
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
-from tests.support.preloaded_python import PreloadedPython
-
-
-@pytest.fixture(scope="session")
-def preloaded_python() -> Iterator[PreloadedPython]:
-    python = PreloadedPython()
-    yield python
-    python.end()
+from tests.support.preloaded_python import PreloadedPython, preloaded_python  # noqa: F401
 
 
 @pytest.fixture
 def suite(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, preloaded_python: PreloadedPython
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    preloaded_python: PreloadedPython,  # noqa: F811
 ) -> pytest.Pytester:
     for name in ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "CI", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)

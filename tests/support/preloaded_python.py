@@ -29,8 +29,11 @@ import tempfile
 import threading
 import traceback
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
 
 from pytest_tvmtune.processes.linux_process import die_with_parent
 from pytest_tvmtune.relax.installation.registrations import start_recording
@@ -39,7 +42,7 @@ _CLIENT = Path(__file__).with_name("preloaded_python_client.py")
 _WITHOUT_TORCH = Path(__file__).with_name("without_torch")
 _ROOT = Path(__file__).parents[2]
 # What suites and the plugin's server of jobs import of others.
-_PRELOADED = ("pytest", "numpy.ma", "tvm.relax", "tvm.s_tir", "coverage", "filelock._sqlite")
+_PRELOADED = ("numpy.ma", "tvm.relax", "tvm.s_tir", "coverage", "filelock._sqlite")
 # Of ours, what suites import when they need it: some test what an import finds. And a script.
 _LATE = (
     "pytest_tvmtune.cli",
@@ -51,11 +54,11 @@ _FREE_FDS = 1000
 
 
 class PreloadedPython:
-    """The server, and the path of the interpreter that asks it. Call end() when done."""
+    """The server, and the interpreter that asks it: path, in a folder that has `pytest`, too."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="python-"))
-        self.path = self._folder / "python"
+        self.folder = Path(tempfile.mkdtemp(prefix="python-"))
+        self.path = self.folder / "python"
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -65,7 +68,9 @@ class PreloadedPython:
         usual = (pythons, (str(_WITHOUT_TORCH), str(_ROOT)))
         self.path.with_name("usual").write_bytes(marshal.dumps(usual))
         self.path.write_text(f"#!{sys.executable} -IS\n{_CLIENT.read_text()}")
-        self.path.chmod(self.path.stat().st_mode | stat.S_IXUSR)
+        self.folder.joinpath("pytest").write_text(f'#!/bin/sh\nexec {self.path} -m pytest "$@"\n')
+        for program in (self.path, self.folder / "pytest"):
+            program.chmod(program.stat().st_mode | stat.S_IXUSR)
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.path)],
             env={**kept, "PYTHONPATH": str(_WITHOUT_TORCH)},
@@ -80,7 +85,15 @@ class PreloadedPython:
         """End the server, and what it has forked."""
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="session")
+def preloaded_python() -> Iterator[PreloadedPython]:
+    """A stand-in for `python` and `pytest`, one for each worker."""
+    python = PreloadedPython()
+    yield python
+    python.end()
 
 
 class _Server:
@@ -240,8 +253,6 @@ class _Preloading:
 
 def _load_plugins() -> None:
     """Load the plugins as pytest does it, with their asserts rewritten, by a run of no tests."""
-    import pytest
-
     with (
         tempfile.TemporaryDirectory() as empty,
         Path(os.devnull).open("w") as nowhere,
