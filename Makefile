@@ -22,23 +22,13 @@ example: $(EXAMPLE)/.installed
 example-all: $(VENV)/.models
 	$(BIN)/python -m pytest example_suite -m "not slow" --tvm-update-new
 
-# Tests of what mostly compiles and tunes: coverage would make them half as slow again.
-UNMEASURED := tests/docs tests/relax tests/stages \
-	$(addprefix tests/plugin/test_,gate_in_suites.py interrupt.py isolation.py sharing.py)
-PYTEST := -m pytest -n 2 --dist worksteal
+# More workers than most machines have cores, since many tests wait for time-outs and processes.
+PYTEST := -m pytest -n 4 --dist worksteal
 
-## Lint, types, layers, then all tests but the slow ones: those, and next to them the others with
-## branch coverage, since either waits for processes a good part of its time.
+## Lint, types, layers, then all tests but the slow ones with branch coverage.
 test: lint
-	$(MAKE) --no-print-directory --jobs=2 --keep-going unmeasured measured
-
-.PHONY: unmeasured measured
-unmeasured:
-	$(BIN)/python $(PYTEST) -m "not slow" $(UNMEASURED)
-
-measured:
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) -m "not slow" $(addprefix --ignore=,$(UNMEASURED))
+	$(BIN)/coverage run $(PYTEST) -m "not slow"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

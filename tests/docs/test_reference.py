@@ -76,7 +76,11 @@ def test_no_setting_is_made_up() -> None:
 def test_what_pytest_itself_says() -> None:
     command = [sys.executable, "-m", "pytest", "--help"]
     done = subprocess.run(
-        command, env=clean_environment(Path(sys.executable).parent), capture_output=True, text=True, check=True
+        command,
+        env=clean_environment(Path(sys.executable).parent),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     flags = set(re.findall(r"^ +(--tvm-[a-z-]+)", done.stdout, re.MULTILINE))
     keys = set(re.findall(r"^ +(tvm_[a-z_]+) \(", done.stdout, re.MULTILINE))

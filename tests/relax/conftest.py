@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.support import IMPORTABLE
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
+from tests.support.preloaded_python import preloaded_jobs, preloaded_python  # noqa: F401
 from tests.support.unmeasured import unmeasured_jobs  # noqa: F401
 
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return job(name of a function in jobs.py, where=, timeout_s=, on_progress=, **request)."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
 
     def start(
         name: str,

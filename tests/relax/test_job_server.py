@@ -19,6 +19,11 @@ from pytest_tvmtune.processes.job import Where
 from tests.support import ROOT
 
 
+@pytest.fixture(scope="module", autouse=True)
+def preloaded_jobs() -> None:
+    """Start real interpreters here: how they begin and end is what is tested."""
+
+
 def test_jobs_are_forked_from_one_server_unless_fresh(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

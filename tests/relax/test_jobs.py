@@ -32,6 +32,11 @@ from tests.relax.jobs import Row
 WHERE: tuple[Where, ...] = ("forked", "new interpreter")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def preloaded_jobs() -> None:
+    """Start real interpreters here: how they begin and end is what is tested."""
+
+
 def gone(pid: int) -> bool:
     """Whether a process has ended within 10 s; a zombie has."""
     for _ in range(200):

@@ -17,7 +17,7 @@ from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 from pytest_tvmtune.store.artifacts import Artifact
 from tests.relax.libraries import Request, ThreeKinds, arrange, compiled, occupy, pair_of, products
-from tests.support import ROOT
+from tests.support import IMPORTABLE
 
 RNG = np.random.default_rng(5)
 X, W, V = (RNG.standard_normal(shape, "float32") for shape in ((2, 8), (8, 8), (8, 5)))
@@ -68,7 +68,7 @@ def run(
         scratch=folder / "tmp", log_path=folder / "job.log", timeout_s=60, num_threads=1
     )
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(ROOT))
+        patched.setenv("PYTHONPATH", IMPORTABLE)
         return run_job(Job(run=run_), request, context)
 
 

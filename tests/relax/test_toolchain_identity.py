@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from pytest_tvmtune.relax.installation.toolchain_identity import tvm_identity
 from pytest_tvmtune.store.layout import Store, open_store
+from tests.support import REAL_PYTHON
 
 # Edits stand-ins for TVM, one after the other, in a process that has imported nothing of it.
 EDITS = """
@@ -84,7 +84,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     compiler.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in {"CXX", "CC"}}
     done = subprocess.run(
-        [sys.executable, "-c", EDITS, str(work)],
+        [REAL_PYTHON, "-c", EDITS, str(work)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert not done.returncode, done.stderr
@@ -117,7 +117,7 @@ def test_a_library_outside_of_the_package_counts(tmp_path: Path) -> None:
         source.write_text(f"int number(void) {{ return {number}; }}")
         subprocess.run(["cc", "-shared", "-o", str(library), str(source)], check=True)
         done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path), str(library)],
+            [REAL_PYTHON, "-c", code, str(tmp_path), str(library)],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         told.add(done.stdout)

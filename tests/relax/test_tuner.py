@@ -33,7 +33,7 @@ from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
-from tests.support import ROOT
+from tests.support import IMPORTABLE, REAL_PYTHON
 
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
 KEY = target_key(TARGET, installed_version("apache-tvm"))
@@ -141,7 +141,7 @@ def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
 
 @pytest.fixture
 def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
     store = open_store(tmp_path / "store")
 
     def run(
@@ -312,7 +312,7 @@ def test_hanging_candidates_die_with_a_killed_tuner(tmp_path: Path) -> None:
     script.write_text(HANGING)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": IMPORTABLE}
     tuner = subprocess.Popen([sys.executable, str(script), str(scratch)], env=environment)
     family: list[psutil.Process] = []
     try:
@@ -360,7 +360,7 @@ print(inspect.stack is stack, rocm.__file__.endswith("rocm.py"))
 
 def test_a_failed_import_is_undone_and_left_out_intrinsics_load_later() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", AFTERWARDS],
+        [REAL_PYTHON, "-c", AFTERWARDS],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stdout.split("\n")[:3] == ["half way", "True False", "True True"], done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.processes.line_tail import LineTail
-from tests.support import ROOT
+from tests.support import IMPORTABLE
 
 INTRINSICS = """
 import inspect, sys
@@ -47,7 +47,7 @@ if __name__ == "__main__":
     start_server("llvm", memory_bytes=1 << 30)
     names = ["fine", "crash_here", "hang_here", "raise_here", "eat_here", "fine_too"]
     results = build_candidates([candidate(n) for n in names], target, max_workers=2,
-                               timeout_s=20.0, scratch=scratch, build=builds.by_kind_of_function)
+                               timeout_s=8.0, scratch=scratch, build=builds.by_kind_of_function)
     for name, result in zip(names, results):
         print(name, "|", result.library is not None, "|", result.problem)
         if result.library:
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 def run_script(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> str:
     file = tmp_path / "script.py"
     file.write_text(script)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
     done = subprocess.run(
         [sys.executable, str(file), str(tmp_path)],
         capture_output=True, text=True, timeout=300, check=False,
@@ -88,7 +88,7 @@ def test_a_bad_candidate_costs_that_candidate_only(
     assert rows == [
         ["fine", "True", ""],
         ["crash_here", "False", "build: crashed with SIGSEGV"],
-        ["hang_here", "False", "build: time-out after 20 s"],
+        ["hang_here", "False", "build: time-out after 8 s"],
         ["raise_here", "False", "build: ValueError: no such schedule"],
         ["eat_here", "False", "build: MemoryError: "],
         ["fine_too", "True", ""],

@@ -10,6 +10,7 @@ from pytest_tvmtune.store.layout import open_store
 from tests.support.cases import opener
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 from tests.support.modules import OpenCase
+from tests.support.preloaded_python import preloaded_jobs, preloaded_python  # noqa: F401
 from tests.support.unmeasured import unmeasured_jobs  # noqa: F401
 
 

@@ -27,15 +27,13 @@ from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, Workload
 from pytest_tvmtune.store.tuning.workload_files import read_workload, stored_keys
-from tests.support import ROOT, WITHOUT_TORCH
+from tests.support import IMPORTABLE, REAL_PYTHON
 from tests.support.cases import built_run
 from tests.support.modules import OpenCase, Square
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tells processes by their names")
 KILLS = int(os.environ.get("TVMTUNE_KILLS", "1"))
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
-# The tests' modules; and torch left out, which `import tvm` would import.
-IMPORTABLE = os.pathsep.join(map(str, (ROOT, WITHOUT_TORCH)))
+PYTEST = [REAL_PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "test_it.py"]
 SUITE = """
 import pytest
 from tests.support.cases import built_run

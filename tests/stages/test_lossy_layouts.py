@@ -17,7 +17,7 @@ from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
 from pytest_tvmtune.stages.tuned_build import reference_build
 from tests.stages.lossy import EXPECTED, Deconvolution, Request, W, X, make_work_dir
-from tests.support import ROOT
+from tests.support import IMPORTABLE
 from tests.support.cases import build_of, built_run
 from tests.support.modules import OpenCase
 
@@ -32,7 +32,7 @@ def outputs(case: Case, built: BuiltModel) -> Any:
 @pytest.fixture
 def work_dir(open_: OpenCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's tuning database whose best record is such a schedule."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
     case = open_(Deconvolution, **DATA)
     job = Job(run=make_work_dir, preload="pytest_tvmtune.relax.tuning.preload")
     request = Request(target=case.target_json, work_dir=tmp_path / "work_dir")

@@ -96,6 +96,15 @@ def preloaded_python() -> Iterator[PreloadedPython]:
     python.end()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def preloaded_jobs(preloaded_python: PreloadedPython) -> Iterator[None]:
+    """Have what this process starts run in forks: servers of jobs, and jobs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", str(preloaded_python.path))
+        patched.setenv("PYTHONPATH", str(_WITHOUT_TORCH))
+        yield
+
+
 class _Server:
     """Forks a process for each client; kills it when its client ends before."""
 
