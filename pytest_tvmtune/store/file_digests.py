@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s
@@ -59,7 +59,7 @@ def _looks(path: str) -> _Looks:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sha256(path: str, _: _Looks) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:  # noqa: PTH123
