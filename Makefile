@@ -60,7 +60,8 @@ reference: $(VENV)/.installed
 # what is marked `+cpu`.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		-e ".[dev]"
 	touch $@
 
 $(EXAMPLE)/.installed: pyproject.toml

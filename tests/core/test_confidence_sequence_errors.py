@@ -19,7 +19,9 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from tests.core.made_up import evidence
+from tests.support.unmeasured import unmeasured_here  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("unmeasured_here")
 ALPHA = 0.05
 THRESHOLD = parse_threshold("3%", "t")
 LIMIT = math.log(1.03)

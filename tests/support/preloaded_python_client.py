@@ -24,13 +24,15 @@ def is_usual(words: list[str], folder: str) -> bool:
     with open(f"{folder}/usual", "rb") as file:
         usual, added = marshal.load(file)
     variables = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
-    # What else is in the path may be there to stand in the way of what is loaded.
+    # What else is in the path may be there to stand in the way of what is loaded, as the folder
+    # itself is where it was added once more than pytester does it.
     path = variables.pop("PYTHONPATH", "").split(os.pathsep)
     first = words[1:2] if words[:1] == ["-u"] else words[:1]
     return (
         variables == usual
         and added[0] in path
-        and {one for one in path if one != os.getcwd()} <= set(added)
+        and path.count(os.getcwd()) <= 1
+        and {*path} - {os.getcwd()} <= {*added}
         and bool(first)
         and first[0][:2] in {"-c", "-m"}
     )
