@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support import WITHOUT_TORCH
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
-from tests.support.preloaded_python import PreloadedPython, preloaded_python  # noqa: F401
+from tests.support.preloaded_python import USABLE_CORES, PreloadedPython, preloaded_python  # noqa: F401
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def suite(
     # What needs torch takes it away again.
     monkeypatch.setenv("PYTHONPATH", str(WITHOUT_TORCH))
     pytester.makeini("[pytest]\n")
+    os.sched_setaffinity(0, USABLE_CORES)
     start = pytester.popen
 
     def popen(command: Any, **files: Any) -> Any:

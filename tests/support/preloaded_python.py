@@ -51,6 +51,8 @@ _LATE = (
 )
 _NUMBER = struct.Struct("!i")
 _FREE_FDS = 1000
+# TVM binds the thread that runs a kernel to a core: what that starts then would have no other.
+USABLE_CORES = os.sched_getaffinity(0)
 
 
 class PreloadedPython:
@@ -71,6 +73,7 @@ class PreloadedPython:
         self.folder.joinpath("pytest").write_text(f'#!/bin/sh\nexec {self.path} -m pytest "$@"\n')
         for program in (self.path, self.folder / "pytest"):
             program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        os.sched_setaffinity(0, USABLE_CORES)
         self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.path)],
             env={**kept, "PYTHONPATH": str(_WITHOUT_TORCH)},
