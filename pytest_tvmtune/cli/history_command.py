@@ -12,7 +12,7 @@ from typing import Any
 from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
 from pytest_tvmtune.cli.run_selection import RUN_HELP, load_run
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError, counted
-from pytest_tvmtune.core.settings.table import REPORTS
+from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS
 from pytest_tvmtune.report.change_points import Change, find_changes
 from pytest_tvmtune.report.compared_runs import pair_cases, pair_lines
 from pytest_tvmtune.report.json_report import cases_of
@@ -63,9 +63,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "report", parents=[common], help="the reports of an earlier run; default: its summary"
     )
     report.add_argument("of", metavar="RUN", help=RUN_HELP)
-    report.add_argument("--html", metavar="PATH", type=Path, help="write its HTML page")
-    report.add_argument("--markdown", metavar="PATH", type=Path, help="write its Markdown page")
-    report.add_argument("--json", metavar="PATH", type=Path, help="write its JSON report")
+    for name in REPORTS:
+        report.add_argument(f"--{name}", metavar="PATH", type=Path, help=BY_NAME[name].help)
     report.set_defaults(run=_report)
 
 

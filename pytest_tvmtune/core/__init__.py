@@ -1,1 +1,1 @@
-"""Values and rules: standard library and numpy only, no files, no processes, no tvm."""
+"""Values and rules: numpy and msgspec at most; no files, no processes, no tvm."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_tvmtune.core.job_stage import JobStage
+
 if TYPE_CHECKING:
     from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 
@@ -134,7 +136,7 @@ class ChildError(TvmTuneError):
     that crashed, where that is known.
     """
 
-    stage: str
+    stage: JobStage
     cause: str
     kernel: str
 
@@ -143,12 +145,12 @@ class ChildError(TvmTuneError):
         message: str,
         *,
         log_path: Path | None = None,
-        stage: str = "",
+        stage: JobStage | None = None,
         cause: str = "",
         kernel: str = "",
     ) -> None:
         self.log_path = log_path
-        self.stage = stage
+        self.stage = stage or JobStage()
         self.cause = cause
         self.kernel = kernel
         super().__init__(message if log_path is None else f"{message}\nlog: {log_path}")

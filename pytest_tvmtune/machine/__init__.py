@@ -1,1 +1,1 @@
-"""What this machine is: fingerprint, CPU features, what keeps it from timing precisely."""
+"""What this machine is: fingerprint, cgroups, what keeps it from timing precisely."""

@@ -12,7 +12,7 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import RunOptions, resolve_run
 from pytest_tvmtune.core.settings.parsing import DIR, first_set, parse_setting
-from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS
+from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS
 from pytest_tvmtune.plugin.option_declarations import NOT_YET, TARGETS_VARIABLE
 
 
@@ -61,7 +61,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         update=bool(config.getoption("tvm_update")),
         update_new=bool(config.getoption("tvm_update_new")),
     )
-    _check_report_paths({"json": run.json, "html": run.html, "markdown": run.markdown})
+    _check_report_paths({name: getattr(run, name) for name in REPORTS})
     return run
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.json_codec import to_json
 
 Request = TypeVar("Request")
@@ -20,8 +21,6 @@ Progress = TypeVar("Progress")
 # in the interpreter of another environment that has this package, by its absolute path.
 Where: TypeAlias = Literal["forked", "new interpreter"] | Path
 
-# A stage that may last: another process has the machine's cores.
-WAITING = "waiting for the machine's cores"
 PROGRESS_FILE = "progress"
 STAGE_FILE = "stage"
 
@@ -32,10 +31,10 @@ class WorkerContext(Generic[Progress]):
 
     folder: Path
 
-    def enter_stage(self, name: str) -> None:
+    def enter_stage(self, stage: JobStage) -> None:
         """Note what the job does next: a crash is then named by it, and its time-out begins."""
         written = self.folder / f"{STAGE_FILE}.tmp"
-        written.write_text(name)
+        written.write_bytes(to_json(stage))
         written.replace(self.folder / STAGE_FILE)
 
     def report_progress(self, row: Progress) -> None:
@@ -87,12 +86,13 @@ class JobContext:
     scratch: the folder below which the job's own is made. log_path: where what it prints goes.
     timeout_s: for each stage that the job enters, but WAITING. num_threads: TVM runtime threads of
     every kernel that runs there. on_stage: is called, as long as the job runs, with its stage and
-    how many seconds that has lasted, and with no stage once it is over.
+    how many seconds that has lasted, and with one without a text once it is over. where: in what
+    kind of process; what depends on a memory layout of its own can't be forked.
     """
 
     scratch: Path
     log_path: Path
     timeout_s: float
     num_threads: int
-    on_stage: Callable[[str, float], None] | None = None
+    on_stage: Callable[[JobStage, float], None] | None = None
     where: Where = "forked"

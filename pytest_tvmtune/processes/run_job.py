@@ -19,11 +19,11 @@ from typing import Any
 
 from pytest_tvmtune.core.clock import monotonic_s, now_s, utc_text
 from pytest_tvmtune.core.errors import ChildError, StoreError
+from pytest_tvmtune.core.job_stage import STARTING, JobStage
 from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.processes.job import (
     PROGRESS_FILE,
     STAGE_FILE,
-    WAITING,
     Job,
     JobContext,
     Progress,
@@ -133,7 +133,7 @@ def _wait(
     process: Process, folder: Path, context: JobContext, read_progress: Callable[[], None]
 ) -> int | None:
     """Return the exit code; None where the job had to be stopped, since a stage took too long."""
-    stage, entered_s = "", monotonic_s()
+    stage, entered_s = JobStage(), monotonic_s()
     shown_s = entered_s
     try:
         while monotonic_s() < entered_s + context.timeout_s:
@@ -142,7 +142,7 @@ def _wait(
             if (code := process.poll()) is not None:
                 return code
             read_progress()
-            if (now := _stage_of(folder)) != stage or stage == WAITING:
+            if (now := _stage_of(folder)) != stage or stage.kind == "waiting":
                 entered_s = monotonic_s()
                 shown_s = shown_s if now == stage else entered_s
                 stage = now
@@ -155,15 +155,15 @@ def _wait(
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if context.on_stage:
-            context.on_stage("", 0.0)
+            context.on_stage(JobStage(), 0.0)
 
 
-def _stage_of(folder: Path) -> str:
+def _stage_of(folder: Path) -> JobStage:
     """Return what the job entered last."""
     try:
-        return (folder / STAGE_FILE).read_text()
+        return from_json((folder / STAGE_FILE).read_bytes(), JobStage)
     except OSError:
-        return "start of the process"
+        return STARTING
 
 
 def _result(
@@ -172,7 +172,7 @@ def _result(
     stage, log_path = _stage_of(folder), context.log_path
 
     def failed(how: str, cause: str = "") -> ChildError:
-        return ChildError(f"{stage}: {how}", log_path=log_path, stage=stage, cause=cause)
+        return ChildError(f"{stage.text}: {how}", log_path=log_path, stage=stage, cause=cause)
 
     if code is None:
         raise failed(f"no answer within {context.timeout_s:g} s, stopped", "time-out")

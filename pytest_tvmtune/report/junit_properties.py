@@ -31,7 +31,7 @@ def _values(result: CaseResult) -> dict[str, str]:
         "tasks": str(len(result.tasks)),
         "artifact": result.artifact,
         "library_bytes": str(result.library_bytes or ""),
-        "workspace_bytes": _number(result.workspace_bytes),
+        "workspace_bytes": str(result.workspace_bytes or ""),
     }
     if (error := result.reference_error) is not None:
         values["max_abs_error"] = _number(error.max_abs_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import StageProgress
 from pytest_tvmtune.processes.job import JobContext, Where
 from pytest_tvmtune.relax.measuring.session import EntryCall
@@ -46,10 +47,10 @@ def entry_call(case: Case) -> EntryCall:
     )
 
 
-def _observer(case: Case) -> Callable[[str, float], None] | None:
+def _observer(case: Case) -> Callable[[JobStage, float], None] | None:
     observer = case.run_context.on_progress
     if observer is None:
         return None
     return lambda stage, spent_s: observer(
-        StageProgress(label=case.label, stage=stage, spent_s=spent_s)
+        StageProgress(label=case.label, stage=stage.text, spent_s=spent_s)
     )

@@ -25,7 +25,6 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring import measure_pair_job
-from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE
 from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages import paired_measurement
@@ -185,7 +184,7 @@ def _gate(
     try:
         measured = measure(case, old, new, alpha=alpha, expected_s=baseline.median_s)
     except ChildError as error:
-        if error.stage != LOADING_BASELINE:
+        if error.stage.kind != "loading the baseline":
             raise
         raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
     epochs, threshold = measured.epochs, case.options.threshold

@@ -41,7 +41,7 @@ from pytest_tvmtune.stages.comparing.comparing_outputs import (
     compare_with_expected,
     tolerance_of,
 )
-from pytest_tvmtune.stages.comparing.test_data import call_with_data_set, compare_data_set
+from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.latency_gate import judge_latency, latency_findings

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from pytest_tvmtune.core.background import repeatedly
 from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.job_stage import WAITING
 from pytest_tvmtune.core.results.progress import StageProgress
-from pytest_tvmtune.processes.job import WAITING
 from pytest_tvmtune.stages.case import Case, Observer
 from pytest_tvmtune.store.locks import shared_cores
 
@@ -37,7 +37,7 @@ def under_way(observer: Observer | None, label: str, stage: str) -> Iterator[Non
 def held(case: Case, cores: contextlib.AbstractContextManager[None]) -> Iterator[None]:
     """Hold the machine's cores for a case, and report how long it waits for them."""
     with contextlib.ExitStack() as stack:
-        with under_way(case.run_context.on_progress, case.label, WAITING):
+        with under_way(case.run_context.on_progress, case.label, WAITING.text):
             stack.enter_context(cores)
         yield
 

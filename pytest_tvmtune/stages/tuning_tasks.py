@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import TvmTuneError, listed
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import TuningProgress
 from pytest_tvmtune.core.results.task_result import Task, TaskResult
 from pytest_tvmtune.core.tuning.trial_budget import MAX_ROUND
@@ -170,9 +171,9 @@ def _tune(
         )
         _tell(case, progress)
 
-    def on_stage(stage: str, spent_s: float) -> None:
+    def on_stage(stage: JobStage, spent_s: float) -> None:
         # Of what has to do with trials, `on_progress` says more.
-        if context.on_stage is not None and not stage.startswith("tuning"):
+        if context.on_stage is not None and stage.kind != "trials":
             context.on_stage(stage, spent_s)
 
     # For one round; the job enters a stage for each.

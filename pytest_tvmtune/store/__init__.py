@@ -1,1 +1,1 @@
-"""Files on disk: tuning records, build entries, artifacts, baselines. No tvm here."""
+"""Files on disk: tuning records, builds, artifacts, baselines. No tvm here."""

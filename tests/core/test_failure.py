@@ -17,6 +17,7 @@ from pytest_tvmtune.core.errors import (
     UnsupportedOperatorError,
     UnsupportedTypeError,
 )
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 
@@ -46,9 +47,9 @@ def test_operators_are_counted() -> None:
 
 
 def test_what_ended_a_child_is_told_with_its_stage() -> None:
-    crashed = failure_of(ChildError("crashed", stage="compiling", cause="SIGSEGV"))
+    crashed = failure_of(ChildError("crashed", stage=JobStage("compiling"), cause="SIGSEGV"))
     assert crashed == Failure(kind="crash", stage="compiling", signal="SIGSEGV")
-    hung = failure_of(ChildError("stopped", stage="compiling", cause="time-out"))
+    hung = failure_of(ChildError("stopped", stage=JobStage("compiling"), cause="time-out"))
     assert hung == Failure(kind="time-out", stage="compiling")
 
 

@@ -69,3 +69,9 @@ def test_hooks_before_a_commit_run_what_lint_runs() -> None:
     programs = {hook["entry"].split()[0].rpartition("/")[2] for hook in hooks}
     recipe = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
     assert set(re.findall(r"\$\(BIN\)/([\w-]+)", recipe)) <= programs
+
+
+@pytest.mark.parametrize("pattern", ["test_*.py", "*_test.py", "conftest.py"])
+def test_pytest_takes_no_module_of_the_package_for_a_test(pattern: str) -> None:
+    """It would collect them wherever the package is below the rootdir."""
+    assert list((ROOT / "pytest_tvmtune").rglob(pattern)) == []

@@ -1,6 +1,6 @@
 """The gate in whole suites: the same verdicts with and without workers, and whose baselines change.
 
-Chains of equal kernels (tests/stages/chains.py): what a test is named after is what becomes of it
+Chains of equal kernels (tests/support/chains.py): what a test is named after is what becomes of it
 once the environment variable CHANGED is set.
 """
 

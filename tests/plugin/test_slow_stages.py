@@ -11,12 +11,13 @@ from tests.plugin.terminals import run_on_a_terminal
 
 DOZER = """
 import time
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import Job, WorkerContext
 
 def run(request: float, context: WorkerContext[None]) -> None:
-    context.enter_stage("blinking")
+    context.enter_stage(JobStage("blinking"))
     time.sleep(0.5)
-    context.enter_stage("dozing off")
+    context.enter_stage(JobStage("dozing off"))
     time.sleep(request)
 
 JOB = Job(run=run)
@@ -43,7 +44,7 @@ def test_slow(request, tmp_path, monkeypatch, capfd):
         timeout_s=60,
         num_threads=1,
         on_stage=lambda stage, spent_s: show(
-            StageProgress(label="mlp[llvm]", stage=stage, spent_s=spent_s)
+            StageProgress(label="mlp[llvm]", stage=stage.text, spent_s=spent_s)
         ),
     )
     run_job(dozer.JOB, 3.0, context)

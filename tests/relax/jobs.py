@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pytest_tvmtune.core.errors import ChildError, ModelError, UnsupportedOperatorError
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.store.locks import lock_folder
@@ -49,14 +50,14 @@ def echo(request: Request, context: WorkerContext[None]) -> Echo:
 
 
 def segfault(request: Request, context: WorkerContext[None]) -> None:
-    context.enter_stage("walking off the end")
+    context.enter_stage(JobStage("walking off the end"))
     print("last words", flush=True)
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def hang_with_a_grandchild(request: Request, context: WorkerContext[None]) -> None:
     assert request.pid_file is not None
-    context.enter_stage("going round in circles")
+    context.enter_stage(JobStage("going round in circles"))
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     request.pid_file.write_text(f"{os.getpid()} {sleeper.pid}")
     time.sleep(600)
@@ -69,7 +70,7 @@ def refuse(request: Request, context: WorkerContext[None]) -> None:
 def refuse_with_facts(request: Request, context: WorkerContext[None]) -> None:
     if request.text:
         raise UnsupportedOperatorError("odd", operators={request.text: 2})
-    raise ChildError("gone", log_path=Path("/some/log"), stage="at work", cause="SIGSEGV")
+    raise ChildError("gone", log_path=Path("/some/log"), stage=JobStage("at work"), cause="SIGSEGV")
 
 
 def stumble(request: Request, context: WorkerContext[None]) -> None:
@@ -134,7 +135,7 @@ def where(request: Request, context: WorkerContext[None]) -> Process:
 
 
 def kill_the_parent(request: Request, context: WorkerContext[None]) -> None:
-    context.enter_stage("sawing off the branch")
+    context.enter_stage(JobStage("sawing off the branch"))
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(600)
 

@@ -25,6 +25,7 @@ from pytest_tvmtune.core.errors import (
     StoreError,
     UnsupportedOperatorError,
 )
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import Where
 from pytest_tvmtune.processes.job_processes import end_servers
 from tests.relax.jobs import Row
@@ -86,7 +87,7 @@ def test_our_own_errors_keep_their_fields(job: Any) -> None:
     assert caught.value.operators == {"LRN": 2}
     with pytest.raises(ChildError) as gone:
         job("refuse_with_facts")
-    assert (gone.value.stage, gone.value.cause) == ("at work", "SIGSEGV")
+    assert (gone.value.stage, gone.value.cause) == (JobStage("at work"), "SIGSEGV")
     assert gone.value.log_path == Path("/some/log")
 
 

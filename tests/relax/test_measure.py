@@ -21,10 +21,11 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     item_alpha,
     least_epochs,
 )
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
-from pytest_tvmtune.relax.measuring.epochs import LOADING_BASELINE, MOST_PAIRS
+from pytest_tvmtune.relax.measuring.epochs import MOST_PAIRS
 from pytest_tvmtune.relax.measuring.measure_pair_job import JOB, Request, Result
 from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.relax.measuring.timing import make_timer

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.core.errors import ChildError, CompileError
+from pytest_tvmtune.core.job_stage import FIRST_RUN
 from pytest_tvmtune.core.results.failure import Failure, failure_of
-from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.compiling import build_untuned
 from tests.support.cases import build_of, forget_untuned
 from tests.support.modules import Gathers, OpenCase, Scatters
@@ -23,7 +23,7 @@ def test_a_crash_names_the_kernel(open_: OpenCase) -> None:
     assert e.value.stage == FIRST_RUN
     failure = failure_of(e.value)
     assert failure == Failure(
-        kind="crash", stage=FIRST_RUN, signal="SIGSEGV", kernel=e.value.kernel
+        kind="crash", stage=FIRST_RUN.text, signal="SIGSEGV", kernel=e.value.kernel
     )
     assert "gather" in failure.kernel
 

@@ -75,9 +75,9 @@ def failure_of(error: TvmTuneError) -> Failure:
     """Return what kind of failure an error is."""
     if isinstance(error, ChildError):
         if error.cause == "time-out":
-            return Failure(kind="time-out", stage=error.stage)
+            return Failure(kind="time-out", stage=error.stage.text)
         kind: FailureKind = "crash" if error.cause else "error"
-        return Failure(kind=kind, stage=error.stage, signal=error.cause, kernel=error.kernel)
+        return Failure(kind=kind, stage=error.stage.text, signal=error.cause, kernel=error.kernel)
     kind = next(kind for known, kind in _KINDS if isinstance(error, known))
     operators = error.operators if isinstance(error, UnsupportedOperatorError) else {}
     return Failure(kind=kind, operators=operators)

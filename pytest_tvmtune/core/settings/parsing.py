@@ -168,6 +168,7 @@ JSON: Rule[Path | None] = Rule(name="json", parse=_parse_path, default=None)
 HTML: Rule[Path | None] = Rule(name="html", parse=_parse_path, default=None)
 MARKDOWN: Rule[Path | None] = Rule(name="markdown", parse=_parse_path, default=None)
 STEP_SUMMARY: Rule[OnOff] = Rule(name="step_summary", parse=_choice("on", "off"), default="on")
+# Of all rules above; one below it is not found.
 _RULES: Mapping[str, Rule[Any]] = {
     rule.name: rule for rule in tuple(globals().values()) if isinstance(rule, Rule)
 }

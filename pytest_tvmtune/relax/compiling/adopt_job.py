@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.compiling.run_once_job import run_new_library
@@ -48,7 +49,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     import tvm
     from tvm import relax
 
-    context.enter_stage("loading the library")
+    context.enter_stage(JobStage("loading the library"))
     entry, device = request.call.entry, device_of(tvm.target.Target(request.call.target))
     try:
         vm = relax.VirtualMachine(tvm.runtime.load_module(str(request.library)), device)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.processes.job import WAITING, Job, WorkerContext
+from pytest_tvmtune.core.job_stage import WAITING, JobStage
+from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, WORKLOADS_FILE
@@ -58,7 +59,7 @@ def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
             context.enter_stage(WAITING)
             with shared_cores():
                 # Each has its own time.
-                context.enter_stage(f"building record {index} by itself")
+                context.enter_stage(JobStage(f"building record {index} by itself"))
                 checked = _check(index, workloads[index], data, target)
             context.report_progress(checked)
 

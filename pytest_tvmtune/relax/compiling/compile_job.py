@@ -12,8 +12,9 @@ from pathlib import Path
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.job_stage import WAITING, JobStage
 from pytest_tvmtune.machine.fingerprint import installed_version
-from pytest_tvmtune.processes.job import WAITING, Job, WorkerContext
+from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     compile_module,
@@ -89,11 +90,11 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     with shared_cores():
         started = monotonic_s()
         try:
-            context.enter_stage("applying the tuning records")
+            context.enter_stage(JobStage("applying the tuning records"))
             lowered = mod if request.is_ready else pipeline(mod)
-            context.enter_stage("compiling")
+            context.enter_stage(JobStage("compiling"))
             executable, compiled, planned = compile_module(lowered, target)
-            context.enter_stage("exporting the library")
+            context.enter_stage(JobStage("exporting the library"))
             executable.export_library(str(library))
             write_kernels(compiled, request.folder / KERNELS)
         except Exception as error:

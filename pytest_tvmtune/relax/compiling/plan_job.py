@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
@@ -38,7 +39,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """
     import tvm
 
-    context.enter_stage("preparing the module")
+    context.enter_stage(JobStage("preparing the module"))
     mod = tvm.ir.load_json(request.mod_text)
     target = tvm.target.Target(request.target)
     prepared = prepare(mod, target, prepack=request.prepack)

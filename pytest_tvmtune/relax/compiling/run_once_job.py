@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.job_stage import FIRST_RUN, JobStage
 from pytest_tvmtune.core.json_codec import to_json
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.session import EntryCall, call, open_requested
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
-
-FIRST_RUN = "running it for the first time with these inputs"
-IN_KERNEL = "in kernel "
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """A library and a call of it.
 
-    names_kernels: enter a stage of its own for each kernel, `IN_KERNEL` and its name, so that a
-    crash is named by it.
+    names_kernels: enter a stage of its own for each kernel, so that a crash is named by it.
     """
 
     library: Path
@@ -48,7 +45,7 @@ def run(request: Request, context: WorkerContext[None]) -> None:
 
 def _naming_kernels(context: WorkerContext[None]) -> Callable[..., int]:
     def instrument(_function: Any, name: str, before: bool, _ret: Any, *_arguments: Any) -> int:
-        context.enter_stage(f"{IN_KERNEL}{name}" if before else FIRST_RUN)
+        context.enter_stage(JobStage(f"in kernel {name}", "kernel", name) if before else FIRST_RUN)
         return 0
 
     return instrument

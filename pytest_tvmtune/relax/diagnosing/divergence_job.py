@@ -16,6 +16,7 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance, statistics_of
 from pytest_tvmtune.core.comparing.output_error import OutputError
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
@@ -77,7 +78,7 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
         Which kernel that is, or none.
 
     """
-    context.enter_stage(_STAGE)
+    context.enter_stage(JobStage(_STAGE))
     tolerance = request.tolerance
     # The build under test first: transforming takes as much again for a while.
     now = _open(request, request.now)

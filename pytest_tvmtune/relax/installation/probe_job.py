@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import Job, WorkerContext
 
 
@@ -13,7 +14,7 @@ def run(request: None, context: WorkerContext[None]) -> None:  # noqa: ARG001  n
         context: Of this process.
 
     """
-    context.enter_stage("serialising an IRModule")
+    context.enter_stage(JobStage("serialising an IRModule"))
     import tvm
     from tvm import relax
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE, JobStage
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
 from pytest_tvmtune.relax.measuring.placement import (
@@ -28,7 +29,6 @@ from pytest_tvmtune.relax.measuring.session import EntryCall, Session, call, ope
 from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample, num_threads_used
 from pytest_tvmtune.store.artifacts import Artifact
 
-LOADING_BASELINE = "loading the baseline's artifact"
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
 # pairs an epoch to outvote those; measured in docs/gate.md.
 MIN_SAMPLE_S = 0.0005
@@ -72,7 +72,7 @@ def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> Paired
     context.enter_stage(LOADING_BASELINE)
     accepted = _open(pair, pair.baseline, context)
     call(accepted)
-    context.enter_stage("loading this run's artifact")
+    context.enter_stage(JobStage("loading this run's artifact"))
     opened = _open(pair, pair.now, context)
     baseline, now = (
         MeasuredLibrary(library=side.library, params=session.params, arrays=session.arrays)

@@ -15,6 +15,7 @@ import numpy as np
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.epochs import (
@@ -77,7 +78,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
 
     """
     measurement = open_measurement(request.pair, context)
-    context.enter_stage("timing the kernels")
+    context.enter_stage(JobStage("timing the kernels"))
     stopwatch = Stopwatch(context.folder)
     cost = _instrument_cost(stopwatch)
     copies = open_copies(measurement, context.folder)

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     least_epochs,
 )
 from pytest_tvmtune.core.gating.verdict import Verdict
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.epochs import (
@@ -80,7 +81,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
 
     """
     measurement = open_measurement(request.pair, context)
-    context.enter_stage("measuring against the baseline")
+    context.enter_stage(JobStage("measuring against the baseline"))
     copies = open_copies(measurement, context.folder)
     rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
     gc.disable()
@@ -101,7 +102,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     placements = min(len(epochs), copies.count(measurement.now.library))
     noise: list[Epoch] = []
     if request.tell_noise and decision(epochs, final=True) == "INCONCLUSIVE":
-        context.enter_stage("measuring the baseline against itself")
+        context.enter_stage(JobStage("measuring the baseline against itself"))
         noise_clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
         noise = _epochs(
             _against_itself(measurement),

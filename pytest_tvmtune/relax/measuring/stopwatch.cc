@@ -1,5 +1,5 @@
 // The VM's instrument as native code: one clock's reading and a few stores, where a Python function
-// takes 2 us and leaves the caches to itself. relax/stopwatch.py builds it and reads what it noted.
+// takes 2 us and leaves the caches to itself. relax/measuring/stopwatch.py builds it and reads what it noted.
 #include <time.h>
 #include <tvm/ffi/c_api.h>
 

@@ -17,10 +17,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import now_s
+from pytest_tvmtune.core.job_stage import WAITING, JobStage
 from pytest_tvmtune.core.tuning.trial_budget import next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
 from pytest_tvmtune.machine.fingerprint import fingerprint, usable_cores
-from pytest_tvmtune.processes.job import WAITING, WorkerContext
+from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
@@ -121,7 +122,7 @@ class Rounds:
         """Enter a stage once the machine's cores are there; waiting for them has no time-out."""
         self.context.enter_stage(WAITING)
         with cores:
-            self.context.enter_stage(f"tuning, {self.done} trials done, {name}")
+            self.context.enter_stage(JobStage(f"tuning, {self.done} trials done, {name}", "trials"))
             yield
 
     def _next_batch(self, under_way: Batch | None = None) -> Batch | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.tuning.trial_budget import round_size
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.job import Job, WorkerContext
@@ -90,7 +91,7 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
         TuningError: It failed by what is no candidate's fault. Nothing of it is recorded.
 
     """
-    context.enter_stage("starting the tuner")
+    context.enter_stage(JobStage("starting the tuner"))
     kind = json.loads(request.target)["kind"]
     # First, since it imports in a process of its own, while this one does.
     start_server(kind)

@@ -11,7 +11,6 @@ from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.core.kernels.matching import Kernels
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import run_once_job
-from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN, IN_KERNEL
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
@@ -41,11 +40,11 @@ def naming_the_kernel(
     try:
         yield
     except ChildError as error:
-        if error.stage != FIRST_RUN or error.cause not in FAULTS:
+        if error.stage.kind != "first run" or error.cause not in FAULTS:
             raise
         kernel, words = _run_watched(case, library, manifest)
         raise ChildError(
-            f"{error.stage}: crashed with {error.cause}{words}",
+            f"{error.stage.text}: crashed with {error.cause}{words}",
             log_path=error.log_path,
             stage=error.stage,
             cause=error.cause,
@@ -63,9 +62,9 @@ def _run_watched(case: Case, library: Path, manifest: Manifest | None) -> tuple[
     except ChildError as again:
         if again.cause not in FAULTS:
             return "", f"; {_AGAIN}, it failed in another way: {again}"
-        if not again.stage.startswith(IN_KERNEL):
+        if again.stage.kind != "kernel":
             return "", " outside of all kernels"
-        name = again.stage.removeprefix(IN_KERNEL)
+        name = again.stage.kernel
         return name, f" in {_words(name, manifest.kernels if manifest else {})}"
     except (OSError, ValueError, TvmTuneError) as problem:
         return "", f"; it could not be {_AGAIN}: {problem}"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pytest_tvmtune.core.errors import ChildError, CompileError, RecordsNotAppliedError
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import check_records_job
-from pytest_tvmtune.relax.compiling.run_once_job import FIRST_RUN
 from pytest_tvmtune.stages.case import Case, tuning_key
 from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.stages.tuning_tasks import Records
@@ -24,7 +23,7 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
 
     A library that crashes when it is run is a finding, and no reason to refuse a record.
     """
-    if not records or (isinstance(error, ChildError) and error.stage == FIRST_RUN):
+    if not records or (isinstance(error, ChildError) and error.stage.kind == "first run"):
         return False
     if isinstance(error, RecordsNotAppliedError):
         bad = dict.fromkeys(error.shashes, ("bad", "the pipeline didn't apply it"))
@@ -41,7 +40,8 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
         refuse_records(case.store, key, workload, refused, reason)
         warnings.warn(
             f"tuning store: a record of {workload.name} ({shash}) is refused, since it can't "
-            f"be applied or built ({reason}); --tvm-tuning=refresh tunes it again",
+            f"be applied or built ({reason}); --tvm-tuning=refresh tunes it again, and "
+            f"`tvmtune db show {shash}` shows what is refused",
             stacklevel=2,
         )
     return bool(bad)

@@ -86,7 +86,10 @@ class Untuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A schedule that didn't apply or build, and is not to be used again. digest: the record's."""
+    """A schedule that isn't used again: it didn't apply or build, or computed other values.
+
+    digest: the record's.
+    """
 
     digest: str
     reason: str

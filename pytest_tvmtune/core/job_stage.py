@@ -1,0 +1,28 @@
+"""What a job is doing: in words for people, and by kind for what depends on it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+StageKind = Literal[
+    "other", "waiting", "starting", "trials", "first run", "kernel", "loading the baseline"
+]
+
+
+class JobStage(NamedTuple):
+    """One stage of a job.
+
+    text: for messages; "" once the job is over. kind: what decisions are taken on. kernel: the
+    kernel that runs, of the kind `kernel`.
+    """
+
+    text: str = ""
+    kind: StageKind = "other"
+    kernel: str = ""
+
+
+STARTING = JobStage("start of the process", "starting")
+# A stage that may last: another process has the machine's cores.
+WAITING = JobStage("waiting for the machine's cores", "waiting")
+FIRST_RUN = JobStage("running it for the first time with these inputs", "first run")
+LOADING_BASELINE = JobStage("loading the baseline's artifact", "loading the baseline")
