@@ -173,8 +173,8 @@ def _become(client: socket.socket) -> NoReturn:
         code = ended.code
     except BaseException:  # noqa: BLE001  as an interpreter does
         traceback.print_exc()
-    if isinstance(code, str):
-        sys.stderr.write(code)
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -280,8 +280,10 @@ def main() -> NoReturn:
     """Serve. sys.argv: the path of the interpreter that asks."""
     die_with_parent()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(Path(sys.argv[1]).with_name("socket")))
-        listener.listen()  # who asks meanwhile waits
+        asked = Path(sys.argv[1]).with_name("socket")
+        listener.bind(f"{asked}.tmp")
+        listener.listen()
+        Path(f"{asked}.tmp").rename(asked)  # who asks from now on waits until all is loaded
         start_recording()
         for name in _PRELOADED:
             importlib.import_module(name)
