@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-StageKind = Literal[
-    "other", "waiting", "starting", "trials", "first run", "kernel", "loading the baseline"
-]
+StageKind = Literal["other", "waiting", "trials", "first run", "kernel", "loading the baseline"]
 
 
 class JobStage(NamedTuple):
@@ -21,7 +19,7 @@ class JobStage(NamedTuple):
     kernel: str = ""
 
 
-STARTING = JobStage("start of the process", "starting")
+STARTING = JobStage("start of the process")
 # A stage that may last: another process has the machine's cores.
 WAITING = JobStage("waiting for the machine's cores", "waiting")
 FIRST_RUN = JobStage("running it for the first time with these inputs", "first run")

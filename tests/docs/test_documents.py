@@ -27,20 +27,22 @@ IN_TURN = [
 ALONE = sorted(set(DOCS.glob("**/*.md")) - set(IN_TURN))
 
 
-def test_tutorial_and_readme(tmp_path: Path, preloaded_python: PreloadedPython) -> None:
-    reader = Reader(folder=tmp_path, programs=preloaded_python.folder)
-    for path in (IN_TURN[0], IN_TURN[-1]):
+def read_in_turn(reader: Reader, paths: list[Path]) -> None:
+    for path in paths:
         reader.read(path)
+        # The tutorial tunes; what it tuned has to do for the others.
         reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
+
+
+def test_tutorial_and_readme(tmp_path: Path, preloaded_python: PreloadedPython) -> None:
+    read_in_turn(
+        Reader(folder=tmp_path, programs=preloaded_python.folder), [IN_TURN[0], IN_TURN[-1]]
+    )
 
 
 @pytest.mark.slow
 def test_one_after_the_other(tmp_path: Path) -> None:
-    reader = Reader(folder=tmp_path)
-    for path in IN_TURN:
-        reader.read(path)
-        # The tutorial tunes; what it tuned has to do for the others.
-        reader.environment["PYTEST_ADDOPTS"] = "--tvm-tuning=never"
+    read_in_turn(Reader(folder=tmp_path), IN_TURN)
 
 
 @pytest.mark.slow
