@@ -7,6 +7,7 @@ import importlib
 from dataclasses import dataclass
 
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.installation.frames_without_source import frames_without_source
 from pytest_tvmtune.relax.installation.registrations import Registration, recorded
 
 
@@ -39,9 +40,10 @@ def run(request: Request, context: WorkerContext[None]) -> Result:  # noqa: ARG0
         What the setup modules registered, and the global functions there are.
 
     """
-    for name in request.modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    with frames_without_source():  # the tensor intrinsics may be among them
+        for name in request.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
     from tvm_ffi.registry import list_global_func_names
 
     names = tuple(list_global_func_names()) if request.modules else ()

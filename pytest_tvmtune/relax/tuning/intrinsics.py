@@ -1,14 +1,12 @@
 """A fast import of TVM's tensor intrinsics.
 
-`tvm.s_tir.tensor_intrin` parses the TVMScript of every target's intrinsics and calls
-`inspect.stack()` for each, which reads source files over and over: 14 to 31 s. Without source
-context in the frames, and without the intrinsics of other targets, it takes under 2 s.
+`tvm.s_tir.tensor_intrin` parses the TVMScript of every target's intrinsics: 14 to 31 s. Without
+the source of the frames around it, and without the intrinsics of other targets, under 2 s.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from pytest_tvmtune.relax.installation.frames_without_source import frames_without_source
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE
 
 _PACKAGE = "tvm.s_tir.tensor_intrin"
@@ -31,7 +30,7 @@ def import_intrinsics(kind: str) -> None:
     import tvm  # noqa: F401  outside the patched part: it needs none of it
 
     of_others = [f"{_PACKAGE}.{name}" for name in _NOT_FOR_CPU]
-    with _frames_without_source():
+    with frames_without_source():
         if _PACKAGE not in sys.modules:
             with _stubbed(of_others):
                 package = importlib.import_module(_PACKAGE)
@@ -62,17 +61,3 @@ def _stubbed(names: list[str]) -> Iterator[None]:
         for name, stub in stubs.items():
             if sys.modules.get(name) is stub:
                 del sys.modules[name]
-
-
-@contextmanager
-def _frames_without_source() -> Iterator[None]:
-    original = inspect.stack
-
-    def stack(context: int = 1) -> list[inspect.FrameInfo]:  # noqa: ARG001  inspect's signature
-        return inspect.getouterframes(sys._getframe(1), 0)  # noqa: SLF001
-
-    inspect.stack = stack
-    try:
-        yield
-    finally:
-        inspect.stack = original
