@@ -40,7 +40,7 @@ from pytest_tvmtune.stages.tuning_tasks import best_records, stored_workloads
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
-from tests.support.cases import build_of, forget_untuned, opener, run_of
+from tests.support.cases import build_of, build_with_records, opener, run_of
 from tests.support.modules import Halves, OpenCase, TwoLayers
 
 DTYPE = Tolerance()
@@ -86,9 +86,7 @@ class Tuned:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     store = open_store(tmp_path_factory.mktemp("tuned") / "store")
     case = opener(store)(TwoLayers, prepack=True, params=[V, W], inputs=[X], settings={"trials": 4})
-    build_of(case)
-    forget_untuned(store)
-    return Tuned(case=case, built=build_of(case), store=store)
+    return Tuned(case=case, built=build_with_records(case), store=store)
 
 
 def test_relaid_weights_alone_diverge_nowhere(tuned: Tuned) -> None:

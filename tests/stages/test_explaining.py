@@ -22,7 +22,7 @@ from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import accept, build_of, opener
+from tests.support.cases import accept, build_with_records, opener
 from tests.support.modules import TwoLayers
 
 RNG = np.random.default_rng(2)
@@ -69,7 +69,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
         return case
 
     case = open_case(0)
-    built = build_of(case)
+    built = build_with_records(case)
     return Accepted(store=store, open_case=open_case, built=built, baseline=accept(case, built))
 
 
@@ -143,7 +143,7 @@ def test_tuning_a_prepacked_model_is_no_change_of_it(
         for count in trials
     )
     untuned_first = sorted((before, now), key=lambda case: case.options.trials)
-    builts = {case.options.trials: build_of(case) for case in untuned_first}
+    builts = {case.options.trials: build_with_records(case) for case in untuned_first}
     tuned = set(builts[4].artifact.manifest.kernels)
     assert tuned == {"fused_matmul_relu1_prepacked", "fused_matmul_relu1_weight_prepack"}
     old, new = (builts[count] for count in trials)
@@ -165,7 +165,7 @@ def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:
     shutil.rmtree(accepted.store.cached_outcomes)
     for seed in range(1, 6):
         case = accepted.open_case(seed)
-        built = build_of(case)
+        built = build_with_records(case)
         if built.artifact.sha256 != accepted.built.artifact.sha256:
             break
         shutil.rmtree(accepted.store.tuning)

@@ -80,6 +80,13 @@ def build_of(case: Case) -> BuiltModel:
     return built_run(case).built
 
 
+def build_with_records(case: Case) -> BuiltModel:
+    """Return what the case is when its records are applied, also those that don't pay."""
+    build_of(case)
+    forget_untuned(case.store)
+    return build_of(case)
+
+
 def reference_outputs(case: Case, built: BuiltModel) -> Any:
     """Return the outputs of the untuned, unpacked build, None where there is none."""
     reference = reference_build(case, built)
