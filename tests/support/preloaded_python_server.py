@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from quick_frames import search_no_made_up_files
 
 from pytest_tvmtune.processes.linux_process import die_with_parent
 from pytest_tvmtune.relax.installation.registrations import start_recording
@@ -223,7 +222,7 @@ def main() -> NoReturn:
         listener.bind(f"{asked}.tmp")
         listener.listen()
         Path(f"{asked}.tmp").rename(asked)  # who asks from now on waits until all is loaded
-        search_no_made_up_files()
+        importlib.import_module("quick_frames").search_no_made_up_files()  # next to this script
         start_recording()
         for name in _PRELOADED:
             importlib.import_module(name)
