@@ -49,7 +49,7 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/zensical build --strict --clean
 
-## Pages of the reference, from types and docstrings: docs/api.md, docs/json.md and its schema.
+## Pages of the reference, from types and docstrings: docs/reference/api.md, docs/reference/json.md and its schema.
 reference: $(VENV)/.installed
 	$(BIN)/python docs/make_api.py
 	$(BIN)/python docs/make_json.py

@@ -19,7 +19,7 @@ from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.plugin.tune_fixture import TvmTune
 
-PAGE = Path(__file__).with_name("api.md")
+PAGE = Path(__file__).with_name("reference") / "api.md"
 HEAD = """\
 # Python names
 

@@ -28,7 +28,7 @@ from tests.docs.documents import clean_environment
 from tests.support import ROOT
 
 DOCS = ROOT / "docs"
-REFERENCE = (DOCS / "reference.md").read_text()
+REFERENCE = (DOCS / "reference/reference.md").read_text()
 
 
 def section(title: str) -> str:
@@ -87,7 +87,7 @@ def test_what_pytest_itself_says() -> None:
     own = {setting.flag for setting in SETTINGS if setting.on_command_line}
     assert own < flags
     assert keys == {setting.ini for setting in SETTINGS if setting.on_command_line}
-    text = "".join(path.read_text() for path in DOCS.glob("*.md"))
+    text = "".join(path.read_text() for path in DOCS.glob("**/*.md"))
     for flag in flags - own:
         assert f"`{flag}" in text, flag
     # The other way round: no document names an option that isn't there.
@@ -114,7 +114,7 @@ def test_each_public_name_of_a_run() -> None:
 
 def test_the_page_made_from_docstrings_is_up_to_date() -> None:
     made = runpy.run_path(str(DOCS / "make_api.py"))["page"]()
-    assert (DOCS / "api.md").read_text() == made, "run make reference"
+    assert (DOCS / "reference/api.md").read_text() == made, "run make reference"
     for name in pytest_tvmtune.__all__:
         assert f"## {name}\n" in made or name == "TvmTune"
 
@@ -181,14 +181,14 @@ def schema_keys(value: Any) -> set[str]:
 
 
 def test_each_key_of_the_json_report() -> None:
-    text = (DOCS / "json.md").read_text()
+    text = (DOCS / "reference/json.md").read_text()
     keys = schema_keys(report_schema())
     assert len(keys) > 80
     assert {key for key in keys if not re.search(rf"`{key}`", text)} == set()
 
 
 def test_each_part_of_the_store(tmp_path: Path) -> None:
-    text = (DOCS / "files.md").read_text()
+    text = (DOCS / "reference/files.md").read_text()
     ignored = (open_store(tmp_path / "store").root / ".gitignore").read_text().splitlines()
     parts = [line.rstrip("*") for line in ignored if line and line[0] not in "#*"]
     assert len(parts) > 8
