@@ -19,11 +19,17 @@ text { font: 13px system-ui, sans-serif; fill: var(--ink); }
 .old { fill: var(--old); stroke: var(--line); }
 .new { fill: var(--new); stroke: var(--line); }
 .line { stroke: var(--soft); fill: none; marker-end: url(#head); }
-.rule { stroke: var(--line); }
+.store { fill: none; stroke: var(--line); }
 .head { fill: var(--soft); }
-svg { --ink: #1b1f24; --soft: #57606a; --line: #b6bec8; --box: #f3f5f8; --old: #cfe2ff; --new: #ffe0b8; }
+svg {
+  --ink: #1b1f24; --soft: #57606a; --line: #b6bec8;
+  --box: #f3f5f8; --old: #cfe2ff; --new: #ffe0b8;
+}
 @media (prefers-color-scheme: dark) {
-  svg { --ink: #e6edf3; --soft: #9aa4af; --line: #4b5560; --box: #20262d; --old: #1f4a86; --new: #7a4a10; }
+  svg {
+    --ink: #e6edf3; --soft: #9aa4af; --line: #4b5560;
+    --box: #20262d; --old: #1f4a86; --new: #7a4a10;
+  }
 }
 """
 HEAD = (
@@ -88,8 +94,7 @@ def flow() -> str:
                 text(middle, 172, leaves, "middle"),
             ]
     parts += [
-        f'<rect x="12" y="150" width="{len(STAGES) * step - 20}" height="36" rx="5" fill="none" '
-        'class="rule"/>',
+        box(12, 150, len(STAGES) * step - 20, 36, "store"),
         text(24, 172, "store", "strong"),
         text(
             12,
