@@ -1,8 +1,8 @@
-"""Generate the description of the JSON report: its JSON Schema, and the tables in docs/json.md.
+"""Generate the JSON Schema of the JSON report, and the tables in docs/reference/json.md.
 
-Usage: python docs/make_json.py
+Usage: make reference
 
-Both come from the types of what is written, and from the `Attributes` in their docstrings.
+Both come from the types of the report, and from the `Attributes` in their docstrings.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def schema_text() -> str:
 
 
 def page(text: str) -> str:
-    """Return the text of docs/json.md with the tables as they are now."""
+    """Return the text of docs/reference/json.md with the tables as they are now."""
     whole = schema()
     definitions = {Report.__name__: whole, **whole["$defs"]}
     names = [cls.__name__ for cls in _parts(Report)]

@@ -21,7 +21,9 @@ IN_TURN = [
     DOCS / "explanation/prepack.md",
     DOCS / "how-to/look-back.md",
     DOCS / "how-to/devices.md",
-    DOCS / "reference/reference.md",
+    DOCS / "reference/fixtures.md",
+    DOCS / "reference/models.md",
+    DOCS / "reference/hooks.md",
     ROOT / "README.md",
 ]
 ALONE = sorted(set(DOCS.glob("**/*.md")) - set(IN_TURN))
