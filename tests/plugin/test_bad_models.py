@@ -134,7 +134,7 @@ MESSAGES = [
     "param_surplus[llvm]: surplus parameter: 3 given, 2 wanted *",
     "param_transposed[llvm]: parameter 'fc.weight' has shape (8, 4), * looks transposed*",
     "ill_typed[llvm]: the module is not well formed: *",
-    "no_such_dimension[llvm]: the module's main: dims names 'm', its dynamic dimensions are n",
+    "no_such_dimension[llvm]: the module's main: dims has 'm', but the model's dynamic dimensions are n",
     "no_model[llvm]: can't open a int as a model; accepted: an IRModule, *",
     "no_spec[llvm]: an nn.Module needs its export spec: spec=*",
     "which_entry[llvm]: the module has several entries, say which: entry='one' *",

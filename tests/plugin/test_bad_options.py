@@ -8,9 +8,9 @@ from tests.plugin.snippets import MARKED, PLAIN
 
 MALFORMED = [
     ("--tvm-target={bad", "'{bad' is malformed JSON"),
-    ("--tvm-target=llvm -num-cores 0", "num-cores is 0 * it must be at least 1"),
+    ("--tvm-target=llvm -num-cores 0", "num-cores is 0 * give a whole number of at least 1"),
     ("--tvm-target=", "the target is empty"),
-    ("--tvm-trials=-1", "--tvm-trials: -1 is out of range, give a whole number from 0 to 1000000"),
+    ("--tvm-trials=-1", "--tvm-trials: -1 is out of range; give a whole number from 0 to 1000000"),
     ("--tvm-trials=99999999999", "--tvm-trials: 99999999999 is out of range"),
     ("--tvm-trials=2.5", "--tvm-trials: '2.5' is not a whole number"),
     ("--tvm-max-trials-per-task=0", "--tvm-max-trials-per-task: 0 is out of range"),
@@ -23,7 +23,7 @@ MALFORMED = [
     ("--tvm-max-time=0", "--tvm-max-time: '0' is not a positive duration"),
     ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
     ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
-    ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is no pattern of ONNX files"),
+    ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is not a pattern of ONNX files"),
     ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: tuning and measuring behind a TVM RPC tracker is"),
 ]
 

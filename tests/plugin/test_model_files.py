@@ -148,7 +148,7 @@ def test_a_folder_that_the_ini_names_was_not_named(suite: pytest.Pytester) -> No
 
 
 BAD_SIDECARS = {
-    "key": ("trails = 8", "unknown key 'trails', accepted are target, * did you mean 'trials'?"),
+    "key": ("trails = 8", "unknown key 'trails'; accepted are target, * did you mean 'trials'?"),
     "toml": ("trials =", "malformed TOML: Invalid value *"),
     "kind": ("threshold = 0.03", "threshold: 0.03 is not a positive percentage *"),
     "file": ("[inputs]\nx = 'gone.npy'", "inputs.x: no such file: */gone.npy"),
@@ -211,7 +211,7 @@ def test_what_only_the_model_can_tell_is_a_failing_test(suite: pytest.Pytester) 
         [
             "broken[[]llvm[]]: */broken.onnx: not an ONNX model, or truncated *",
             "data[[]llvm[]]: test_data_set_1: input 'x/in' has shape (3, 4), the model takes *",
-            "dynamic[[]llvm[]]: nothing sets its dynamic dimensions, so each is 1: n. Set them *",
+            "dynamic[[]llvm[]]: no setting gives these dynamic dimensions a size, so each is 1: n. Set them *",
             "    n = 1",
             "misfit[[]llvm[]]: * input 'x/in' has shape (1, 2), the model takes (n, 4)",
             "said[[]llvm[]]: test_data_set_0: */output_0.pb: not an ONNX tensor: *",

@@ -207,7 +207,7 @@ def test_dynamic_dimensions_are_set_by_the_names_that_the_program_shows() -> Non
     given = (np.zeros((4, 3), "int64"), floats(4, 4))
     opened = open_model(program, name="m", inputs=given, dims=Dims(sizes={first: 5}))
     assert opened.inputs[0].shape == (4, 3)
-    with pytest.raises(GivenError, match=rf"dims names 'batch', .* are {first}, {second}"):
+    with pytest.raises(GivenError, match=rf"dims has 'batch', .* are {first}, {second}"):
         open_model(program, name="m", dims=Dims(sizes={"batch": 5}, own=frozenset({"batch"})))
     with pytest.raises(GivenError, match=rf"the size 70 of {first} is out of range, .* 1 to 64"):
         open_model(program, name="m", dims=Dims(sizes={first: 70}))

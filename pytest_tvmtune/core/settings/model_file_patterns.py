@@ -1,4 +1,4 @@
-"""Model files that are tests by themselves: which are meant, what each is called."""
+"""Model files that are tests: the patterns that select them, and their names."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def parse_patterns(value: object, where: str) -> tuple[str, ...]:
     for one in values:
         if not isinstance(one, str) or not one.endswith(SUFFIX):
             raise OptionError(
-                f"{where}: {one!r} is no pattern of ONNX files, the only ones that are collected; "
-                f"give one that ends with {SUFFIX}, such as '*{SUFFIX}' or 'models/*{SUFFIX}', "
-                f"or {OFF!r}"
+                f"{where}: {one!r} is not a pattern of ONNX files, and only ONNX files are "
+                f"collected; give a pattern that ends with {SUFFIX}, such as '*{SUFFIX}' or "
+                f"'models/*{SUFFIX}', or give {OFF!r}"
             )
         patterns[one] = None
     return tuple(patterns)

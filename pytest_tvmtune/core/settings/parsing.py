@@ -97,7 +97,8 @@ def _parse_modules(value: object, where: str) -> tuple[str | Path, ...]:
             modules.append(text)
         else:
             raise OptionError(
-                f"{where}: {one!r} is neither a module's dotted name nor the path of a .py file"
+                f"{where}: {one!r} is neither the dotted name of a module nor the path of a "
+                ".py file"
             )
     return tuple(dict.fromkeys(modules))
 
@@ -117,14 +118,15 @@ def parse_targets(value: object, where: str) -> tuple[TargetSpec, ...]:
     """Return the targets in one value: a target, or a list of them. Raises OptionError."""
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
-        raise OptionError(f"{where}: the list of targets is empty")
+        raise OptionError(f"{where}: the list of targets is empty; give at least one target")
     specs: dict[str, TargetSpec] = {}
     for spec in (parse_target(one, where) for one in values):
         known = specs.setdefault(spec.name, spec)
         if known.config_json != spec.config_json:
             raise OptionError(
-                f"{where}: {known.given!r} and {spec.given!r} differ in num-cores only, which "
-                "changes no code: give one of them, and num_threads for the threads"
+                f"{where}: {known.given!r} and {spec.given!r} differ only in num-cores, which "
+                "doesn't change the code; give one of them, and set the number of threads with "
+                "num_threads"
             )
     return tuple(specs.values())
 
@@ -228,7 +230,7 @@ def parse_marker(
             known = [*accepted, *more]
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise OptionError(f"unknown {what} {name!r}, accepted are {', '.join(known)}{hint}")
+            raise OptionError(f"unknown {what} {name!r}; accepted are {', '.join(known)}{hint}")
         if value is not None:
             parsed[name] = parse_setting(name, value, name)
     check_parts(parsed)
