@@ -69,7 +69,7 @@ def _run() -> Iterator[str]:
     yield f"## Run\n\n{_text(Run)}"
     public = {name: one for name, one in vars(Run).items() if name[0] != "_"}
     yield from _table(
-        ["attribute", "type", "meaning"],
+        ["Attribute", "Type", "Meaning"],
         [
             [f"`{name}`", _type(one.fget.__annotations__["return"]), _summary(one)]
             for name, one in public.items()
@@ -104,7 +104,7 @@ def _hooks() -> Iterator[str]:
 
 
 def _settings() -> Iterator[str]:
-    head = ["setting", "option", "value", "ini key", "marker argument", "several values"]
+    head = ["Setting", "Option", "Value", "Ini key", "Marker argument", "Several values"]
     yield from _table(head, [_setting(one) for one in SETTINGS])
 
 
@@ -150,7 +150,7 @@ def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
         if one.help
     ]
     if rows:
-        yield from _table(["argument", "meaning"], rows)
+        yield from _table(["Argument", "Meaning"], rows)
 
 
 def _usage(one: argparse.Action) -> str:

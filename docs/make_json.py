@@ -106,7 +106,7 @@ def _section(name: str, definition: dict[str, Any]) -> str:
         f"| `{key}` | {_type(value)} | {value['description'].replace('|', chr(92) + '|')} |"
         for key, value in definition["properties"].items()
     ]
-    head = [f"### {name}", "", definition["description"], "", "| key | type | meaning |"]
+    head = [f"### {name}", "", definition["description"], "", "| Key | Type | Meaning |"]
     return "\n".join([*head, "|---|---|---|", *rows, ""])
 
 

@@ -17,7 +17,10 @@ def section(page: str, title: str) -> str:
 
 
 def table_rows(text: str, head: str = "") -> Iterator[list[str]]:
-    """Yield the cells of each row below a head whose first cell is `head`, if that is given."""
+    """Yield the cells of each row below a head whose first cell is `head`, if that is given.
+
+    Capital letters of the page don't matter.
+    """
     its_head = ""
     for line, following in pairwise([*text.splitlines(), ""]):
         if not line.startswith("|") or _is_ruler(line):
@@ -25,7 +28,7 @@ def table_rows(text: str, head: str = "") -> Iterator[list[str]]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if _is_ruler(following):
             its_head = cells[0]
-        elif head in {"", its_head}:
+        elif head in {"", its_head.lower()}:
             yield cells
 
 
