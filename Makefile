@@ -25,7 +25,7 @@ example-all: $(VENV)/.models
 # More workers than most machines have cores, since many tests wait for time-outs and processes.
 PYTEST := -m pytest -n 4 --dist worksteal
 
-## Lint, types, layers, then all tests but the slow ones with branch coverage.
+## Lint, types, layers, prose, then all tests but the slow ones with branch coverage.
 test: lint
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) -m "not slow"
@@ -44,6 +44,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python docs/check_prose.py
 
 ## The documentation as a site, in site/; links that lead nowhere are errors.
 docs: $(VENV)/.installed
