@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.store.tuning.records import Workload
 
 
-NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, look at them, and commit them"
+NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, review them, and commit them"
 # It returns findings, and raises TvmTuneError where it can't be made.
 Check = Callable[[CaseRun], list[str]]
 
@@ -114,7 +114,7 @@ def prepare(run: CaseRun) -> list[str]:
         run.session, run.outputs = load_and_call(run.case, run.built)
     except (ChildError, CompileError, ModelError) as error:
         if run.dims_doubt:
-            error.add(f"That may be why: {run.dims_doubt}")
+            error.add(f"This may be the reason: {run.dims_doubt}")
         raise
     run.result.transform_s = run.session.transform_s
     run.result.transform_extra_bytes = run.session.transform_extra_bytes
@@ -201,7 +201,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
             run.result.warnings.append(f"{case.label}: {NO_GOLDEN}")
         return []
     # With --tvm-update only what this very run wrote is not replaced.
-    written = "these were written by another item of this run"
+    written = "another test item of this run wrote these golden outputs"
     hint = written if options.update else "accept with --tvm-update"
     compared = ComparisonOutcome(error=found.error, compared_with="given values")
     findings = _fold_comparison(run, case, run.built, compared, comparison)
@@ -268,7 +268,7 @@ def warn(run: CaseRun, message: str) -> None:
 def conclude(run: CaseRun) -> list[str]:
     """Return what fails the test although every check passed; called when the test is over."""
     if not run.checked:
-        warn(run, "nothing was checked: call run.check(), or an assert_* method of the run")
+        warn(run, "nothing was checked; call run.check(), or an assert_* method of the run")
     if not run.run_options.strict or not run.result.warnings:
         return []
     run.result.note_failure(Failure(kind="unknown"))
@@ -298,7 +298,7 @@ def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:
     try:
         return read_records(run.case.store, run.identity)
     except BaselineError as error:
-        warn(run, f"{error}; the baseline's records are left out")
+        warn(run, f"{error}; the baseline's records are not used")
         return []
 
 

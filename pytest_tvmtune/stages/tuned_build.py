@@ -76,9 +76,9 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
     if not not_applied:
         return []
     warning = (
-        f"work_dir: a stock build with it isn't what was tested: it holds records of "
-        f"{listed(not_applied)}, which are not applied here, since the untuned kernel is "
-        "faster or they were refused; export to another one"
+        "work_dir: a stock build with this folder differs from the tested build: the folder has "
+        f"records of {listed(not_applied)}, which are not applied here, because the untuned kernel "
+        "is faster or the records were refused; export to another folder"
     )
     return [warning]
 
@@ -119,8 +119,9 @@ def counterpart_build(case: Case) -> BuiltModel:
     """
     if case.model.is_ready:
         raise ModelError(
-            "prepack is a choice of the stock pipeline, which this model doesn't go through: "
-            "there is no counterpart to compare with"
+            "prepack belongs to the stock pipeline, and this model doesn't go through it, so it "
+            "has "
+            "no counterpart to compare with"
         )
     other = with_prepack(case, prepack=not case.options.prepack)
     plan = extract_tasks(other)
@@ -188,17 +189,17 @@ def _compile_with_sound_records(
 
 def _without_prepack(case: Case, *, tuned: bool) -> str:
     """Say whether what fails prepacked works without; that is noted nowhere."""
-    how = "not prepacked and untuned" if tuned else "not prepacked"
+    how = "without prepack and tuning records" if tuned else "without prepack"
     try:
         build_untuned(with_prepack(case, prepack=False))
     except CompileError as error:
-        return f"nor does it compile {how}: {cause_of(error)}"
+        return f"it doesn't compile {how} either: {cause_of(error)}"
     except ChildError as error:
-        return f"nor does it work {how}: {cause_of(error)}"
+        return f"it doesn't work {how} either: {cause_of(error)}"
     except TvmTuneError as error:
-        return f"whether it works {how} isn't known: {cause_of(error)}"
-    whose = "cpu_weight_prepack, or in a tuning record" if tuned else "cpu_weight_prepack"
-    return f"{how} it compiles and runs: the fault is in {whose}"
+        return f"whether it works {how} is not known: {cause_of(error)}"
+    where = "cpu_weight_prepack, or in a tuning record" if tuned else "cpu_weight_prepack"
+    return f"{how}, it compiles and runs, so the fault is in {where}"
 
 
 def _task_result(task: Task, workload: Workload | None, built: BuiltModel) -> TaskResult:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import TvmTuneError, listed
+from pytest_tvmtune.core.errors import TvmTuneError, counted, listed
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import TuningProgress
 from pytest_tvmtune.core.results.task_result import Task, TaskResult
@@ -34,7 +34,7 @@ Records = dict[str, tuple[Workload, Record]]
 TUNER_START_S = 300.0
 # More than a candidate may take to be built and measured, one after the other.
 TUNER_TRIAL_S = 120.0
-WAITING = "waiting for another process that tunes the same"
+WAITING = "waiting for another process that tunes the same tasks"
 _WAIT_S = 0.25
 
 
@@ -272,7 +272,7 @@ def best_records(workloads: dict[str, Workload]) -> Records:
 
 
 def untuned_sentence(case: Case, tasks: Sequence[TaskResult]) -> str:
-    """Return which tasks have no record though trials were asked for, "" where none."""
+    """Return which tasks have no record although trials were requested, "" without any."""
     trials = requested_trials(case)
     incomplete = [task for task in tasks if not task.is_settled]
     if not trials or not incomplete:
@@ -284,14 +284,15 @@ def untuned_sentence(case: Case, tasks: Sequence[TaskResult]) -> str:
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
     has_failed = any(task.state == "failed" for task in incomplete)
-    again = "; to try again: --tvm-tuning=refresh" if has_failed else ""
+    again = "; to try again, use --tvm-tuning=refresh" if has_failed else ""
     log_path = case.log_path("tune")
     has_log = any(task.reason for task in incomplete) and log_path.is_file()
     log = f"; log: {log_path}" if has_log else ""
-    asked = "1 trial was" if trials == 1 else f"{trials} trials were"
+    verb = "is" if len(incomplete) == 1 else "are"
+    requested = f"{counted(trials, 'trial')} {'was' if trials == 1 else 'were'} requested"
     return (
-        f"{len(incomplete)} of {len(tasks)} tasks are untuned though "
-        f"{asked} asked: {named}{again}{log}"
+        f"{len(incomplete)} of {counted(len(tasks), 'task')} {verb} untuned, although "
+        f"{requested}: {named}{again}{log}"
     )
 
 

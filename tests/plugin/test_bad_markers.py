@@ -43,7 +43,7 @@ def test_each_is_told_with_its_test(suite: pytest.Pytester) -> None:
         pattern = f"test_bad_{index}.py::test_it_{index}: {message}*".replace("[", "[[]")
         result.stdout.fnmatch_lines([pattern])
     result.stdout.fnmatch_lines(
-        ["test_idle.py::test_idle is marked tvm_tune but takes none of the fixtures tvm_tune,*"]
+        ["test_idle.py::test_idle has the marker tvm_tune but none of the fixtures tvm_tune,*"]
     )
     assert "INTERNALERROR" not in result.stdout.str()
 

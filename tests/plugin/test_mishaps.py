@@ -124,7 +124,7 @@ DAMAGES: dict[str, tuple[dict[str, Any] | None, str]] = {
     "schema": ({"schema": 1}, "*.json: not a baseline of schema 2"),
     "target": (
         {"target": '{"kind": "llvm", "mcpu": "znver5"}'},
-        "the baseline was made for another target, *znver5*",
+        "the baseline was built for another target: *znver5*",
     ),
     "stolen": ({"identity": None}, "*.json belongs to another case: *"),
     "folder": (None, "*.json: *Is a directory*"),
@@ -159,7 +159,10 @@ def test_tiny(tvm_tune, damage):
         path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=every, warnings=every)
-    repair = "; bring it back with `tvmtune baselines import FILE`, or accept this run with *update"
+    repair = (
+        "; import the baseline with `tvmtune baselines import FILE`, or accept this run with "
+        "*update"
+    )
     for _, message in DAMAGES.values():
         result.stdout.fnmatch_lines([f"*: INCOMPARABLE: {message}{repair}"])
     suite.runpytest_subprocess("--tvm-update").assert_outcomes(passed=every, errors=1)
@@ -196,7 +199,7 @@ def test_dynamic(request):
     )
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=2, errors=0, failed=1)
-    result.stdout.fnmatch_lines(["*can't be had through getfixturevalue: make them *"])
+    result.stdout.fnmatch_lines(["getfixturevalue can't return tvm_tune, *: make them *"])
 
 
 def test_targets_that_differ_in_cores_only_are_refused(suite: pytest.Pytester) -> None:

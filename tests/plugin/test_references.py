@@ -127,10 +127,10 @@ def test_another_shape_is_wrong_numbers_and_all_checks_are_made(suite: pytest.Py
         [
             (
                 "shape[[]llvm-prepack[]]: wrong numbers against onnxruntime: y (output[[]0[]]) "
-                "float32[[]1, 1, 4, 4[]]: another shape than expected, float32[[]1, 1, 3, 3[]]"
+                "float32[[]1, 1, 4, 4[]]: the expected shape is float32[[]1, 1, 3, 3[]]"
             ),
-            "  all builds of this model return the same shapes and types: the fault is in the *",
-            "own_mistake[[]llvm[]]: expected names 'zz'; the model's outputs are *",
+            "  all builds of this model return the same shapes and types, so the fault is in the *",
+            "own_mistake[[]llvm[]]: expected has 'zz', but the model's outputs are *",
             "shape[[]llvm-prepack[]]: against onnxruntime: y (output[[]0[]]) *another shape*",
             "shape[[]llvm-prepack[]]: against onnxruntime: z (output[[]1[]]) float32*: equal",
         ]

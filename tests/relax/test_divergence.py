@@ -167,5 +167,5 @@ def test_a_wrong_transform_is_named(
     assert told.cause.startswith(
         f"parameter {position} of what main_transform_params returns {said}"
     )
-    assert told.sentence().startswith("parameters wrongly transformed: parameter")
+    assert told.sentence().startswith("wrong parameter after the transform: parameter")
     assert "argument 1 differs by up to" in reproduced(Path(told.reproducer))

@@ -204,11 +204,11 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
             case, built, found.error, found.compared_with, tolerance=DTYPE, number=1
         ).sentence
 
-    assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
-    assert "float16 rounding that adds up can do that" in said(exact)
+    assert "this is the untuned, unpacked build itself. No error exceeds " in said(exact)
+    assert "so accumulated float16 rounding can explain the errors" in said(exact)
     with_nan = exact.copy()
     with_nan[0, 0] = np.nan
-    itself = "this is the untuned, unpacked build itself: the fault is in the model"
+    itself = "this is the untuned, unpacked build itself, so the fault is in the model"
     assert said(with_nan).startswith(itself)
     assert said(-exact).startswith(itself)
     assert said(exact[:2]).startswith("all builds of this model return the same shapes")
@@ -235,7 +235,9 @@ def test_nan_against_another_build_is_never_said_to_add_up(
     builds: tuple[ComparedWith, ...] = ("counterpart", "untuned build")
     for against in builds:
         assert said(X + 1, against).endswith("within the tolerance; small differences add up")
-        assert said(with_nan, against).endswith("on one side only is no rounding")
-    older = "; the fault is older than tuning and prepacking"
+        assert said(with_nan, against).endswith(
+            "; rounding can't explain NaN, Inf, or a shape that differs"
+        )
+    older = "; the fault exists without tuning and prepacking, too"
     assert said(X + 1, "given values").endswith(older)
     assert said(with_nan, "given values").endswith(older)

@@ -183,7 +183,9 @@ def test_records_that_stand_in_a_work_dir_and_are_not_applied_are_told(
     run = built_run(case)
     assert run.built.build.applied == ()
     (told,) = run.result.warnings
-    assert told.startswith("work_dir: a stock build with it isn't what was tested: it holds ")
+    assert told.startswith(
+        "work_dir: a stock build with this folder differs from the tested build: "
+    )
     assert all(task.name in told for task in plan.tasks)
 
 

@@ -1,4 +1,4 @@
-"""Numeric comparison of two arrays: how far off, where, and whether that is within a tolerance."""
+"""Numeric comparison of two arrays: the errors, where they are, and whether they are tolerated."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def compare_arrays(
     Raises ModelError when the shapes differ, or a dtype is neither a real number nor bool.
     """
     if got.shape != want.shape:
-        raise ModelError(f"{path} has shape {got.shape}, expected has {want.shape}")
-    for array, whose in ((got, path), (want, f"what is expected of {path}")):
+        raise ModelError(f"{path} has shape {got.shape}, but the expected shape is {want.shape}")
+    for array, whose in ((got, path), (want, f"the expected value of {path}")):
         if not is_real(array.dtype):
             raise ModelError(
-                f"{whose} has dtype {array.dtype}, only real numbers and bools can be compared"
+                f"{whose} has dtype {array.dtype}, but only real numbers and bools can be compared"
             )
     rtol, atol, statistic = tolerance.resolved(got.dtype.name)
     bits = FLOATS.get(got.dtype.name)

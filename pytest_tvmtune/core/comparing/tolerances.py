@@ -1,4 +1,4 @@
-"""How far an output may be off: tolerances by dtype, and what must keep them."""
+"""Tolerances of outputs: by dtype, and the statistic that must be within them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Tolerance:
                 continue
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not is_number or not 0 <= value < math.inf:
-                raise ModelError(f"{name}={value!r}: give a number of at least 0")
+                raise ModelError(f"{name}={value!r} is not a finite number of at least 0")
         if self.statistic is not None:
             quantile_of_statistic(self.statistic)
 
@@ -108,11 +108,11 @@ def as_tolerance(value: Any, path: str) -> Tolerance:
         return Tolerance(**value)
     except TypeError:
         raise ModelError(
-            f"outputs gives {path!r} {value!r}; give a dict of rtol, atol and statistic, "
-            "or a Tolerance"
+            f"outputs[{path!r}] is {value!r}; give a Tolerance, or a dict with rtol, atol, and "
+            "statistic"
         ) from None
     except ModelError as error:
-        raise ModelError(f"outputs gives {path!r} {error}") from None
+        raise ModelError(f"outputs[{path!r}]: {error}") from None
 
 
 def quantile_of_statistic(statistic: str) -> float | None:

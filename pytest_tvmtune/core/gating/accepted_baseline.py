@@ -1,4 +1,4 @@
-"""An accepted baseline: which artifact was accepted for a case, and what it was like."""
+"""An accepted baseline: the artifact that was accepted for a case, with its properties."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def baseline_of(loaded: Any) -> Baseline:
     except ValueError as error:
         raise ValueError(f"damaged baseline: {error}") from None
     if missing := [name for name in _OF_EACH_FINGERPRINT if name not in baseline.fingerprint]:
-        raise ValueError(f"damaged baseline: {', '.join(missing)} missing in fingerprint")
+        raise ValueError(f"damaged baseline: the fingerprint lacks {', '.join(missing)}")
     return baseline

@@ -1,4 +1,4 @@
-"""Ratios of two times, as messages say them: never below 1, and faster or slower by name."""
+"""Ratios of two times in messages: never below 1, followed by `faster` or `slower`."""
 
 from __future__ import annotations
 

@@ -54,9 +54,11 @@ def paths_of(
     found: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            raise ModelError(f"{what} names {key!r}; the model's outputs are {_listing(known)}")
+            raise ModelError(f"{what} has {key!r}, but the model's outputs are {_listing(known)}")
         if known[key] in found:
-            raise ModelError(f"{what} names {known[key]!r} twice, by path and by name")
+            raise ModelError(
+                f"{what} has {known[key]!r} twice, by path and by name; remove one of them"
+            )
         found[known[key]] = value
     return found
 
@@ -72,7 +74,7 @@ def pair_outputs(actual: Nested, expected: Nested, names: Sequence[str] = ()) ->
     if not isinstance(expected, Mapping):
         return list(_matched(actual, expected, ROOT))
     if not expected:
-        raise ModelError("expected is an empty dict: name at least one output")
+        raise ModelError("expected is an empty dict; give at least one output")
     got = dict(flatten(actual))
     return [
         OutputPair(path=path, got=got[path], want=_array(value))
@@ -131,9 +133,9 @@ def _array(expected: Any) -> Array:
         return as_numpy(expected)
     array = _as_one_array(expected)
     if array is None:
-        count = f" of {len(expected)}" if isinstance(expected, (tuple, list)) else ""
+        count = f" of length {len(expected)}" if isinstance(expected, (tuple, list)) else ""
         raise ModelError(
-            f"expected is a {type(expected).__name__}{count}, the model returns one array"
+            f"expected is a {type(expected).__name__}{count}, but the model returns one array"
         )
     return array
 
