@@ -242,6 +242,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.finished:
         from pytest_tvmtune.report.terminal_summary import summary_lines
 
+        # Otherwise, an empty line would follow the heading.
+        terminalreporter.ensure_newline()
         terminalreporter.section("tvmtune")
         for line in summary_lines([case.result for case in state.cases], verbose=verbose):
             terminalreporter.write_line(line)
