@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
 from pytest_tvmtune.report.case_verdicts import VERDICTS, has_failed, verdict_of
-from pytest_tvmtune.report.text_tables import format_seconds
+from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
 
 _OTHER_OUTCOMES: tuple[Outcome, ...] = ("skipped", "xfailed", "xpassed")
 
@@ -63,7 +63,7 @@ def detail_lines(results: Sequence[CaseResult]) -> list[str]:
         size = sum(result.transform_extra_bytes or 0 for result in transformed)
         lines.append(
             f"transformed the parameters of {counted(len(transformed), 'prepacked case')} in "
-            f"{format_seconds(seconds)}, using {size / 1e6:.3g} MB more memory "
+            f"{format_seconds(seconds)}, using {format_bytes(size)} more memory "
             "(not part of the latency)"
         )
     if restored := sum(len(result.tasks_restored) for result in results):
