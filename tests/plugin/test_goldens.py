@@ -56,7 +56,7 @@ def test_the_life_of_golden_outputs(suite: pytest.Pytester) -> None:
     result, cases = run(suite, "--tvm-strict")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
-        ["tiny[[]llvm[]]: no golden outputs yet; write them with --tvm-update-new, look at *"]
+        ["tiny[[]llvm[]]: no golden outputs yet; write them with --tvm-update-new, review *"]
     )
     assert goldens(suite) == []
 

@@ -58,7 +58,10 @@ def test_new_inputs_that_crash_a_stored_library_are_one_failed_test(
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["take[[]llvm[]]: running it *: crashed with SIGSEGV in kernel take (untuned)", "log: *"]
+        [
+            "take[[]llvm[]]: first run with these inputs: crashed with SIGSEGV in kernel take (untuned)",
+            "log: *",
+        ]
     )
 
 
@@ -119,7 +122,7 @@ def test_a_report_that_can_not_be_written_is_told_at_once(
 
 DAMAGES: dict[str, tuple[dict[str, Any] | None, str]] = {
     "samples": ({"samples_s": ["abc"]}, "*.json: damaged baseline: *samples_s*"),
-    "fingerprint": ({"fingerprint": {}}, "*.json: damaged baseline: *fingerprint"),
+    "fingerprint": ({"fingerprint": {}}, "*.json: damaged baseline: the fingerprint lacks *"),
     "untuned": ({"untuned": "../../etc"}, "*.json: damaged baseline: *untuned*"),
     "schema": ({"schema": 1}, "*.json: not a baseline of schema 2"),
     "target": (
