@@ -28,6 +28,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def all_of(count: int, noun: str) -> str:
+    """Return `the only case`, `all 2 cases`."""
+    return f"the only {noun}" if count == 1 else f"all {counted(count, noun)}"
+
+
 class TvmTuneError(Exception):
     """Base of every error raised on purpose by pytest-tvmtune.
 

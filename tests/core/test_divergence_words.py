@@ -75,9 +75,10 @@ def test_no_kernel(changes: dict[str, Any], said: str) -> None:
 
 
 def test_a_wrong_transform() -> None:
-    found = replace(FOUND, kind="transform", cause="parameter 1 was left as it is")
+    found = replace(FOUND, kind="transform", cause="parameter 1 was not transformed")
     assert found.sentence() == (
-        "wrong parameter after the transform: parameter 1 was left as it is (first used by matmul)"
+        "wrong parameter after the transform: parameter 1 was not transformed "
+        "(first used by matmul)"
     )
 
 

@@ -122,10 +122,10 @@ def test_good_after(tvm_tune):
 )
 
 MESSAGES = [
-    "onnx_empty[llvm]: *empty.onnx: the file is empty, not an ONNX model",
+    "onnx_empty[llvm]: *empty.onnx: not an ONNX model: the file is empty",
     "onnx_truncated[llvm]: *cut.onnx: not an ONNX model, or truncated *",
     "onnx_missing[llvm]: nowhere.onnx: no such file",
-    "onnx_no_rank[llvm]: *input 'x' has no rank; give a static shape",
+    "onnx_no_rank[llvm]: *input 'x' has no rank; give its static shape",
     "onnx_operator[llvm]: *unsupported operator RandomNormalLike (node 'the_node', 1 in all)*",
     "input_name[llvm]: unknown input 'z'; the model takes x: float32[2, 8]",
     "input_shape[llvm]: input 'x' has shape (1, 8), but the model takes (2, 8)",
@@ -135,9 +135,9 @@ MESSAGES = [
     "param_transposed[llvm]: parameter 'fc.weight' has shape (8, 4), * looks transposed*",
     "ill_typed[llvm]: the module is not well formed: *",
     "no_such_dimension[llvm]: the module's main: dims has 'm', but the model's dynamic *s are n",
-    "no_model[llvm]: can't open a int as a model; accepted: an IRModule, *",
-    "no_spec[llvm]: an nn.Module needs its export spec: spec=*",
-    "which_entry[llvm]: the module has several entries, say which: entry='one' *",
+    "no_model[llvm]: can't open an object of type int as a model; accepted are an IRModule, *",
+    "no_spec[llvm]: an nn.Module needs its export spec; give spec=*",
+    "which_entry[llvm]: the module has several entries (*); choose one, such as entry='one'",
     "unknown_entry[llvm]: no entry 'three'; the module has one, two",
     "a second call of tvm_tune in a test needs another name: *",
     "wrong_structure[llvm]: *output float32[2, 8]: the expected shape is float32[2, 2, 8]",

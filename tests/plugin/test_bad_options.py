@@ -29,9 +29,12 @@ MALFORMED = [
 
 # What only TVM or the machine can tell is found once marked tests were collected.
 FOUND_LATER = [
-    ("--tvm-target=nokind", "unknown kind 'nokind', TVM here has *llvm*"),
+    ("--tvm-target=nokind", "unknown kind 'nokind'; the installed TVM has *llvm*"),
     ("--tvm-target=llvm -colour=red", "Unknown config option 'colour'"),
-    ("--tvm-target=llvm -mcpu=abacus", "LLVM knows no CPU 'abacus'; this machine's is *"),
+    (
+        "--tvm-target=llvm -mcpu=abacus",
+        "LLVM doesn't know the CPU 'abacus'; for this machine, give *",
+    ),
     ("--tvm-target=cuda", "target 'cuda': this machine has no such device"),
     (
         "--tvm-dir=test_it.py",

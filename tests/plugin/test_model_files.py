@@ -214,7 +214,7 @@ def test_what_only_the_model_can_tell_is_a_failing_test(suite: pytest.Pytester) 
             "data[[]llvm[]]: test_data_set_1: input 'x/in' has shape (3, 4), but the model takes *",
             "dynamic[[]llvm[]]: no setting gives these dynamic dimensions a size, *: n. Set them *",
             "    n = 1",
-            "misfit[[]llvm[]]: * input 'x/in' has shape (1, 2), the model takes (n, 4)",
+            "misfit[[]llvm[]]: * input 'x/in' has shape (1, 2), but the model takes (n, 4)",
             "said[[]llvm[]]: test_data_set_0: */output_0.pb: not an ONNX tensor: *",
             "sin[[]llvm[]]: */sin.onnx: unsupported operator Det (node 'last', 1 in all): *",
             "unknown[[]llvm[]]: unknown input 'z'; the model takes x/in: float32[[]2, 4[]]",

@@ -93,10 +93,10 @@ def test_refused(tvm_tune, model):
 """
 
 REFUSED = {
-    "Null": "output[1][0] is null: only tensors, shapes and numbers can be compared",
-    "Text": "output is a string: only tensors, shapes and numbers can be compared",
-    "TakesShape": "main: parameter 's' is R.Shape([2, 3]), only tensors can be given to an entry",
-    "TakesNumber": "main: parameter 'n' is int64, only tensors can be given to an entry",
+    "Null": "output[1][0] is null, but only tensors, shapes, and numbers can be compared",
+    "Text": "output is a string, but only tensors, shapes, and numbers can be compared",
+    "TakesShape": "main: parameter 's' is R.Shape([2, 3]), but an entry takes only tensors",
+    "TakesNumber": "main: parameter 'n' is int64, but an entry takes only tensors",
     "TakesTuple": "main: parameter 'x' is T.Tuple(R.Tensor((T.int64(2), T.int64(3)), dtype=",
 }
 

@@ -76,7 +76,7 @@ def test_unrelated(tvm_tune):
     suite.makepyfile(test_it=HEAD + REGISTRATIONS + TESTS + unrelated)
     result = suite.runpytest_subprocess()
     result.assert_outcomes(failed=2, passed=1)
-    only = "registered with TVM in the test's process only"
+    only = "registered with TVM only in the test's process"
     result.stdout.fnmatch_lines(
         [
             f"own_lowering?llvm?: {only}: operator attribute FLegalize of relax.nn.relu (*:15). *",

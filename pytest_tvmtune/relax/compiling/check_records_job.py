@@ -59,7 +59,7 @@ def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
             context.enter_stage(WAITING)
             with shared_cores():
                 # Each has its own time.
-                context.enter_stage(JobStage(f"building record {index} by itself"))
+                context.enter_stage(JobStage(f"building only record {index}"))
                 checked = _check(index, workloads[index], data, target)
             context.report_progress(checked)
 
@@ -77,7 +77,7 @@ def _check(index: int, workload: list[str], data: list[Any], target: Any) -> Rec
         return RecordCheck(index=index, state="foreign", reason=cause_of(error))
     # TVM doesn't compare them.
     if int(str(shash2hex(stock.mod)), 16) != int(workload[0]):
-        reason = "its structural hash is another one"
+        reason = "its structural hash differs"
         return RecordCheck(index=index, state="foreign", reason=reason)
     try:
         schedule = Schedule(stock.mod)

@@ -99,7 +99,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
             write_kernels(compiled, request.folder / KERNELS)
         except Exception as error:
             cause = explained(cause_of(error), prepack=request.prepack)
-            raise CompileError(f"TVM can't compile it: {cause}") from error
+            raise CompileError(f"TVM can't compile the model: {cause}") from error
         compile_s = monotonic_s() - started
     kernels = describe(compiled, request.tasks)
     manifest = Manifest(

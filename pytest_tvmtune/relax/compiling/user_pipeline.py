@@ -23,10 +23,10 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     from tvm.ir import IRModule
 
     if model.is_ready or model.mod is None:
-        raise ModelError("pipeline=... is for models that are still to be compiled")
+        raise ModelError("pipeline=... is only for models that are not compiled yet")
     if not callable(pipeline):
         raise ModelError(
-            f"pipeline is a {type(pipeline).__name__}, give a tvm.transform.Pass or a function "
+            f"pipeline is a {type(pipeline).__name__}; give a tvm.transform.Pass, or a function "
             "from IRModule to IRModule"
         )
     try:
@@ -40,6 +40,6 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     entry = model.signature.entry
     if entry not in (names := entry_names(mod)):
         raise ModelError(
-            f"the pipeline left no entry {entry!r}, the module has {', '.join(names) or 'none'}"
+            f"the pipeline removed the entry {entry!r}; the module has {', '.join(names) or 'none'}"
         )
     return replace(model, mod=mod, original=model)

@@ -16,7 +16,7 @@ from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
 from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
 
 _LAYOUT_FAULT = (
-    "its schedule's layout loses some, a fault of TVM's RewriteLayout; "
+    "the layout of its schedule loses elements, a fault of TVM's RewriteLayout; "
     "--tvm-tuning=refresh refuses such records"
 )
 
@@ -38,18 +38,19 @@ def wrong_transform(
         return ""
     pointers = [int(param.data_ptr()) for param in now.session.params]
 
-    def told(index: int, what: str) -> str:
+    def describe(index: int, fault: str) -> str:
         position = pointers.index(got.pointers[index])
-        return f"parameter {position} of what {now.session.entry}_transform_params returns {what}"
+        return f"parameter {position} from {now.session.entry}_transform_params {fault}"
 
     if got.kernel.endswith(PREPACKED):
         for index, (before, after) in enumerate(zip(want.arguments, got.arguments, strict=True)):
             if got.pointers[index] in pointers and after.size < before.size:
-                return told(index, f"holds {after.size} of {before.size} elements: {_LAYOUT_FAULT}")
+                fault = f"has {after.size} of {before.size} elements: {_LAYOUT_FAULT}"
+                return describe(index, fault)
     for index, value in _expected(want, got, kernels, target).items():
         if got.pointers[index] in pointers and not _same(got.arguments[index], value, tolerance):
             position = pointers.index(got.pointers[index])
-            return told(index, _what(now, position, value, tolerance))
+            return describe(index, _fault(now, position, value, tolerance))
     return ""
 
 
@@ -114,15 +115,15 @@ def _same(value: Array, expected: Array, tolerance: Tolerance) -> bool:
     return compare_arrays("", value, expected, kernel_tolerance(expected, tolerance)).passed
 
 
-def _what(now: InstrumentedSession, position: int, expected: Array, tolerance: Tolerance) -> str:
-    """Say what stands where `expected` should."""
+def _fault(now: InstrumentedSession, position: int, expected: Array, tolerance: Tolerance) -> str:
+    """Return the difference of a parameter from `expected`, as the end of a sentence."""
     for other, param in enumerate(now.session.params):
         if other != position and _same(param.numpy(), expected, tolerance):
-            return f"belongs elsewhere: what should be there is parameter {other}"
+            return f"is at the wrong position: parameter {other} belongs there"
     stands = now.session.params[position].numpy()
     if any(_same(stands, original, tolerance) for original in now.originals):
-        return "was left as it is: it should have been transformed"
+        return "was not transformed"
     if stands.shape != expected.shape:
         return f"has shape {list(stands.shape)} instead of {list(expected.shape)}"
     wrong = compare_arrays("it", stands, expected, kernel_tolerance(expected, tolerance))
-    return f"has wrong values: {wrong.mismatches} of {stands.size}"
+    return f"has wrong values ({wrong.mismatches} of {stands.size})"

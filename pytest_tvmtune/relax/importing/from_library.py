@@ -29,8 +29,8 @@ def open_library(
     library = _read(Path(source)) if isinstance(source, (str, os.PathLike)) else _export(source)
     if inputs is None:
         raise ModelError(
-            "a compiled library doesn't say what it takes: give inputs=(x,), and params=... where "
-            "it has parameters, both in the order of the entry's arguments"
+            "a compiled library doesn't describe its inputs; give inputs=(x,), and params=... if "
+            "it has parameters, in the order of the entry's arguments"
         )
     entry = entry or _ENTRY
     named_inputs = _named(inputs, "input")

@@ -22,7 +22,7 @@ def export_nn_module(module: Any, spec: Mapping[str, Any] | None) -> tuple[IRMod
     """
     if spec is None:
         raise ModelError(
-            "an nn.Module needs its export spec: "
+            "an nn.Module needs its export spec; give "
             'spec={"forward": {"x": nn.spec.Tensor((1, 784), "float32")}}'
         )
     try:

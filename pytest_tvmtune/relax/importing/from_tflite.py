@@ -54,7 +54,7 @@ def _read(tflite: Any, path: Path) -> Any:
     require_file(path)
     content = path.read_bytes()
     if content[4:8] != _IDENTIFIER:
-        raise ModelError(f"{path}: not a TFLite model, its identifier is {content[4:8]!r}")
+        raise ModelError(f"{path}: not a TFLite model: its identifier is {content[4:8]!r}")
     return tflite.Model.GetRootAs(content, 0)
 
 

@@ -76,7 +76,7 @@ def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput]) -> N
         return
     relax.analysis.post_order_visit(mod[entry], visit)
     outputs = mod[entry].ret_ty
-    problem = f"a tensor in it has the shape {negative[0]}" if negative else ""
+    problem = f"a tensor in the model has the shape {negative[0]}" if negative else ""
     if any(one.unset for one in dynamic) and 0 in _sizes_in(outputs):
         problem = problem or f"an output is empty: {outputs}"
     if problem:

@@ -46,13 +46,13 @@ def read_tensors(folder: Path, kind: str) -> list[Array]:
     Raises ModelError, naming the file, where one can't be read or is missing between others.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no folder of ONNX test data")
+        raise ModelError(f"{folder} is not a folder of ONNX test data")
     names = re.compile(rf"{kind}_(\d+)\.pb")
     matches = ((names.fullmatch(path.name), path) for path in folder.iterdir())
     found = {int(match[1]): path for match, path in matches if match}
     for number in range(max(found, default=-1)):
         if number not in found:
-            raise ModelError(f"{folder}: there is no {kind}_{number}.pb")
+            raise ModelError(f"{folder}: the file {kind}_{number}.pb is missing")
     return [_read_tensor(found[number]) for number in sorted(found)]
 
 
@@ -86,7 +86,7 @@ def _read_tensor(path: Path) -> Array:
     try:
         tensor.ParseFromString(path.read_bytes())
         if not tensor.data_type:
-            raise ValueError("it holds no tensor; sequences and optional values can't be given")
+            raise ValueError("it has no tensor; sequences and optional values can't be given")
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(f"{path}: not an ONNX tensor: {cause_of(error)}") from None

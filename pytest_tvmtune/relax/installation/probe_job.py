@@ -14,7 +14,7 @@ def run(request: None, context: WorkerContext[None]) -> None:  # noqa: ARG001  n
         context: Of this process.
 
     """
-    context.enter_stage(JobStage("serialising an IRModule"))
+    context.enter_stage(JobStage("serializing an IRModule"))
     import tvm
     from tvm import relax
 

@@ -41,11 +41,11 @@ def check_registrations(store: Store, mod: IRModule | None) -> None:
         if lacking:
             shown = ", ".join(lacking[:_MOST_SHOWN])
             if len(lacking) > _MOST_SHOWN:
-                shown += f" and {len(lacking) - _MOST_SHOWN} more"
+                shown += f", and {len(lacking) - _MOST_SHOWN} more"
             raise EnvironmentProblemError(
-                f"registered with TVM in the test's process only: {shown}. Models are compiled, "
-                "tuned and run in child processes, which lack it. Move the registrations into a "
-                "module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
+                f"registered with TVM only in the test's process: {shown}. Models are compiled, "
+                "tuned, and run in child processes, which lack these registrations. Move the "
+                "registrations to a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
             )
 
 

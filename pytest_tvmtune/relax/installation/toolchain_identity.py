@@ -51,7 +51,7 @@ def tvm_identity(store: Store) -> str:
         files = {path: name for package in _PACKAGES for path, name in _files_of(package)}
     except OSError as error:
         raise EnvironmentProblemError(
-            f"TVM's files can't be read, so that it isn't known which TVM this is: {error}"
+            f"TVM's files can't be read, so the installed TVM can't be identified: {error}"
         ) from error
     loaded = _loaded_libraries()
     digests = file_digests(store, [*files, *loaded])

@@ -74,7 +74,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         What the kernels take.
 
     Raises:
-        ModelError: The entry calls other kernels each time.
+        ModelError: The entry calls different kernels in each call.
 
     """
     measurement = open_measurement(request.pair, context)
@@ -140,7 +140,7 @@ def _kernels(
     ]
     told = [index for index in range(len(seen[1])) if all(alike[side][index] for side in sides)]
     if not told:
-        raise ModelError("it calls other kernels each time, so that they can't be compared")
+        raise ModelError("it calls different kernels in each call, so they can't be compared")
     return [
         _by_kernel(course, [alike[side][index] for index in told], cost) if side in sides else {}
         for side, course in enumerate(usual)

@@ -24,7 +24,7 @@ def lost_elements(mod: IRModule) -> str:
         old, new = block.reads[0].source, block.writes[0].source
         before, after = (math.prod(int(size) for size in one.shape) for one in (old, new))
         if after < before:
-            return f"its layout of {old.name} holds {after} of {before} elements"
+            return f"its layout of {old.name} has {after} of {before} elements"
     return ""
 
 

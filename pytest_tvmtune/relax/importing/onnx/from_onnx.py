@@ -135,12 +135,12 @@ def _static_proto(
         proto = copied_model(onnx, source, label)
     # Not onnx.checker: it refuses outputs without a shape, which every runtime takes.
     if not proto.graph.node:
-        raise ModelError(f"{label}: not an ONNX model, its graph is empty")
+        raise ModelError(f"{label}: not an ONNX model: its graph is empty")
     proto = with_known_versions(onnx, proto, label)
     inputs = runtime_inputs(proto)
     if shapes is not None and not isinstance(shapes, Mapping):
         raise GivenError(
-            f"{label}: shapes is a {type(shapes).__name__}, give a dict by input name: "
+            f"{label}: shapes is a {type(shapes).__name__}; give a dict by input name: "
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )
     chosen = {**shapes_of_given(inputs, given, label), **(shapes or {})}
@@ -161,7 +161,10 @@ def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     if not onnxruntime_session.can_run():
         if isinstance(problem, UnsupportedOperatorError):
             raise problem
-        hint = f"; constants were not folded, that needs onnxruntime: {onnxruntime_session.INSTALL}"
+        hint = (
+            "; constants were not folded, because this needs onnxruntime: "
+            f"{onnxruntime_session.INSTALL}"
+        )
         raise ImporterError(f"{problem}{hint}", printed=problem.printed) from problem.__cause__
     try:
         folded = onnxruntime_session.fold_constants(proto, label)
@@ -227,9 +230,8 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     mod, params = detach_params(mod)
     if not _is_static(mod):
         raise ImporterError(
-            f"{label}: {_where_dynamic(proto)} a shape that only a call knows: it depends on "
-            "values, and models are compiled for static shapes; make those values constants of the "
-            "model"
+            f"{label}: {_where_dynamic(proto)} a shape that depends on values, but models are "
+            "compiled for static shapes; make these values constants of the model"
         )
     return mod, list(params.get("main", []))
 

@@ -151,6 +151,6 @@ def _open_session(proto: Any, label: str, options: Any) -> Any:
         )
     except Exception as error:  # onnxruntime raises types of its own
         raise ModelError(
-            f"{label}: onnxruntime refuses the model: {cause_of(error)}; "
-            "check it with onnx.checker.check_model, and shapes=... if given"
+            f"{label}: onnxruntime can't load the model: {cause_of(error)}; "
+            "check the model with onnx.checker.check_model, and check shapes= if you give it"
         ) from error

@@ -127,7 +127,7 @@ def _check_ranges(
         accepted = program.range_constraints[symbol]
         if not accepted.lower <= sizes[symbol] <= accepted.upper:
             error = GivenError(
-                f"{label}: the size {sizes[symbol]} of {name} is out of range, the program takes "
+                f"{label}: the size {sizes[symbol]} of {name} is out of range; the program takes "
                 f"{accepted.lower} to {accepted.upper}"
             )
             error.dynamic = dynamic

@@ -157,7 +157,9 @@ def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
         where = core.state_dict if spec.target in core.state_dict else core.constants
         tensor = state[spec.target] = where[spec.target]
         if tensor.is_meta:
-            raise ModelError(f"{label}: {spec.target!r} has no data, it is on the meta device")
+            raise ModelError(
+                f"{label}: {spec.target!r} has no data, because it is on the meta device"
+            )
         lies = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         same = first.setdefault(lies, nodes[spec.arg.name])
         if same.name != spec.arg.name:
@@ -202,6 +204,6 @@ def _refuse_changes(core: ExportedProgram, label: str) -> None:
         if spec.kind.name not in {*_OUTPUTS, "USER_INPUT_MUTATION"}:
             what = str(spec.kind.name).lower().replace("_", " ")
             raise ModelError(
-                f"{label}: it changes {spec.target!r} when it is called ({what}), a compiled "
-                "model keeps no state: return the new value, take the old one as an input"
+                f"{label}: it changes {spec.target!r} when it is called ({what}), but a compiled "
+                "model keeps no state; return the new value, and take the old value as an input"
             )
