@@ -136,12 +136,13 @@ class _NewInterpreter:
 def _naming(interpreter: str) -> Iterator[None]:
     """Turn the error of an interpreter that can't be started into one that says so."""
     advice = (
-        "models are compiled and run in new processes of it; "
-        "run pytest with an installed Python: python -m pytest"
+        "models are compiled and run in new processes of this interpreter; run pytest with an "
+        "installed Python: python -m pytest"
     )
     if not interpreter:
         raise EnvironmentProblemError(
-            f"sys.executable is {interpreter!r}: this Python's interpreter isn't known; {advice}"
+            f"sys.executable is {interpreter!r}, so this Python's interpreter is not known; "
+            f"{advice}"
         )
     try:
         yield

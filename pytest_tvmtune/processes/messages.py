@@ -57,7 +57,7 @@ def _array_writer(path: Path) -> Callable[[Any], Any]:
             return write_array(path.with_name(f"{path.stem}-{next(numbers)}.npy"), value)
         if isinstance(value, np.generic):
             return value.item()
-        raise TypeError(f"a {type(value).__name__} can't be sent to a job, or by one")
+        raise TypeError(f"a job can't send or receive an object of type {type(value).__name__}")
 
     return plain
 

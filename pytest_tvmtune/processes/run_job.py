@@ -175,7 +175,7 @@ def _result(
         return ChildError(f"{stage.text}: {how}", log_path=log_path, stage=stage, cause=cause)
 
     if code is None:
-        raise failed(f"no answer within {context.timeout_s:g} s, stopped", "time-out")
+        raise failed(f"no answer within {context.timeout_s:g} s, so it was stopped", "time-out")
     if code < 0:
         name = signal.Signals(-code).name
         raise failed(f"crashed with {name}", name)
@@ -191,12 +191,12 @@ def _result(
 
 
 def _with_advice(text: str) -> str:
-    """Return what went wrong, and what to do where a function of the user's own is missing."""
+    """Return the problem, with a remedy if a function of the user is missing."""
     if not _LACKS_FUNCTION.search(text):
         return text
     return (
-        f"{text}; models are compiled and run in child processes: put what registers the function "
-        "into a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
+        f"{text}; models are compiled and run in child processes, so put the registration of the "
+        "function into a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
     )
 
 

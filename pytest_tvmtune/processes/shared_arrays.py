@@ -77,7 +77,7 @@ def share_arrays(arrays: Iterable[Array], scratch: Path) -> SharedArrays:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         raise StoreError(
-            f"no room for the model's parameters in {scratch}: {error.strerror or error}"
+            f"can't write the model's parameters to {scratch}: {error.strerror or error}"
         ) from error
     weakref.finalize(shared_arrays, _remove, folder, os.getpid())
     return shared_arrays

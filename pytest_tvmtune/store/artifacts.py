@@ -143,7 +143,7 @@ def load_manifest(digest: str, content: bytes) -> Manifest:
     try:
         return from_json_values(values, Manifest)
     except ValueError as error:
-        raise ValueError(f"no manifest: {error}") from None
+        raise ValueError(f"not a manifest: {error}") from None
 
 
 def sha256_of(path: Path) -> str:

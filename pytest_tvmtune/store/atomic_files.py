@@ -23,7 +23,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         if path.exists() and not path.is_file():
-            raise StoreError(f"can't write {path}: it is no regular file")
+            raise StoreError(f"can't write {path}: it is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             file.write(content)
@@ -65,4 +65,4 @@ def set_aside(path: Path, reason: str) -> str:
             break
         aside = path.with_name(f"{path.name}.{number}.damaged")
     path.replace(aside)
-    return f"{path.name} is damaged ({reason}); set aside as {aside}"
+    return f"{path.name} is damaged ({reason}) and was renamed to {aside}"

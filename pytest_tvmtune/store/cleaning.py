@@ -50,7 +50,7 @@ def _needed_artifacts(store: Store) -> set[str]:
             needed |= set(load_baseline(path.name, path.read_bytes()).libraries)
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{path} is damaged ({error}), so that what it needs is unknown: "
+                f"{path} is damaged ({error}), so its libraries are unknown; "
                 "restore or remove it first"
             ) from None
     return needed
@@ -121,11 +121,11 @@ def unneeded_workloads(
         # What was taken in from elsewhere has no ledger, so nobody knows its age.
         times_s = [line.at_s for line in workload.served] if workload else []
         if keep_minor is not None and f"-tvm{keep_minor}-" not in key:
-            why = f"not of TVM {keep_minor}"
+            why = f"made by another version than TVM {keep_minor}"
         elif unreferenced and (key, shash) not in referenced:
-            why = "no known model has it"
+            why = "no stored plan has its task"
         elif before_s is not None and times_s and max(times_s) < before_s:
-            why = "tuned long ago"
+            why = "tuned before the given time"
         else:
             continue
         yield Removal(path=path, why=why, size_bytes=_size(path))

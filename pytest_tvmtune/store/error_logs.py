@@ -1,4 +1,4 @@
-"""What is behind an error that a message has room for one sentence of: in a log of the store."""
+"""Logs of the store, with all that is known of an error whose message has only one sentence."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
         raise
     except Exception as error:
         defect = DefectError(
-            f"{typed_cause_of(error)} ({_place(error)}); this is a fault of "
-            "pytest-tvmtune, neither the model's nor TVM's: report it, with the log"
+            f"{typed_cause_of(error)} ({_place(error)}); this is a fault of pytest-tvmtune, not of "
+            "the model or TVM; report it with the log"
         )
         defect.__cause__ = error
         _log(defect, log_path())

@@ -85,7 +85,7 @@ def _cores(mode: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"can't lock the machine's cores in {lock_folder()}: {error}; "
-            "set TMPDIR to a folder that can be written"
+            "set TMPDIR to a folder that you can write to"
         ) from error
     try:
         yield

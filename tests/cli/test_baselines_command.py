@@ -205,7 +205,7 @@ def test_damaged_records_are_exit_code_1_and_the_file_is_named(store: Store, run
     path.write_bytes(path.read_bytes()[:-1])
     code, out, err = run("baselines", "show", "mlp")
     assert (code, out) == (1, "")
-    assert err.startswith(f"tvmtune: {path}: no gzip file: ")
+    assert err.startswith(f"tvmtune: {path}: not a gzip file: ")
     assert run("baselines", "list")[0] == 0
 
 
@@ -378,7 +378,7 @@ def test_with_a_key_what_it_did_not_sign_is_neither_listed_nor_carried(
     for command in (["list"], ["show", "mlp"], ["export", tmp_path / "again.zip"]):
         code, out, err = run("baselines", *command)
         assert (code, out) == (1, "")
-        assert err.endswith(".json: unsigned, and TVMTUNE_KEY is set\n")
+        assert err.endswith(".json: not signed, although TVMTUNE_KEY is set\n")
     assert not (tmp_path / "again.zip").exists()
     assert main(["baselines", "import", str(file), "--dir", str(target.root)]) == 1
     assert contents(target.root) == before

@@ -207,7 +207,7 @@ def test_an_export_to_a_damaged_work_dir_is_told_and_leaves_it(
     put(tmp_path / "out" / "database_workload.json", b"\n")
     code, out, err = run("db", "export", tmp_path / "out")
     assert (code, out) == (1, "")
-    assert "was not written to: database_workload.json line 1 is damaged" in err
+    assert "was not changed: database_workload.json line 1 is damaged" in err
     assert contents(tmp_path / "out") == {"database_workload.json": b"\n"}
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_file_is_exported_with_its_valid_lines(
     add_to_workload(store, KEY, ONE)
     put(path_of(store), path_of(store).read_bytes() + b"garbage\n")
     put(path_of(store, OTHER), HEAD)
-    with pytest.warns(UserWarning, match="set aside"):
+    with pytest.warns(UserWarning, match="was renamed to"):
         assert run("db", "export", tmp_path / "out")[0] == 0
     assert exported(tmp_path / "out") == {SHASH: [1e-3, 2e-3]}
 
@@ -318,7 +318,7 @@ def test_signing_makes_an_unsigned_store_usable(
     use_key("ours")
     code, out, _ = run("db", "verify")
     assert code == 1
-    assert out.count("unsigned, and TVMTUNE_KEY is set") == 6
+    assert out.count("not signed, although TVMTUNE_KEY is set") == 6
     assert run("db", "sign") == (0, "signed 7 files\n", "")
     assert run("db", "verify") == (0, "the store has no problems\n", "")
     assert read_workload(unsigned, KEY, SHASH) == ONE
@@ -345,7 +345,7 @@ def test_signing_leaves_out_what_is_damaged_with_exit_code_1(
     code, out, err = run("db", "sign")
     assert (code, err) == (1, "")
     assert out.splitlines() == [
-        f"left out: {records}: line 5: not a line of ours",
+        f"left out: {records}: line 5: not a line of a tuning file",
         f"left out: {damaged[1]}: its library is damaged",
         f"left out: {baseline}: not a baseline of schema 2",
         "signed 5 files",
@@ -357,7 +357,7 @@ def test_signing_without_a_key_is_exit_code_1_and_changes_nothing(
     unsigned: Store, run: Run
 ) -> None:
     before = contents(unsigned.root)
-    said = "tvmtune: there is no key: set the environment variable TVMTUNE_KEY\n"
+    said = "tvmtune: no key is set; set the environment variable TVMTUNE_KEY\n"
     assert run("db", "sign") == (1, "", said)
     assert contents(unsigned.root) == before
 
@@ -388,7 +388,7 @@ def test_with_a_key_what_it_did_not_sign_is_neither_shown_nor_exported(
 ) -> None:
     use_key("ours")
     assert run("db", "show", SHASH)[0] == 1
-    with pytest.warns(UserWarning, match="unsigned, and TVMTUNE_KEY is set"):
+    with pytest.warns(UserWarning, match="not signed, although TVMTUNE_KEY is set"):
         code, out, _ = run("db", "export", tmp_path / "out")
     assert code == 0
     assert out == f"exported 0 workloads with 0 records to {tmp_path / 'out'}\n"

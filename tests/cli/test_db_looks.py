@@ -157,7 +157,7 @@ def damaged(known: Store) -> dict[Path, str]:
     put_build(known, "sound", library.name)
     (library / "model.so").write_bytes(b"codE")
     return {
-        put(path_of(known), HEAD + RECORD + b"garbage\n"): "line 3: not a line of ours",
+        put(path_of(known), HEAD + RECORD + b"garbage\n"): "line 3: not a line of a tuning file",
         put(known.plans / "x.json", b"[]"): "not a JSON object",
         put(known.builds / "x.json", b"[]"): "not a JSON object",
         library: f"artifact {library.name[:12]} is damaged (its bytes have another SHA-256)",

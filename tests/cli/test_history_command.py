@@ -108,7 +108,7 @@ def test_the_plot_is_one_file_with_the_name_as_text(
     [
         (["history", "nobody"], "the history has no case named nobody: see `tvmtune report last`"),
         (["history", "test_it"], "several cases match test_it, choose one:\n  <b>&[llvm]  test_it"),
-        (["compare", "1", "99"], "has no run 99; list those it has with `tvmtune history`"),
+        (["compare", "1", "99"], "has no run 99; to list the runs, use `tvmtune history`"),
         (["compare", "last~20", "1"], "last~20: the history has 20 runs"),
         (["report", "absent.json"], "absent.json is neither a run nor a file: give the number"),
     ],
@@ -125,7 +125,7 @@ def test_what_is_not_there_is_said(
 def test_without_a_store_or_a_run_it_says_so(
     store: Store, run: StoredRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "isn't there yet: the next run of pytest" in run("history")[2]
+    assert "does not exist; a run of pytest" in run("history")[2]
     keep(store, case("mlp", None))
     assert (
         "has no latency in any run, so it can't be plotted"

@@ -40,7 +40,7 @@ FOUND_LATER = [
         "--tvm-dir=test_it.py",
         "test_it.py is a file, not a folder; give another folder with --tvm-dir",
     ),
-    ("--tvm-dir=/proc/store", "--tvm-dir: can't make /proc/store: * give another folder"),
+    ("--tvm-dir=/proc/store", "--tvm-dir: can't create /proc/store: * give another folder"),
 ]
 
 

@@ -96,7 +96,7 @@ def test_a_compiler_that_takes_too_long(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_it=TINY + SUITE.format(model="", name="Tiny", trials=0))
     result = suite.runpytest_subprocess("--tvm-timeout=10ms", "-k", "before")
     result.assert_outcomes(failed=1, deselected=2)
-    result.stdout.fnmatch_lines(["*no answer within 0.01 s, stopped", "log: *"])
+    result.stdout.fnmatch_lines(["*no answer within 0.01 s, so it was stopped", "log: *"])
 
 
 def test_candidates_that_crash_the_builder_are_reported_and_cost_that_model_only(

@@ -140,7 +140,7 @@ def test_a_stock_work_dir_is_taken_in_and_written_out(open_: OpenCase, tmp_path:
 
     (work_dir / "database_tuning_record.json").write_text("\n")
     damaged = open_(Square, settings={"trials": 0, "work_dir": work_dir})
-    with pytest.raises(StoreError, match=r"was not written to: .*record\.json line 1"):
+    with pytest.raises(StoreError, match=r"was not changed: .*record\.json line 1"):
         build_of(damaged)
     assert (work_dir / "database_tuning_record.json").read_text() == "\n"
 

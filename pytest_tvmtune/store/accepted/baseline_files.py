@@ -101,9 +101,9 @@ def load_records(
     try:
         text = gzip.decompress(content) if content else None
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"no gzip file: {error}") from None
+        raise ValueError(f"not a gzip file: {error}") from None
     if text is None:
-        raise ValueError("no gzip file: it is empty")
+        raise ValueError("not a gzip file: it is empty")
     if check_signature:
         check_lines(f"records {name}", text)
     groups: list[tuple[str, str, list[bytes]]] = []
@@ -115,7 +115,7 @@ def load_records(
         if groups:
             groups[-1][2].append(line)
         elif kind != "signature":
-            raise ValueError(f"line {number}: it belongs to no workload")
+            raise ValueError(f"line {number}: no workload comes before it")
     found = []
     for key, shash, own in groups:
         workload, problem = parse(key, shash, b"".join(own), check_signature=False)

@@ -57,7 +57,7 @@ def read_golden(path: Path) -> Golden | None:
     except Exception as error:  # noqa: BLE001  a damaged file makes zipfile, zlib and numpy raise many
         raise GoldenError(
             f"{path} can't be read as golden outputs ({type(error).__name__}: {error}); "
-            "bring it back from version control, or write it anew with --tvm-update"
+            "restore it from version control, or write it again with --tvm-update"
         ) from None
 
 

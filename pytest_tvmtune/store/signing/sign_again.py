@@ -40,7 +40,7 @@ def sign_store(store: Store) -> tuple[int, list[str]]:
         StoreError: There is no key.
     """
     if signing_key() is None:
-        raise StoreError(f"there is no key: set the environment variable {KEY_VARIABLE}")
+        raise StoreError(f"no key is set; set the environment variable {KEY_VARIABLE}")
     done, left_out = 0, []
     for path, sign in _jobs(store):
         try:

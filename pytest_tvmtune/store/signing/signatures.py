@@ -42,10 +42,12 @@ def verify(what: str, content: bytes, given: object) -> None:
     if wanted is None:
         return
     if given is None:
-        raise ValueError(f"unsigned, and {KEY_VARIABLE} is set")
+        raise ValueError(f"not signed, although {KEY_VARIABLE} is set")
     # As bytes: of text it compares nothing but ASCII, and raises TypeError.
     if not hmac.compare_digest(wanted.encode(), str(given).encode("utf-8", "surrogatepass")):
-        raise ValueError(f"signed with another key than {KEY_VARIABLE}'s, or changed since")
+        raise ValueError(
+            f"signed with another key than {KEY_VARIABLE}, or changed after it was signed"
+        )
 
 
 def sign_json(what: str, values: dict[str, Any]) -> dict[str, Any]:

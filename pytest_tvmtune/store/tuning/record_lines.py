@@ -115,10 +115,10 @@ def parse(
         problems.append("truncated")
     heads, records = _of(_Head, lines), _of(Record, lines)
     if not heads:
-        return None, problems[0] if problems else "no workload line"
+        return None, problems[0] if problems else "it has no workload line"
     head = heads[-1]
     if records and (called := external_calls(head.ir)):
-        problems.append(f"records refused, their IR calls external functions ({', '.join(called)})")
+        problems.append(f"records refused: their IR calls external functions ({', '.join(called)})")
         records = ()
     found = Workload(
         shash=shash,
@@ -152,10 +152,10 @@ def _parsed(content: bytes) -> _Line:
     row = load_line(content)
     kind = row.pop("kind", None) if isinstance(row, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError("not a line of ours")
+        raise ValueError("not a line of a tuning file")
     # The signature's own line is not signed: nothing else may be in it, nor a signature in another.
     if surplus := row.keys() - {field.name for field in fields(_KINDS[kind])}:
-        raise ValueError(f"not a {kind}: it has {min(surplus)!r}, too")
+        raise ValueError(f"not a {kind}: it has the unknown key {min(surplus)!r}")
     try:
         return from_json_values(row, _KINDS[kind])
     except ValueError as error:
@@ -166,17 +166,17 @@ def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
     """Raise ValueError for what can't be, or can't be trusted, in the file of this workload."""
     if isinstance(line, _Head):
         if line.format != FORMAT:
-            raise ValueError(f"format {line.format}, this version reads {FORMAT}")
+            raise ValueError(f"it has format {line.format}, and this version reads format {FORMAT}")
         if (line.key, line.shash) != (key, shash):
             raise ValueError(f"it belongs to {line.key}/{line.shash}")
         external_calls(line.ir)
     elif isinstance(line, LedgerLine) and line.valid > line.spent:
-        raise ValueError("more valid trials than were spent")
+        raise ValueError("it has more valid trials than spent trials")
     elif isinstance(line, Record):
         if not is_valid_record(line.data):
             raise ValueError("not a valid record")
         if brings_code(line.data[0], content.decode()):
-            raise ValueError("refused, its trace brings code along")
+            raise ValueError("refused: its trace contains code")
 
 
 def load_line(line: bytes) -> Any:

@@ -39,7 +39,7 @@ def external_calls(ir: str) -> tuple[str, ...]:
     try:
         content = base64.b64decode(ir, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"the IR is no base64: {error}") from None
+        raise ValueError(f"the IR is not base64: {error}") from None
     text = content.decode("utf-8", errors="replace")
     if "\\u" in text:
         # Rare, and the one way to spell a name so that the pattern misses it.

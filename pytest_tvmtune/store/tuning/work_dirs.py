@@ -45,7 +45,7 @@ def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
 def _append(work_dir: Path, workloads: Sequence[Workload]) -> None:
     stock, problems = _work_dir_rows(work_dir)
     if problems:
-        raise StoreError(f"work_dir {work_dir} was not written to: {problems[0]}")
+        raise StoreError(f"work_dir {work_dir} was not changed: {problems[0]}")
     index_of = {str(row[0]): index for index, row in enumerate(stock["workload"])}
     present = {json.dumps(row) for row in stock["tuning_record"]}
     for workload in workloads:
@@ -91,13 +91,13 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
 def _problem(row: list[Any], records: Sequence[Record]) -> str:
     """Return why a workload of a work_dir and its records are not taken in, "" when they are."""
     if not isinstance(row[0], str) or not _HASH.fullmatch(row[0]) or int(row[0]) >= 2**64:
-        return "no structural hash"
+        return "it has no structural hash"
     try:
         called = external_calls(row[1]) if isinstance(row[1], str) else ("no IR",)
     except ValueError as error:
         return str(error)
     if called or any(brings_code(record.data[0]) for record in records):
-        return f"refused, it brings code along or calls external functions ({', '.join(called)})"
+        return f"refused: it contains code or calls external functions ({', '.join(called)})"
     return ""
 
 

@@ -153,7 +153,7 @@ def _read_fallback(folder: Path, key: str, shash: str) -> Workload | None:
         warnings.warn(f"tuning store: {error}", stacklevel=3)
         return None
     if problem:
-        warnings.warn(f"tuning store: {path} is damaged ({problem}); left out", stacklevel=3)
+        warnings.warn(f"tuning store: {path} is damaged ({problem}) and is not used", stacklevel=3)
     return workload
 
 
