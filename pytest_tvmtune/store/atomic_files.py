@@ -1,4 +1,4 @@
-"""Whole files only: a temporary file beside its place, flushed to disk, then renamed."""
+"""Whole files only: a temporary file in the same folder, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_tvmtune.core.errors import StoreError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader sees the old file or the whole new one.
+    """Put `content` at `path` so that a reader sees the old file or the whole new file.
 
     Raises:
         StoreError: The disk is full, or the folder can't be written.

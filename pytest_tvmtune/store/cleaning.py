@@ -1,4 +1,4 @@
-"""What may go from a store: what is old, and tuning records nobody needs."""
+"""What may go from a store: old content, and tuning records that are no longer needed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pytest_tvmtune.store.tuning.workload_files import (
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """A file or folder to remove, why, and what it frees."""
+    """A file or folder to remove, the reason, and the number of bytes that this frees."""
 
     path: Path
     why: str
     size_bytes: int
 
     def carry_out(self) -> None:
-        """Remove it; what has gone meanwhile is fine."""
+        """Remove it; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.is_dir():
                 shutil.rmtree(self.path)
@@ -59,7 +59,7 @@ def _needed_artifacts(store: Store) -> set[str]:
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
     """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
 
-    Whatever a baseline needs stays.
+    All that a baseline needs stays.
 
     Args:
         store: The store.
@@ -148,7 +148,7 @@ def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
 
 
 def _mtime_s(path: Path) -> float:
-    """Return when a file was written last; now for one that has gone meanwhile."""
+    """Return when a file was written last; the present time if it no longer exists."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

@@ -18,10 +18,10 @@ _NOBODYS_FAULT = (OSError, MemoryError, Warning)
 
 @contextlib.contextmanager
 def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
-    """Write all that is known of an error to a file, and name that in its message.
+    """Write all that is known of an error to a file, and name the file in its message.
 
-    That is all output and all tracebacks of an error of ours raised from another one (TVM's,
-    torch's, a test's own). Warnings, OSError and MemoryError pass.
+    The file has all output and all tracebacks of an error of this package that was raised from
+    another error (TVM's, torch's, or a test's). Warnings, OSError, and MemoryError pass.
 
     Args:
         log_path: Where to; called only when there is something to write.

@@ -26,7 +26,7 @@ from pytest_tvmtune.store.tuning.workload_files import (
 
 @dataclass(kw_only=True)
 class TargetStats:
-    """What one target's folder holds. trials, valid: spent in all, whatever came of them."""
+    """The content of one target's folder. trials, valid: spent in all, with any result."""
 
     key: str
     workloads: int = 0

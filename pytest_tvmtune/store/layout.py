@@ -89,7 +89,7 @@ class Store:
         return self.root / "reproducers"
 
     def lock(self, name: str) -> Path:
-        """Return the lock file of whoever works on what other processes could work on too."""
+        """Return the lock file for work that other processes could do, too."""
         return self.root / "locks" / f"{name}.lock"
 
     @property

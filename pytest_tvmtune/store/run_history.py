@@ -246,7 +246,7 @@ def history_problem(store: Store) -> str:
 
 
 def revision_of(folder: Path) -> str:
-    """Return git's short hash of what is checked out, `-dirty` where it was edited, "" for none."""
+    """Return git's short hash of the checkout, with `-dirty` if it was edited, "" if none."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(

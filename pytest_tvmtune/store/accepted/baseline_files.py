@@ -1,4 +1,4 @@
-"""Accepted baselines: one JSON file a case, and beside it the tuning records of its artifact."""
+"""Accepted baselines: a JSON file for each case, next to the tuning records of its artifact."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def records_path(store: Store, name: str) -> Path:
 
 
 def records_name(name: str) -> str:
-    """Return the name of the file of records beside the baseline with this file name."""
+    """Return the name of the file of records next to the baseline with this file name."""
     return f"{name.removesuffix('.json')}{RECORDS_SUFFIX}"
 
 

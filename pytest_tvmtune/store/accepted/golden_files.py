@@ -62,7 +62,7 @@ def read_golden(path: Path) -> Golden | None:
 
 
 def write_golden(path: Path, golden: Golden) -> None:
-    """Write golden outputs; the same ones always make the same bytes. Raises StoreError."""
+    """Write golden outputs; the same outputs always make the same bytes. Raises StoreError."""
     facts = _Facts(
         schema=_SCHEMA,
         identity=golden.identity,

@@ -1,4 +1,4 @@
-"""Sign what a store holds with the key of this environment: for whoever has decided to trust it."""
+"""Sign the content of a store, which you trust, with the key of this environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Signatures on what becomes native code: manifests, builds, tuning files, baselines.
+"""Signatures on files that become native code: manifests, builds, tuning files, baselines.
 
-With a key in the environment variable TVMTUNE_KEY, what this store writes is signed, and what is
-unsigned or wrongly signed is not used. Without it nothing is signed or asked for.
+With a key in the environment variable TVMTUNE_KEY, this store signs the files that it writes, and
+doesn't use files that are unsigned or wrongly signed. Without a key, it signs nothing and asks for
+no signature.
 Source: HMAC-SHA256, RFC 2104.
 """
 

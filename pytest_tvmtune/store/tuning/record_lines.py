@@ -75,7 +75,7 @@ def body(key: str, workload: Workload) -> str:
 
 
 def sign_lines(what: str, text: str) -> str:
-    """Return lines with their signature as the last one, where there is a key."""
+    """Return lines with their signature as the last line, where there is a key."""
     signed = signatures.signature(what, text.encode())
     return text if signed is None else text + _text(_SignatureLine(hmac=signed))
 
@@ -92,10 +92,10 @@ def _what(key: str, shash: str) -> str:
 def parse(
     key: str, shash: str, content: bytes, *, check_signature: bool = True
 ) -> tuple[Workload | None, str]:
-    """Return the workload in a file, and what is wrong with the file ("" when nothing is).
+    """Return the workload in a file, and the file's problems ("" if it has none).
 
-    Whatever is sound is kept; without a sound `workload` line nothing is, nor, where there is a
-    key, of what it didn't sign.
+    All sound lines are kept. Nothing is kept without a sound `workload` line. Where there is a key,
+    nothing is kept of a file that it didn't sign.
     """
     try:
         if check_signature:
@@ -163,7 +163,7 @@ def _parsed(content: bytes) -> _Line:
 
 
 def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
-    """Raise ValueError for what can't be, or can't be trusted, in the file of this workload."""
+    """Raise ValueError for a line that this workload's file can't have, or that isn't trusted."""
     if isinstance(line, _Head):
         if line.format != FORMAT:
             raise ValueError(f"it has format {line.format}, and this version reads format {FORMAT}")

@@ -31,7 +31,7 @@ def external_calls(ir: str) -> tuple[str, ...]:
     """Return what in a workload's IR calls or imports code from outside, sorted.
 
     Args:
-        ir: MetaSchedule's serialisation, base64 of JSON behind a length.
+        ir: MetaSchedule's serialization, base64 of JSON behind a length.
 
     Raises:
         ValueError: It is something else.

@@ -33,10 +33,10 @@ def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Reco
 
 
 def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
-    """Add these workloads' records to a stock work_dir; what stands there already stays.
+    """Add these workloads' records to a stock work_dir; its present content stays.
 
     Raises:
-        StoreError: A line that is there is damaged; nothing is written.
+        StoreError: A line of the work_dir is damaged; nothing is written.
     """
     with path_lock(work_dir):
         _append(work_dir, workloads)
@@ -61,10 +61,10 @@ def _append(work_dir: Path, workloads: Sequence[Workload]) -> None:
 
 
 def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
-    """Return the workloads with valid records of a stock work_dir, and what was left out.
+    """Return the workloads with valid records of a stock work_dir, and why others were left out.
 
-    Every line is parsed here; the records carry no machine ("unknown" CPU), since stock files
-    don't tell.
+    Every line is parsed here. The records carry no machine ("unknown" CPU), since stock files don't
+    name it.
     """
     rows, problems = _work_dir_rows(work_dir)
     found: dict[int, list[Record]] = {}

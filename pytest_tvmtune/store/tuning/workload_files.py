@@ -47,8 +47,8 @@ def add_to_workload(
         store: The store.
         key: The target key.
         workload: The records, ledger lines and refusals to add.
-        own_ir: Whether its IR is from a model just now, and replaces the stored one; else it is
-            only for a new file.
+        own_ir: Whether its IR is freshly made from a model, and replaces the stored IR. Otherwise,
+            it's only for a new file.
 
     Raises:
         StoreError: The file can't be written.
@@ -95,7 +95,7 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
 
 
 def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
-    """Return what is in a file and what is wrong with it, changing nothing."""
+    """Return the content of a file and its problems, changing nothing."""
     return _parse_file(workload_path(store, key, shash), key, shash)
 
 
@@ -110,7 +110,7 @@ def file_version(path: Path) -> tuple[int, int, int]:
 
 
 def _parse_file(path: Path, key: str, shash: str) -> tuple[Workload | None, str]:
-    """Return what is in a file and what is wrong with it. Raises FileNotFoundError, StoreError."""
+    """Return the content of a file and its problems. Raises FileNotFoundError, StoreError."""
     try:
         version = (*file_version(path), signing_key())
         return _parse_version(path, key, shash, version)
@@ -158,7 +158,7 @@ def _read_fallback(folder: Path, key: str, shash: str) -> Workload | None:
 
 
 def _read_repaired(path: Path, key: str, shash: str) -> Workload | None:
-    """Return what is in a file, damage set aside. Whoever calls it holds the folder's lock."""
+    """Return the content of a file, damage set aside. The caller holds the folder's lock."""
     if not path.is_file():
         return None
     workload, problem = _parse_file(path, key, shash)
