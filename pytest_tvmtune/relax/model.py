@@ -90,7 +90,7 @@ class Model:
 def with_shared_params(model: Model, scratch: Path) -> Model:
     """Return the model with its parameters in files below `scratch`, where they are large.
 
-    All processes of a run share those, and whoever made the arrays need not keep them.
+    All processes of a run share those files, and the caller doesn't need to keep its arrays.
     """
     if sum(array.nbytes for array in model.params) < LARGE_BYTES:
         return model

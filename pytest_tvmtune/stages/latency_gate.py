@@ -236,7 +236,7 @@ def _gate(
 
 
 def _noise_words(resolvable: float) -> str:
-    """Say which slowdowns the machine can decide now, and what disturbs its measurements."""
+    """Say which slowdowns the machine can decide now, and name disturbances of measurements."""
     if not math.isfinite(resolvable):
         words = "a comparison of the baseline with itself was undecided, too"
     else:

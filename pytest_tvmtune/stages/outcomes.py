@@ -138,7 +138,7 @@ class UntunedOutcome:
 class BaselineProposal:
     """A baseline to write once the whole test has passed.
 
-    records: (target key, workload) of what is in its artifact.
+    records: (target key, workload) of the records in its artifact.
     """
 
     baseline: Baseline

@@ -1,4 +1,4 @@
-"""One case from its model to its findings: the stages in order, and what each adds to its result.
+"""One case from its model to its findings: the stages in order, and their parts of its result.
 
 `prepare` and the checks that the test asks for, both through `make_checks`; then
 `conclude`, and `accept` where the whole test has passed. Stages take frozen values and return
@@ -143,7 +143,7 @@ def tune_and_build(run: CaseRun) -> None:
 
 
 def check_outputs(run: CaseRun, *, expected: Any, comparison: ComparisonOptions) -> list[str]:
-    """Compare the outputs with what the test expects, or with the untuned, unpacked build."""
+    """Compare the outputs with those that the test expects, or of the untuned, unpacked build."""
     found = compare_with_expected(run.case, run.built, run.outputs, expected, comparison)
     return _fold_comparison(run, run.case, run.built, found, comparison)
 
@@ -156,9 +156,10 @@ def check_prepacked(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]
 
 
 def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
-    """Compare with each folder of ONNX test data; `prepare` called with the first one's inputs.
+    """Compare with each folder of ONNX test data; `prepare` ran with the first folder's inputs.
 
-    What can't be read or doesn't fit the model, and a crash with other inputs, are findings, too.
+    Data that can't be read or doesn't fit the model, and a crash with other inputs, are findings,
+    too.
     """
     run.checked = True
     case, built, outputs = run.case, run.built, run.outputs
@@ -177,7 +178,7 @@ def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
 
 
 def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
-    """Compare the outputs with the golden ones, or propose them where the run accepts them."""
+    """Compare the outputs with the golden outputs, or propose them where the run accepts them."""
     run.checked = True
     case, options = run.case, run.run_options
     found = compare_with_golden(
@@ -209,7 +210,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
 
 
 def check_latency(run: CaseRun) -> list[str]:
-    """Compare the latency with the accepted baseline's, and sizes; or propose to accept this one.
+    """Compare the latency and the sizes with the accepted baseline's, or propose a baseline.
 
     Also, once for each build, with that of the same model untuned.
     """
@@ -244,7 +245,7 @@ def check_latency(run: CaseRun) -> list[str]:
 
 
 def all_checks(run: CaseRun, numbers: Check, comparison: ComparisonOptions) -> list[Check]:
-    """Return every check that applies. numbers: the one of the outputs."""
+    """Return every check that applies. numbers: the check of the outputs."""
     prepacked: list[Check] = [partial(check_prepacked, comparison=comparison)]
     return [numbers, *(prepacked if run.case.options.prepack else []), check_latency]
 
@@ -258,7 +259,7 @@ def time_kernels(run: CaseRun, *, budget_s: float) -> list[str]:
 
 
 def warn(run: CaseRun, message: str) -> None:
-    """Warn of what is unknown or incomplete; under --tvm-strict it fails the test."""
+    """Warn of something unknown or incomplete; under --tvm-strict it fails the test."""
     warning = f"{run.case.label}: {message}"
     run.result.warnings.append(warning)
     if not run.run_options.strict:

@@ -1,4 +1,4 @@
-"""Stages: a case tuned and built, and what it is compared with; from the store wherever it can."""
+"""Stages: a case tuned and built, and its counterparts; from the store wherever possible."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
 
 
 def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
-    """Return the untuned, unpacked build: what TVM computes by itself.
+    """Return the untuned, unpacked build: what TVM computes without tuning and prepack.
 
     None where that is the very library under test: comparing it with itself would show nothing.
-    Of a model put through the user's own pipeline it is the model before that; of a ready library
-    there is none.
+    For a model that the user's own pipeline transforms, it is the model before that pipeline. A
+    ready library has no such build.
     """
     if case.model.library is not None:
         return None
@@ -112,10 +112,10 @@ def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
 
 
 def counterpart_build(case: Case) -> BuiltModel:
-    """Return the build with prepack the other way round, on what is in the store.
+    """Return the build with prepack the other way round, with records that are in the store.
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
-    Raises ModelError for what is past the stock pipeline.
+    Raises ModelError for a model that doesn't go through the stock pipeline.
     """
     if case.model.is_ready:
         raise ModelError(
@@ -130,7 +130,7 @@ def counterpart_build(case: Case) -> BuiltModel:
 
 
 def _cached_outcome_key(case: Case, asked: Sequence[Any]) -> str:
-    """Return what tells apart the cases that may come to different builds of one module."""
+    """Return what distinguishes the cases that may come to different builds of one module."""
     parts = module_parts(case)
     return builds.key_of(
         {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": fingerprint().cpu}
@@ -168,9 +168,9 @@ def _versions(case: Case, plan: builds.Plan) -> FileVersions:
 def _compile_with_sound_records(
     case: Case, plan: builds.Plan
 ) -> tuple[BuiltModel, dict[str, Workload]]:
-    """Return the model compiled with the best stored records, and what the store then knows.
+    """Return the model compiled with the best stored records, and the workloads stored then.
 
-    Records that don't apply or build are refused, for good, and the next best ones tried.
+    Records that don't apply or build are refused permanently, and the next best records tried.
     """
     while True:
         workloads = stored_workloads(case, plan)

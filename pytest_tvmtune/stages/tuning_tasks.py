@@ -82,9 +82,9 @@ def import_work_dir(case: Case, plan: builds.Plan) -> list[str]:
 def restore_accepted_records(
     case: Case, plan: builds.Plan, accepted: Callable[[], Sequence[tuple[str, Workload]]]
 ) -> list[str]:
-    """Put what the case's baseline keeps into a store that has lost it.
+    """Put the records that the case's baseline keeps into a store that has lost them.
 
-    Else a lost cache would gate a new random schedule against the old one.
+    Otherwise, a lost cache would gate a new random schedule against the old schedule.
 
     Args:
         case: Whose records they are.
@@ -109,8 +109,8 @@ def restore_accepted_records(
 def tune_missing(case: Case, plan: builds.Plan) -> TuningOutcome:
     """Tune what no earlier request served; the tuner puts records and ledger into the store.
 
-    Each workload is tuned by one process, which holds its lock meanwhile. What others are at is
-    left to them, and waited for once nothing else is left to do.
+    One process tunes each workload and holds its lock during that time. Workloads that other
+    processes tune are left to them, and waited for once nothing else is left to do.
     """
     outcome = TuningOutcome()
     if case.options.tuning == "never" or case.options.trials == 0:
@@ -131,7 +131,7 @@ def tune_missing(case: Case, plan: builds.Plan) -> TuningOutcome:
 def _tune_or_wait(
     case: Case, plan: builds.Plan, missing: Sequence[Task], before: TuningOutcome
 ) -> tuple[set[str], TuningOutcome]:
-    """Return the hashes of what was tuned, none where others are at all of it, and the outcome."""
+    """Return the hashes of the tuned tasks, none where others tune all of them, and the outcome."""
     locks = {
         task.shash: try_lock(case.store.lock(f"{plan.target_key}-{task.shash}")) for task in missing
     }
@@ -229,12 +229,12 @@ def _missing(case: Case, plan: builds.Plan) -> list[Task]:
 
 
 def _environment(case: Case) -> str:
-    """Return what a candidate's failure depends on beside itself: TVM, the compiler, the setup."""
+    """Return what else a candidate's failure depends on: TVM, the compiler, and the setup."""
     return builds.key_of(toolchain_parts(case))
 
 
 def _since_s(case: Case) -> float:
-    """From when on a request counts as served: `refresh` asks for what this session tuned."""
+    """Return when a request starts to count as served: for `refresh`, this session's start."""
     return case.run_context.started_s if case.options.tuning == "refresh" else 0.0
 
 

@@ -31,9 +31,9 @@ _CLEARLY = 1.5
 def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> UntunedOutcome:
     """Return how a tuned build compares with the untuned one, in time.
 
-    It is measured when the build is new to the store, or another CPU model or number of threads is
-    what it was measured with, and the ratio kept with the build: later runs say the same without
-    measuring. What can't be measured is said as unknown.
+    It is measured when the build is new to the store, or was measured with another CPU model or
+    number of threads. The ratio is kept with the build: later runs report the same without
+    measuring. A ratio that can't be measured is reported as unknown.
 
     Args:
         case: What was tuned.
@@ -65,7 +65,7 @@ def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> Unt
 
 
 def _measured(case: Case, built: BuiltModel, session: Session, twin: BuiltModel) -> builds.Build:
-    """Return the build with what it takes next to the untuned one."""
+    """Return the build with its time relative to the untuned build."""
     with running(case):
         untuned = load(case, twin)
     rough = _rough_s(case, untuned), _rough_s(case, session)

@@ -1,4 +1,4 @@
-"""Job that finds the record which spoils a build: each is applied and built by itself."""
+"""Job that finds the record that spoils a build: it applies and builds each record alone."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class RecordCheck:
 
 
 def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
-    """Apply and build each record by itself.
+    """Apply and build each record alone.
 
-    Each is reported when it is begun, and when it is checked: one that crashes this process is the
-    one that was only begun.
+    The job reports each record when it begins and when it has checked it. If a record crashes this
+    process, it is the record that was begun but not checked.
 
     Args:
         request: The records.

@@ -1,4 +1,4 @@
-"""A model put through the user's own passes, in the place of the stock tuning pipeline."""
+"""A model after the user's own passes, which replace the stock tuning pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
-    """Return the model as `pipeline` leaves it under `target`; `original` is what it was.
+    """Return the model as `pipeline` leaves it under `target`; `original` is the model before it.
 
     pipeline: a tvm.transform.Pass (Sequential) or any function from IRModule to IRModule. It runs
     in this process; its result is compiled by tvm.compile, whose default pipeline lowers the rest.

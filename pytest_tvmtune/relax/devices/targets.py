@@ -67,9 +67,9 @@ def usable_target(spec: TargetSpec) -> Target:
 
 
 def shortest_config(value: object) -> object:
-    """Return the least configuration that makes an equal Target; what is no Target, as it is.
+    """Return the least configuration that makes an equal Target; other values, as they are.
 
-    A Target has all that TVM fills in, so that one of `llvm` doesn't look like it.
+    A Target has all that TVM fills in, so the Target of `llvm` doesn't look like `llvm`.
     """
     from tvm.target import Target, list_tags
 

@@ -1,4 +1,4 @@
-"""Whether the parameters that a prepacked kernel got are what they should be."""
+"""Whether the parameters that a prepacked kernel got are correct."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def wrong_transform(
     target: str,
     tolerance: Tolerance,
 ) -> str:
-    """Return what is wrong with the first parameter that isn't what it should be, "" when all are.
+    """Return the fault of the first parameter that is wrong, "" when all are correct.
 
     now: the build, with its transformed parameters. sides: the call of a kernel in a build that
-    transforms nothing, and in this one. kernels: this build's IR, target: JSON.
+    transforms nothing, and in this build. kernels: this build's IR, target: JSON.
     """
     want, got = sides
     if len(want.arguments) != len(got.arguments):
@@ -57,10 +57,10 @@ def wrong_transform(
 def _expected(
     want: CapturedKernel, got: CapturedKernel, kernels: Path, target: str
 ) -> dict[int, Array]:
-    """Return what the kernel's arguments should be, by position; of those that can be told.
+    """Return the expected arguments of the kernel, by position, where they can be determined.
 
-    Where a layout kernel goes with it, what that takes is what it makes of the other build's; the
-    rest is the other build's.
+    They are the other build's arguments. If the kernel has a layout kernel, its new weights are the
+    layout kernel's outputs for the other build's weights.
     """
     same = {
         index: value
@@ -84,9 +84,9 @@ def _relay(
 ) -> dict[int, Array]:
     """Run a layout kernel on weights in their old layouts; return them by position in `weights`.
 
-    names: of the arguments of the kernel that takes the new ones. The layout kernel takes old
-    weights, then as many new ones, which have the same names; in an order of its own. Nothing
-    where the names don't tell which is which.
+    names: of the arguments of the kernel that takes the new layouts. The layout kernel takes old
+    weights, then as many new weights, which have the same names, in a different order. Return
+    nothing where the names don't identify the weights.
     """
     import tvm
 

@@ -56,7 +56,7 @@ def open_model(
     shapes: static shapes of an ONNX model's dynamic inputs, by the file's own names.
     spec: what `nn.Module.export_tvm` takes.
     dims: sizes of dimensions whose shapes neither `shapes` nor `inputs` give.
-    Raises ModelError, naming what was given and what is accepted.
+    Raises ModelError, naming the given source and the accepted sources.
     """
     from tvm.ir import IRModule
     from tvm.relax.frontend import nn

@@ -1,4 +1,4 @@
-"""A Model from what is compiled already: a VMExecutable, or a library it was exported to."""
+"""A Model from compiled code: a VMExecutable, or a library that it was exported to."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def open_library(
 ) -> Model:
     """Return a Model that is never tuned or compiled, only checked and timed.
 
-    source: a relax.VMExecutable, or the path of the .so that one was exported to. params, inputs:
-    what the entry takes, in its order, since a library doesn't say it; names are for messages.
-    Raises ModelError for a file that isn't there, and without inputs.
+    source: a relax.VMExecutable, or the path of an exported .so. params, inputs: what the entry
+    takes, in its order, since a library doesn't contain it; names are for messages.
+    Raises ModelError for a file that doesn't exist, and without inputs.
     """
     library = _read(Path(source)) if isinstance(source, (str, os.PathLike)) else _export(source)
     if inputs is None:

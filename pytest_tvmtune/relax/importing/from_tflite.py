@@ -28,7 +28,7 @@ _CUSTOM = "CUSTOM"
 def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
     """Import a TFLite model in the shapes it has; TVM's importer makes its weights constants.
 
-    Raises ModelError for what can't be read or imported, UnsupportedOperatorError.
+    Raises ModelError for a model that can't be read or imported, and UnsupportedOperatorError.
     """
     tflite = import_package("tflite", "reading TFLite models", _INSTALL)
     from tvm.relax.frontend import detach_params

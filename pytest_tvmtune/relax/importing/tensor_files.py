@@ -25,8 +25,8 @@ Inputs = Mapping[str, object] | Sequence[object] | Path | None
 def read_inputs(inputs: Inputs) -> Mapping[str, object] | Sequence[object] | None:
     """Return inputs with arrays in the place of paths. Raises ModelError, naming the file.
 
-    A path stands for a .npy file, a .npz file (its array of the input's name, or its only one), or
-    an ONNX tensor; in the place of all inputs, for a folder of ONNX test data.
+    A path stands for a .npy file, a .npz file (its array of the input's name, or its only array),
+    or an ONNX tensor; in the place of all inputs, for a folder of ONNX test data.
     """
     if isinstance(inputs, Path):
         return read_tensors(inputs, "input")
@@ -43,7 +43,7 @@ def read_inputs(inputs: Inputs) -> Mapping[str, object] | Sequence[object] | Non
 def read_tensors(folder: Path, kind: str) -> list[Array]:
     """Return the tensors `<kind>_0.pb`, `<kind>_1.pb`, ... of a folder of ONNX test data, in order.
 
-    Raises ModelError, naming the file, where one can't be read or is missing between others.
+    Raises ModelError, naming the file, where a file can't be read or is missing between others.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder of ONNX test data")

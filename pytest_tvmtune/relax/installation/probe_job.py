@@ -7,7 +7,7 @@ from pytest_tvmtune.processes.job import Job, WorkerContext
 
 
 def run(request: None, context: WorkerContext[None]) -> None:  # noqa: ARG001  nothing is asked
-    """Serialise a small IRModule. A bad pair crashes in `ToJSONGraph` here.
+    """Serialize a small IRModule. A bad pair crashes in `ToJSONGraph` here.
 
     Args:
         request: Nothing.

@@ -1,4 +1,4 @@
-"""Whether the processes that compile and run models have what this one has registered with TVM."""
+"""Whether the processes that compile and run models have this process's TVM registrations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _lacking(
     names: frozenset[str],
     setup: tuple[str, ...],  # noqa: ARG001  what a child has depends on it
 ) -> tuple[list[Registration], list[str]]:
-    """Return what a child lacks of what is here, and the functions nobody was seen to register."""
+    """Return registrations that a child lacks, and functions whose registration wasn't seen."""
     modules = tuple(name for name in sys.modules if name.startswith("tvm.")) if names else ()
     child = run_job(
         registrations_job.JOB,

@@ -124,7 +124,7 @@ def pairs_per_epoch(pair_s: float) -> int:
 
 
 def _pair_s(timers: Sequence[Timer], number: int) -> float:
-    """Return the seconds of a pair, the shortest of some: one may have been interrupted."""
+    """Return the seconds of a pair, the shortest of several, because some may be interrupted."""
     taken: list[float] = []
     while len(taken) < 3 and sum(taken) < _PAIRS_S:
         started = monotonic_s()

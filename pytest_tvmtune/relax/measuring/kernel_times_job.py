@@ -63,8 +63,8 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """Time the kernels of `now`, and of `baseline` in turn with it.
 
     In each round both are placed anew, and called in as many pairs as in an epoch of the gate, with
-    and without the instrument. What the instrument itself takes, as null kernels tell, is taken off
-    each call. A pair in which a side never took its usual course tells nothing of kernels.
+    and without the instrument. Null kernels show the time of the instrument itself, which is taken
+    off each call. A pair in which a side never took its usual course shows nothing about kernels.
 
     Args:
         request: What is measured.

@@ -50,9 +50,9 @@ class EntryCall:
 class Session:
     """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
 
-    params: transformed where the artifact is prepacked. arrays: the shared ones that they lie in.
-    transform_s and transform_extra_bytes: what the transform cost, None without one; never part of
-    a timed call.
+    params: transformed where the artifact is prepacked. arrays: the shared arrays that contain
+    them. transform_s and transform_extra_bytes: the cost of the transform, None without a
+    transform; never part of a timed call.
     """
 
     vm: VirtualMachine

@@ -45,7 +45,7 @@ _DRAWS = 2
 class Search:
     """One task on its way.
 
-    ir: MetaSchedule's serialisation of the workload, as in a work_dir. explorer, context: its
+    ir: MetaSchedule's serialization of the workload, as in a work_dir. explorer, context: its
     random and its evolutionary search. known: structural hashes of the schedules proposed, or
     measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
     proposed and not yet taken. lossy: what a schedule would have lost of a weight, which was
@@ -212,7 +212,7 @@ def update_cost_model(
     run_secs: Sequence[float | None],
     model: CostModel,
 ) -> None:
-    """Tell the cost model what was measured, None where it failed."""
+    """Update the cost model with measured times, None where measuring failed."""
     from tvm.s_tir.meta_schedule.runner import RunnerResult
 
     results = [

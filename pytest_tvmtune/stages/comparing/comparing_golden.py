@@ -33,12 +33,12 @@ def compare_with_golden(
     update: bool,
     update_new: bool,
 ) -> GoldenOutcome:
-    """Compare a case's outputs with the golden ones in a file.
+    """Compare a case's outputs with the golden outputs in a file.
 
     identity: what the file must say that it belongs to. update: propose these outputs where there
-    are none, or where those there can't be used or differ; update_new: only where there are none.
-    What this run wrote is never replaced: items of other targets, and with the other prepack,
-    share it.
+    are none, or where the golden outputs can't be used or differ; update_new: only where there are
+    none. A file that this run wrote is never replaced: items of other targets, and with the other
+    prepack, share it.
     """
     own = Golden(
         identity=identity, data_digest=case.model.data_digest, outputs=dict(flatten(outputs))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def compare_with_expected(
     case: Case, built: BuiltModel, outputs: Any, expected: Any, comparison: ComparisonOptions
 ) -> ComparisonOutcome:
-    """Compare a case's outputs with what its test expects.
+    """Compare a case's outputs with the outputs that its test expects.
 
     Args:
         case: Whose outputs they are.
@@ -76,7 +76,7 @@ def compare_outputs(
     *,
     dtypes: Dtypes = "kinds",
 ) -> ErrorResult:
-    """Compare, with what `comparison` leaves open taken from the marker. Raises ModelError."""
+    """Compare; the marker sets the options that `comparison` leaves open. Raises ModelError."""
     return compare(
         outputs,
         expected,

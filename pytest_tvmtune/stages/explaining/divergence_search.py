@@ -141,7 +141,7 @@ def first_divergence(
     Args:
         case: Whose builds they are.
         now: The build with wrong numbers.
-        reference: The other one.
+        reference: The other build.
         against: Its name in messages.
         tolerance: How far a kernel's outputs may be off.
         number: Of the reproducer, among those of one test.

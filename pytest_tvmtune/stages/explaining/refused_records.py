@@ -49,7 +49,7 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
 
 
 def _check_each(case: Case, records: Records) -> dict[str, tuple[str, str]]:
-    """Return {hash: (state, reason)} of the records that fail by themselves."""
+    """Return {hash: (state, reason)} of the records that fail alone."""
     shashes = list(records)
     pairs: list[tuple[Workload, list[Record]]] = [
         (workload, [record]) for workload, record in records.values()

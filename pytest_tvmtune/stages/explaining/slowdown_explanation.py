@@ -30,8 +30,8 @@ def explain_change(
 ) -> LatencyOutcome:
     """Return a REGRESSION or IMPROVEMENT with its cause; other verdicts as they are.
 
-    Of a REGRESSION the kernels of both artifacts are timed as well. What can't be found out is a
-    warning: the verdict stands.
+    For a REGRESSION, the kernels of both artifacts are timed as well. Anything that can't be found
+    out is a warning: the verdict stays.
     """
     outcome = LatencyOutcome(latency=latency)
     if latency.verdict not in {"REGRESSION", "IMPROVEMENT"}:

@@ -74,7 +74,7 @@ def load_onnx(
     get. dims: what the dimensions that neither covers get. Constant subgraphs are folded, by
     onnxruntime, only where TVM's importer doesn't take the model as it is, or makes dynamic shapes
     of it.
-    Raises ModelError, naming the file and what to do, for whatever can't be imported, and
+    Raises ModelError, naming the file and what to do, for a model that can't be imported, and
     UnsupportedOperatorError.
     """
     label, proto, dynamic = _static_proto(source, shapes, given, dims)
@@ -124,7 +124,7 @@ def _static_proto(
     given: Mapping[str, object] | Sequence[object] | None,
     dims: Dims,
 ) -> tuple[str, Any, tuple[DynamicInput, ...]]:
-    """Return what messages call the model, a copy with static shapes, and what wasn't static."""
+    """Return the model's name in messages, a copy with static shapes, and its dynamic inputs."""
     onnx = import_package("onnx", "reading ONNX models", onnxruntime_session.INSTALL)
 
     if isinstance(source, (str, os.PathLike)):
@@ -263,7 +263,7 @@ def _place(error: BaseException) -> str:
 
 
 def _which(node: Any) -> str:
-    """Return what tells a node from others: its name, or a value that it makes or takes."""
+    """Return what identifies a node: its name, or a value that it makes or takes."""
     if node.name:
         return f"node {node.name!r}"
     if output := next(filter(None, node.output), ""):

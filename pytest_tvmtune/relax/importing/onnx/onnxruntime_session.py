@@ -21,7 +21,7 @@ _RANDOM = ("Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUni
 
 
 def can_run() -> bool:
-    """Whether onnxruntime is installed; it may be broken, which whoever uses it is told."""
+    """Return whether onnxruntime is installed. If it is broken, using it reports that."""
     try:
         return find_spec("onnxruntime") is not None
     except ValueError:  # None in sys.modules: its import is blocked

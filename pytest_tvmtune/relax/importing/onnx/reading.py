@@ -135,7 +135,7 @@ def _mend_prelu(onnx: Any, proto: Any) -> None:
 
 
 def prepared(proto: Any, label: str) -> Any:
-    """Return the model without what TVM's importer overlooks or would put into the IR.
+    """Return the model without parts that TVM's importer overlooks or would put into the IR.
 
     Its own functions become nodes, weights that are Constant nodes become initializers, sizes,
     positions and bounds that are initializers become Constant nodes, and weights are no longer
@@ -180,7 +180,7 @@ def _sort_constants(graph: Any) -> None:
 
 
 def runtime_inputs(proto: Any) -> list[Any]:
-    """Return the graph's inputs that are no weights (old files list both), as they stand."""
+    """Return the graph's inputs that aren't weights (old files list both), unchanged."""
     weights = {tensor.name for tensor in proto.graph.initializer}
     return [value for value in proto.graph.input if value.name not in weights]
 

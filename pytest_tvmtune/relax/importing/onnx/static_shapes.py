@@ -42,7 +42,7 @@ def make_static(
 
     shapes: of whole inputs. A dimension that they don't cover gets the size that its name has in
     `dims`, else in another input's shape, else UNSET_SIZE.
-    Raises GivenError for what doesn't fit and for an input without rank and shape, and
+    Raises GivenError for a shape that doesn't fit and for an input without rank and shape, and
     UnsupportedTypeError.
     """
     names = [value.name for value in inputs]

@@ -36,7 +36,7 @@ class TorchImport:
     """An imported program.
 
     params: parameters, buffers and constant tensors by name, on the module's own memory.
-    inputs: one for each input of the entry, in order; None: nobody gave any.
+    inputs: an array for each input of the entry, in order; None: no inputs were given.
     reference: computes the outputs in torch, from one array for each input of the entry.
     """
 
@@ -48,7 +48,10 @@ class TorchImport:
 
 
 def is_torch(source: Any) -> bool:
-    """Whether `source` is an nn.Module or an ExportedProgram; whoever has one imported torch."""
+    """Return whether `source` is an nn.Module or an ExportedProgram.
+
+    It can be only if the process has imported torch.
+    """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
 
@@ -194,9 +197,9 @@ def _user_inputs(program: ExportedProgram) -> list[Any]:
 
 
 def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
-    """Return the value of each input of a program, its constants too; None where nobody gave any.
+    """Return the value of each input of a program, its constants too; None if none were given.
 
-    inputs: by the names in the program, or in order, with or without what it holds as constants.
+    inputs: by the names in the program, or in order, with or without the program's constants.
     """
     from torch.utils._pytree import tree_leaves
 

@@ -140,9 +140,9 @@ def _missing(error: BaseException | None) -> set[str]:
 def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
     """Return the program as TVM's importer reads it, with buffers and constants as parameters.
 
-    The importer itself binds those into the IR, and copies all parameters. Parameters that are one
-    tensor under several names become one, those that nobody uses are left out; so are inputs and
-    outputs that are no tensors, and what the model writes into its inputs.
+    The importer itself binds those into the IR, and copies all parameters. Parameters that are the
+    same tensor under several names become a single parameter. Unused parameters are left out; so
+    are inputs and outputs that aren't tensors, and values that the model writes into its inputs.
     """
     from torch.export.graph_signature import InputKind
 
