@@ -1,4 +1,4 @@
-"""What keeps this machine from timing precisely, as far as Linux tells."""
+"""Disturbances of measurements on this machine, as far as Linux shows them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TURBO = (
 
 
 def timing_hindrances(root: Path = Path("/")) -> list[str]:
-    """Return what is in the way, each in a few words; nothing where it can't be told.
+    """Return the disturbances, each in a few words; nothing if they aren't known.
 
     root: where `proc` and `sys` are.
     """

@@ -1,4 +1,4 @@
-"""What a job and its caller write for each other: one file, and its arrays next to it."""
+"""The messages of a job and its caller: a file, with its arrays next to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Message = TypeVar("Message")
 
 
 def write_message(path: Path, message: Any) -> None:
-    """Write a value into a file, and its arrays into files of their own, unless they are in some.
+    """Write a value into a file, and its arrays into separate files, unless they are in files.
 
     Args:
-        path: The file; it is there as a whole, or not at all.
+        path: The file; it exists as a whole, or not at all.
         message: A dataclass, or a container of some.
 
     Raises:

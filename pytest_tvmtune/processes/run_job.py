@@ -1,4 +1,4 @@
-"""Running a job in a process of its own, so that what crashes is one failed job.
+"""Running a job in another process, so that a crash is only a failed job.
 
 A folder carries the request in and the result out, and has the name of the stage under way;
 `processes/worker.py` is the other end.
@@ -51,7 +51,7 @@ def run_job(
     context: JobContext,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Run a job in a process of its own and return its result.
+    """Run a job in another process and return its result.
 
     Args:
         job: What is run.
@@ -103,7 +103,7 @@ def run_job(
 
 
 def _log_heading(job_name: str) -> str:
-    """Return the line that sets the output of one job apart from the next one's in a log."""
+    """Return the line that separates the output of jobs in a log."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
     return f"{_HEADING}{utc_text(now_s())} {job_name} {test}".rstrip() + "\n"
 

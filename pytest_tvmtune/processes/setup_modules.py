@@ -1,4 +1,4 @@
-"""The modules of `tvm_setup`: imported wherever a model is opened, compiled, tuned or run."""
+"""The modules of `tvm_setup`: imported wherever a model is opened, compiled, tuned, or run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _in_use: list[str] = []
 
 
 def setup_in_use() -> list[str]:
-    """Return the modules that this process has imported, and its children shall."""
+    """Return the modules that this process has imported, and its children must import."""
     return list(_in_use)
 
 

@@ -86,8 +86,8 @@ Check = Callable[[CaseRun], list[str]]
 def make_checks(run: CaseRun, *checks: Check) -> list[str]:
     """Make all checks, and return the findings, which the result has from then on.
 
-    What keeps one from being made is its finding, and no reason to leave out the others. That the
-    test has registered since what no child process has is such a reason.
+    If a check can't be made, the reason is its finding, and the other checks are still made. If the
+    test has registered something that child processes lack, no check is made.
     """
     case, result = run.case, run.result
     stock_mod = None if case.model.is_ready else case.model.mod
@@ -267,7 +267,7 @@ def warn(run: CaseRun, message: str) -> None:
 
 
 def conclude(run: CaseRun) -> list[str]:
-    """Return what fails the test although every check passed; called when the test is over."""
+    """Return findings of a test whose checks have passed; called when the test is over."""
     if not run.checked:
         warn(run, "nothing was checked; call run.check(), or an assert_* method of the run")
     if not run.run_options.strict or not run.result.warnings:
@@ -277,7 +277,7 @@ def conclude(run: CaseRun) -> list[str]:
 
 
 def accept(run: CaseRun) -> None:
-    """Write what this run proposed, if anything; called once the whole test has passed.
+    """Write the proposals of this run, if any; called after the whole test has passed.
 
     Raises:
         GoldenError: Another item of this run wrote other golden outputs.

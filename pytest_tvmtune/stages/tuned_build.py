@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def recall_outcome(case: Case, plan: builds.Plan) -> CompileOutcome | None:
-    """Return what this case came to before, unless its tuning files have changed since.
+    """Return the earlier outcome of this case, unless its tuning files have changed since.
 
     None also where a work_dir has to be read and written, or all is to be tuned anew.
     """
@@ -188,7 +188,7 @@ def _compile_with_sound_records(
 
 
 def _without_prepack(case: Case, *, tuned: bool) -> str:
-    """Say whether what fails prepacked works without; that is noted nowhere."""
+    """Return whether a model that fails prepacked works without prepack; this isn't stored."""
     how = "without prepack and tuning records" if tuned else "without prepack"
     try:
         build_untuned(with_prepack(case, prepack=False))

@@ -68,7 +68,7 @@ class Artifact:
 
     @property
     def kernels(self) -> Path:
-        """The IR of its kernels; only where it was compiled here."""
+        """The IR of its kernels; only if it was compiled here."""
         return self.library.with_name(KERNELS)
 
 

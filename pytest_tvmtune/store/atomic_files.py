@@ -57,7 +57,7 @@ def load_json(content: bytes) -> Any:
 
 
 def set_aside(path: Path, reason: str) -> str:
-    """Rename a damaged file to `<name>.damaged` and return a one-line warning that names it."""
+    """Rename a damaged file to `<name>.damaged`, and return a warning in one line."""
     # What was set aside before stays.
     aside = path.with_name(f"{path.name}.damaged")
     for number in count(2):

@@ -57,15 +57,15 @@ def _needed_artifacts(store: Store) -> set[str]:
 
 
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
-    """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
+    """Return the artifacts, builds, plans, and reproducers to remove, least recently used first.
 
     All that a baseline needs stays.
 
     Args:
         store: The store.
-        before_s: Removes what was last used, and reproducers that were written, before then; in
-            seconds since 1970.
-        max_bytes: Then removes the least recently used, until all artifacts take no more.
+        before_s: Removes files that were last used, and reproducers that were written, before
+            this time, in seconds since 1970.
+        max_bytes: Then removes the least recently used, until all artifacts fit into this size.
 
     Raises:
         StoreError: A baseline can't be read, so that its needs are unknown.
@@ -108,9 +108,9 @@ def unneeded_workloads(
 
     Args:
         store: The store.
-        before_s: Those last tuned before then, in seconds since 1970.
-        unreferenced: Those whose task is in no stored plan.
-        keep_minor: Those made by another minor version of TVM, whose hashes never match.
+        before_s: Removes files last tuned before this time, in seconds since 1970.
+        unreferenced: Whether files whose task is in no stored plan are removed.
+        keep_minor: Removes files of other minor versions of TVM, whose hashes never match.
     """
     referenced = {
         (plan.target_key, task.shash) for plan in known_plans(store) for task in plan.tasks
@@ -132,7 +132,7 @@ def unneeded_workloads(
 
 
 def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
-    """Keep only the `keep` best records of each CPU in every workload; return how many go."""
+    """Keep only the `keep` best records of each CPU in every workload; return how many are lost."""
     dropped = 0
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)

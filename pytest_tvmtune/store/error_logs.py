@@ -24,7 +24,7 @@ def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
     another error (TVM's, torch's, or a test's). Warnings, OSError, and MemoryError pass.
 
     Args:
-        log_path: Where to; called only when there is something to write.
+        log_path: Returns the path of the file. It's called only if there is something to write.
 
     Raises:
         DefectError: From any other exception, which is a fault of this package.

@@ -1,6 +1,6 @@
 """Where things are in the store, and opening it.
 
-One folder, `.tvmtune` by default; its parts are listed in docs/files.md.
+One folder, `.tvmtune` by default; its parts are listed in docs/reference/files.md.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
         fallbacks: Folders of other stores, whose tuning records are read after its own.
 
     Raises:
-        StoreError: `root` is a file or can't be written, or a fallback is no folder; the message
-            has the remedy.
+        StoreError: `root` is a file or can't be written to, or a fallback isn't a folder. The
+            message has the remedy.
     """
     for fallback in fallbacks:
         if not fallback.is_dir():

@@ -103,7 +103,7 @@ def add_run(store: Store, report: Mapping[str, Any], revision: str) -> tuple[int
 
     Args:
         store: The store.
-        report: As docs/json.md has it.
+        report: As docs/reference/json.md has it.
         revision: The commit that was tested, "" where it isn't known.
 
     Returns:
@@ -213,7 +213,7 @@ def find_points(store: Store, text: str) -> list[Point]:
 
 
 def read_report(store: Store, run: int) -> dict[str, Any]:
-    """Return a run's report as it was. Raises StoreError when there is none, or no longer."""
+    """Return the report of a run. Raises StoreError if it doesn't exist, or was removed."""
     with _opened(store) as connection:
         head = connection.execute("SELECT head FROM runs WHERE run = ?", (run,)).fetchone()
         rows = connection.execute(
@@ -234,7 +234,7 @@ def read_report(store: Store, run: int) -> dict[str, Any]:
 
 
 def history_problem(store: Store) -> str:
-    """Return how the file is damaged, "" for a sound one, one that is empty, and for none."""
+    """Return the damage of the file, "" for a valid, an empty, or a missing file."""
     try:
         with _opened(store) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -44,7 +44,7 @@ def test_a_crash_of_a_tuned_library_with_new_inputs_names_the_record(open_: Open
 
 
 def test_what_fails_prepacked_only_says_so(open_: OpenCase) -> None:
-    """TVM's prepacking doesn't know kernels without a compute block (docs/tvm-findings.md)."""
+    """TVM's prepacking fails on kernels without a compute block."""
     with pytest.raises(CompileError) as caught:
         build_of(open_(Scatters, prepack=True))
     assert str(caught.value).endswith(

@@ -50,13 +50,13 @@ class _Piece:
 def compare_arrays(
     path: str, got: Array, want: Array, tolerance: Tolerance = _BY_DTYPE
 ) -> OutputError:
-    """Compare an array with what is expected of it. Values count: dtypes may differ.
+    """Compare an array with its expectation. Only values count: dtypes may differ.
 
-    path: what the result calls it. tolerance: what it leaves open is settled by `got`'s dtype.
-    Equal infinities, and NaN at the same place, agree; any other NaN or Inf fails, whatever the
-    tolerance. Takes a few MB beside the arrays; a quantile, computed only where there are
-    mismatches, 8 bytes an element.
-    Raises ModelError when the shapes differ, or a dtype is neither a real number nor bool.
+    path: the name of the array in the result. tolerance: `got`'s dtype decides open values.
+    Equal infinities, and NaN at the same place, agree. Any other NaN or Inf fails, regardless of
+    the tolerance. Takes a few MB in addition to the arrays. A quantile is computed only if there
+    are mismatches, and takes 8 bytes for each element.
+    Raises ModelError if the shapes differ, or if a dtype is neither a real number nor bool.
     """
     if got.shape != want.shape:
         raise ModelError(f"{path} has shape {got.shape}, but the expected shape is {want.shape}")
@@ -172,7 +172,7 @@ def _look(
 
 
 def _largest(rank: Array, error: Array, at: Array, most: int) -> list[_Worst]:
-    """Return the elements of the largest positive ranks, of equal ones the first."""
+    """Return the elements of the largest positive ranks, of equal ranks the first."""
     found: list[_Worst] = []
     rank = rank.copy()
     for _ in range(min(most, rank.size)):

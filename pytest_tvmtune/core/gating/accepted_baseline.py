@@ -19,7 +19,7 @@ _OF_EACH_FINGERPRINT = ("cpu", "tvm", "tvm_ffi")
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The accepted artifact of one case, with what it was when accepted.
+    """The accepted artifact of a case, with its properties at that time.
 
     artifact, untuned: SHA-256 of the accepted library, and of the same module without records.
     samples_s: seconds per call when accepted, on the machine and with the versions in

@@ -152,9 +152,10 @@ def _code_change(pairs: KernelPairs) -> str:
 
 
 def _with_layouts_of_tasks(kernels: Kernels) -> Kernels:
-    """Return the kernels, where those that lay out weights have the record that made them.
+    """Return the kernels, in which layout kernels of weights have the record that made them.
 
-    Tuning makes them, and splits the task's own kernel into two: that is no change of the model.
+    Tuning makes layout kernels, and splits the kernel of a task into two. This isn't a change of
+    the model.
     """
 
     def of_task(name: str, kernel: Kernel) -> Kernel:

@@ -32,15 +32,15 @@ def parse_patterns(value: object, where: str) -> tuple[str, ...]:
 
 
 def matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file is meant: the end of its path matches one of the patterns."""
+    """Whether the end of a file's path matches a pattern."""
     return any(path.match(pattern) for pattern in patterns)
 
 
 def case_name(path: Path) -> str:
-    """Return what a model file's case is called: its own name, or its folder's for `model.onnx`."""
+    """Return the name of a model file's case: its own name, or its folder's for `model.onnx`."""
     return path.stem if path.stem != _NAME_OF_ALL else path.parent.name or path.stem
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where a model file's options stand, if it has any."""
+    """Return the path of a model file's sidecar, which may not exist."""
     return path.with_name(path.stem + SIDECAR_SUFFIX)

@@ -1,4 +1,4 @@
-"""The values of settings: how each is parsed, and what it is where nothing sets it."""
+"""The values of settings: their parsers and their defaults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Word = TypeVar("_Word", bound=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Generic[T]):
-    """How a setting is written, and what it is where nothing sets it: both are of its type.
+    """The parser and the default of a setting; both have its type.
 
     parse: (value, where it was given) -> value, raising OptionError.
     """
@@ -177,7 +177,7 @@ _RULES: Mapping[str, Rule[Any]] = {
 
 
 def first_set(rule: Rule[T], layers: Sequence[Layer]) -> T:
-    """Return the value of the first layer that sets what the rule is for, else its default."""
+    """Return the value of the first layer that sets the rule's setting, else its default."""
     for layer in layers:
         if layer.get(rule.name) is not None:
             # Layers hold only values that the rule's own parser returned.

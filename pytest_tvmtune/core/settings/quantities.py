@@ -34,7 +34,7 @@ class Threshold:
     def limits(self, baseline_s: float) -> tuple[float, float]:
         """Return the ratios (1.03 = 3 % slower) that are too fast and too slow to be the same.
 
-        They mirror each other on a log scale but for what is accepted.
+        They mirror each other on a log scale, except for the acceptance.
 
         Args:
             baseline_s: Median of the baseline.

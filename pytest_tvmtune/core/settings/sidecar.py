@@ -24,11 +24,11 @@ _OTHER_MARKS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """What stands in one, empty where there is none.
+    """The content of a sidecar; empty without a sidecar.
 
-    options: parsed arguments of the marker. shapes, inputs: by the model's own input names; an
-    input is a number, nested lists of them, or the path of a file. expected: one of REFERENCES,
-    None for the first that there is. skip, xfail: why, "" where it is neither.
+    options: parsed arguments of the marker. shapes, inputs: by the input names of the model; an
+    input is a number, nested lists of numbers, or the path of a file. expected: one of REFERENCES,
+    None for the first available reference. skip, xfail: the reasons, or "".
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OutputPair:
-    """An output and what is expected of it; None where one of them isn't there."""
+    """An output and its expectation; None if one of them is missing."""
 
     path: str
     got: Array | None
@@ -64,12 +64,12 @@ def paths_of(
 
 
 def pair_outputs(actual: Nested, expected: Nested, names: Sequence[str] = ()) -> list[OutputPair]:
-    """Return each output with what is expected of it, by path.
+    """Return each output with its expectation, by path.
 
     expected: the same structure as `actual`, where a list stands for a tuple and a plain sequence
-    of numbers for an array; or a dict by path or name, of those outputs that are to be compared.
-    What only one side has is a pair with None.
-    Raises ModelError for what is no array, and for keys of a dict that name no output.
+    of numbers for an array; or a dict by path or name, of the outputs to compare. If only one side
+    has an output, the other side of the pair is None.
+    Raises ModelError for a value that isn't an array, and for a key that doesn't name an output.
     """
     if not isinstance(expected, Mapping):
         return list(_matched(actual, expected, ROOT))

@@ -33,8 +33,8 @@ class TensorSpec:
 class Signature:
     """The entry function of a model: runtime inputs first, then parameters.
 
-    `lifts_params` tells whether the function carries `num_input`: only then does
-    `cpu_weight_prepack` make a `<entry>_transform_params` for it.
+    lifts_params: whether the function has the attribute `num_input`. Only then,
+    `cpu_weight_prepack` makes a `<entry>_transform_params` for it.
     """
 
     entry: str
@@ -169,7 +169,7 @@ def _of_torch(tensor: Any) -> Array:
 def made_up(
     spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0, below: int | None = None
 ) -> Array:
-    """Return seeded values for a tensor nobody gave: normal floats, small whole numbers.
+    """Return seeded values for a tensor that isn't given: normal floats, small whole numbers.
 
     scale: standard deviation of floats. Integers are 0 or 1, so that they stay valid as
     indices, axes and lengths. below: what indexes an axis of so many elements, or less, stays

@@ -1,4 +1,7 @@
-"""Faults of TVM that its own error doesn't explain; docs/tvm-findings.md has reproducers."""
+"""Faults of TVM that its own error doesn't explain.
+
+docs/explanation/tvm-findings.md has reproducers.
+"""
 
 from __future__ import annotations
 

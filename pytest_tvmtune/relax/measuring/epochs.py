@@ -30,7 +30,7 @@ from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample, num_t
 from pytest_tvmtune.store.artifacts import Artifact
 
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
-# pairs an epoch to outvote those; measured in docs/gate.md.
+# pairs an epoch to outvote those; measured in docs/explanation/gate-evaluation.md.
 MIN_SAMPLE_S = 0.0005
 _PAIRS_S = 0.015
 MOST_PAIRS = 7

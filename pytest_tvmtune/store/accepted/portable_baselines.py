@@ -62,11 +62,11 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
 
 
 def import_baselines(store: Store, path: Path) -> list[Baseline]:
-    """Take in the baselines of a file that `export_baselines` wrote; return them.
+    """Import the baselines of a file that `export_baselines` wrote; return them.
 
     Raises:
-        StoreError: Anything in it is missing, damaged or, with a key, not signed by it; nothing is
-            taken in.
+        StoreError: A part of the file is missing, damaged, or, with a key, not signed with it;
+            nothing is imported.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -108,7 +108,7 @@ def _needed(baseline: Baseline) -> list[str]:
 
 
 def _checked(content: dict[str, bytes], name: str) -> Baseline:
-    """Return a baseline, all that it needs being there and sound. Raises ValueError."""
+    """Return a baseline after checking all files that it needs. Raises ValueError."""
     own_name = Path(name).name
     baseline = load_baseline(own_name, content[name])
     if baseline.identity.file_name != own_name:

@@ -31,10 +31,10 @@ from pytest_tvmtune.store.tuning.workload_files import stored_keys, workload_pat
 
 
 def sign_store(store: Store) -> tuple[int, list[str]]:
-    """Sign every sound file that is to be signed.
+    """Sign every valid file that needs a signature.
 
     Returns:
-        How many there are, and which were left out and why.
+        The number of signed files, and the files that were left out, with the reasons.
 
     Raises:
         StoreError: There is no key.

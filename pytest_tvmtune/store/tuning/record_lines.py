@@ -137,7 +137,7 @@ def _of(cls: type[_Known], lines: Iterable[_Line]) -> tuple[_Known, ...]:
 
 
 def check_lines(what: str, content: bytes) -> None:
-    """Raise ValueError when there is a key and the last line isn't the others' signature."""
+    """Raise ValueError if there is a key and the last line isn't the signature of the others."""
     start = max(content.rfind(_SIGNATURE), 0)
     last = content[start:].rstrip(b"\n")
     # One line: JSON may go over several, of which each would be read as a line of its own.
@@ -180,7 +180,7 @@ def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
 
 
 def load_line(line: bytes) -> Any:
-    """Return the JSON value in a line of UTF-8, None when there is none."""
+    """Return the JSON value in a line of UTF-8, None without a valid value."""
     try:
         # Decoded here: given bytes, json takes UTF-16 too, which would hide code from trace_trust.
         return json.loads(line.decode())

@@ -1,7 +1,7 @@
 """What no tuning record may do: call functions from outside, or bring code along.
 
 A record becomes native code. Its workload's IR and its trace are data from a file that others may
-write, so both are looked at before TVM sees them. This is no sandbox (docs/files.md).
+write, so both are looked at before TVM sees them. This is no sandbox (docs/reference/files.md).
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
 
 
 def _problem(row: list[Any], records: Sequence[Record]) -> str:
-    """Return why a workload of a work_dir and its records are not taken in, "" when they are."""
+    """Return why a workload of a work_dir and its records are not imported, "" if they are."""
     if not isinstance(row[0], str) or not _HASH.fullmatch(row[0]) or int(row[0]) >= 2**64:
         return "it has no structural hash"
     try:

@@ -46,7 +46,7 @@ def add_to_workload(
     Args:
         store: The store.
         key: The target key.
-        workload: The records, ledger lines and refusals to add.
+        workload: The records, ledger lines, and refusals to add.
         own_ir: Whether its IR is freshly made from a model, and replaces the stored IR. Otherwise,
             it's only for a new file.
 
@@ -72,13 +72,13 @@ def add_to_workload(
 def refuse_records(
     store: Store, key: str, workload: Workload, records: Iterable[Record], reason: str
 ) -> None:
-    """Note that records are never to be used again, as they don't apply or build."""
+    """Note that records must not be used again, because they don't apply or build."""
     lines = tuple(Refused(digest=record.digest, reason=reason) for record in records)
     add_to_workload(store, key, replace(workload, records=(), served=(), refused=lines))
 
 
 def drop_workload(store: Store, key: str, shash: str, reason: str) -> bool:
-    """Set this store's whole file aside, with a warning that names it; whether there was one."""
+    """Set this store's whole file aside, with a warning; return whether it existed."""
     path = workload_path(store, key, shash)
     with folder_lock(path.parent):
         if not path.is_file():
