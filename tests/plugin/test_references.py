@@ -101,7 +101,7 @@ import numpy as np
 import onnx.parser
 import pytest
 
-# TVM ignores `output_shape` (docs/tvm-findings.md), and returns 4 rows and columns.
+# TVM ignores `output_shape` (docs/explanation/tvm-findings.md), and returns 4 rows and columns.
 MODEL = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
 g (float[1,1,2,2] x) => (float[1,1,3,3] y, float[1,1,2,2] z) <float[1,1,2,2] w = {1,1,1,1}> {
   y = ConvTranspose <strides=[2,2], output_shape=[3,3]> (x, w)
