@@ -25,7 +25,7 @@ example-all: $(VENV)/.models
 # More workers than most machines have cores, since many tests wait for time-outs and processes.
 PYTEST := -m pytest -n 4 --dist worksteal
 
-## Lint, types, layers, then all tests but the slow ones with branch coverage.
+## Lint, types, layers, prose, then all tests but the slow ones with branch coverage.
 test: lint
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) -m "not slow"
@@ -44,12 +44,13 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python docs/check_prose.py
 
 ## The documentation as a site, in site/; links that lead nowhere are errors.
 docs: $(VENV)/.installed
 	$(BIN)/zensical build --strict --clean
 
-## Pages of the reference, from types and docstrings: docs/api.md, docs/json.md and its schema.
+## Pages of the reference, from types and docstrings: docs/reference/api.md, docs/reference/json.md and its schema.
 reference: $(VENV)/.installed
 	$(BIN)/python docs/make_api.py
 	$(BIN)/python docs/make_json.py

@@ -11,17 +11,17 @@ PASSED, CRASHED = "passed", "pytest crashed"
 SETTLED = ("tuned", "untuned is faster")
 # In this order, with what stands at the head of a column.
 _COLUMNS = {
-    PASSED: "passed",
-    "unsupported operator": "no converter",
-    "unsupported type": "no tensors of numbers",
-    "import": "importer fails",
-    "model": "model refused",
-    "given": "data doesn't fit",
-    "compile": "compiling fails",
-    "crash": "child crashed",
-    "time-out": "time-out",
-    "wrong numbers": "wrong numbers",
-    "other": "other",
+    PASSED: "Passed",
+    "unsupported operator": "No converter",
+    "unsupported type": "No tensors of numbers",
+    "import": "Importer fails",
+    "model": "Model refused",
+    "given": "Data doesn't fit",
+    "compile": "Compiling fails",
+    "crash": "Child crashed",
+    "time-out": "Time-out",
+    "wrong numbers": "Wrong numbers",
+    "other": "Other",
     CRASHED: "pytest crashed",
 }
 
@@ -61,7 +61,7 @@ def _counts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     columns = [kind for kind in _COLUMNS if any(count[kind] for count in counts.values())]
     columns = list(dict.fromkeys([*columns, "wrong numbers", CRASHED]))
     heads = [_COLUMNS[kind] for kind in columns]
-    yield f"| suite | trials | prepack | models | {' | '.join(heads)} | tasks tuned |"
+    yield f"| Suite | Trials | Prepack | Models | {' | '.join(heads)} | Tasks tuned |"
     yield "|---" * (len(columns) + 5) + "|"
     total: Counter[str] = Counter()
     for (suite, trials, prepack), count in sorted(counts.items()):
@@ -84,7 +84,7 @@ def _operators(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             for name, count in (case["failure"] or {}).get("operators", {}).items():
                 models[name].add(row["model"])
                 nodes[name, row["model"]] = count
-    yield "| operator without a converter | models | nodes |"
+    yield "| Operator without a converter | Models | Nodes |"
     yield "|---|---|---|"
     for name, found in sorted(models.items(), key=lambda one: (-len(one[1]), one[0])):
         yield f"| {name} | {len(found)} | {sum(nodes[name, model] for model in found)} |"
@@ -103,11 +103,12 @@ def _failures(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
             all_builds[row["model"]].append(build)
             if (kind := kind_of(case)) != PASSED:
                 reasons[row["model"], kind, _reason(case, kind)].append(build)
-    yield "| model | kind | builds | what is told |"
+    yield "| Model | Kind | Builds | Message |"
     yield "|---|---|---|---|"
     for (model, kind, reason), builds in sorted(reasons.items()):
         which = "all" if sorted(builds) == sorted(all_builds[model]) else "; ".join(sorted(builds))
-        yield f"| {model} | {kind} | {which} | {reason.replace('|', '/')} |"
+        shown = reason.replace("|", "/").replace("`", "'")
+        yield f"| {model} | {kind} | {which} | `{shown}` |"
 
 
 def _reason(case: dict[str, Any], kind: str) -> str:

@@ -7,7 +7,7 @@ Runs pytest on the example suite with a plugin that keeps a stack of what runs: 
 for the innermost timed function, and for nothing where none runs. Prints, for each case, the median
 over RUNS runs of what is left to this package (the store, hashing, comparing, reporting), and of
 the rest: importing the model, loading the library and transforming parameters, executing, and
-computing what is expected.
+computing the expected outputs.
 """
 
 from __future__ import annotations

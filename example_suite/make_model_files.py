@@ -81,7 +81,7 @@ def main():
         "w_scale": np.array(0.01, "float32"),
         "b": normal(16),
     }
-    # A file called model.onnx is a case of its folder's name, and the data set beside it its own.
+    # A file called model.onnx is a case with its folder's name. It owns the data set next to it.
     folder = FOLDER / "quantized"
     model = write(folder / "model.onnx", QUANTIZED, quantized)
     for number in (0, 1):

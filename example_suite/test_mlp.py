@@ -47,5 +47,5 @@ def test_mlp(tvm_tune):
 
     run.assert_allclose(numpy_mlp(x, params))  # against our own reference
     run.assert_prepack_equivalent()  # prepacked and not: the same numbers
-    run.assert_no_regression()  # against the accepted baseline, run again beside this one
+    run.assert_no_regression()  # against the accepted baseline, run again next to this library
     assert all(task.is_settled for task in run.tasks)  # each runs the fastest kernel known

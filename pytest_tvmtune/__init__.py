@@ -1,7 +1,7 @@
-"""Performance-regression testing of models compiled by Apache TVM, as a pytest plugin.
+"""A pytest plugin that tests models compiled by Apache TVM for wrong numbers and slowdowns.
 
-These names are what tests, conftest files and other plugins use; all other modules are private
-(docs/stability.md). Each is imported when it is first used: starting pytest needs none of them.
+Tests, conftest files, and other plugins can use these names. All other modules are private
+(docs/reference/stability.md). A name is imported at its first use, so starting pytest needs none.
 """
 
 from __future__ import annotations

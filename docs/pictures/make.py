@@ -2,7 +2,7 @@
 
 Usage: python docs/pictures/make.py [REPORT.json]
 
-Runs the suite beside this file twice, before and after its changes, which tunes a model, and
+Runs the suite next to this file twice, before and after its changes, which tunes a model, and
 takes pictures of the second run's report in headless Chromium; with REPORT.json, of that report.
 Needs chromium, chromedriver and selenium.
 """
@@ -57,7 +57,7 @@ def run_suite(folder: Path) -> Path:
 
 
 def take_pictures(page: Path, folder: Path) -> None:
-    """Write a PNG for each of PICTURES beside this file. folder: for the browser's profile."""
+    """Write a PNG for each of PICTURES next to this file. folder: for the browser's profile."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
     for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):

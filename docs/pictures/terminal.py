@@ -2,7 +2,7 @@
 
 Usage: python docs/pictures/terminal.py
 
-Runs the untuned tests of the suite beside this file before and after its changes. Needs rich.
+Runs the untuned tests of the suite next to this file before and after its changes. Needs rich.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run_suite(folder: Path) -> str:
 
 
 def svg_of(printed: str) -> str:
-    """Return an SVG that loads nothing: whoever looks at it has a monospaced font."""
+    """Return an SVG that loads nothing; the reader has a monospaced font."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(printed))
     svg = console.export_svg(title="pytest", theme=MONOKAI, unique_id="terminal")

@@ -1,4 +1,4 @@
-"""The `tvmtune` command: looks after the store and the set-up."""
+"""The command `tvmtune`: manages the store, and checks the installation."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from pytest_tvmtune.machine.fingerprint import installed_version
 
 _EXAMPLES = """\
 examples:
-  tvmtune doctor                             can this machine gate, and how finely?
-  tvmtune init models/                       sidecars for ONNX files with dynamic shapes
-  tvmtune history 'mlp[llvm]'                what a model took, and where that changed
-  tvmtune baselines export baselines.zip     all that another machine needs
-  tvmtune db import WORK_DIR --target=llvm   records that were tuned elsewhere
-  tvmtune gc --max-size 2G                   remove what was least recently used
+  tvmtune doctor                             find the slowdown that this machine can detect
+  tvmtune init models/                       write sidecars for ONNX files with dynamic shapes
+  tvmtune history 'mlp[llvm]'                show the latency of a model, and its changes
+  tvmtune baselines export baselines.zip     write baselines for another machine
+  tvmtune db import WORK_DIR --target=llvm   import records that were tuned elsewhere
+  tvmtune gc --max-size 2G                   remove the least recently used files
 
-exit codes: 0 fine, 1 a problem was found, 2 wrong usage. --json, after a command's name, prints
-what it tells as JSON. `tvmtune COMMAND --help` says more.
+exit codes: 0 success, 1 a problem was found, 2 wrong usage. Most commands take --json, which prints
+the result as JSON. For the options of a command, run `tvmtune COMMAND --help`.
 """
-# What a shell says of a program that SIGPIPE or SIGINT ended.
+# The exit codes that a shell reports after SIGPIPE and SIGINT.
 _BROKEN_PIPE, _INTERRUPTED = 128 + 13, 128 + 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 fine, 1 a problem was found, 2 wrong usage."""
+    """Run the command. Returns the exit code: 0 success, 1 a problem was found, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that can't show a letter of a name shows its number.
+        # If a terminal can't show a character of a name, it shows the character's number.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tvmtune: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # as by `| head`
-        # Or Python would complain once more, when it flushes at its end.
+        # Otherwise, Python reports another error when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
@@ -62,17 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tvmtune",
-        description="Look after the store and the set-up of pytest-tvmtune, and back at its runs.",
+        description="Manage the store of pytest-tvmtune, check the installation, and show earlier "
+        "runs.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {installed_version('pytest-tvmtune')}"
     )
-    # Every command takes it, after its name.
+    # Each command takes it, after its name.
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--dir", type=Path, default=Path(".tvmtune"), help="the store (default: %(default)s)"
+        "--dir",
+        type=Path,
+        default=Path(".tvmtune"),
+        help="the folder of the store (default: %(default)s)",
     )
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"

@@ -1,4 +1,4 @@
-"""What several commands take and print: ages, sizes, an existing store, JSON."""
+"""Arguments and output that several commands share: ages, sizes, an existing store, JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 def add_group(
     commands: Any, common: argparse.ArgumentParser, name: str, text: str
 ) -> Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]:
-    """Add a command that has commands; return add(name, run, text) -> parser for each of those."""
+    """Add a command that has commands. Returns add(name, run, text) -> parser for each of them."""
     group = commands.add_parser(name, help=text)
     subcommands = group.add_subparsers(dest=name, required=True, metavar="COMMAND")
 
@@ -36,17 +36,17 @@ def add_group(
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json, which every command has that tells something."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def print_json(value: Any) -> None:
-    """Print a value for scripts: ASCII on every terminal, null for what JSON can't hold."""
+    """Print a value for scripts, in ASCII; values that JSON can't hold are null."""
     print(json.dumps(finite(value), indent=1, sort_keys=True))
 
 
 def parsed_by(parse: Callable[[str, str], Any]) -> Callable[[str], Any]:
-    """Return argparse's `type` of a function that says OptionError of a value and its name."""
+    """Return argparse's `type` for a function of a value and its name that raises OptionError."""
 
     def parsed(text: str) -> Any:
         try:
@@ -58,14 +58,16 @@ def parsed_by(parse: Callable[[str, str], Any]) -> Callable[[str], Any]:
 
 
 def existing_store(folder: Path) -> Store:
-    """Return the store in a folder. Raises StoreError when there is none."""
+    """Return the store in a folder. Raises StoreError if it isn't a store."""
     if not (folder / "CACHEDIR.TAG").is_file():
-        raise StoreError(f"{folder} is not a store; give one with --dir (pytest makes .tvmtune)")
+        raise StoreError(
+            f"{folder} is not a store: give its folder with --dir (pytest makes .tvmtune)"
+        )
     return Store(root=folder)
 
 
 def days_ago(text: str) -> float:
-    """Return the time that many days ago, in seconds since 1970; argparse's `type`."""
+    """Return the time so many days ago, in seconds since 1970; argparse's `type`."""
     try:
         days = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`tvmtune baselines`: see what was accepted, and carry it from one store to another."""
+"""`tvmtune baselines`: show accepted baselines, and copy them from store to store."""
 
 from __future__ import annotations
 
@@ -16,22 +16,29 @@ from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_rec
 from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
 from pytest_tvmtune.store.layout import Store
 
+_FOUND = "in the store"
+
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command and its own commands."""
-    add = add_group(commands, common, "baselines", "list, show, export and import baselines")
-    names_help = "part of a file's name or of a test's; default: all"
-    listed = add("list", _list, "one line for each accepted baseline")
+    """Add the command and its commands."""
+    add = add_group(commands, common, "baselines", "list, show, export, or import baselines")
+    names_help = "a part of the name of a baseline's file or test (default: all)"
+    listed = add("list", _list, "print a line for each accepted baseline")
     listed.add_argument("names", metavar="NAME", nargs="*", help=names_help)
     add_json(listed)
-    show = add("show", _show, "all that is known of a baseline")
-    show.add_argument("names", metavar="NAME", nargs="+", help=names_help)
+    show = add("show", _show, "print everything that is known of a baseline")
+    show.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="a part of the name of a baseline's file or test",
+    )
     add_json(show)
-    export = add("export", _export, "write baselines, with all they need, to one file")
-    export.add_argument("file", metavar="FILE", type=Path)
+    export = add("export", _export, "write baselines, with their artifacts and records, to a file")
+    export.add_argument("file", metavar="FILE", type=Path, help="the file to write")
     export.add_argument("names", metavar="NAME", nargs="*", help=names_help)
-    take_in = add("import", _import, "take in the baselines of such a file, replacing those here")
-    take_in.add_argument("file", metavar="FILE", type=Path)
+    take_in = add("import", _import, "import such a file, replacing baselines of the same cases")
+    take_in.add_argument("file", metavar="FILE", type=Path, help="a file that `export` wrote")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -47,12 +54,12 @@ def _list(options: argparse.Namespace) -> int:
             format_seconds(baseline.median_s),
             baseline.accepted_at,
             str(baseline.fingerprint["tvm"]),
-            _state(store, baseline),
+            _problem(store, baseline) or _FOUND,
         )
         for baseline in _chosen(store, options.names)
     ]
-    headings = ("test", "target", "prepack", "then took", "accepted", "TVM", "artifact")
-    print("\n".join(table_lines(headings, rows, right={"then took"})))
+    headings = ("test", "target", "prepack", "latency", "accepted", "TVM", "artifact")
+    print("\n".join(table_lines(headings, rows, right={"latency"})))
     return 0
 
 
@@ -83,9 +90,9 @@ def _show(options: argparse.Namespace) -> int:
             f"  test       {_test_name(baseline)}, entry {baseline.identity.entry}\n"
             f"  target     {baseline.target}\n"
             f"  accepted   {baseline.accepted_at}\n"
-            f"  artifact   {baseline.artifact}  {_state(store, baseline)}\n"
+            f"  artifact   {baseline.artifact}  {_problem(store, baseline) or _FOUND}\n"
             f"  untuned    {baseline.untuned}\n"
-            f"  then took  {format_seconds(baseline.median_s)}, median of "
+            f"  latency    {format_seconds(baseline.median_s)}, median of "
             f"{counted(len(baseline.samples_s), 'sample')} from {format_seconds(low)} to "
             f"{format_seconds(high)}, {counted(baseline.num_threads, 'thread')}\n"
             f"  machine    {machine['cpu']}; TVM {machine['tvm']}, tvm-ffi {machine['tvm_ffi']}\n"
@@ -106,7 +113,7 @@ def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
         "median_s": baseline.median_s,
         "accepted_at": baseline.accepted_at,
         "tvm": baseline.fingerprint["tvm"],
-        "artifact_state": _state(store, baseline),
+        "artifact_state": _problem(store, baseline) or "there",
     }
 
 
@@ -127,9 +134,9 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _chosen(store: Store, names: list[str]) -> list[Baseline]:
-    """Return the baselines that one of the names is part of, all without any.
+    """Return the baselines whose names contain one of the names, or all baselines.
 
-    Raises StoreError when there is none, or one is damaged.
+    Raises StoreError if there is none, or if a baseline is damaged.
     """
     found, matched = [], set()
     for path in sorted(store.baselines.glob("*.json")):
@@ -143,9 +150,11 @@ def _chosen(store: Store, names: list[str]) -> list[Baseline]:
         if own or not names:
             found.append(baseline)
     if lost := [name for name in names if name not in matched]:
-        raise StoreError(f"no baseline in {store.root} is named {' or '.join(lost)}")
+        raise StoreError(
+            f"{store.root} has no baseline named {' or '.join(lost)}: see `tvmtune baselines list`"
+        )
     if not found:
-        raise StoreError(f"no baseline in {store.root}")
+        raise StoreError(f"{store.root} has no baselines: accept one with --tvm-update-new")
     return found
 
 
@@ -157,10 +166,11 @@ def _test_name(baseline: Baseline) -> str:
     return "::".join(part for part in parts if part) + params + name
 
 
-def _state(store: Store, baseline: Baseline) -> str:
+def _problem(store: Store, baseline: Baseline) -> str:
+    """Return the problem of a baseline's artifacts, "" if the store has them."""
     try:
         for digest in baseline.libraries:
             artifacts.find(store, digest)
     except StoreError as error:
         return str(error)
-    return "there"
+    return ""

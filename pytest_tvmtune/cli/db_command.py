@@ -1,4 +1,4 @@
-"""`tvmtune db`: look into the tuning records, check, convert and prune them."""
+"""`tvmtune db`: show, check, convert, and prune tuning records."""
 
 from __future__ import annotations
 
@@ -24,31 +24,55 @@ from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_wor
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command and its own commands."""
-    text = "look into tuning records, check, convert, prune"
+    """Add the command and its commands."""
+    text = "show, check, convert, or prune tuning records"
     add = add_group(commands, common, "db", text)
-    add_json(add("stats", _stats, "count workloads, records and trials, by target"))
-    show = add("show", _show, "show a model's tasks, or all that is known of a workload")
-    show.add_argument("name", metavar="MODEL|WORKLOAD", help="a model, a task, or its hash")
+    add_json(add("stats", _stats, "count workloads, records, and trials, by target"))
+    show = add("show", _show, "show the tasks of a model, or everything known of a workload")
+    show.add_argument(
+        "name", metavar="MODEL|WORKLOAD", help="the name of a model or a task, or a task's hash"
+    )
     add_json(show)
     verify = add("verify", _verify, "check every file of the store; exit code 1 for problems")
     verify.add_argument("--repair", action="store_true", help="set damaged files aside")
     add_json(verify)
-    add("sign", _sign, "sign all of the store with the key in TVMTUNE_KEY, trusting what is there")
+    add("sign", _sign, "sign the whole store, if you trust it, with the key in TVMTUNE_KEY")
     export = add("export", _export, "add records to a stock MetaSchedule work_dir")
-    export.add_argument("work_dir", metavar="WORK_DIR", type=Path)
-    export.add_argument("--target", help="which, where the store has several")
-    export.add_argument("--model", help="only the tasks of this model")
-    take_in = add("import", _import, "take in the records of a stock MetaSchedule work_dir")
-    take_in.add_argument("work_dir", metavar="WORK_DIR", type=Path)
-    take_in.add_argument("--target", required=True, help="what it was tuned for")
-    take_in.add_argument("--measured-here", action="store_true", help="on this machine's CPU")
-    prune = add("prune", _prune, "remove tuning records that nobody needs")
-    prune.add_argument("--older-than", metavar="DAYS", type=days_ago, help="tuned last before")
-    prune.add_argument("--unreferenced", action="store_true", help="of no model known here")
-    prune.add_argument("--other-tvm", action="store_true", help="of other versions of TVM")
-    prune.add_argument("--keep", metavar="N", type=int, help="the best N records of each CPU")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    export.add_argument("work_dir", metavar="WORK_DIR", type=Path, help="the folder to write to")
+    export.add_argument(
+        "--target", help="the target of the records; required if the store has several targets"
+    )
+    export.add_argument("--model", help="export only the tasks of this model")
+    take_in = add("import", _import, "import the records of a stock MetaSchedule work_dir")
+    take_in.add_argument("work_dir", metavar="WORK_DIR", type=Path, help="the folder to read")
+    take_in.add_argument(
+        "--target", required=True, help="the target that the records were tuned for"
+    )
+    take_in.add_argument(
+        "--measured-here", action="store_true", help="this machine's CPU measured the records"
+    )
+    prune = add("prune", _prune, "remove tuning records")
+    prune.add_argument(
+        "--older-than",
+        metavar="DAYS",
+        type=days_ago,
+        help="remove workloads that were last tuned more than DAYS days ago",
+    )
+    prune.add_argument(
+        "--unreferenced",
+        action="store_true",
+        help="remove workloads that no model in the store has",
+    )
+    prune.add_argument(
+        "--other-tvm", action="store_true", help="remove workloads of other versions of TVM"
+    )
+    prune.add_argument(
+        "--keep",
+        metavar="N",
+        type=int,
+        help="keep only the best N records of each workload for each CPU",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     add_json(prune)
 
 
@@ -84,8 +108,8 @@ def _show(options: argparse.Namespace) -> int:
     if not plans and not found:
         models = sorted({plan.model for plan in inventory.known_plans(store)})
         raise StoreError(
-            f"{options.name!r} is no model, task or hash in {store.root}; "
-            f"models are {', '.join(models) or 'none'}"
+            f"{store.root} has no model, task, or hash {options.name!r}; "
+            f"its models: {', '.join(models) or 'none'}"
         )
     if options.json:
         models_json = [
@@ -150,13 +174,13 @@ def _workload_lines(key: str, workload: Workload) -> list[str]:
     lines = [f"{workload.name}  {workload.shash}  {key}"]
     lines += [
         f"  record  {format_seconds(record.mean_s):>8}  {record.digest[:12]}  {record.cpu}, "
-        f"{record.num_threads} threads"
+        f"{counted(record.num_threads, 'thread')}"
         for record in workload.records
     ]
     for line in workload.served:
-        asked = f"{counted(line.trials, 'trial')} asked for the model"
+        asked = f"{counted(line.trials, 'trial')} requested for the model"
         if line.max_trials_per_task is not None:
-            asked += f", at most {line.max_trials_per_task} a task"
+            asked += f", at most {line.max_trials_per_task} for each task"
         state = "" if line.complete else ", interrupted"
         reason = f": {line.reason}" if line.reason else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(line.at_s))
@@ -181,7 +205,7 @@ def _verify(options: argparse.Namespace) -> int:
         return 1 if left else 0
     for one in found:
         print(f"{one['path']}: {one['what']}{'; set aside' if one['set_aside'] else ''}")
-    print(f"{left} problems" if left else "the store is sound")
+    print(counted(left, "problem") if left else "the store has no problems")
     return 1 if left else 0
 
 
@@ -200,15 +224,19 @@ def _export(options: argparse.Namespace) -> int:
         keys = [key for key in keys if key == _key_of(options.target)]
     if len(keys) != 1:
         raise StoreError(
-            "nothing is stored for that target" if not keys
-            else f"several targets are stored, say which with --target: {', '.join(keys)}"
+            "the store has no records for this target: see `tvmtune db stats`" if not keys
+            else f"the store has several targets: choose one with --target: {', '.join(keys)}"
         )  # fmt: skip
     wanted = None
     if options.model is not None:
         plans = [plan for plan in inventory.known_plans(store) if plan.model == options.model]
         wanted = {task.shash for plan in plans for task in plan.tasks}
         if not plans:
-            raise StoreError(f"no model {options.model!r} is known; see tvmtune db show MODEL")
+            known_models = sorted({plan.model for plan in inventory.known_plans(store)})
+            raise StoreError(
+                f"the store has no model {options.model!r}; "
+                f"its models: {', '.join(known_models) or 'none'}"
+            )
     known = (
         read_workload(store, key, shash)
         for key, shash in stored_keys(store)
@@ -249,9 +277,13 @@ def _import(options: argparse.Namespace) -> int:
 def _prune(options: argparse.Namespace) -> int:
     asked = (options.older_than, options.keep)
     if not options.unreferenced and not options.other_tvm and asked == (None, None):
-        raise StoreError("say what may go: --older-than, --unreferenced, --other-tvm or --keep")
+        raise StoreError(
+            "choose the records to remove: --older-than, --unreferenced, --other-tvm, or --keep"
+        )
     if options.keep is not None and options.keep < 1:
-        raise StoreError(f"--keep {options.keep}: at least 1, or remove whole workloads")
+        raise StoreError(
+            f"--keep {options.keep}: give at least 1; to remove whole workloads, use another option"
+        )
     store = existing_store(options.dir)
     removals = cleaning.unneeded_workloads(
         store,
@@ -266,13 +298,14 @@ def _prune(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**removed, "dropped_records": dropped})
     elif options.keep is not None:
-        done = "would drop" if options.dry_run else "dropped"
-        print(f"{done} {counted(dropped, 'record')} beyond the best")
+        done = "would remove" if options.dry_run else "removed"
+        kept = f"at most {counted(options.keep, 'record')} of each workload for each CPU"
+        print(f"{done} {counted(dropped, 'record')}, keeping {kept}")
     return 0
 
 
 def _key_of(target: str) -> str:
-    """Return the folder of a target's records. Raises OptionError for one TVM doesn't know."""
+    """Return the folder of a target's records. Raises OptionError for an unknown target."""
     from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.relax.devices.targets import canonical, resolve_target
 

@@ -1,4 +1,4 @@
-"""`tvmtune env`: versions and machine, and whether they work."""
+"""`tvmtune env`: show versions and the machine, and check that they work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_tvmtune.store.layout import open_store
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "env", parents=[common], help="show versions and machine, and check that they work"
+        "env", parents=[common], help="show versions and the machine, and check that they work"
     )
     add_json(parser)
     parser.set_defaults(run=_show)
@@ -30,5 +30,5 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         print_json(machine)
         return 0
-    print("set-up        works: the version pair, the compiler and what tuning needs are there")
+    print("installation  works: the pair of versions, the compiler, and the packages for tuning")
     return 0

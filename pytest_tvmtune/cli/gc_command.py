@@ -1,4 +1,4 @@
-"""`tvmtune gc`: remove artifacts, builds and reproducers that were not used for long."""
+"""`tvmtune gc`: remove artifacts, builds, and reproducers that were not used for a long time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, days_ago, existing_store, print_json, size
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.report.text_tables import format_bytes
 from pytest_tvmtune.store.cleaning import Removal, old_artifacts
 
@@ -16,22 +17,23 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "gc",
         parents=[common],
-        help="remove old artifacts, builds and reproducers, never what a baseline needs",
+        help="remove old artifacts, builds, and reproducers, but no files that a baseline needs",
     )
     parser.add_argument(
         "--older-than",
         metavar="DAYS",
         type=days_ago,
         default="30",
-        help="not used for so long (default: %(default)s)",
+        help="remove files that were last used more than DAYS days ago (default: %(default)s)",
     )
     parser.add_argument(
         "--max-size",
         metavar="SIZE",
         type=size,
-        help="then the least recently used, until all artifacts take no more (500M, 2G)",
+        help="then remove the least recently used artifacts, until all of them take at most SIZE, "
+        "such as 500M or 2G",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     add_json(parser)
     parser.set_defaults(run=_collect)
 
@@ -46,7 +48,7 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def carry_out(removals: Sequence[Removal], options: argparse.Namespace) -> dict[str, Any]:
-    """Remove, but in a dry run; say what, but under --json; return it as JSON has it."""
+    """Remove files, except in a dry run. Print them, except with --json. Return them as JSON."""
     for removal in removals:
         if not options.json:
             print(f"{removal.path}  ({removal.why}, {format_bytes(removal.size_bytes)})")
@@ -55,7 +57,8 @@ def carry_out(removals: Sequence[Removal], options: argparse.Namespace) -> dict[
     freed = sum(removal.size_bytes for removal in removals)
     if not options.json:
         done = "would remove" if options.dry_run else "removed"
-        print(f"{done} {len(removals)}, {format_bytes(freed)}")
+        what = counted(len(removals), "path")
+        print(f"{done} {what}, {format_bytes(freed)}")
     rows = [
         {"path": str(one.path), "why": one.why, "size_bytes": one.size_bytes} for one in removals
     ]

@@ -1,4 +1,4 @@
-"""`tvmtune history`, `compare` and `report`: look back at earlier runs."""
+"""`tvmtune history`, `compare`, and `report`: show earlier runs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pytest_tvmtune.report.latency_history import (
     timed_points,
 )
 from pytest_tvmtune.report.report_files import write_reports
+from pytest_tvmtune.report.run_counts import detail_lines
 from pytest_tvmtune.report.terminal_summary import summary_lines
 from pytest_tvmtune.store.atomic_files import write_text
 from pytest_tvmtune.store.run_history import Point, find_points, list_runs
@@ -32,35 +33,41 @@ from pytest_tvmtune.store.run_history import Point, find_points, list_runs
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the three commands."""
     history = commands.add_parser(
-        "history", parents=[common], help="what a case took over its runs, and where it changed"
+        "history",
+        parents=[common],
+        help="show the latency of a case over its runs, and its changes",
     )
     history.add_argument(
         "case",
         metavar="CASE",
         nargs="?",
-        help="its name as reports have it (`mlp[llvm]`), its test's id, or a part of these; "
-        "default: list the runs",
+        help="the name of a case in reports (`mlp[llvm]`), the id of its test, or a part of these "
+        "(default: list the runs)",
     )
-    history.add_argument("--plot", metavar="FILE.svg", type=Path, help="draw it, into this file")
+    history.add_argument("--plot", metavar="FILE.svg", type=Path, help="write a plot to this file")
     history.add_argument(
-        "--csv", action="store_true", help="print CSV, which Apache Otava reads, too"
+        "--csv", action="store_true", help="print CSV, in a form that Apache Otava reads"
     )
     history.add_argument(
         "--all-machines",
         action="store_true",
-        help="also runs on other CPUs, or with other threads, than the last one's",
+        help="include runs on other CPUs, or with another number of threads, than the last run",
     )
     add_json(history)
     history.set_defaults(run=_history)
     compare = commands.add_parser(
-        "compare", parents=[common], help="two runs beside each other, what became slowest first"
+        "compare",
+        parents=[common],
+        help="compare two runs, the cases with the largest ratio first",
     )
     for name in ("RUN_A", "RUN_B"):
         compare.add_argument(name.lower(), metavar=name, help=RUN_HELP)
     add_json(compare)
     compare.set_defaults(run=_compare)
     report = commands.add_parser(
-        "report", parents=[common], help="the reports of an earlier run; default: its summary"
+        "report",
+        parents=[common],
+        help="print the summary of an earlier run, or write its reports",
     )
     report.add_argument("of", metavar="RUN", help=RUN_HELP)
     for name in REPORTS:
@@ -72,7 +79,9 @@ def _history(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
     if options.case is None:
         if options.plot is not None or options.csv:
-            raise StoreError("--plot and --csv are of one case: tvmtune history CASE --csv")
+            raise StoreError(
+                "--plot and --csv need a case: use tvmtune history CASE --csv, for example"
+            )
         runs = list_runs(store)
         if options.json:
             print_json([asdict(run) for run in runs])
@@ -88,7 +97,7 @@ def _history(options: argparse.Namespace) -> int:
     label = f"{points[-1].label} ({points[-1].nodeid})"
     if options.plot is not None:
         if not timed_points(points):
-            raise StoreError(f"{label} was never timed: there is nothing to draw")
+            raise StoreError(f"{label} has no latency in any run, so it can't be plotted")
         write_text(options.plot, history_svg(label, points, changes))
     if options.csv:
         print(history_csv(points), end="")
@@ -98,21 +107,24 @@ def _history(options: argparse.Namespace) -> int:
         print("\n".join([label, "", *point_lines(points, changes)]))
         if left_out:
             others = counted(left_out, "run")
-            print(f"{others} on other CPUs or with other threads: see --all-machines")
+            print(
+                f"{others} on other CPUs or with another number of threads: to include them, use "
+                "--all-machines"
+            )
     return 0
 
 
 def _one_series(found: list[Point], options: argparse.Namespace) -> tuple[list[Point], int]:
     """Return the points of one case on one machine, and how many are left out."""
     if not found:
-        raise StoreError(f"no case in the history is called {options.case}")
+        raise StoreError(f"the history has no case named {options.case}: see `tvmtune report last`")
     cases = sorted({(point.nodeid, point.name): point.label for point in found}.items())
     if len(cases) > 1:
         listed = "\n".join(f"  {label}  {nodeid}" for (nodeid, _), label in cases)
-        raise StoreError(f"{options.case} may be any of these, say which:\n{listed}")
+        raise StoreError(f"several cases match {options.case}, choose one:\n{listed}")
     if options.all_machines:
         return found, 0
-    # What wasn't timed has no threads.
+    # Points without a latency have no threads.
     last = next((point for point in reversed(found) if point.num_threads), found[-1])
     kept = [
         point
@@ -169,5 +181,5 @@ def _report(options: argparse.Namespace) -> int:
         raise ReportError("; ".join(problems))
     if not paths:
         print(f"run of {report['created_at']}, TVM {report['machine'].get('tvm')}")
-        print("\n".join(summary_lines(cases)))
+        print("\n".join([*summary_lines(cases), *detail_lines(cases)]))
     return 0

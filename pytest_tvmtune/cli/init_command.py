@@ -1,4 +1,4 @@
-"""`tvmtune init`: sidecars for ONNX files whose shapes are dynamic."""
+"""`tvmtune init`: write sidecars for ONNX files with dynamic dimensions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_tvmtune.core.settings.model_file_patterns import SUFFIX, sidecar_pat
 
 _HEAD = """\
 # Options of pytest-tvmtune for {name}, written by `tvmtune init`.
-# Each dynamic dimension is 1 here. Set the sizes that the model is used with.
+# Each dynamic dimension is 1 here. Set the sizes with which you use the model.
 """
 
 
@@ -24,16 +24,16 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "init",
         parents=[common],
-        help="write a sidecar next to each ONNX file that has dynamic shapes and no sidecar",
+        help="write a sidecar next to each ONNX file with dynamic dimensions and no sidecar",
     )
     parser.add_argument(
         "paths",
         metavar="MODELS",
         nargs="+",
         type=_existing,
-        help="folders, which are searched at any depth, or ONNX files",
+        help="ONNX files, or folders to search at any depth",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be written")
     add_json(parser)
     parser.set_defaults(run=_init)
 
@@ -65,7 +65,7 @@ def _onnx_files(path: Path) -> Iterator[Path]:
         yield path
         return
     for root, folders, names in os.walk(path):
-        # As pytest does, which collects nothing there.
+        # pytest collects nothing there.
         folders[:] = sorted(
             name
             for name in folders
@@ -75,18 +75,18 @@ def _onnx_files(path: Path) -> Iterator[Path]:
 
 
 def _handle(file: Path, *, dry_run: bool) -> tuple[str, str]:
-    """Write a file's sidecar, if it needs one; return what became of it: state and text."""
+    """Write a file's sidecar, if it needs one. Return the result: state and text."""
     from pytest_tvmtune.relax.importing.onnx.static_shapes import dynamic_inputs_of_file
 
     path = sidecar_path(file)
     if path.exists():
-        return "left", f"left alone, {path.name} exists"
+        return "left", f"unchanged, because {path.name} exists"
     try:
         found = dynamic_inputs_of_file(file)
         if not found:
-            return "left", "left alone, its shapes are static"
+            return "left", "unchanged, because its shapes are static"
         if not dry_run:
-            # "x": what came into being meanwhile is not overwritten.
+            # "x" never overwrites a file.
             with path.open("x", encoding="utf-8") as sidecar:
                 sidecar.write(_text(file, found))
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""What of this machine helps or hinders tests of models, and which slowdown it can resolve."""
+"""The checks of `tvmtune doctor`: the installation, the machine, and the slowdown it can detect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError
+from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError, counted
 from pytest_tvmtune.core.gating.confidence_sequence import (
     Epoch,
     evidence_of,
@@ -25,11 +25,12 @@ from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.machine.fingerprint import allowed_cores, fingerprint, installed_version
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.installation import startup_check
+from pytest_tvmtune.report.text_tables import format_percent
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store, open_store
 
 CheckState = Literal["ok", "note", "problem"]
-# Crossed by nothing, so that the measurement takes all of its time.
+# No measurement crosses it, so the measurement takes all of its time.
 _NEVER = Threshold(text="none", ratio=1e-9)
 _LITTLE_BYTES = 2_000_000_000
 _COST_MODELS = ("xgboost", "xgboost-cpu")
@@ -37,9 +38,10 @@ _COST_MODELS = ("xgboost", "xgboost-cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. problem: tests of models, or their gate, make no sense here.
+    """The result of a check.
 
-    note: worth knowing.
+    The state `problem` means that models, or their latency, can't be tested on this machine. The
+    state `note` is for information.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Gating:
-    """What the gate shall resolve: threshold within max_time_s, in a session of so many items."""
+    """The gate to check: a threshold, a time limit, and the number of items in the session."""
 
     threshold: Threshold
     max_time_s: float
@@ -57,9 +59,10 @@ class Gating:
 
 
 def examine(folder: Path, gating: Gating) -> Iterator[Finding]:
-    """Yield the findings, the quick ones first. folder: of the store, there or not.
+    """Yield the findings, the quick checks first.
 
-    Nothing is left behind: what is measured lives in a temporary store.
+    It measures in a temporary store, so it leaves no files. folder: the store, which need not
+    exist.
     """
     with tempfile.TemporaryDirectory(prefix="tvmtune-doctor-") as temporary:
         store = open_store(Path(temporary))
@@ -70,7 +73,7 @@ def examine(folder: Path, gating: Gating) -> Iterator[Finding]:
             ("tuning", _tuning),
         ):
             finding = _checked(name, look)
-            # Without a cost model what is stored can still be gated.
+            # Without a cost model, the gate still works with stored records.
             works = works and (finding.state != "problem" or name == "tuning")
             yield finding
         yield _cores()
@@ -78,7 +81,7 @@ def examine(folder: Path, gating: Gating) -> Iterator[Finding]:
         yield _store(folder)
         if not works:
             yield Finding(
-                name="noise", state="problem", text="not measured: see the problems above"
+                name="noise", state="problem", text="not measured because of the problems above"
             )
             return
         yield from _instructions()
@@ -106,8 +109,8 @@ def _tuning() -> str:
     there = [name for name, version in found.items() if version != "not installed"]
     if len(there) > 1:
         raise EnvironmentProblemError(
-            "xgboost and xgboost-cpu are the same module, installed over each other: "
-            "pip uninstall xgboost xgboost-cpu, then pip install 'pytest-tvmtune[tune]'"
+            "xgboost and xgboost-cpu are both installed, and overwrite each other: run pip "
+            "uninstall xgboost xgboost-cpu, then pip install 'pytest-tvmtune[tune]'"
         )
     return ", ".join(f"cost model {name} {found[name]}" for name in there)
 
@@ -117,7 +120,7 @@ def _cores() -> Finding:
     allowed = len(allowed_cores())
     text = f"{here.usable_cores} usable of {here.cpu}"
     if here.usable_cores < allowed:
-        text += f" ({allowed} by affinity, less by the cgroup's quota)"
+        text += f" (affinity allows {allowed}, the cgroup's quota fewer)"
     return Finding(name="cores", state="ok", text=text)
 
 
@@ -126,7 +129,7 @@ def _hindrances() -> Iterator[Finding]:
     for one in found:
         yield Finding(name="in the way", state="note", text=one)
     if not found:
-        yield Finding(name="in the way", state="ok", text="nothing that Linux tells of")
+        yield Finding(name="in the way", state="ok", text="none that Linux reports")
 
 
 def _instructions() -> Iterator[Finding]:
@@ -135,7 +138,8 @@ def _instructions() -> Iterator[Finding]:
 
     cpu, names = vector_features()
     text = (
-        f"{', '.join(names) or 'no vector instructions'} ({cpu}): by target `host`, not by `llvm`"
+        f"{', '.join(names) or 'no vector instructions'} ({cpu}); only target `host` uses them, "
+        "not `llvm`"
     )
     yield Finding(name="CPU features", state="ok", text=text)
     host = canonical(resolve_target(parse_target("host", "target")))
@@ -143,24 +147,26 @@ def _instructions() -> Iterator[Finding]:
         yield Finding(
             name="CPU features",
             state="note",
-            text=f"target `host` would use {', '.join(lacking)}, which Linux doesn't list here: "
-            "name an older CPU, --tvm-target='llvm -mcpu=...'",
+            text=f"target `host` would use {', '.join(lacking)}, which Linux doesn't list for this "
+            "machine: name an older CPU with --tvm-target='llvm -mcpu=...'",
         )
 
 
 def _store(folder: Path) -> Finding:
     if not (folder / "CACHEDIR.TAG").is_file():
-        text = f"none at {folder} yet: pytest makes it, or give another with --dir"
+        text = f"{folder} doesn't exist yet: pytest makes it; for another folder, use --dir"
         return Finding(name="store", state="ok", text=text)
     found = list(problems(Store(root=folder)))
     free_bytes = shutil.disk_usage(folder).free
     if found:
-        text = f"{len(found)} damaged files in {folder}: see tvmtune db verify"
+        text = (
+            f"{counted(len(found), 'damaged file')} in {folder}: run `tvmtune db verify --repair`"
+        )
         return Finding(name="store", state="note", text=text)
     if free_bytes < _LITTLE_BYTES:
-        text = f"{folder} has only {free_bytes / 1e6:.0f} MB left: see tvmtune gc"
+        text = f"{folder} has only {free_bytes / 1e6:.0f} MB of free space: run `tvmtune gc`"
         return Finding(name="store", state="note", text=text)
-    return Finding(name="store", state="ok", text=f"{folder}: every file is sound")
+    return Finding(name="store", state="ok", text=f"{folder}: no damaged files")
 
 
 def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
@@ -171,8 +177,8 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     from pytest_tvmtune.stages.paired_measurement import measure
 
     run = resolve_run(store_dir=store.root)
-    told = {"trials": 0, "threshold": _NEVER, "max_time": gating.max_time_s}
-    options = run.case_options(told, target=parse_target("llvm", "target"), prepack=False)
+    given = {"trials": 0, "threshold": _NEVER, "max_time": gating.max_time_s}
+    options = run.case_options(given, target=parse_target("llvm", "target"), prepack=False)
     alpha = item_alpha(gating.items)
     try:
         case = open_case(
@@ -188,32 +194,36 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
         yield Finding(name="noise", state="problem", text=f"not measured: {cause_of(error)}")
         return
     threads = measured.num_threads
-    asked = "as many as" if threads == case.num_threads else f"not the {case.num_threads}"
+    text = f"TVM runs kernels on {counted(threads, 'thread')}"
+    same = threads == case.num_threads
     yield Finding(
         name="threads",
-        state="ok" if threads == case.num_threads else "note",
-        text=f"TVM runs kernels on {threads}, {asked} the target asks for",
+        state="ok" if same else "note",
+        text=f"{text}, as the target requests"
+        if same
+        else f"{text}; the target requests {case.num_threads}",
     )
     yield judge_noise(measured.epochs, alpha, measured.spent_s, gating)
 
 
 def judge_noise(epochs: Sequence[Epoch], alpha: float, spent_s: float, gating: Gating) -> Finding:
-    """Return what epochs of a library against itself say of the gate that is wished for."""
+    """Return a finding on a gate, from epochs of a library against itself."""
     evidence = evidence_of(epochs, alpha)
     resolvable = resolvable_ratio(evidence) - 1
-    in_time = f"in {spent_s:.1f} s, for one item of {gating.items}"
+    in_time = f"in {spent_s:.1f} s, for an item in a run of {counted(gating.items, 'item')}"
     if not math.isfinite(resolvable):
         return Finding(name="noise", state="problem", text=f"too few epochs {in_time}")
     text = (
-        f"the gate can resolve {resolvable:.1%} {in_time} "
-        f"({evidence.epochs} epochs of a library of {1e6 * evidence.baseline_median_s:.0f} us "
-        f"against itself, noise {spread(epochs):.1%} an epoch)"
+        f"the gate can detect a slowdown of {format_percent(resolvable)} {in_time} "
+        f"({counted(evidence.epochs, 'epoch')} of a library of "
+        f"{1e6 * evidence.baseline_median_s:.0f} us against itself, noise "
+        f"{format_percent(spread(epochs))} per epoch)"
     )
     if 1 + resolvable < gating.threshold.limits(evidence.baseline_median_s)[1]:
         return Finding(name="noise", state="ok", text=text)
     return Finding(
         name="noise",
         state="problem",
-        text=f"{text}: not the threshold of {gating.threshold.text}; give more by --tvm-max-time "
-        "or --tvm-threshold, or a quieter machine",
+        text=f"{text}; the threshold of {gating.threshold.text} is smaller: raise --tvm-max-time "
+        "or --tvm-threshold, or use a quieter machine",
     )

@@ -1,4 +1,4 @@
-"""Which run is meant: by its number, counted from the last, or the file of its report."""
+"""The choice of a run: by its number, counted from the last run, or by the file of its report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_tvmtune.cli.arguments import existing_store
 from pytest_tvmtune.core.errors import ReportError, StoreError, counted
 from pytest_tvmtune.store.run_history import list_runs, read_report
 
-RUN_HELP = "its number, `last`, `last~1` (the one before), or a file that --tvm-json wrote"
+RUN_HELP = "the number of a run, `last`, `last~1` (the run before), or a file that --tvm-json wrote"
 _LAST = re.compile(r"last(?:~(\d+))?")
 
 
@@ -23,8 +23,8 @@ def load_run(folder: Path, text: str) -> dict[str, Any]:
         text: A number, `last`, `last~1`, or the path of a JSON report.
 
     Raises:
-        StoreError: There is no such run.
-        ReportError: The file is no report, or one of a later version.
+        StoreError: The run doesn't exist.
+        ReportError: The file isn't a report, or a later version wrote it.
     """
     match = _LAST.fullmatch(text)
     if match is None and not text.isdecimal():
@@ -36,7 +36,7 @@ def load_run(folder: Path, text: str) -> dict[str, Any]:
     runs = list_runs(store)
     if back >= len(runs):
         raise StoreError(
-            f"{text}: the history has {counted(len(runs), 'run')}, see `tvmtune history`"
+            f"{text}: the history has {counted(len(runs), 'run')}; see `tvmtune history`"
         )
     return read_report(store, runs[-1 - back].run)
 
@@ -49,5 +49,5 @@ def _load_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ReportError(f"{path} can't be read: {error}") from None
     if not isinstance(loaded, dict):
-        raise ReportError(f"{path} is no report: give a file that --tvm-json wrote")
+        raise ReportError(f"{path} isn't a report: give a file that --tvm-json wrote")
     return loaded

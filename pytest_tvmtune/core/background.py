@@ -1,4 +1,4 @@
-"""Something done again and again while a block runs."""
+"""Repeated calls in the background while a block runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentence of somebody else's error that says what is wrong, short enough for a message.
+"""The sentence of another package's error that states the problem, short enough for a message.
 
 TVM, torch, onnx and onnxruntime put it at different places: behind a check's source text, behind
 what an operator's object prints, before hints, or after a traceback.

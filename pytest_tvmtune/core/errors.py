@@ -1,6 +1,6 @@
-"""The exceptions this package raises below the plugin.
+"""The exceptions that this package raises below the plugin.
 
-Every message says what was given, what is accepted and what to do next.
+Every message states the problem, the accepted values, and the next step.
 """
 
 from __future__ import annotations
@@ -28,35 +28,41 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-class TvmTuneError(Exception):
-    """Base of every error raised on purpose by pytest-tvmtune.
+def all_of(count: int, noun: str) -> str:
+    """Return `the only case`, `all 2 cases`."""
+    return f"the only {noun}" if count == 1 else f"all {counted(count, noun)}"
 
-    log_path: the file, named in the message, that has everything that is known of it.
+
+class TvmTuneError(Exception):
+    """The base class of all errors that pytest-tvmtune raises on purpose.
+
+    log_path: the file with all output and tracebacks of the error. The message names it.
     """
 
     log_path: Path | None = None
 
     def add(self, words: str) -> None:
-        """Add a line to the message: what was found out since."""
+        """Add a line to the message, with later findings."""
         self.args = (f"{self}\n{words}",)
 
 
 class OptionError(TvmTuneError):
-    """A value given to an option, an ini key or a marker argument is not acceptable.
+    """The value of an option, an ini key, or a marker argument isn't accepted.
 
     The plugin turns it into a UsageError (option, ini) or a collection error (marker).
     """
 
 
 class LackingError(OptionError):
-    """This machine lacks what a target needs: a device, or instructions of the CPU.
+    """This machine lacks a device, or instructions of the CPU, that a target needs.
 
-    The plugin skips a test that is pinned to it, and makes a UsageError of what a run asks for.
+    The plugin skips a test that is pinned to the target. If a run asks for the target, the plugin
+    raises a UsageError.
     """
 
 
 class EnvironmentProblemError(TvmTuneError):
-    """This machine or its installed versions can't do what was asked; a UsageError."""
+    """This machine, or its installed versions, can't do the requested work; a UsageError."""
 
 
 class StoreError(TvmTuneError):
@@ -64,26 +70,26 @@ class StoreError(TvmTuneError):
 
 
 class ModelError(TvmTuneError):
-    """The model, its parameters or its inputs can't be used as given.
+    """The model, its parameters, or its inputs can't be used as given.
 
-    dynamic: the inputs of the model whose shapes aren't static, where those may be why.
+    dynamic: the inputs of the model whose shapes aren't static, if they may be the reason.
     """
 
     dynamic: Sequence[DynamicInput] = ()
 
 
 class GivenError(ModelError):
-    """Shapes, inputs or parameters that were given with a model don't fit it, or are missing."""
+    """Shapes, inputs, or parameters don't fit the model, or are missing."""
 
 
 class UnsupportedTypeError(ModelError):
-    """Inputs or weights of the model are no dense tensors of numbers."""
+    """An input or a weight of the model isn't a dense tensor of numbers."""
 
 
 class ImporterError(ModelError):
-    """TVM's importer failed on the model, or made of it what can't be compiled.
+    """TVM's importer failed, or its module can't be compiled.
 
-    printed: what it printed and warned of.
+    printed: the output and the warnings of the importer.
     """
 
     printed: str
@@ -96,7 +102,7 @@ class ImporterError(ModelError):
 class UnsupportedOperatorError(ModelError):
     """TVM's importer has no converter for operators of the model.
 
-    operators: how often each of them occurs, by name.
+    operators: the number of nodes by operator.
     """
 
     operators: dict[str, int]
@@ -107,11 +113,11 @@ class UnsupportedOperatorError(ModelError):
 
 
 class CompileError(TvmTuneError):
-    """TVM refused the model, or the compiled library doesn't keep its contract."""
+    """TVM can't compile the model, or the compiled library doesn't keep its contract."""
 
 
 class RecordsNotAppliedError(CompileError):
-    """The pipeline left out tuning records that it was given. shashes: of their workloads."""
+    """The pipeline left out given tuning records. shashes: of their workloads."""
 
     shashes: tuple[str, ...]
 
@@ -121,19 +127,19 @@ class RecordsNotAppliedError(CompileError):
 
 
 class DefectError(TvmTuneError):
-    """A fault of pytest-tvmtune itself: it raised what it doesn't raise on purpose."""
+    """A fault of pytest-tvmtune: an exception that it doesn't raise on purpose."""
 
 
 class TuningError(TvmTuneError):
-    """The tuner could not do its work."""
+    """The tuner can't work on this machine."""
 
 
 class ChildError(TvmTuneError):
-    """A child process crashed, hung or failed.
+    """A child process crashed, hung, or failed.
 
-    `log_path` holds everything it printed, TVM's own log included; `stage` is what it was at;
-    `cause` is the signal's name, "time-out", or "" where it ended by itself; `kernel` is the one
-    that crashed, where that is known.
+    log_path: the file with its output, including TVM's log. stage: the stage in which it failed.
+    cause: the name of the signal, "time-out", or "" if it ended on its own. kernel: the kernel that
+    crashed, if it's known.
     """
 
     stage: JobStage
@@ -157,11 +163,11 @@ class ChildError(TvmTuneError):
 
 
 class GoldenError(TvmTuneError):
-    """Golden outputs can't be read, or are of something else; the message says how to repair it."""
+    """Golden outputs can't be read, or belong to another test or other inputs."""
 
 
 class ReportError(TvmTuneError):
-    """What was given is no report of pytest-tvmtune, or one of a later version."""
+    """The value isn't a report of pytest-tvmtune, or a later version wrote it."""
 
 
 class BaselineError(TvmTuneError):

@@ -1,4 +1,4 @@
-"""What a job is doing: in words for people, and by kind for what depends on it."""
+"""The stage of a job: in words for messages, and by kind for decisions."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class JobStage(NamedTuple):
 STARTING = JobStage("start of the process")
 # A stage that may last: another process has the machine's cores.
 WAITING = JobStage("waiting for the machine's cores", "waiting")
-FIRST_RUN = JobStage("running it for the first time with these inputs", "first run")
+FIRST_RUN = JobStage("first run with these inputs", "first run")
 LOADING_BASELINE = JobStage("loading the baseline's artifact", "loading the baseline")

@@ -100,7 +100,7 @@ def from_binary(
     Args:
         data: The bytes.
         cls: The type of the value.
-        other: Makes a value of this type from what `other` of `to_binary` made of it.
+        other: Makes a value of this type from the result of `other` in `to_binary`.
 
     Raises:
         msgspec.ValidationError: A ValueError: the data is of another type.

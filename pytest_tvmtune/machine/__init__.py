@@ -1,1 +1,1 @@
-"""What this machine is: fingerprint, cgroups, what keeps it from timing precisely."""
+"""This machine: fingerprint, cgroups, disturbances of measurements."""

@@ -1,4 +1,4 @@
-"""The fingerprint of a machine: what measured times depend on, found without tvm."""
+"""The fingerprint of a machine: properties that measured times depend on, found without tvm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 _CGROUP_MEMORY_V2 = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 SUPPORTED_TVM_MINORS = ("0.27",)
-# apache-tvm minor -> apache-tvm-ffi versions, measured (docs/tvm-findings.md).
+# apache-tvm minor -> apache-tvm-ffi versions, measured (docs/explanation/tvm-findings.md).
 GOOD_PAIRS = {"0.27": frozenset({"0.1.14.post0", "0.1.14.post1"})}
 RECOMMENDED_FFI = {"0.27": "0.1.14.post1", "0.26": "0.1.13.post3", "0.25": "0.1.12"}
 

@@ -1,4 +1,4 @@
-"""Why an import failed, in one line: whatever a module's code raises, and where."""
+"""The cause of a failed import in one line: the error of the module, and its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps this machine from timing precisely, as far as Linux tells."""
+"""Disturbances of measurements on this machine, as far as Linux shows them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.machine.fingerprint import allowed_cores
 
 # Of the cores, kept busy: beyond it a sample is likely to be interrupted.
@@ -18,7 +19,7 @@ _TURBO = (
 
 
 def timing_hindrances(root: Path = Path("/")) -> list[str]:
-    """Return what is in the way, each in a few words; nothing where it can't be told.
+    """Return the disturbances, each in a few words; nothing if they aren't known.
 
     root: where `proc` and `sys` are.
     """
@@ -28,7 +29,7 @@ def timing_hindrances(root: Path = Path("/")) -> list[str]:
     # It counts the whole machine's processes.
     machine_cores = os.cpu_count() or 1
     if load and float(load[0]) > _BUSY * machine_cores:
-        found.append(f"load average {load[0]} on {machine_cores} cores")
+        found.append(f"load average {load[0]} on {counted(machine_cores, 'core')}")
     cpu = root / "sys/devices/system/cpu"
     governors = {_read(cpu / f"cpu{core}/cpufreq/scaling_governor") for core in cores} - {""}
     if governors - {"performance"}:
@@ -38,7 +39,7 @@ def timing_hindrances(root: Path = Path("/")) -> list[str]:
     # "0,8" or "0-1": others may run on those twins that this process may not use.
     lists = {_read(cpu / f"cpu{core}/topology/thread_siblings_list") for core in cores}
     if twins := sorted(one for one in lists if not one.isdigit() and one):
-        found.append(f"one physical core behind each of {'; '.join(twins)}")
+        found.append(f"CPUs that share a physical core: {'; '.join(twins)}")
     return found
 
 

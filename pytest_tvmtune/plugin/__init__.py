@@ -1,6 +1,7 @@
-"""The pytest plugin: options, marker, fixtures, hooks. Hooks are thin; the work is below.
+"""The pytest plugin: options, marker, fixtures, hooks. The hooks only call other packages.
 
-Importing it imports neither tvm nor numpy, and little of its own: see hooks_always.
+Importing it imports neither tvm nor numpy, and only a few modules of the package: see
+`hooks_always`.
 """
 
 from pytest_tvmtune.plugin.fixtures import (

@@ -1,7 +1,7 @@
-"""The life of an item's state: begun by each attempt to run it, concluded, and its outcome.
+"""The state of an item: each attempt begins it and concludes it, with an outcome.
 
-Plugins run a failed test again in one session (pytest-rerunfailures, flaky): pytest then counts
-the last attempt, and so do all reports.
+Some plugins run a failed test again in the same session (pytest-rerunfailures, flaky). The last
+attempt counts, in pytest and in all reports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class _Earlier:
-    """What an item's attempts before came to. findings: by the name of the case."""
+    """The earlier attempts of an item. findings: by the name of the case."""
 
     attempts: int = 0
     findings: dict[str, list[str]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ _EARLIER = pytest.StashKey[_Earlier]()
 
 
 def begin(item: pytest.Item, options: CaseOptions, origin: ItemOrigin) -> ItemState:
-    """Return the state of an item that begins to run; fail one that can't."""
+    """Return the state of an item that begins to run. Fails an item that can't run."""
     if shared := shared_baseline(item):
         pytest.fail(shared, pytrace=False)
     if (problem := item.config.stash[STATE].target_problems.get(options.target)) is not None:
@@ -51,7 +51,7 @@ def begin(item: pytest.Item, options: CaseOptions, origin: ItemOrigin) -> ItemSt
 
 
 def begin_function(item: pytest.Function) -> CaseOptions:
-    """Return what a test function's item is to do, and begin its state; fail one that can't run."""
+    """Return the options of a test function's item, and begin its state, or fail the item."""
     try:
         options = options_of(item, item.config.stash[STATE].run)
     except OptionError as error:
@@ -62,18 +62,18 @@ def begin_function(item: pytest.Function) -> CaseOptions:
 
 
 def check_marks(item: pytest.Item, state: ItemState) -> None:
-    """Fail a test that was marked while it ran: nothing would come of it."""
+    """Fail a test that was marked while it ran, when the marker has no effect."""
     if not same_marks(marks_of(item), state.marks):
         pytest.fail(
-            f"{item.nodeid}: a tvm_tune mark was added when the test already ran, where it changes "
-            "nothing: put it on the test, on its class or module, in pytest.param(..., marks=...), "
-            "or add it in a conftest's pytest_collection_modifyitems",
+            f"{item.nodeid}: the marker tvm_tune was added while the test ran, when it has no "
+            "effect: put it on the test, on its class or module, or in pytest.param(..., "
+            "marks=...), or add it in pytest_collection_modifyitems of a conftest.py",
             pytrace=False,
         )
 
 
 def conclude(item: pytest.Item, state: ItemState) -> None:
-    """Fail a test that has come to its end, where what it did not do or know fails it."""
+    """At the end of a test, fail it if a missing check or an unknown value requires that."""
     from pytest_tvmtune.stages import pipeline
 
     check_marks(item, state)
@@ -83,7 +83,7 @@ def conclude(item: pytest.Item, state: ItemState) -> None:
 
 
 def note_phase(state: ItemState, report: pytest.TestReport) -> None:
-    """Note what a phase of a test came to, in pytest's own words."""
+    """Note the outcome of a phase of a test, in pytest's words."""
     state.passed = state.passed and report.passed
     if report.failed:
         state.outcome = "failed"
@@ -96,7 +96,7 @@ def note_phase(state: ItemState, report: pytest.TestReport) -> None:
 
 
 def finished_cases(item: pytest.Item, state: ItemState) -> list[CaseResult]:
-    """Return the cases of an attempt that is over, which know those before it."""
+    """Return the cases of an attempt that has ended, with the findings of earlier attempts."""
     earlier = item.stash.setdefault(_EARLIER, _Earlier())
     earlier.attempts += 1
     finished = []

@@ -1,4 +1,4 @@
-"""Command line, ini and environment, resolved once into one frozen value."""
+"""The command line, the ini file, and the environment, resolved once into a frozen value."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from pytest_tvmtune.plugin.option_declarations import NOT_YET, TARGETS_VARIABLE
 
 
 def run_options(config: pytest.Config) -> RunOptions:
-    """Return what holds for the whole run.
+    """Return the options of the whole run.
 
     Args:
         config: pytest's configuration.
 
     Returns:
-        The options, with the layers that a test's own options are resolved from.
+        The options, with the layers from which the options of tests are resolved.
 
     Raises:
-        OptionError: A value isn't accepted; the message names where it was given.
+        OptionError: A value isn't accepted. The message names its place.
     """
     for name, (_metavar, what) in NOT_YET.items():
         if config.getoption(f"tvm_{name}") is not None:
             raise OptionError(
-                f"--tvm-{name}: {what} is not there yet in this version; where the device runs "
-                "Python and TVM, run pytest on it"
+                f"--tvm-{name}: this version doesn't support {what}; if the device runs Python "
+                "and TVM, run pytest on the device"
             )
     command_line: dict[str, Any] = {}
     ini: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         environment["target"] = parse_setting(
             "target", texts, f"environment variable {TARGETS_VARIABLE}"
         )
-    # A path on the command line is relative to where it was typed, one in the ini to the rootdir.
+    # A path on the command line is relative to the current folder, in the ini file to the rootdir.
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)
     layers = (command_line, ini, environment)
@@ -71,17 +71,17 @@ def _check_report_paths(paths: Mapping[str, Path | None]) -> None:
         if path is not None:
             flag = BY_NAME[name].flag
             if (other := taken.setdefault(path, flag)) != flag:
-                raise OptionError(f"{flag}: {path} is where {other} goes, give another path")
+                raise OptionError(f"{flag}: {path} is also the path of {other}; give another path")
             _check_report_path(flag, path)
 
 
 def _check_report_path(flag: str, path: Path) -> None:
-    """Raise OptionError for a report that can't be written, before anything is run for it."""
+    """Raise OptionError, before any test runs, for a report that can't be written."""
     if path.is_dir():
-        raise OptionError(f"{flag}: {path} is a folder, give the path of a file")
+        raise OptionError(f"{flag}: {path} is a folder; give the path of a file")
     parent = next(folder for folder in path.parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OptionError(f"{flag}: nothing can be written below {parent}, give another path")
+        raise OptionError(f"{flag}: {parent} can't be written to; give another path")
 
 
 def _make_absolute(layer: dict[str, Any], base: Path) -> None:

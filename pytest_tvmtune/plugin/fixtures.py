@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _tvmtune_case(request: pytest.FixtureRequest) -> CaseOptions:
-    """Return this item's options: one target, prepacked or not."""
+    """Return the options of this item: a target and a prepack choice."""
     item: pytest.Item = request.node
     if not is_case(item):
         pytest.fail(_no_case(item), pytrace=False)
@@ -37,15 +37,15 @@ def _no_case(item: pytest.Item) -> str:
             "function, or a class that doesn't derive from unittest.TestCase"
         )
     return (
-        f"{fixtures} can't be had through getfixturevalue: make them arguments of the test, or of "
-        'the function of a BDD scenario, or use @pytest.mark.usefixtures("tvm_tune"), so that the '
-        "test becomes one item a target"
+        f"getfixturevalue can't return {fixtures}, because a test needs an item for each target: "
+        "make them arguments of the test, or of the function of a BDD scenario, or use "
+        '@pytest.mark.usefixtures("tvm_tune")'
     )
 
 
 @pytest.fixture
 def tvm_target(_tvmtune_case: CaseOptions) -> Any:
-    """The `tvm.target.Target` of this test item: canonical, num-cores included."""
+    """The `tvm.target.Target` of this test item, canonical and with `num-cores`."""
     from pytest_tvmtune.relax.devices.targets import resolve_target
 
     return resolve_target(_tvmtune_case.target)
@@ -63,8 +63,8 @@ def tvm_device(tvm_target: Any) -> Any:
 def tvm_tune(request: pytest.FixtureRequest, _tvmtune_case: CaseOptions) -> TvmTune:
     """Takes a model, params=, inputs=, entry=, name=, shapes=, spec=, pipeline=; returns a Run.
 
-    Tunes what is missing, compiles, loads and runs the model once, for the target and the prepack
-    choice of this test item. The annotation is `pytest_tvmtune.TvmTune`. An example:
+    It tunes the tasks that need it, and compiles, loads, and runs the model once, for the target
+    and the prepack choice of this test item. The annotation is `pytest_tvmtune.TvmTune`. Example:
 
         @pytest.mark.tvm_tune(trials=64, prepack="both")
         def test_mlp(tvm_tune):

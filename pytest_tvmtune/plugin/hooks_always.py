@@ -1,7 +1,7 @@
-"""The hooks of every session. They notice the first use of the plugin and load the rest of it.
+"""The hooks of every session. They notice the first use of the plugin, and load the rest of it.
 
-A session uses the plugin once it has a test that asks for its fixtures, an ONNX file, an option, or
-an ini key. Until then nothing else is imported: a suite without models starts as fast as ever.
+A session uses the plugin if it has a test with one of its fixtures, an ONNX file, an option, or an
+ini key. Until then, nothing else is imported, so a suite without models starts as fast as before.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def load_rest(config: pytest.Config) -> None:
 
 
 class ParameterNotes:
-    """The hook that notes, while items are made, whose their parameters are.
+    """The hook that notes, while items are made, where their parameters come from.
 
-    A plugin of its own: it wraps other plugins' hooks, and the module's own hook comes last.
+    It's a separate plugin, because it wraps the hooks of other plugins, and the hook of this
+    module comes last.
     """
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -62,17 +63,17 @@ class ParameterNotes:
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item for each target and prepack choice; ours come last in an item's id."""
+    """Make an item for each target and prepack choice; these come last in an item's id."""
     definition = metafunc.definition
     if CASE_FIXTURE in metafunc.fixturenames:
         from pytest_tvmtune.plugin.collecting.collection import make_items
 
         make_items(metafunc)
-    # A mark on its class or module may be meant for its neighbours.
+    # A marker on the class or module can be for other tests in it.
     elif any(mark.name == MARKER for mark in definition.own_markers):
         raise pytest.Collector.CollectError(
-            f"{definition.nodeid} is marked {MARKER} but takes none of the fixtures "
-            f"{FIXTURES}: add one, or drop the marker"
+            f"{definition.nodeid} has the marker {MARKER} but none of the fixtures "
+            f"{FIXTURES}: add a fixture, or remove the marker"
         )
 
 
@@ -80,7 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_pycollect_makeitem(
     collector: pytest.Collector, name: str, obj: object
 ) -> Generator[None, Any, Any]:
-    """Check what is only known of items that were made: the marks of their parameters."""
+    """Check the markers of parameters, which are known only after items are made."""
     made = yield
     if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
         _check_test_case(collector, name, obj)
@@ -101,14 +102,14 @@ def _check_test_case(collector: pytest.Collector, name: str, cls: type[unittest.
             marked.append(f"{nodeid}::{method}")
     if marked:
         raise pytest.Collector.CollectError(
-            f"{marked[0]} is marked {MARKER}, but pytest gives methods of unittest.TestCase no "
-            f"fixtures ({FIXTURES}): write a test function, or a class that doesn't derive from "
-            "unittest.TestCase"
+            f"{marked[0]} has the marker {MARKER}, but pytest gives methods of unittest.TestCase "
+            f"no fixtures ({FIXTURES}): write a test function, or a class that doesn't derive "
+            "from unittest.TestCase"
         )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect an ONNX file that was named, or that `tvm_collect` or its default means."""
+    """Collect an ONNX file that the command line names, or that `tvm_collect` selects."""
     if file_path.suffix != ".onnx":
         return None
     load_rest(parent.config)
@@ -119,5 +120,5 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:  # noqa: ARG001
-    """Load the rest where xdist's workers report to: their tests aren't collected there."""
+    """Load the rest in xdist's controller, which reports tests but doesn't collect them."""
     load_rest(config)

@@ -1,4 +1,4 @@
-"""The hooks of a session that uses the plugin, and what they share; hooks_always loads them."""
+"""The hooks of a session that uses the plugin, and their state; hooks_always loads them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def start(config: pytest.Config) -> None:
 
 
 def more_plugins(config: pytest.Config) -> dict[str, object]:
-    """Return plugins to register after this module, by name: those whose hooks need the config."""
+    """Return the plugins whose hooks need the config, by name, to register after this module."""
     return {
         "tvmtune-cases": CaseCollector(config),
         "tvmtune-benchmarks": Benchmarks(config),

@@ -1,4 +1,4 @@
-"""The hooks this plugin offers to conftest files and other plugins."""
+"""The hooks that conftest files and other plugins can implement."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pytest
 
 
 def pytest_tvmtune_setup(config: pytest.Config) -> list[str]:  # type: ignore[empty-body]
-    """Return modules to import wherever models are compiled, tuned or run, as `tvm_setup` does.
+    """Return setup modules, in addition to the modules that `tvm_setup` names.
 
-    They come after those that the option or the ini key names.
+    Each process that compiles, tunes, or runs models imports them. They come after the modules
+    that the option or the ini key names.
 
     Args:
-        config: pytest's own.
+        config: pytest's configuration.
 
     Returns:
         Dotted names, or paths of .py files relative to the rootdir.
@@ -21,20 +22,22 @@ def pytest_tvmtune_setup(config: pytest.Config) -> list[str]:  # type: ignore[em
 
 
 def pytest_tvmtune_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Change the machine's fingerprint before it goes into a report.
+    """Change the fingerprint of the machine before it's written into a report.
 
     Args:
-        config: pytest's own.
-        machine_info: cpu, usable_cores, system, python, tvm, tvm_ffi; to be changed in place.
+        config: pytest's configuration.
+        machine_info: `cpu`, `usable_cores`, `system`, `python`, `tvm`, and `tvm_ffi`. Change it in
+            place.
     """
 
 
 def pytest_tvmtune_case_result(config: pytest.Config, result: dict[str, Any]) -> None:
-    """Look at the result of one case, or add to it.
+    """Read the result of a case, or add keys to it.
 
-    Called in the process that reports: under xdist, the controller.
+    pytest calls the hook in the process that reports. With xdist, this is the controller.
 
     Args:
-        config: pytest's own.
-        result: The case as the reports will hold it (docs/json.md); to be changed in place.
+        config: pytest's configuration.
+        result: The case as plain JSON values, as the reports have it (docs/reference/json.md).
+            Change it in place.
     """

@@ -1,4 +1,4 @@
-"""The options and ini keys, declared in every session; plugin.configuration resolves them."""
+"""The options and ini keys, declared in every session; `plugin.configuration` resolves them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pytest_tvmtune.plugin.hooks_always import ParameterNotes, load_rest
 from pytest_tvmtune.relax.installation.registrations import start_recording
 
 _MARKER_HELP = (
-    "tvm_tune(target=, trials=, prepack=, ...): run the test on a model put through TVM's "
-    "static_shape_tuning_pipeline; see https://pypi.org/project/pytest-tvmtune"
+    "tvm_tune(target=, trials=, prepack=, ...): set how the test tunes, compiles, and checks its "
+    "models with TVM's static_shape_tuning_pipeline; see https://pypi.org/project/pytest-tvmtune"
 )
-# Part of the interface already, so that a suite can name them; they refuse to be used.
+# These options are reserved. A run that uses them ends with an error.
 NOT_YET = {
     "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
 }
 TARGETS_VARIABLE = "TVM_TEST_TARGETS"
 
-_MODELS = "models compiled by TVM and how they are tuned"
+_MODELS = "compiling and tuning models with TVM"
 _GROUPS = {
-    "when a test fails and what is accepted": (
+    "limits that fail a test, and accepting": (
         "threshold",
         "max_size_growth",
         "max_memory_growth",
@@ -32,13 +32,13 @@ _GROUPS = {
         "cold_cache",
         "strict",
     ),
-    "where things are kept": ("dir", "store_fallback"),
+    "the store": ("dir", "store_fallback"),
     "reports": (*REPORTS, "step_summary"),
 }
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register our own hooks, and watch from now on what a conftest registers with TVM."""
+    """Register the plugin's hooks, and start to record registrations with TVM."""
     start_recording()
     pluginmanager.add_hookspecs(hookspec)
 
@@ -61,22 +61,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tvm-update",
         action="store_true",
         dest="tvm_update",
-        help="accept the artifacts of this run as baselines, for tests that pass otherwise",
+        help="accept the artifacts of this run as baselines, if their tests pass all other checks",
     )
     gate.addoption(
         "--tvm-update-new",
         action="store_true",
         dest="tvm_update_new",
-        help="the same, only where nothing was accepted yet",
+        help="accept the artifacts of cases that have no baseline, if their tests pass",
     )
     for name, (metavar, what) in NOT_YET.items():
         _group(parser, name).addoption(
-            f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not there yet)"
+            f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not supported yet)"
         )
 
 
 def _group(parser: pytest.Parser, name: str) -> Any:
-    """Return the group of `pytest --help` that a setting stands in."""
+    """Return the group of a setting in `pytest --help`."""
     for title, names in _GROUPS.items():
         if name in names:
             return parser.getgroup(title, f"tvmtune, {title}")
@@ -84,7 +84,7 @@ def _group(parser: pytest.Parser, name: str) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker; where anything is set, resolve it: a bad value is a UsageError."""
+    """Register the marker. If a setting has a value, resolve all; a bad value is a UsageError."""
     config.addinivalue_line("markers", _MARKER_HELP)
     config.pluginmanager.register(ParameterNotes(), "tvmtune-parameters")
     if _is_anything_set(config):
@@ -107,7 +107,7 @@ def _is_anything_set(config: pytest.Config) -> bool:
 def _add_option(group: Any, setting: Setting) -> None:
     keywords: dict[str, Any] = {"dest": f"tvm_{setting.name}", "default": None}
     if setting.is_switch:
-        # None, not False, when absent: else the ini key could never switch it on.
+        # If it's absent, it's None, not False. Otherwise, the ini key could never switch it on.
         keywords["action"] = "store_const"
         keywords["const"] = True
     else:

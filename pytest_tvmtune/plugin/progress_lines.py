@@ -1,4 +1,4 @@
-"""How tuning and other long stages go on: a line that moves on a terminal, else plain lines."""
+"""The progress of tuning and of other long stages: a moving line on a terminal, or plain lines."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pytest_tvmtune.report.text_tables import format_seconds
 
 FIRST_LINE_AFTER_S = 10.0
 PLAIN_LINE_EVERY_S = 30.0
-# Nothing of a case for so long: the test did something else, or this is another test.
+# If a case reports nothing for so long, the test does something else, or another test runs.
 _PAUSE_S = 5.0
 
 
 class ProgressDisplay:
-    """One line on a terminal, one every 30 s elsewhere, nothing under -q and in xdist workers.
+    """A moving line on a terminal, a line every 30 s elsewhere, nothing with -q and in workers.
 
-    Trials are shown from the first one on, other stages of a case once it has gone on for
-    `first_after_s` without a pause. May be called from any thread, whatever pytest captures.
+    Trials are shown from the first trial on. Other stages are shown after the case has run for
+    `first_after_s` without a pause. Any thread can call it, also while pytest captures output.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ProgressDisplay:
         self._case, self._case_since_s, self._case_seen_s = "", 0.0, float("-inf")
 
     def __call__(self, progress: TuningProgress | StageProgress) -> None:
-        """Show how far a case is; its last call clears the display."""
+        """Show the progress of a case. Its last call clears the display."""
         if self._stream is None:
             return
         with self._lock:
@@ -77,7 +77,7 @@ class ProgressDisplay:
         text = f"{progress.label}: {progress.stage}, {progress.spent_s:.0f} s"
         if stream.isatty():
             self._open_bar(StageProgress, stream, bar_format="{desc}")
-            if self._bar_of is StageProgress:  # trials' own says more
+            if self._bar_of is StageProgress:  # the bar of the trials has more details
                 self._bar.set_description_str(text)
         elif self._is_time_for(progress):
             self._write_line(text, stream)
@@ -134,9 +134,9 @@ class ProgressDisplay:
 
 
 def _uncaptured_stderr(config: pytest.Config) -> TextIO:
-    """Return the stderr that pytest was started with, whatever it captures later on.
+    """Return pytest's original stderr, which stays the same while pytest captures output.
 
-    Suspending the capture for each line would show what the test prints at that time, too.
+    Suspending the capture for each line would also show the output of the test.
     """
     capture = config.pluginmanager.getplugin("capturemanager")
     with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():

@@ -1,4 +1,4 @@
-"""From finished tests to reports: end-of-test rules, baselines, summary, files."""
+"""From finished tests to reports: rules at the end of a test, baselines, summary, files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Set by a worker that could not start, read by the controller.
 WORKER_ERROR = "tvmtune_usage_error"
-# Told by the controller: a worker is given its paths as if they had been typed.
+# The controller sends them, because a worker gets its paths as if a user had typed them.
 MODEL_FOLDERS = "tvmtune_model_folders"
 _CASES = "tvmtune_cases"
 _STARTED = "tvmtune_started_s"
@@ -36,7 +36,7 @@ _STARTED = "tvmtune_started_s"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Apply the rules that hold once a test function has returned."""
+    """Apply the rules for a test function that has returned."""
     outcome = yield
     state = pyfuncitem.stash.get(ITEM_STATE, None)
     if state is not None:
@@ -55,12 +55,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         raise
 
 
-# First, so that it sees what pytest and other plugins make of an expected failure.
+# First, so it sees the report after pytest and other plugins have handled an expected failure.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """After teardown, accept baselines if all passed, and let the cases travel on the report."""
+    """After teardown, accept baselines if all phases passed, and attach the cases to the report."""
     report = yield
     state = item.stash.get(ITEM_STATE, None)
     if state is None:
@@ -74,13 +74,13 @@ def pytest_runtest_makereport(
         cases = finished_cases(item, state)
         setattr(report, _CASES, to_json_values(cases))
         _add_properties(report, cases)
-        # Models, sessions and outputs would else stay in memory until pytest ends.
+        # Otherwise, models, sessions, and outputs would stay in memory until pytest ends.
         del item.stash[ITEM_STATE]
     return report
 
 
 def _add_properties(report: pytest.TestReport, cases: Sequence[CaseResult]) -> None:
-    """Put what JUnit files and other reporters show beside a test where they look for it."""
+    """Add the properties that JUnit files and other reporters show for a test."""
     from pytest_tvmtune.report.junit_properties import junit_properties
 
     report.user_properties = [*report.user_properties, *junit_properties(cases)]
@@ -95,23 +95,23 @@ def _accept(state: ItemState, report: pytest.TestReport) -> None:
     except TvmTuneError as error:
         state.passed, state.outcome = False, "failed"
         report.outcome = "failed"
-        report.longrepr = f"what this test accepts could not be recorded: {error}"
+        report.longrepr = f"can't store the baselines or golden outputs of this test: {error}"
 
 
 def started_s(config: pytest.Config) -> float:
-    """Return when the session began, in seconds since 1970; a worker was told by its controller."""
-    told: float = getattr(config, "workerinput", {}).get(_STARTED, now_s())
-    return told
+    """Return the start of the session, in seconds since 1970; with xdist, the controller's."""
+    started: float = getattr(config, "workerinput", {}).get(_STARTED, now_s())
+    return started
 
 
 class CaseCollector:
-    """Takes the cases off the reports; a plugin object, since logreport is not given the config."""
+    """Takes the cases from the reports. It's a plugin object, because logreport gets no config."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a finished test's cases; under xdist they come from the workers."""
+        """Keep the cases of a finished test. With xdist, they come from the workers."""
         if is_worker(self._config):
             return
         cases: list[dict[str, Any]] = getattr(report, _CASES, [])
@@ -135,14 +135,14 @@ class CaseCollector:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell an xdist worker when the session began, and where ONNX files are tests."""
+        """Send an xdist worker the start of the session, and the folders of model files."""
         state = self._config.stash[STATE]
         node.workerinput[_STARTED] = state.started_s
         node.workerinput[MODEL_FOLDERS] = [str(folder) for folder in state.model_folders]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Hear from an xdist worker that could not start."""
+        """Take the error of an xdist worker that couldn't start."""
         error = getattr(node, "workeroutput", {}).get(WORKER_ERROR)
         if error:
             self._config.stash[STATE].usage_error = error
@@ -150,7 +150,7 @@ class CaseCollector:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write reports and history, and make a worker's UsageError the run's."""
+    """Write reports and history, and make a worker's UsageError the UsageError of the run."""
     config = session.config
     state = config.stash.get(STATE, None)
     if state is None or is_worker(config):
@@ -164,14 +164,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _unknown_dims(state: State) -> str:
-    """Say which dimensions the run sets and none of its models has, "" where there are none."""
+    """Return a note on dimensions that the run sets and no model has, "" if there are none."""
     known = {name for case in state.cases for name in case.result.dims}
     unknown = [name for name in state.run.dims if name not in known]
     if not state.cases or not unknown:
         return ""
-    has = f"they have {', '.join(sorted(known))}" if known else "they have none by name"
+    has = f"they have {', '.join(sorted(known))}" if known else "their dimensions have no names"
     return (
-        f"{BY_NAME['dims'].flag}: no model that could be opened has a dimension "
+        f"{BY_NAME['dims'].flag}: none of the opened models has a dimension "
         f"{' or '.join(map(repr, unknown))}; {has}"
     )
 
@@ -193,30 +193,32 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     )
     report = make_report(cases, machine_info)
     if cases:
-        state.notes.append(_keep(session.config, state, report))
+        _keep(session.config, state, report)
     if summary is not None:
         try:
             append_step_summary(report, summary)
         except StoreError as error:
-            # Nobody asked for it on the command line: no reason to fail a job.
-            state.notes.append(f"no step summary: {error}; turn it off with --tvm-step-summary=off")
+            # No option asked for it, so it doesn't fail a job.
+            state.notes.append(
+                f"no step summary: {error}; to turn it off, use --tvm-step-summary=off"
+            )
     problems = write_reports(report, paths)
     if problems:
-        # Told in the summary: an exception here would keep other plugins' reports from being made.
+        # The summary shows it. An exception here would prevent the reports of other plugins.
         state.usage_error = "\n".join(problems)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def _step_summary(state: State) -> Path | None:
-    """Return the file of GitHub's job summary, where this is a job that shows one."""
+    """Return the file of GitHub's job summary, None outside of GitHub Actions."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path or os.environ.get("GITHUB_ACTIONS") != "true":
         return None
     return Path(path) if state.finished and state.run.step_summary == "on" else None
 
 
-def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
-    """Keep a run in the store's history; return what to tell of it."""
+def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> None:
+    """Add a run to the history of the store."""
     from pytest_tvmtune.store.layout import open_store
     from pytest_tvmtune.store.run_history import add_run, revision_of
 
@@ -224,21 +226,26 @@ def _keep(config: pytest.Config, state: State, report: dict[str, Any]) -> str:
         store = open_store(state.run.store_dir)
         run, remark = add_run(store, report, revision_of(config.rootpath))
     except TvmTuneError as error:
-        return f"this run is not in the history: {error}"
-    return f"{remark}\nkept as run {run} (tvmtune history)".lstrip()
+        state.notes.append(f"this run isn't in the history: {error}")
+        return
+    if remark:
+        state.notes.append(remark)
+    state.details.append(f"stored as run {run} (see `tvmtune history`)")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the summary table and its footer."""
+    """Print the summary table, the counts, and notes."""
     state = config.stash[STATE]
+    verbose = config.get_verbosity() > 0
     if state.usage_error:
         terminalreporter.write_line(f"ERROR: {state.usage_error}", red=True)
     if state.finished:
         from pytest_tvmtune.report.terminal_summary import summary_lines
 
-        verbose = config.get_verbosity() > 0
+        # Otherwise, an empty line would follow the heading.
+        terminalreporter.ensure_newline()
         terminalreporter.section("tvmtune")
         for line in summary_lines([case.result for case in state.cases], verbose=verbose):
             terminalreporter.write_line(line)
-    for note in state.notes:
+    for note in (*state.notes, *(state.details if verbose else ())):
         terminalreporter.write_line(note)

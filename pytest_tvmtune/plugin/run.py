@@ -1,4 +1,4 @@
-"""A Run: what `tvm_tune(...)` returns, with the checks a test makes on it."""
+"""The Run that `tvm_tune(...)` returns, with the checks for a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _numbers_check(expected: Any, comparison: ComparisonOptions) -> pipeline.Check:
-    # No partial: who looks at its signature, as typeguard does, compares an array as a default.
+    # A partial would have an array as a default, which typeguard compares with others.
     def check(run: CaseRun) -> list[str]:
         return pipeline.check_outputs(run, expected=expected, comparison=comparison)
 
@@ -28,32 +28,32 @@ def _numbers_check(expected: Any, comparison: ComparisonOptions) -> pipeline.Che
 
 
 def make_checks(run: CaseRun, *checks: pipeline.Check) -> None:
-    """Make all checks, then fail the test once with all findings."""
+    """Make all checks. Then, if there are findings, fail the test once with all of them."""
     __tracebackhide__ = True
     if findings := pipeline.make_checks(run, *checks):
-        # from None: the report needs no chain of exceptions, the finding says it all.
+        # from None: the finding has everything, so the report needs no chain of exceptions.
         raise pytest.fail.Exception("\n".join(findings), pytrace=False) from None
 
 
 class Run:
-    """One model, compiled and run once. `assert_*` and `check` fail the test on a finding."""
+    """A model that was compiled and run once. Its checks fail the test if they find a fault."""
 
     def __init__(self, case_run: CaseRun) -> None:
         self._run = case_run
 
     @property
     def outputs(self) -> Any:
-        """What the model returned: numpy arrays, in tuples as it nests them."""
+        """The outputs of the model: numpy arrays, nested in tuples like the model's outputs."""
         return self._run.outputs
 
     @property
     def samples(self) -> list[float]:
-        """Seconds of each timed call; empty before the latency was compared."""
+        """Seconds of each timed call. It's empty until the latency is compared."""
         return self._run.samples
 
     @property
     def result(self) -> CaseResult:
-        """Everything the reports will say."""
+        """The result of the case, which all reports show."""
         return self._run.result
 
     @property
@@ -63,7 +63,7 @@ class Run:
 
     @property
     def mod(self) -> Any:
-        """The IRModule as it was given or imported, before any pipeline; None for a library."""
+        """The given or imported IRModule, before any pipeline. None for a library."""
         model = self._run.case.model
         return (model.original or model).mod
 
@@ -83,7 +83,7 @@ class Run:
         return self._run.built.artifact
 
     def __call__(self) -> Any:
-        """Call the entry again, as in `benchmark(run)`; return TVM's tensors, on the device."""
+        """Call the entry again, as in `benchmark(run)`. Returns TVM's tensors, on the device."""
         return call_on_device(self._run.session)
 
     def assert_allclose(
@@ -97,18 +97,24 @@ class Run:
     ) -> None:
         """Compare the outputs with `expected`, or with the untuned, unpacked build.
 
-        expected: one of
-        - an array, or nested tuples of arrays as the model returns them;
-        - a dict by path (`output[1]`), or by the source's own name, of those outputs to compare;
-        - a callable that returns one of these: it is called with copies of the runtime inputs, as
-          numpy arrays in the entry's order, without the parameters;
-        - the name of a reference that the model brings: "onnxruntime" for ONNX models, "torch" for
-          those from torch;
-        - None: what TVM computes for the same model without tuning and prepack; where that is the
-          very library under test, nothing is compared.
-        rtol, atol, statistic: of all outputs, see `Tolerance`. outputs: a Tolerance, or a dict of
-        its fields, by path; before those. What neither says: the marker's rtol and atol, else by
-        dtype.
+        The argument `expected` has one of these forms:
+
+        - An array, or nested tuples of arrays like the model's outputs.
+        - A dict of the outputs to compare, by path (`output[1]`) or by their name in the model.
+        - A callable that returns one of these. Its arguments are copies of the runtime inputs, as
+          numpy arrays in the order of the entry, without parameters.
+        - The name of a reference: "onnxruntime" for ONNX models, "torch" for models from torch.
+        - None: the outputs of the same model without tuning and prepack. If this build is the
+          library under test, nothing is compared.
+
+        Args:
+            expected: The expectation, in one of the forms above.
+            rtol: The relative tolerance of all outputs. Without it, the marker's value applies,
+                then a default for the dtype.
+            atol: The absolute tolerance of all outputs, in the same way.
+            statistic: The statistic of all outputs, see `Tolerance`.
+            outputs: A `Tolerance`, or a dict of its fields, by the path of an output. It takes
+                precedence over the other arguments.
         """
         __tracebackhide__ = True
         comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
@@ -122,9 +128,9 @@ class Run:
         statistic: str | None = None,
         outputs: Outputs = None,
     ) -> None:
-        """Compare prepacked with not prepacked: same parameters, same inputs; never tunes.
+        """Compare the prepacked build with the plain build, with the same parameters and inputs.
 
-        Tolerances as in `assert_allclose`.
+        It never tunes. The tolerances are those of `assert_allclose`.
         """
         __tracebackhide__ = True
         comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
@@ -138,19 +144,19 @@ class Run:
         statistic: str | None = None,
         outputs: Outputs = None,
     ) -> None:
-        """Compare the outputs with those kept in `tvmtune_golden/`, next to the test file.
+        """Compare the outputs with the golden outputs in `tvmtune_golden/`, next to the test file.
 
-        All targets, and both prepack choices, share one file. It is written by --tvm-update-new
-        where there is none, and by --tvm-update where it differs, once the whole test has passed;
-        look at it and commit it. Without one the test passes, under --tvm-strict it fails.
-        Tolerances as in `assert_allclose`.
+        All targets and both prepack choices share a file. After the whole test has passed,
+        --tvm-update-new writes a missing file, and --tvm-update also replaces a file that differs.
+        Review the file and commit it. Without a file, the test passes. With --tvm-strict, it fails.
+        The tolerances are those of `assert_allclose`.
         """
         __tracebackhide__ = True
         comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
         self._make(partial(pipeline.check_golden, comparison=comparison))
 
     def assert_no_regression(self) -> None:
-        """Compare the latency with the accepted baseline's, both run here and now."""
+        """Compare the latency with the baseline's. Both run now, on this machine."""
         __tracebackhide__ = True
         self._make(pipeline.check_latency)
 
@@ -163,10 +169,10 @@ class Run:
         statistic: str | None = None,
         outputs: Outputs = None,
     ) -> None:
-        """Make every check that applies, then fail once with all findings.
+        """Make every check that applies. Then fail once with all findings.
 
-        Prepacked against not is compared for prepacked items; `prepack="both"` makes one of each.
-        Arguments as in `assert_allclose`.
+        A prepacked item is also compared with the plain build. `prepack="both"` makes a plain and
+        a prepacked item. The arguments are those of `assert_allclose`.
         """
         __tracebackhide__ = True
         comparison = ComparisonOptions(rtol=rtol, atol=atol, statistic=statistic, outputs=outputs)
@@ -174,11 +180,13 @@ class Run:
         self._make(*pipeline.all_checks(self._run, numbers, comparison))
 
     def kernels(self, *, budget_s: float = 2.0) -> KernelTable:
-        """Return what each kernel of the artifact takes, the slowest first.
+        """Return the time of each kernel of the artifact, the slowest kernel first.
 
-        budget_s: about how long to measure, in seconds. Kernels run with the instrument, whose own
-        cost is measured and taken off; `unexplained_s` says how far they then are from a call
-        without it.
+        Kernels run with an instrument. Its cost is measured and subtracted. `unexplained_s` is the
+        difference between their sum and a call without the instrument.
+
+        Args:
+            budget_s: The approximate time of the measurement, in seconds.
         """
         __tracebackhide__ = True
         self._make(partial(pipeline.time_kernels, budget_s=budget_s))

@@ -1,4 +1,4 @@
-"""What the plugin keeps between hooks: in the config's stash and in each item's."""
+"""The state of the plugin between hooks, in the stash of the config and of each item."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedCase:
-    """A case on its way into the reports. json: its result as JSON holds it, with hooks' keys."""
+    """A case that goes into the reports. json: its result as JSON values, with keys of hooks."""
 
     result: CaseResult
     json: dict[str, Any]
@@ -28,20 +28,27 @@ class FinishedCase:
 
 @dataclass(kw_only=True)
 class State:
-    """One per pytest process.
+    """The state of a pytest process.
 
-    workshop, canonical_targets, wanted (what each marked test is told to do): known once the first
-    marked test was collected. target_problems: why tests pinned to a target can't run. sources:
-    for what names a baseline, the parameter ids of the tests that it would name. gated: by a
-    baseline's file, the id of the test that was first compared with it, and its model's hash.
-    finished: in the process that reports, by a test's id and xdist worker: the cases of the last
-    attempt of each item with that id.
-    usage_error: what an xdist worker could not start for, or a report could not be written for.
-    notes: what the summary tells beside, and fails nothing.
-    started_s: when the session began, in seconds since 1970; under xdist the controller's.
-    model_folders: below which ONNX files are tests by default; has_python: whether those that were
-    looked at hold Python files, for which they are not; left_alone: the ONNX files that no rule
-    made tests.
+    Attributes:
+        run: The options of the run.
+        started_s: The start of the session, in seconds since 1970; with xdist, the controller's.
+        model_folders: The folders below which ONNX files are tests by default.
+        has_python: Whether a folder has Python files, so its ONNX files are no tests.
+        left_alone: ONNX files that no rule makes tests.
+        run_context: The values that all cases share; None until a marked test is collected.
+        canonical_targets: Each target in its canonical form.
+        target_problems: The reasons why tests that are pinned to a target can't run.
+        sources: The parameter ids of the tests that have the same baseline.
+        gated: By the file of a baseline, the first test that was compared with it, and the hash of
+            the test's model.
+        wanted: The options of each marked test.
+        finished: In the process that reports, by a test's id and its xdist worker, the cases of
+            the last attempt of each item with that id.
+        usage_error: The reason why an xdist worker couldn't start, or a report couldn't be
+            written.
+        notes: Lines of the summary that fail no test.
+        details: Lines of the summary with -v.
     """
 
     run: RunOptions
@@ -58,20 +65,20 @@ class State:
     finished: dict[tuple[str, str], list[list[FinishedCase]]] = field(default_factory=dict)
     usage_error: str | None = None
     notes: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
 
     @property
     def cases(self) -> list[FinishedCase]:
-        """Every case, as the last attempt of its test left it."""
+        """Each case of the last attempt of each test."""
         return [case for items in self.finished.values() for cases in items for case in cases]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemOrigin:
-    """Which item a case is of: where the case's default name and its baseline's identity come from.
+    """The item of a case. It gives the case its default name, and the baseline its identity.
 
-    identity_path: from the rootdir, with forward slashes. params: the user's own parametrization
-    ids. sidecar: where a model file's options stand, "" for
-    a test function.
+    identity_path: relative to the rootdir, with forward slashes. params: the user's
+    parametrization ids. sidecar: the path of a model file's sidecar, "" for a test function.
     """
 
     nodeid: str
@@ -86,10 +93,11 @@ class ItemOrigin:
 
 @dataclass(kw_only=True)
 class ItemState:
-    """One per attempt to run an item: what it was told, what it did, what it came to.
+    """An attempt to run an item: its options, its cases, and its outcome.
 
-    marks: that its options were made of. results: of every call of `tvm_tune`; runs: of those whose
-    model could be opened. passed: whether all phases did; outcome: pytest's word for the test.
+    marks: the markers that its options come from. results: the result of each call of `tvm_tune`.
+    runs: the calls whose model could be opened. passed: whether all phases passed. outcome:
+    pytest's word for the test.
     """
 
     options: CaseOptions
@@ -106,5 +114,5 @@ ITEM_STATE = pytest.StashKey[ItemState]()
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is an xdist worker: it runs tests but reports nothing itself."""
+    """Whether this process is an xdist worker, which runs tests but writes no reports."""
     return hasattr(config, "workerinput")

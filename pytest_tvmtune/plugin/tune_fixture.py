@@ -1,4 +1,4 @@
-"""What the `tvm_tune` fixture gives a test: a callable from a model to a Run."""
+"""The value of the fixture `tvm_tune`: a callable that takes a model and returns a Run."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from pytest_tvmtune.store.error_logs import errors_logged
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case import RunContext
 
-# Threads of a test may call it at once, and what builds modules in TVM is one for all threads.
+# Threads of a test can call it at the same time, and TVM's builder of modules isn't thread-safe.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TvmTune:
-    """Tune what is missing, compile, load and run a model, as its test's marker says."""
+    """Tunes, compiles, loads, and runs a model, with the settings of the test's marker."""
 
     item: pytest.Item
     item_state: ItemState
@@ -65,28 +65,35 @@ class TvmTune:
         spec: Mapping[str, Any] | None = None,
         pipeline: Any = None,
     ) -> Run:
-        """Return the Run of `model` on this item's target.
+        """Return the Run of a model on the target of this item.
 
-        model: an IRModule, a `relax.frontend.nn.Module` (with `spec`), a torch module (with
-        `inputs`) or ExportedProgram, an ONNX ModelProto, a tflite.Model, a `relax.VMExecutable`
-        (never tuned), or the path of an .onnx, .pt2, .tflite or .so file.
-        params: every parameter after the runtime inputs: a list in order, (name, array) pairs, or
-        a dict by name. None: made up from the seed.
-        inputs: arrays, torch tensors, or paths of .npy, .npz or .pb files, by name or in order; or
-        the path of a folder of ONNX test data (input_0.pb, ...). None: made up from the seed.
-        entry: the Relax function to call; needed where a module has several and none is `main`.
-        name: what reports and the baseline call it; needed for a second call in one test.
-        shapes: static shapes of an ONNX file's dynamic inputs, by the file's own names; else those
-        of the inputs that are given, else what the marker's `dims` sets by name of dimension, else
-        1, with a warning.
-        pipeline: a pass, or a function from IRModule to IRModule, to compile with instead of
-        tuning and the stock pipeline.
-        Fails the test, with one message, for whatever is wrong with the model or its compilation.
+        If the model can't be opened, compiled, or run, the test fails with one message.
+
+        Args:
+            model: An IRModule, a `relax.frontend.nn.Module` (with `spec`), a torch module (with
+                `inputs`) or ExportedProgram, an ONNX ModelProto, a tflite.Model, a
+                `relax.VMExecutable` (never tuned), or the path of an .onnx, .pt2, .tflite, or .so
+                file.
+            params: Every parameter after the runtime inputs: a list in order, (name, array) pairs,
+                or a dict by name. None: made up from the seed.
+            inputs: Arrays, torch tensors, or paths of .npy, .npz, or .pb files, by name or in
+                order. Or the path of a folder of ONNX test data (input_0.pb, ...). None: made up
+                from the seed.
+            entry: The Relax function to call. It's required if a module has several functions and
+                none is `main`.
+            name: The name in reports and of the baseline. It's required for a second call in a
+                test.
+            shapes: Static shapes of an ONNX file's dynamic inputs, by the names in the file. A
+                dimension without a shape takes its size from the given inputs, then from the
+                setting `dims`. Otherwise, it's 1, with a warning.
+            spec: The export spec of a `relax.frontend.nn.Module`.
+            pipeline: A pass, or a function from IRModule to IRModule, that replaces tuning and the
+                stock pipeline.
         """
         if self.run_context is None:
-            pytest.skip("under --setup-only no model is compiled")
+            pytest.skip("--setup-only compiles no model")
         check_marks(self.item, self.item_state)
-        with _ONE_AT_A_TIME:  # the name as well: two threads don't take the same one
+        with _ONE_AT_A_TIME:  # also for the name, so two threads can't take the same name
             case_run = self._open(
                 name,
                 model,
@@ -116,7 +123,8 @@ class TvmTune:
                 finding += f"\n{shapes_sentence(dynamic, sidecar)}"
             elif isinstance(error, GivenError) and sidecar:
                 finding += (
-                    f"\n  shapes and inputs of a model file: [shapes] and [inputs] in {sidecar}"
+                    f"\n  to set the shapes and inputs of a model file, use [shapes] and [inputs] "
+                    f"in {sidecar}"
                 )
             failed = CaseResult(
                 name=name,
@@ -144,17 +152,20 @@ class TvmTune:
         if name is None:
             if taken:
                 pytest.fail(
-                    "a second call of tvm_tune in one test needs a name of its own: "
+                    "a second call of tvm_tune in a test needs another name: "
                     'tvm_tune(..., name="decoder")',
                     pytrace=False,
                 )
             return self.item_state.origin.name
         if name in taken:
-            pytest.fail(f"tvm_tune: the name {name!r} is taken in this test", pytrace=False)
+            pytest.fail(
+                f"tvm_tune: this test has a case named {name!r} already; give another name",
+                pytrace=False,
+            )
         return name
 
     def _forget_failed(self, name: str) -> None:
-        """Leave out an earlier run of this name that failed: hypothesis calls a test again."""
+        """Remove an earlier run of this name that failed, because hypothesis repeats tests."""
         state = self.item_state
         state.runs = [
             one for one in state.runs if one.result.name != name or not one.result.findings
@@ -178,7 +189,9 @@ class TvmTune:
             opened = open_model(model, name=name, seed=options.seed, dims=options.dims, **source)
         check_registrations(run_context.store, opened.mod if passes is None else None)
         if options.prepack and (opened.is_ready or passes is not None):
-            pytest.skip("prepack is the stock pipeline's, which this model doesn't go through")
+            pytest.skip(
+                "prepack belongs to the stock pipeline, and this model doesn't go through it"
+            )
         with errors_logged(lambda: logs.path("pipeline")):
             case = open_case(
                 opened,
@@ -218,7 +231,7 @@ def _show_warning(message: str) -> None:
 
 
 def tvm_tune_of(item: pytest.Item, item_state: ItemState) -> TvmTune:
-    """Return what runs the models of one item."""
+    """Return the callable that runs the models of an item."""
     state = item.config.stash[STATE]
     return TvmTune(
         item=item, item_state=item_state, run_options=state.run, run_context=state.run_context

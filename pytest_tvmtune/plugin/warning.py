@@ -1,4 +1,4 @@
-"""The warning of this plugin."""
+"""The warning of the plugin."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import pytest
 
 
 class TvmTuneWarning(pytest.PytestWarning):
-    """Something is unknown or incomplete; under --tvm-strict it fails the test."""
+    """Something is unknown or incomplete. With --tvm-strict, the warning fails the test."""

@@ -1,1 +1,1 @@
-"""Jobs in processes of their own: server, forks, interpreters, shared arrays. No tvm."""
+"""Jobs in other processes: server, forks, interpreters, shared arrays. No tvm."""

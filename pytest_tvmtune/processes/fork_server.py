@@ -1,7 +1,7 @@
 """A server: a process that loads what its forks need, so that they start in milliseconds.
 
-It is a new interpreter, or itself a fork of the process that wants it; it ends when nobody can ask
-any more, and its forks with it.
+It is a new interpreter, or a fork of the process that needs it. It ends, together with its forks,
+when no process can send requests any more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pytest_tvmtune.processes.linux_process import die_with_parent, name_process
 
 @dataclass(frozen=True, kw_only=True)
 class ServerRole:
-    """What a server loads, and what its forks do. Both functions are a module's own.
+    """The work of a server and of its forks. Both functions are at the top level of a module.
 
     name: what `ps` shows, at most 15 characters. load: is called once with `arguments`, JSON
     values. run_in_fork: is called in each fork; where the request has a `preload`, the server
@@ -52,7 +52,7 @@ class ServerRole:
 class ForkServer:
     """A server, seen from the process that began it.
 
-    process: None where it was forked from there, and ends as nobody can ask any more.
+    process: None for a fork of that process, which ends when no process can send requests.
     """
 
     requests: Socket
@@ -116,7 +116,7 @@ def begin_fork(role: ServerRole) -> ForkServer:
 
 
 def has_one_thread() -> bool:
-    """Whether this process may fork: others' locks may be held for good in a fork."""
+    """Whether this process may fork: in a fork, locks of other threads would never be released."""
     tasks = Path("/proc/self/task")
     return tasks.is_dir() and len(list(tasks.iterdir())) == 1
 

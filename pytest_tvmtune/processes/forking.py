@@ -1,7 +1,7 @@
-"""Forking on request: what a server that has much loaded and those who want its forks say.
+"""Forking on request: the messages between a server and the processes that need its forks.
 
-The server calls no kernel and starts no thread, so that a fork begins as a fresh process does. It
-ends when nobody can ask any more, and its forks with it.
+The server calls no kernel and starts no thread, so that a fork begins like a new process. It ends,
+together with its forks, when no process can send requests any more.
 
 Sockets are `_socket`'s: plugins that keep tests off the network, such as pytest-socket, replace the
 class `socket.socket`, which `socket.socketpair` uses as well.
@@ -36,7 +36,7 @@ ForkBody = Callable[[dict[str, Any], int], None]
 
 @dataclass(kw_only=True)
 class ForkedProcess:
-    """A process forked by a server, seen from here: the server tells how it ended.
+    """A process forked by a server, seen from here: the server reports how it ended.
 
     answers: becomes readable when it ends.
     """
@@ -79,7 +79,7 @@ def socket_pair() -> tuple[Socket, Socket]:
 def request_fork(requests: Socket, request: Mapping[str, Any], fd: int) -> ForkedProcess:
     """Return a process that a server has forked, which is handed a file descriptor.
 
-    requests: the other end of what the server serves. Raises OSError when it has ended.
+    requests: the other end of the server's socket. Raises OSError when the server has ended.
     """
     answers, theirs = socket_pair()
     try:
@@ -100,7 +100,7 @@ def serve(
     run_in_fork: ForkBody,
     prepare: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> NoReturn:
-    """Fork a process for each request; end when nobody can ask any more.
+    """Fork a process for each request; end when no process can send requests.
 
     become: called in the fork, with the request and the file descriptor. prepare: called before,
     in the server.
@@ -164,7 +164,7 @@ def flush_output() -> None:
 
 @contextmanager
 def ends_here() -> Iterator[None]:
-    """End this process with what is done in it: 0, or 1 and a traceback in its log."""
+    """End this process after the block: with 0, or with 1 and a traceback in its log."""
     code = 1
     try:
         yield
@@ -179,9 +179,10 @@ def ends_here() -> Iterator[None]:
 
 
 def close_all_but(fd: int) -> None:
-    """Close what this process inherited, but standard input, output, error and this one.
+    """Close inherited file descriptors, except standard input, output, error, and `fd`.
 
-    The sockets above all: while one is held here, nobody would hear of another end's death.
+    This is important for sockets: while they are open here, other processes can't see that the
+    other end has died.
     """
     os.closerange(3, fd)
     os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))

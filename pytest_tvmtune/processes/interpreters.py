@@ -1,4 +1,4 @@
-"""New interpreters of ours, in this environment and in another one."""
+"""New interpreters for jobs, in this environment and in other environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def import_path() -> list[str]:
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Return what starts an interpreter that calls `main()` of a module of ours.
+    """Return the command of an interpreter that calls `main()` of a module of this package.
 
     The child imports nothing else first, and nothing from the folder that it is started in.
     """
@@ -27,7 +27,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def command_elsewhere(interpreter: Path, module: str, *arguments: str) -> list[str]:
-    """Return what starts the interpreter of another environment, which has this package.
+    """Return the command of an interpreter in another environment, which has this package.
 
     It imports what that environment has, and nothing of this process's `sys.path`.
     """

@@ -1,4 +1,4 @@
-"""A job: a module with frozen `Request`, `Result` and `run`, and `JOB`, by which others name it.
+"""A job: a module with frozen `Request`, `Result`, and `run`, and `JOB`, which names it.
 
 `processes/run_job.py` runs one. Importing a job's module imports no tvm.
 """
@@ -38,7 +38,7 @@ class WorkerContext(Generic[Progress]):
         written.replace(self.folder / STAGE_FILE)
 
     def report_progress(self, row: Progress) -> None:
-        """Pass a value to `on_progress` of whoever waits for the job."""
+        """Pass a value to `on_progress` of the process that waits for the job."""
         with (self.folder / PROGRESS_FILE).open("ab") as file:
             file.write(to_json(row) + b"\n")
 
@@ -60,17 +60,17 @@ class Job(Generic[Request, Result, Progress]):
 
     @property
     def request_type(self) -> type[Request]:
-        """The type of what it is asked."""
+        """The type of its request."""
         return cast("type[Request]", get_type_hints(self.run)["request"])
 
     @property
     def result_type(self) -> type[Result]:
-        """The type of what it returns."""
+        """The type of its result."""
         return cast("type[Result]", get_type_hints(self.run)["return"])
 
     @property
     def progress_type(self) -> type[Progress]:
-        """The type of what it reports on its way."""
+        """The type of its progress reports."""
         return cast("type[Progress]", get_args(get_type_hints(self.run)["context"])[0])
 
 
@@ -83,11 +83,11 @@ def job_named(name: str) -> Job[Any, Any, Any]:
 class JobContext:
     """How a job is run.
 
-    scratch: the folder below which the job's own is made. log_path: where what it prints goes.
-    timeout_s: for each stage that the job enters, but WAITING. num_threads: TVM runtime threads of
-    every kernel that runs there. on_stage: is called, as long as the job runs, with its stage and
-    how many seconds that has lasted, and with one without a text once it is over. where: in what
-    kind of process; what depends on a memory layout of its own can't be forked.
+    scratch: the folder below which the job gets its folder. log_path: the file for its output.
+    timeout_s: for each stage of the job, except WAITING. num_threads: TVM's runtime threads for
+    every kernel of the job. on_stage: is called while the job runs, with its stage and the duration
+    of the stage in seconds, and with a stage without text when the job is over. where: the kind of
+    process. A job that depends on a separate memory layout can't be forked.
     """
 
     scratch: Path

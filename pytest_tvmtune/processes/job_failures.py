@@ -16,8 +16,8 @@ from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 class JobFailure:
     """What a job raised.
 
-    kind: its class in core/errors.py, "" for what isn't raised on purpose. fields: the error's own,
-    by name, each as the codec writes it.
+    kind: its class in core/errors.py, "" for an error that isn't raised on purpose. fields: the
+    fields of the error, by name, each as the codec writes it.
     """
 
     message: str
@@ -49,5 +49,5 @@ def _fields(kind: type) -> dict[str, type]:
 
 
 def _text(message: str) -> str:
-    """Return a message without what UTF-8 can't write, such as a part of an undecodable path."""
+    """Return a message with escapes for characters that UTF-8 lacks, as in an undecodable path."""
     return message.encode(errors="backslashreplace").decode()

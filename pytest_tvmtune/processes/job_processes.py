@@ -52,9 +52,9 @@ def start_job(
     environment: Mapping[str, str],
     where: Where,
 ) -> Process:
-    """Start the process that does a job, in a session of its own.
+    """Start the process that does a job, in a new session.
 
-    Where no server can be had, it is a new interpreter instead of a fork.
+    Without a server, it is a new interpreter instead of a fork.
 
     Args:
         job: What it does.
@@ -112,7 +112,7 @@ def _fork_request(
 
 @dataclass(frozen=True, kw_only=True)
 class _NewInterpreter:
-    """Its own process. The clock of Popen's `wait` stands still where a test has frozen time."""
+    """Its own process. The clock of Popen's `wait` stops if a test has frozen time."""
 
     process: subprocess.Popen[bytes]
 
@@ -134,14 +134,15 @@ class _NewInterpreter:
 
 @contextmanager
 def _naming(interpreter: str) -> Iterator[None]:
-    """Turn the error of an interpreter that can't be started into one that says so."""
+    """Replace the error of an interpreter that can't be started by a message that says so."""
     advice = (
-        "models are compiled and run in new processes of it; "
-        "run pytest with an installed Python: python -m pytest"
+        "models are compiled and run in new processes of this interpreter; run pytest with an "
+        "installed Python: python -m pytest"
     )
     if not interpreter:
         raise EnvironmentProblemError(
-            f"sys.executable is {interpreter!r}: this Python's interpreter isn't known; {advice}"
+            f"sys.executable is {interpreter!r}, so this Python's interpreter is not known; "
+            f"{advice}"
         )
     try:
         yield
@@ -202,7 +203,7 @@ def _server(empty: Path, environment: Mapping[str, str]) -> ForkServer | None:
 
 @atexit.register
 def end_servers() -> None:
-    """End the servers of this process; the next job begins another one."""
+    """End the servers of this process; the next job begins a new server."""
     while _servers:
         _servers.pop().server.end()
 

@@ -1,4 +1,4 @@
-"""What a process of ours asks of Linux for itself."""
+"""Requests to Linux about the current process."""
 
 from __future__ import annotations
 

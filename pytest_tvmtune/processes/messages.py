@@ -1,4 +1,4 @@
-"""What a job and its caller write for each other: one file, and its arrays next to it."""
+"""The messages of a job and its caller: a file, with its arrays next to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Message = TypeVar("Message")
 
 
 def write_message(path: Path, message: Any) -> None:
-    """Write a value into a file, and its arrays into files of their own, unless they are in some.
+    """Write a value into a file, and its arrays into separate files, unless they are in files.
 
     Args:
-        path: The file; it is there as a whole, or not at all.
+        path: The file; it exists as a whole, or not at all.
         message: A dataclass, or a container of some.
 
     Raises:
@@ -57,7 +57,7 @@ def _array_writer(path: Path) -> Callable[[Any], Any]:
             return write_array(path.with_name(f"{path.stem}-{next(numbers)}.npy"), value)
         if isinstance(value, np.generic):
             return value.item()
-        raise TypeError(f"a {type(value).__name__} can't be sent to a job, or by one")
+        raise TypeError(f"a job can't send or receive an object of type {type(value).__name__}")
 
     return plain
 

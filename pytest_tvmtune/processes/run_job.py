@@ -1,4 +1,4 @@
-"""Running a job in a process of its own, so that what crashes is one failed job.
+"""Running a job in another process, so that a crash is only a failed job.
 
 A folder carries the request in and the result out, and has the name of the stage under way;
 `processes/worker.py` is the other end.
@@ -51,7 +51,7 @@ def run_job(
     context: JobContext,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
-    """Run a job in a process of its own and return its result.
+    """Run a job in another process and return its result.
 
     Args:
         job: What is run.
@@ -103,7 +103,7 @@ def run_job(
 
 
 def _log_heading(job_name: str) -> str:
-    """Return the line that sets the output of one job apart from the next one's in a log."""
+    """Return the line that separates the output of jobs in a log."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
     return f"{_HEADING}{utc_text(now_s())} {job_name} {test}".rstrip() + "\n"
 
@@ -175,7 +175,7 @@ def _result(
         return ChildError(f"{stage.text}: {how}", log_path=log_path, stage=stage, cause=cause)
 
     if code is None:
-        raise failed(f"no answer within {context.timeout_s:g} s, stopped", "time-out")
+        raise failed(f"no answer within {context.timeout_s:g} s, so it was stopped", "time-out")
     if code < 0:
         name = signal.Signals(-code).name
         raise failed(f"crashed with {name}", name)
@@ -191,12 +191,12 @@ def _result(
 
 
 def _with_advice(text: str) -> str:
-    """Return what went wrong, and what to do where a function of the user's own is missing."""
+    """Return the problem, with a remedy if a function of the user is missing."""
     if not _LACKS_FUNCTION.search(text):
         return text
     return (
-        f"{text}; models are compiled and run in child processes: put what registers the function "
-        "into a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
+        f"{text}; models are compiled and run in child processes, so put the registration of the "
+        "function into a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
     )
 
 

@@ -1,4 +1,4 @@
-"""The modules of `tvm_setup`: imported wherever a model is opened, compiled, tuned or run."""
+"""The modules of `tvm_setup`: imported wherever a model is opened, compiled, tuned, or run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _in_use: list[str] = []
 
 
 def setup_in_use() -> list[str]:
-    """Return the modules that this process has imported, and its children shall."""
+    """Return the modules that this process has imported, and its children must import."""
     return list(_in_use)
 
 
@@ -46,8 +46,8 @@ def use_setup(modules: Sequence[str]) -> None:
                 importlib.import_module(module)
         except (Exception, SystemExit) as error:
             raise EnvironmentProblemError(
-                f"tvm_setup: can't import {module}: {import_cause(error)}; models are compiled "
-                "and run in processes that import it, too"
+                f"tvm_setup: can't import {module}: {import_cause(error)}; all processes that "
+                "compile and run models import it"
             ) from error
     _in_use[:] = modules
 
@@ -96,18 +96,18 @@ class _FoundFiles:
 def _import_file(path: Path) -> None:
     """Import a file as the module that its name says, once."""
     if not path.is_file():
-        raise OptionError("there is no such file")
+        raise OptionError("the file does not exist")
     if (path.parent / "__init__.py").exists():
-        raise OptionError("it is in a package: give its dotted name instead")
+        raise OptionError("it is in a package; give its dotted name instead")
     known = sys.modules.get(path.stem)
     if known is not None:
         file = getattr(known, "__file__", None)
         if file is None or Path(file).resolve() != path.resolve():
-            raise OptionError(f"another module is called {path.stem}: rename the file")
+            raise OptionError(f"another module has the name {path.stem}; rename the file")
         return
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise OptionError("it is no Python file")
+        raise OptionError("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

@@ -1,7 +1,7 @@
-"""Arrays in .npy files: how jobs get them, and where large parameters lie for all processes.
+"""Arrays in .npy files: jobs get them this way, and all processes share large parameters.
 
-What is large is shared: written once, then mapped by whoever needs it, so that it is in memory
-once, and only while it is read.
+Large arrays are written once, then mapped by the processes that need them. So they are in memory
+only once, and only while they are read.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ArrayFile:
 
 
 class SharedArray(np.memmap[Any, Any]):
-    """An array on a file's pages, with changes that stay in this process, which nobody makes.
+    """An array on a file's pages. Changes would stay in this process, and there are none.
 
-    file: the whole of which it is; None for what numpy has made of one.
+    file: the file that it is the whole of; None for an array that numpy derived from it.
     """
 
     file: ArrayFile | None = None
@@ -53,15 +53,15 @@ class SharedArray(np.memmap[Any, Any]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedArrays:
-    """Arrays, and what keeps the files that they are mapped from."""
+    """Arrays, and the object that keeps the files that they are mapped from."""
 
     arrays: tuple[SharedArray, ...]
 
 
 def share_arrays(arrays: Iterable[Array], scratch: Path) -> SharedArrays:
-    """Write arrays into a folder of their own below `scratch`, and map them. Raises StoreError.
+    """Write arrays into a new folder below `scratch`, and map them. Raises StoreError.
 
-    The files lose their names once nobody holds what is returned, but stay for who mapped them.
+    The files lose their names when the result is deleted, but stay for processes that mapped them.
     """
     folder: Path | None = None
     try:
@@ -77,7 +77,7 @@ def share_arrays(arrays: Iterable[Array], scratch: Path) -> SharedArrays:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         raise StoreError(
-            f"no room for the model's parameters in {scratch}: {error.strerror or error}"
+            f"can't write the model's parameters to {scratch}: {error.strerror or error}"
         ) from error
     weakref.finalize(shared_arrays, _remove, folder, os.getpid())
     return shared_arrays
@@ -118,9 +118,9 @@ def release_pages(arrays: Iterable[Array]) -> None:
 
 @contextlib.contextmanager
 def releasing_pages(arrays: Sequence[Array]) -> Iterator[None]:
-    """Give pages of shared arrays back all the while: for what reads each of them once.
+    """Give pages of shared arrays back during the block, which reads each of them once.
 
-    Else all of them would be in memory by its end, beside what it makes of them.
+    Otherwise, all pages would be in memory at its end, in addition to its results.
     """
     shared_arrays = [array for array in arrays if isinstance(array, SharedArray)]
     if not shared_arrays:

@@ -1,4 +1,4 @@
-"""What runs in a job's process, forked or new: its request, its function, its answer.
+"""The work in a job's process, forked or new: its request, its function, its answer.
 
 `processes/run_job.py` is the other end, `processes/job_processes.py` starts the process.
 """

@@ -44,7 +44,7 @@ def index_bounds(function: Any, num_inputs: int) -> dict[int, int]:
 
 
 def _indices(call: Any) -> Iterator[tuple[Any, int]]:
-    """Return (indices, size of what they index) of a call."""
+    """Return (indices, size of the indexed dimension or tensor) of a call."""
     name, arguments, attrs = _parts(call)
     if name == "relax.one_hot":
         yield arguments[0], int(attrs.depth)
@@ -92,14 +92,14 @@ def _sources(
 
 
 def _branches(arguments: list[Any], values: Any) -> list[Any]:
-    """Return what a `where` chooses from, without what importers add to negative indices."""
+    """Return the choices of a `where`, without the sum that importers make for negative indices."""
     _, one, other = arguments
     name, added, _ = _parts(values.get(one, one))
     return [other] if name == "relax.add" and added[0].same_as(other) else [one, other]
 
 
 def _parts(expr: Any) -> tuple[str, list[Any], Any]:
-    """Return operator, arguments and attributes of a call; of all others only what they hold."""
+    """Return operator, arguments, and attributes of a call; of all others, only their parts."""
     from tvm import relax
 
     if isinstance(expr, relax.Call):

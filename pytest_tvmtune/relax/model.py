@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, counted
 from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array, Signature, TensorSpec, bind_arrays, made_up
@@ -90,7 +90,7 @@ class Model:
 def with_shared_params(model: Model, scratch: Path) -> Model:
     """Return the model with its parameters in files below `scratch`, where they are large.
 
-    All processes of a run share those, and whoever made the arrays need not keep them.
+    All processes of a run share those files, and the caller doesn't need to keep its arrays.
     """
     if sum(array.nbytes for array in model.params) < LARGE_BYTES:
         return model
@@ -160,7 +160,7 @@ def _check_well_formed(mod: IRModule) -> None:
     except Exception as error:  # TVM raises several types here
         raise ModelError(
             f"the module is not well formed: {cause_of(error)}; "
-            "see tvm.relax.analysis.well_formed(mod)"
+            "check it with tvm.relax.analysis.well_formed(mod)"
         ) from error
 
 
@@ -177,7 +177,10 @@ def pick_entry(mod: IRModule, entry: str | None) -> str:
         return "main"
     if not names:
         raise ModelError("the module has no Relax function with a global_symbol to call")
-    raise ModelError(f"the module has several entries, say which: entry={names[0]!r} ({names})")
+    raise ModelError(
+        f"the module has several entries ({', '.join(names)}); choose one, such as "
+        f"entry={names[0]!r}"
+    )
 
 
 def _signature(mod: IRModule, entry: str, params: Params) -> Signature:
@@ -189,8 +192,8 @@ def _signature(mod: IRModule, entry: str, params: Params) -> Signature:
         first_param = len(specs) - len(params) if params else len(specs)
         if first_param < 0:
             raise ModelError(
-                f"surplus parameter: {len(params or ())} given, "
-                f"{entry} takes {len(specs)} argument(s) in all"
+                f"too many parameters: {len(params or ())} given, but {entry} takes "
+                f"{counted(len(specs), 'argument')} in all"
             )
     else:
         first_param = int(num_input)
@@ -208,7 +211,7 @@ def _tensor_spec(entry: str, param: Any) -> TensorSpec:
     name = str(param.name)
     if not isinstance(param.ty, relax.TensorType):
         raise ModelError(
-            f"{entry}: parameter {name!r} is {param.ty}, only tensors can be given to an entry; "
+            f"{entry}: parameter {name!r} is {param.ty}, but an entry takes only tensors; "
             "make it a tensor, or compute it in the function"
         )
     return spec_of_type(name, param.ty, entry)
@@ -223,7 +226,7 @@ def spec_of_type(name: str, ty: Any, entry: str) -> TensorSpec:
     if dims is None or any(not hasattr(dim, "value") and not isinstance(dim, int) for dim in dims):
         raise ModelError(
             f"{entry}: {name!r} is {ty}; static_shape_tuning_pipeline needs static shapes, "
-            "bind the symbolic ones (relax.transform.BindSymbolicVars)"
+            "so bind the symbolic dimensions (relax.transform.BindSymbolicVars)"
         )
     return TensorSpec(name=name, shape=tuple(int(dim) for dim in dims), dtype=str(ty.dtype))
 
@@ -235,7 +238,7 @@ def plain_params(params: Any, entry: str) -> Mapping[str, object] | Sequence[obj
             return list(params[entry])
         return dict(params)
     if not isinstance(params, Iterable) or isinstance(params, (str, bytes)):
-        raise ModelError(f"params is a {type(params).__name__}, give a list or a dict of arrays")
+        raise ModelError(f"params is a {type(params).__name__}; give a list or a dict of arrays")
     values = list(params)
     if values and all(
         isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in values

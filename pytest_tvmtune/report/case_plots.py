@@ -1,4 +1,4 @@
-"""The plots of a case: what the gate saw, how latencies are spread, how tuning went."""
+"""The plots of a case: the gate's ratios, the distribution of latencies, and tuning."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pytest_tvmtune.report import svg
 from pytest_tvmtune.report.text_tables import format_seconds
 
 _BINS = 40
-# Beyond these quantiles a plot would show the few that were interrupted, and little else.
+# Beyond these quantiles, a plot would mostly show the few calls that were interrupted.
 _LEAST, _MOST = 0.005, 0.98
 _MOST_TASKS = 30
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share of `values` lies, to the nearest one."""
+    """Return the element of `values` that is closest to a quantile."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
 
 def ratio_plot(latency: LatencyResult) -> Markup | None:
-    """Return the epochs' ratios with interval and threshold; None where none are known."""
+    """Return the epochs' ratios with interval and threshold; None if there are none."""
     ratios = latency.epoch_ratios
     if not ratios:
         return None
@@ -41,7 +41,7 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
     ]
     shown = [value for value in shown if value > 0 and math.isfinite(value)]
     least, greatest = min(shown), max(shown)
-    # A page of 2 % is read as differences, one of 200 % as ratios.
+    # Readers see a range of 2 % as differences, and a range of 200 % as ratios.
     log = greatest > 2 * least
     pad = 0.08 * (math.log(greatest / least) or 0.12)
     y = svg.upward(least * math.exp(-pad), greatest * math.exp(pad), log=log)
@@ -67,11 +67,11 @@ def ratio_plot(latency: LatencyResult) -> Markup | None:
         y_format=svg.same_digits(ratio_ticks),
         x_label="epoch",
     )
-    return svg.chart([*axes, *body], title="ratio of now to the baseline, epoch by epoch")
+    return svg.chart([*axes, *body], title="slowdown ratio of each epoch")
 
 
 def latency_plot(latency: LatencyResult) -> Markup | None:
-    """Return how the samples are spread, now upward and the baseline downward."""
+    """Return the distribution of the samples, now upward and the baseline downward."""
     now, before = latency.samples_s, latency.baseline_samples_s
     if not now:
         return None
@@ -116,7 +116,7 @@ def latency_plot(latency: LatencyResult) -> Markup | None:
 
 
 def _shares(values: Sequence[float], x: svg.Scale) -> list[float]:
-    """Return the share of the values in each bin; those beyond an end are in its bin."""
+    """Return the share of the values in each bin; the end bins include values beyond them."""
     counts = [0] * _BINS
     for value in values:
         place = (value - x.low) / (x.high - x.low) * _BINS
@@ -133,7 +133,7 @@ def _histogram(
 
 
 def tuning_plot(result: CaseResult) -> Markup | None:
-    """Return the best latency by trial: of each task, and of all together."""
+    """Return the best latency by trial, of each task and of all tasks together."""
     curve = result.tuning_curve
     if not curve:
         return None
@@ -141,9 +141,9 @@ def tuning_plot(result: CaseResult) -> Markup | None:
     for point in curve:
         of_task.setdefault(point.task, []).append(point)
     weights = {task.name: task.weight for task in result.tasks}
-    dearest = sorted(of_task, key=lambda name: -weights.get(name, 1) * of_task[name][-1].best_s)
+    slowest = sorted(of_task, key=lambda name: -weights.get(name, 1) * of_task[name][-1].best_s)
     together = [(point.trial, point.together_s) for point in curve if point.together_s is not None]
-    lines = {name: [(p.trial, p.best_s) for p in of_task[name]] for name in dearest[:_MOST_TASKS]}
+    lines = {name: [(p.trial, p.best_s) for p in of_task[name]] for name in slowest[:_MOST_TASKS]}
     every = [value for points in (*lines.values(), together) for _, value in points if value > 0]
     x = svg.across(0, max(result.trials_spent, curve[-1].trial, 1))
     y = svg.upward(min(every) / 1.2, max(every) * 1.2, log=True)
@@ -174,7 +174,7 @@ def tuning_plot(result: CaseResult) -> Markup | None:
 
 
 def interval_mark(latency: LatencyResult | None, x: svg.Scale) -> Markup | None:
-    """Return a small mark for a table: the ratio and its interval, beside 1 and the limit."""
+    """Return a small mark for a table: the ratio and its interval, with 1 and the limit."""
     if latency is None or not latency.slowdown_ratio:
         return None
     body = [svg.line("one", x(1), 1, x(1), 19)]
@@ -191,7 +191,7 @@ def interval_mark(latency: LatencyResult | None, x: svg.Scale) -> Markup | None:
 
 
 def mark_scale(results: Sequence[CaseResult]) -> svg.Scale:
-    """Return the scale that the marks of a table share: as far as its ratios go, at most 2x."""
+    """Return the scale that the marks of a table share. It ends at the largest ratio, or at 2x."""
     ratios = [r.latency.slowdown_ratio for r in results if r.latency and r.latency.slowdown_ratio]
     reach = max([abs(math.log(ratio)) for ratio in ratios], default=0.0)
     reach = min(max(1.15 * reach, math.log(1.06)), math.log(2))

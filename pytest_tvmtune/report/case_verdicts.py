@@ -1,4 +1,4 @@
-"""One word for what a case came to, and the counts of a whole run."""
+"""The verdict of a case in reports: the gate's, or a word for a case without one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.results.case_result import CaseResult
 
-# The gate's, and what a case can come to without it.
+# The gate's verdicts, and the words for cases without one.
 CaseVerdict = Verdict | Literal["WRONG NUMBERS", "FAILED", "not timed"]
 VerdictClass = Literal["fail", "warn", "new", "good", "pass", "none"]
 WRONG: Literal["WRONG NUMBERS"] = "WRONG NUMBERS"
@@ -25,14 +25,14 @@ _KINDS: dict[CaseVerdict, VerdictClass] = {
     "PASS": "pass",
     NOT_TIMED: "none",
 }
-# In this order verdicts stand in reports: the worst first.
+# Reports have verdicts in this order, the worst first.
 VERDICTS = tuple(_KINDS)
 
 
 def has_failed(result: CaseResult) -> bool:
     """Whether the test failed, or the case alone should have made it fail.
 
-    What fails as expected, or is skipped then, hasn't: pytest says so.
+    A test that fails as expected, or is skipped after that, hasn't failed, as in pytest.
     """
     if result.outcome in {"xfailed", "skipped"}:
         return False
@@ -40,7 +40,7 @@ def has_failed(result: CaseResult) -> bool:
 
 
 def verdict_of(result: CaseResult) -> CaseVerdict:
-    """Return one of VERDICTS: what is worst about a case."""
+    """Return the worst of VERDICTS that applies to a case."""
     latency = result.latency
     if any(not error.passed for error in result.errors):
         return WRONG
@@ -52,7 +52,7 @@ def verdict_of(result: CaseResult) -> CaseVerdict:
 
 
 def verdict_words(result: CaseResult) -> str:
-    """Return the verdict with what else is to be known at a glance."""
+    """Return the verdict, with other facts that a reader needs at a glance."""
     verdict, latency = verdict_of(result), result.latency
     words: str = verdict
     slower = latency is not None and latency.verdict == "REGRESSION"
@@ -62,8 +62,6 @@ def verdict_words(result: CaseResult) -> str:
         return f"{WRONG}, REGRESSION"
     if latency is None or verdict in {WRONG, FAILED}:
         return verdict
-    if latency.same_code:
-        words += " (same code)"
     if has_failed(result) and not slower:
         words += ", test failed"
     if result.outcome == "xpassed":
@@ -72,11 +70,11 @@ def verdict_words(result: CaseResult) -> str:
 
 
 def kind_of(result: CaseResult) -> VerdictClass:
-    """Return how a case is to be looked at: the kind of its verdict, `fail` for a failed test."""
+    """Return the kind of a case's verdict; `fail` if its test failed."""
     if has_failed(result):
         return "fail"
     kind = _KINDS.get(verdict_of(result), "warn")
-    # It failed as expected.
+    # The test failed as expected.
     return "warn" if kind == "fail" else kind
 
 

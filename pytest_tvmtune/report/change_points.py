@@ -1,4 +1,4 @@
-"""Change points of a case's times over its runs, found by ruptures."""
+"""Change points of a case's latency over its runs, found by ruptures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from statistics import median
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 
-# What benchmarks/change_points.py measured: of series without a change 0 to 4 % are said to
-# have one, whatever the noise's shape; a change by three times its standard deviation is found.
+# benchmarks/change_points.py measures this: 0 to 4 % of the series without a change are reported
+# to have one, for all shapes of noise. A change of three standard deviations is found.
 _LEAST_PENALTY = 3.0
-# Runs on one level; two that are off are an outlier or its repetition.
+# Runs on a level. Two runs off it are an outlier and its repetition.
 LEAST_RUNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Where a level ends and another begins. index: of the first value of the new one.
+    """The end of a level and the start of the next level.
 
-    before, after: medians of the two levels.
+    Attributes:
+        index: Index of the first value of the new level.
+        before: Median of the old level.
+        after: Median of the new level.
     """
 
     index: int
@@ -54,7 +57,7 @@ def find_changes(times_s: Sequence[float]) -> list[Change]:
     import numpy as np
 
     logs = np.log(np.asarray(times_s, dtype="float64"))
-    if np.ptp(logs) == 0.0:  # a kernel's width is made of the distances
+    if np.ptp(logs) == 0.0:  # the kernel's width depends on the distances
         return []
     search = ruptures.KernelCPD(kernel="rbf", min_size=LEAST_RUNS).fit(logs)
     ends = [int(end) for end in search.predict(pen=max(_LEAST_PENALTY, math.log(len(logs))))]

@@ -1,4 +1,4 @@
-"""Two runs beside each other, as far as their numbers go."""
+"""Two runs next to each other, by their numbers alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")
 
 @dataclass(frozen=True, kw_only=True)
 class CasePair:
-    """One case in two runs; None where a run hasn't got it. Times in seconds a call."""
+    """A case in two runs; None if a run doesn't have it. Times are in seconds for each call."""
 
     nodeid: str
     label: str
@@ -24,18 +24,18 @@ class CasePair:
 
     @property
     def times_s(self) -> tuple[float | None, float | None]:
-        """What a call took in each."""
+        """The median time of a call in each run."""
         return _median_s(self.first), _median_s(self.second)
 
     @property
     def ratio(self) -> float | None:
-        """Second/first: 1.10 is 10 % slower; None where one wasn't timed."""
+        """Second/first: 1.10 is 10 % slower; None if a run didn't time the case."""
         before, after = self.times_s
         return after / before if before and after else None
 
     @property
     def same_code(self) -> bool | None:
-        """Whether both are the same library; None where one has none."""
+        """Whether both are the same library; None if a run has no library."""
         if self.first is None or self.second is None:
             return None
         hashes = {self.first.artifact, self.second.artifact}
@@ -43,7 +43,7 @@ class CasePair:
 
 
 def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[CasePair]:
-    """Return a pair for each case of either run, what became slowest first."""
+    """Return a pair for each case of either run, the largest ratio first."""
     runs = [
         {(without_group(case.nodeid), case.name): case for case in cases}
         for cases in (first, second)
@@ -58,7 +58,7 @@ def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> lis
 
 
 def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
-    """Return the table, and what its numbers are worth."""
+    """Return the table, and a note on its numbers."""
     labels = [pair.label for pair in pairs]
     rows = []
     for pair in pairs:
@@ -66,7 +66,7 @@ def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
         code = {None: "-", True: "same", False: "other"}[pair.same_code]
         rows.append(
             (
-                # Tests of two files may have one name.
+                # Tests of two files can have the same name.
                 pair.label if labels.count(pair.label) == 1 else pair.nodeid,
                 "-" if before_s is None else format_seconds(before_s),
                 "-" if after_s is None else format_seconds(after_s),
@@ -79,7 +79,10 @@ def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
     return [
         *table_lines(_HEADINGS, rows, right={"A", "B", "B/A"}),
         "",
-        "times of two runs, not side by side: on a shared machine they differ for nothing, too",
+        (
+            "The runs are from different times. On a shared machine, latencies differ between "
+            "runs even if nothing changed."
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page, made from nothing but the JSON report."""
+"""The HTML report: a self-contained page, made only from the JSON report."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.json_report import cases_of
-from pytest_tvmtune.report.terminal_summary import footer_lines
-from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
+from pytest_tvmtune.report.run_counts import detail_lines, next_lines, work_words
+from pytest_tvmtune.report.text_tables import format_bytes, format_percent, format_seconds
 
 NOTHING = "-"
-# A page of a thousand cases stays readable, and small; the JSON report has the rest.
+# So a page of a thousand cases stays small and readable. The JSON report has the rest.
 _MOST_ROWS = 25
 _MOST_OPEN = 3
 
 
 def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) -> str:
-    """Return the page of a JSON report (docs/json.md), also of one that was read from a file.
+    """Return the page of a JSON report (docs/reference/json.md), also if it comes from a file.
 
     Args:
-        report: As `json.load` gives it.
-        links_from: The folder of the page: links to logs and reproducers are relative to it, so
-            that both can be moved together. None: absolute.
+        report: The report, as `json.load` returns it.
+        links_from: The folder of the page. Links to logs and reproducers are relative to it, so
+            you can move them together. None: the links are absolute.
 
     Raises:
-        ReportError: It is no report, or one of a later version.
+        ReportError: The object isn't a report, or a later version wrote it.
     """
     results = case_verdicts.worst_first(cases_of(report))
     environment = _environment()
@@ -56,7 +56,7 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
         counts=[
             (n, counts[n]) for n in dict.fromkeys((*case_verdicts.VERDICTS, *counts)) if counts[n]
         ],
-        notes=footer_lines(results)[1:],
+        notes=[work_words(results), *detail_lines(results), *next_lines(results)],
         mark=lambda result: case_plots.interval_mark(result.latency, scale),
         link=lambda path: _link(path, links_from),
         style=style,
@@ -82,7 +82,7 @@ def _environment() -> jinja2.Environment:
         "bytes": lambda value: _or_nothing(value, format_bytes),
         "general": lambda value: _or_nothing(value, lambda number: f"{number:.3g}"),
         "exact": lambda value: _or_nothing(value, lambda number: f"{number:.3f}"),
-        "percent": lambda value: _or_nothing(value, lambda number: f"{number:.1%}"),
+        "percent": lambda value: _or_nothing(value, format_percent),
         "plain": lambda value: value if isinstance(value, str) else json.dumps(value),
     }
     return environment
@@ -98,7 +98,7 @@ def _asset(environment: jinja2.Environment, name: str) -> Markup:
 
 
 def _hash(content: str) -> str:
-    """Return what a Content-Security-Policy allows: this very style or script, and no other."""
+    """Return the source of a Content-Security-Policy that allows only this style or script."""
     digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
     return f"'sha256-{digest}'"
 
@@ -112,7 +112,7 @@ def _link(path: str, links_from: Path | None) -> str:
 
 
 def _view(result: CaseResult, place: int) -> dict[str, Any]:
-    """Return what the templates show of one case, beside its result."""
+    """Return the values that the templates need for a case, in addition to its result."""
     label = result.label
     digest = hashlib.sha256(os.fsencode(f"{result.nodeid} {label}")).hexdigest()[:10]
     kind = case_verdicts.kind_of(result)
@@ -133,7 +133,7 @@ def _view(result: CaseResult, place: int) -> dict[str, Any]:
 
 
 def _by_need(task: TaskResult) -> tuple[bool, float, str]:
-    """Sort what is not settled first, then what takes longest."""
+    """Sort tasks that aren't settled first, then by time, the longest first."""
     return task.is_settled, -task.weight * (task.best_s or 0.0), task.name
 
 
@@ -149,6 +149,6 @@ def _kernels(table: KernelTable) -> dict[str, Any]:
 
 
 def _bars(now_s: float, baseline_s: float | None, longest_s: float) -> Sequence[tuple[str, float]]:
-    """Return (side, length out of 100) of the bars of one kernel."""
+    """Return the bars of a kernel: side, and length from 0 to 100."""
     sides = [("now", now_s)] + ([] if baseline_s is None else [("before", baseline_s)])
     return [(side, round(100 * max(value, 0.0) / longest_s, 1)) for side, value in sides]

@@ -1,4 +1,4 @@
-"""The JSON report: one object that every other report is made from (docs/json.md)."""
+"""The JSON report: the object that every other report is made from (docs/reference/json.md)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A pytest-tvmtune report, version 1: what --tvm-json writes.
+    """The report of pytest-tvmtune that --tvm-json writes, version 1.
 
-    Times are in seconds. Numbers that JSON can't hold (NaN, infinities) are null. Hooks may add
-    keys, and so may later releases without a new version.
+    Times are in seconds. Numbers that JSON can't hold (NaN, infinities) are null. Hooks can add
+    keys. Later releases can add keys without a new version.
 
     Attributes:
         schema: Always `pytest-tvmtune`.
-        version: Rises when a key changes its meaning.
-        created_at: When it was made, in UTC.
-        machine: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`, and what a conftest
-            adds (`pytest_tvmtune_machine_info`).
-        cases: Each call of `tvm_tune`, in order of `nodeid` and `name`.
+        version: The version of the format. It increases when a key changes its meaning.
+        created_at: The time of the report, in UTC.
+        machine: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`, and the keys that
+            the hook `pytest_tvmtune_machine_info` adds.
+        cases: An object for each call of `tvm_tune`, in order of `nodeid` and `name`.
     """
 
     schema: Literal["pytest-tvmtune"]
@@ -47,10 +47,10 @@ class Report:
 def make_report(
     cases: Sequence[Mapping[str, Any]], machine_info: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the report of one run, as JSON holds it: cases in order of their id.
+    """Return the report of a run as plain JSON values, with its cases in order of their id.
 
     Args:
-        cases: Each a `CaseResult` as plain JSON values, with the keys that hooks added.
+        cases: `CaseResult` objects as plain JSON values, with the keys that hooks added.
         machine_info: The machine's fingerprint, with the keys that hooks added.
     """
     return {
@@ -68,27 +68,27 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
     """Return the cases of a JSON report, in its order; numbers that JSON can't hold are NaN.
 
     Raises:
-        ReportError: It is no report, or one of a later version.
+        ReportError: The object isn't a report, or a later version wrote it.
     """
     schema, version = report.get("schema"), report.get("version")
     if schema != SCHEMA or not isinstance(version, int):
         raise ReportError(
-            f"no report of pytest-tvmtune: its `schema` is {schema!r}, not {SCHEMA!r}; "
+            f"not a report of pytest-tvmtune: its `schema` is {schema!r}, not {SCHEMA!r}; "
             "give a file that --tvm-json wrote"
         )
     if version > SCHEMA_VERSION:
         raise ReportError(
-            f"a report of version {version}, this pytest-tvmtune reads up to {SCHEMA_VERSION}: "
-            "upgrade it"
+            f"the report has version {version}, and this pytest-tvmtune reads versions up to "
+            f"{SCHEMA_VERSION}: upgrade pytest-tvmtune"
         )
     try:
         return from_json_values(dict(report), Report).cases
     except ValueError as error:
-        raise ReportError(f"a damaged report: {error}") from error
+        raise ReportError(f"the report is damaged: {error}") from error
 
 
 def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the report; it is shipped beside this module."""
+    """Return the JSON Schema (2020-12) of the report, which is part of the package."""
     text = files("pytest_tvmtune.report").joinpath("report.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

@@ -1,4 +1,4 @@
-"""JUnit properties of a case: what dashboards plot beside passed and failed."""
+"""JUnit properties of a case, for dashboards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pytest_tvmtune.report.case_verdicts import verdict_of
 
 
 def junit_properties(results: Sequence[CaseResult]) -> list[tuple[str, str]]:
-    """Return (name, value) of the cases of one test, for its `<properties>`.
+    """Return (name, value) of the cases of a test, for its `<properties>`.
 
-    Names are `tvmtune.verdict` and so on (docs/reference.md); with several cases in one test
-    `tvmtune.NAME.verdict`. What is unknown is left out. Seconds, ratios of now to the baseline.
+    Names are `tvmtune.verdict` and so on (docs/reference/reports.md). If a test has several cases,
+    they are `tvmtune.NAME.verdict`. Properties without a value are left out. Times are in seconds,
+    and ratios are now / baseline.
     """
     found = []
     for result in results:

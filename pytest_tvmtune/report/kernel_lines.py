@@ -1,16 +1,17 @@
-"""Kernels in the terminal: which cost more, the table of all, and the one that diverges."""
+"""Kernels in the terminal: those that cost more, the table of all, and a diverging kernel."""
 
 from __future__ import annotations
 
 import math
 
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, KernelTable, KernelTime
-from pytest_tvmtune.report.text_tables import format_seconds, table_lines
+from pytest_tvmtune.report.text_tables import format_percent, format_seconds, table_lines
 
 _MOST_NAMED = 3
 _MOST_ROWS = 20
-# Of what costs most: anything less is noise beside it.
+# A share of the largest cost: smaller costs are noise.
 _LEAST_SHARE = 0.05
 _HEADINGS = ("kernel", "calls", "now", "share", "tuned")
 _COMPARED = (*_HEADINGS, "baseline", "more", "code")
@@ -18,16 +19,16 @@ _RIGHT = frozenset({"calls", "now", "share", "baseline", "more"})
 
 
 def slower_kernels_line(table: KernelTable) -> str:
-    """Return one line: what costs more than in the baseline, the most first."""
+    """Return one line: the kernels that cost more than in the baseline, the largest cost first."""
     least_s = _LEAST_SHARE * max((row.cost_s for row in table.rows), default=0.0)
     more = [row for row in table.rows if row.cost_s > 0 and row.cost_s >= least_s][:_MOST_NAMED]
     if not more:
-        return "no kernel costs more: the time is lost between them"
+        return "no kernel costs more: the time is lost between the kernels"
     return "costs more: " + "; ".join(_cost(row) for row in more)
 
 
 def kernel_lines(table: KernelTable) -> list[str]:
-    """Return the table, and how it adds up to a call of the entry."""
+    """Return the table, and the relation of its sum to a call of the entry."""
     compared = table.baseline_end_to_end_s is not None
     rows = [_row(row) + (_compared(row) if compared else ()) for row in table.rows[:_MOST_ROWS]]
     left_out = len(table.rows) - len(rows)
@@ -38,20 +39,20 @@ def kernel_lines(table: KernelTable) -> list[str]:
     )
     return [
         *table_lines(_COMPARED if compared else _HEADINGS, rows, right=_RIGHT),
-        *([f"and {left_out} more; all are in the JSON report"] if left_out else []),
+        *([f"{counted(left_out, 'more kernel')} in the JSON report"] if left_out else []),
         (
             f"together {format_seconds(table.together_s)} of "
-            f"{format_seconds(table.end_to_end_s)} end to end{before}; the instrument's "
-            f"{format_seconds(table.overhead_s)} for each was taken off"
+            f"{format_seconds(table.end_to_end_s)} end to end{before}, after subtracting "
+            f"{format_seconds(table.overhead_s)} for each kernel, the cost of the instrument"
         ),
     ]
 
 
 def divergence_lines(found: Divergence) -> list[str]:
-    """Return what the diverging kernel was given, its schedule and its reproducer."""
+    """Return the arguments of a diverging kernel, its schedule, and its reproducer."""
     lines = [f"  {_argument(one)}" for one in found.arguments]
     if found.trace:
-        lines += ["  its schedule:", *(f"    {line}" for line in found.trace.splitlines())]
+        lines += ["  schedule:", *(f"    {line}" for line in found.trace.splitlines())]
     if found.reproducer:
         lines.append(f"  reproducer: {found.reproducer}")
     return lines
@@ -92,7 +93,7 @@ def _row(row: KernelTime) -> tuple[str, ...]:
         row.name,
         calls,
         format_seconds(row.now_s),
-        f"{row.share:.1%}",
+        format_percent(row.share),
         "-" if row.name == BUILT_INS else tuned,
     )
 

@@ -1,4 +1,4 @@
-"""What a case took over its runs: as a table, as CSV, as a plot."""
+"""The latency of a case over its runs, as a table, CSV, or a plot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 from pytest_tvmtune.store.run_history import Point, StoredRun
 
 _RUN_HEADINGS = ("run", "at", "revision", "TVM", "cases", "failed", "CPU")
-_HEADINGS = ("run", "at", "revision", "TVM", "took", "ratio", "verdict", "change")
+_HEADINGS = ("run", "at", "revision", "TVM", "latency", "ratio", "verdict", "change")
 _COLUMNS = ("time", "run", "revision", "tvm", "cpu", "num_threads", "verdict", "slowdown_ratio",
             "artifact", "median_s", "library_bytes")  # fmt: skip
 _MOST_LABELS = 12
@@ -34,7 +34,7 @@ def run_lines(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def point_lines(points: Sequence[Point], changes: Sequence[Change]) -> list[str]:
-    """Return the table of one case's points. changes: among those that were timed."""
+    """Return the table of a case's points. changes: change points among the timed points."""
     at = {change.index: change for change in changes}
     timed = {point.run: index for index, point in enumerate(timed_points(points))}
     rows = []
@@ -52,7 +52,7 @@ def point_lines(points: Sequence[Point], changes: Sequence[Change]) -> list[str]
                 "" if change is None else change_words(change),
             )
         )
-    return table_lines(_HEADINGS, rows, right={"run", "took", "ratio"})
+    return table_lines(_HEADINGS, rows, right={"run", "latency", "ratio"})
 
 
 def change_words(change: Change) -> str:
@@ -68,9 +68,9 @@ def timed_points(points: Sequence[Point]) -> list[Point]:
 
 
 def history_csv(points: Sequence[Point]) -> str:
-    """Return a line for each point that was timed, as Apache Otava's CSV importer reads it.
+    """Return a line for each timed point, in the form that Apache Otava's CSV importer reads.
 
-    Its metrics, `median_s` and `library_bytes`, are numbers in every line, as Otava needs.
+    The metrics `median_s` and `library_bytes` are numbers in every line, as Otava requires.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -85,7 +85,7 @@ def history_csv(points: Sequence[Point]) -> str:
 
 
 def history_svg(title: str, points: Sequence[Point], changes: Sequence[Change]) -> str:
-    """Return a self-contained SVG picture of the points that were timed, and of their levels."""
+    """Return a self-contained SVG picture of the timed points and their levels."""
     timed = timed_points(points)
     times_s = [point.median_s for point in timed if point.median_s is not None]
     x = svg.across(-0.5, len(times_s) - 0.5)

@@ -1,4 +1,4 @@
-"""The Markdown report: a table as asv prints it, worst first, for pull requests and summaries."""
+"""The Markdown report: a table in the style of asv, for pull requests and job summaries."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
 from pytest_tvmtune.report.json_report import cases_of
-from pytest_tvmtune.report.terminal_summary import footer_lines
+from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
+from pytest_tvmtune.report.terminal_summary import ratio_cell
 from pytest_tvmtune.report.text_tables import format_seconds
 
 _HEAD = (
     "| Change | Before | After | Ratio (CI) | Case |",
     "|:-------|-------:|------:|:-----------|:-----|",
 )
-# As asv marks what changed.
+# The marks of asv.
 _MARKS = {"REGRESSION": "+", "IMPROVEMENT": "-"}
 _MOST_FINDING = 4000
 
 
 def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None) -> str:
-    """Return a JSON report (docs/json.md) as GitHub's Markdown.
+    """Return a JSON report (docs/reference/json.md) as GitHub's Markdown.
 
-    What passed unchanged is folded away.
+    Cases that passed unchanged are folded.
 
     Args:
-        report: As `json.load` gives it.
-        most_bytes: Of UTF-8, for a place with a limit: cases that don't fit are only counted.
+        report: The report, as `json.load` returns it.
+        most_bytes: The limit in bytes of UTF-8. Cases that don't fit are only counted.
 
     Raises:
-        ReportError: It is no report, or one of a later version.
+        ReportError: The object isn't a report, or a later version wrote it.
     """
     results = worst_first(cases_of(report))
     failed = [result for result in results if has_failed(result)]
@@ -59,7 +60,7 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
 
 def _fitting(blocks: Sequence[str], loud: Sequence[CaseResult], most_bytes: int) -> str:
     """Leave out whole blocks from the end, then rows of the first table, until the rest fits."""
-    note = "_More than fits here: all of it is in the reports of --tvm-json and --tvm-html._"
+    note = "_The report is too long for this place. --tvm-json and --tvm-html write all of it._"
     kept = list(blocks)
     while len(kept) > 1 and _size([*kept, note]) > most_bytes:
         kept.pop()
@@ -82,11 +83,12 @@ def _size(blocks: Sequence[str]) -> int:
 
 def _heading(results: Sequence[CaseResult], failed: int) -> str:
     words = f"{failed} failed of {counted(len(results), 'case')}"
-    return "\n".join([f"### tvmtune: {words}", "", *_lines(footer_lines(results))])
+    lines = [count_line(results), *detail_lines(results), *next_lines(results)]
+    return "\n".join([f"### tvmtune: {words}", "", *_lines(lines)])
 
 
 def _lines(lines: Sequence[str]) -> list[str]:
-    """Return lines that stay lines: two blanks at an end are a line break."""
+    """Return lines that stay separate: two spaces at the end are a line break."""
     return [f"{_text(line)}  " for line in lines]
 
 
@@ -110,16 +112,15 @@ def _seconds(value: float | None) -> str:
 
 
 def _ratio(latency: LatencyResult | None) -> str:
-    if latency is None or latency.slowdown_ratio is None:
-        return ""
-    if latency.interval is None:
-        return f"{latency.slowdown_ratio:.3f}"
+    words = ratio_cell(latency, unknown="")
+    if latency is None or latency.slowdown_ratio is None or latency.interval is None:
+        return words
     low, high = latency.interval
-    return f"{latency.slowdown_ratio:.3f} ({low:.3f} to {high:.3f})"
+    return f"{words} ({low:.3f} to {high:.3f})"
 
 
 def _code(text: str) -> str:
-    """Return text as code that nothing in it can end, also within a table."""
+    """Return text as code that nothing in the text can end, also in a table."""
     words = " ".join(text.split()).replace("|", "\\|") or " "
     fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
     pad = " " if "`" in words else ""
@@ -127,17 +128,17 @@ def _code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text in which nothing is Markdown, HTML or a mention."""
+    """Return text without Markdown, HTML, and mentions."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
-    # A backslash doesn't keep GitHub from mentioning somebody, this does.
+    # A backslash doesn't prevent a mention on GitHub.
     return escaped.replace("@", "@<!-- -->")
 
 
 def _finding(result: CaseResult) -> str:
-    """Return what failed a test, as a block of code that nothing in it can end."""
+    """Return the findings of a test, as a block of code that nothing in them can end."""
     words = "\n".join(result.findings)
     if len(words) > _MOST_FINDING:
-        words = words[:_MOST_FINDING] + "\n... (all of it is in the JSON report)"
+        words = words[:_MOST_FINDING] + "\n... (the JSON report has all of it)"
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", words)), default=0))
     return f"{fence}text\n{words}\n{fence}"
 

@@ -1,4 +1,4 @@
-"""Reports as files: each format rendered from the one JSON object, when it was asked for."""
+"""Reports as files. Each format is made from the JSON report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store.atomic_files import write_text
 
 ReportObject = Mapping[str, Any]
-# Of a step's summary, all that is written to it together: beyond it GitHub shows none of it.
+# GitHub's limit for the whole summary of a step. Beyond it, GitHub shows nothing of it.
 _MOST_SUMMARY_BYTES = 1 << 20
 
 
@@ -23,7 +23,7 @@ def write_reports(report: ReportObject, paths: Mapping[str, Path]) -> list[str]:
         paths: By the names of their options: `json`, `html`, `markdown`.
 
     Returns:
-        What kept one from being written; the others are written all the same.
+        A message for each report that can't be written. The other reports are written.
     """
     problems = []
     for name, path in paths.items():
@@ -35,7 +35,7 @@ def write_reports(report: ReportObject, paths: Mapping[str, Path]) -> list[str]:
 
 
 def append_step_summary(report: ReportObject, path: Path) -> None:
-    """Add the Markdown report to a GitHub Actions summary, as much as still fits.
+    """Add the Markdown report to a GitHub Actions summary, up to the limit.
 
     Raises:
         StoreError: The file can't be written.
@@ -52,7 +52,7 @@ def append_step_summary(report: ReportObject, path: Path) -> None:
 
 
 def _json(report: ReportObject, _path: Path) -> str:
-    """Return sorted JSON, a line for each key of a case: thousands of samples are one line."""
+    """Return sorted JSON with a line for each key of a case, so all samples are in a line."""
     cases = (
         _lines((f"{json.dumps(key)}: {_one_line(case[key])}" for key in sorted(case)), "{}", "  ")
         for case in report["cases"]

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: scales, ticks and a frame; colours come from the page's style."""
+"""Small charts as inline SVG: scales, ticks, and a frame. The page's style has the colors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """From values to pixels; what is beyond either end is drawn at that end."""
+    """A mapping from values to pixels. A value beyond an end is drawn at that end."""
 
     low: float
     high: float
@@ -99,7 +99,7 @@ def dots(css: str, points: Iterable[tuple[float, float]]) -> str:
 
 
 def steps(css: str, points: Sequence[tuple[float, float]], *, end: float, title: str = "") -> str:
-    """Return a line that stays where it is until the next point, and then up to x = `end`."""
+    """Return a step line that keeps each value until the next point, and the last until `end`."""
     path = f"M{points[0][0]:g} {points[0][1]:g}"
     path += "".join(f"H{x:g}V{y:g}" for x, y in points[1:]) + f"H{end:g}"
     inside = f"<title>{escape(title)}</title>" if title else ""
@@ -121,7 +121,7 @@ def axes(
     y_format: Callable[[float], str] = str,
     x_label: str,
 ) -> list[str]:
-    """Return a chart's grid, the numbers along it, and what is across."""
+    """Return a chart's grid with its numbers, and the label of the x axis."""
     parts = []
     for value in x_ticks:
         parts.append(line("grid", x(value), TOP, x(value), BOTTOM))
@@ -135,7 +135,7 @@ def axes(
 
 
 def chart(parts: Iterable[str], *, title: str) -> Markup:
-    """Return a chart of axes and what they hold, for a page. title: for those who can't see it."""
+    """Return a chart for a page. title: a text for readers who can't see it."""
     return Markup(  # noqa: S704  every text in it was escaped above
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
@@ -143,9 +143,9 @@ def chart(parts: Iterable[str], *, title: str) -> Markup:
 
 
 def chart_file(parts: Iterable[str], *, heading: str, style: str) -> str:
-    """Return a chart as a file of its own: black on white, with a heading above.
+    """Return a chart as a separate file, black on white, with a heading.
 
-    style: CSS for the classes of what the axes hold.
+    style: CSS for the classes of the parts.
     """
     top = -2 * TOP
     return (

@@ -30,6 +30,11 @@ def format_seconds(seconds: float) -> str:
     raise AssertionError("the last unit always fits")
 
 
+def format_percent(share: float) -> str:
+    """Return a share as a percentage with one decimal: 1.2 %."""
+    return f"{100 * share:.1f} %"
+
+
 def format_bytes(size_bytes: int) -> str:
     """Return a size with a decimal unit: 512 B, 12.3 kB, 4.56 MB."""
     value = float(size_bytes)

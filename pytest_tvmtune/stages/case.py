@@ -35,8 +35,8 @@ class RunContext:
     """What all cases of one run share.
 
     on_progress: is called with how a case goes on, from any thread. started_s: when the session
-    began, in seconds since 1970, the same on every xdist worker; what was tuned since then,
-    `refresh` needn't tune.
+    began, in seconds since 1970, the same on every xdist worker; `refresh` doesn't tune tasks that
+    were tuned since then.
     gated_items: how many of the session's test items may gate, the same on every worker.
     """
 
@@ -48,7 +48,7 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """One model on one target, with what its test asks for: stages take it, and leave it as it is.
+    """One model on one target, with its test's options: stages take it, and leave it unchanged.
 
     name: what reports and its baseline call it. nodeid: of its test. params: the user's own
     parametrization ids. label: its name in messages, `mlp[llvm-prepack]`. logs: where its child

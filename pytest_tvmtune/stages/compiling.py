@@ -34,7 +34,7 @@ KEPT_DIGESTS = 64
 class BuiltModel:
     """A compiled case: its artifact, how it came about, the build's key, and its tasks.
 
-    compiled_s: what it took to compile just now, in seconds; None where the store had it.
+    compiled_s: how long this compilation took, in seconds; None where the store had the build.
     """
 
     artifact: artifacts.Artifact
@@ -50,7 +50,7 @@ def build_untuned(case: Case) -> BuiltModel:
 
 
 def build(case: Case, plan: builds.Plan, records: Records) -> BuiltModel:
-    """Return the model compiled with these records and no others, from the store if it is there.
+    """Return the model compiled with these records and no others, from the store if it has it.
 
     Raises:
         CompileError: TVM refuses it, or leaves a record out.
@@ -166,7 +166,7 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
 
 
 def _run_digest(case: Case) -> str:
-    """Return what tells one first run from another: data, CPU model, TVM and the setup."""
+    """Return what distinguishes first runs: data, CPU model, TVM, and the setup."""
     return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
 
 

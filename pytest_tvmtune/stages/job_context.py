@@ -21,7 +21,7 @@ def job_context(
         case: The case.
         stage: What its log is called.
         timeout_s: For each stage that the job enters; None for the case's own.
-        where: In what kind of process.
+        where: The kind of process.
 
     Returns:
         The context.

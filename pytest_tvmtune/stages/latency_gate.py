@@ -1,4 +1,4 @@
-"""Stage: time the artifact together with the accepted baseline, and say what follows."""
+"""Stage: measure the artifact together with the accepted baseline, and decide the verdict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError
+from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError, counted
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
@@ -47,7 +47,9 @@ Measure = Callable[..., measure_pair_job.Result]
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
-REPAIR = "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+REPAIR = (
+    "import the baseline with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+)
 
 
 def judge_latency(
@@ -92,7 +94,7 @@ def _judge(
     measure: Measure,
 ) -> LatencyOutcome:
     if baseline is None:
-        message = "nothing accepted yet; accept this run with --tvm-update-new"
+        message = "no baseline yet; accept this run with --tvm-update-new"
         return LatencyOutcome(latency=_without_comparison(case, session, "NEW", message))
     try:
         if isinstance(baseline, BaselineError):
@@ -130,7 +132,7 @@ def _without_comparison(
     case: Case, session: Session, verdict: Verdict, message: str
 ) -> LatencyResult:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
-    timing = under_way(case.run_context.on_progress, case.label, "timing it")
+    timing = under_way(case.run_context.on_progress, case.label, "measuring the latency")
     with held(case, exclusive_cores()), timing:
         samples = sample(
             session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
@@ -152,10 +154,10 @@ def _comparable(case: Case, baseline: Baseline) -> Artifact:
     # `host` is another CPU on every machine; what was accepted on one may well run on the next.
     same = comparable_target(baseline.target) == comparable_target(case.target_json)
     if not same and not case.options.target.is_host:
-        raise BaselineError(f"the baseline was made for another target, {baseline.target}")
+        raise BaselineError(f"the baseline was built for another target: {baseline.target}")
     if lacking := lacking_features(baseline.target):
         raise BaselineError(
-            f"the baseline was made for a CPU with {', '.join(lacking)}, which this one "
+            f"the baseline was built for a CPU with {', '.join(lacking)}, which this CPU "
             f"({fingerprint().cpu}) lacks"
         )
     try:
@@ -197,17 +199,18 @@ def _gate(
     interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
     message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
     if verdict == "INCONCLUSIVE":
-        message += f" after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
+        message += f"; undecided after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
     if measured.placements < min(MIN_EPOCHS, evidence.epochs):
         message += (
-            f"; the library is large, so its code was placed only {measured.placements} times: "
-            "what its place in memory costs is not averaged out"
+            "; the library is large, so its code was placed in memory only "
+            f"{counted(measured.placements, 'time')}, and the effect of its placement is not "
+            "averaged out"
         )
     accepted, here = versions_of_both(case.store, baseline)
     if accepted != here:
         message += (
-            f"; baseline built by TVM {accepted[0]} (ffi {accepted[1]}), "
-            f"this run by {here[0]} ({here[1]})"
+            f"; the baseline was built with TVM {accepted[0]} (ffi {accepted[1]}), "
+            f"and this run with TVM {here[0]} (ffi {here[1]})"
         )
     return LatencyResult(
         verdict=verdict,
@@ -233,13 +236,14 @@ def _gate(
 
 
 def _noise_words(resolvable: float) -> str:
-    """Say what the machine can resolve just now, and what is in its way."""
+    """Say which slowdowns the machine can decide now, and name disturbances of measurements."""
     if not math.isfinite(resolvable):
-        words = "the baseline against itself told nothing either"
+        words = "a comparison of the baseline with itself was undecided, too"
     else:
         words = (
-            f"the baseline against itself: this machine now resolves {100 * (resolvable - 1):.1f}%"
+            "a comparison of the baseline with itself shows that this machine can now decide "
+            f"slowdowns of {100 * (resolvable - 1):.1f} % or more"
         )
     if found := timing_hindrances():
-        words += f" (in the way: {', '.join(found)})"
+        words += f" (possible disturbances: {', '.join(found)})"
     return words

@@ -1,7 +1,7 @@
-"""What the stages return: frozen values, which `pipeline.py` folds into the case's result.
+"""The results of stages: frozen values, which `pipeline.py` folds into the case's result.
 
-Wherever a stage compiles another build for its own purposes, `compiled_s` says how long that took,
-in seconds; None where nothing was compiled.
+If a stage compiles another build, `compiled_s` is the duration in seconds; None if nothing was
+compiled.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class UntunedOutcome:
 class BaselineProposal:
     """A baseline to write once the whole test has passed.
 
-    records: (target key, workload) of what is in its artifact.
+    records: (target key, workload) of the records in its artifact.
     """
 
     baseline: Baseline

@@ -1,4 +1,4 @@
-"""One case from its model to its findings: the stages in order, and what each adds to its result.
+"""One case from its model to its findings: the stages in order, and their parts of its result.
 
 `prepare` and the checks that the test asks for, both through `make_checks`; then
 `conclude`, and `accept` where the whole test has passed. Stages take frozen values and return
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.store.tuning.records import Workload
 
 
-NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, look at them, and commit them"
+NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, review them, and commit them"
 # It returns findings, and raises TvmTuneError where it can't be made.
 Check = Callable[[CaseRun], list[str]]
 
@@ -86,8 +86,8 @@ Check = Callable[[CaseRun], list[str]]
 def make_checks(run: CaseRun, *checks: Check) -> list[str]:
     """Make all checks, and return the findings, which the result has from then on.
 
-    What keeps one from being made is its finding, and no reason to leave out the others. That the
-    test has registered since what no child process has is such a reason.
+    If a check can't be made, the reason is its finding, and the other checks are still made. If the
+    test has registered something that child processes lack, no check is made.
     """
     case, result = run.case, run.result
     stock_mod = None if case.model.is_ready else case.model.mod
@@ -114,7 +114,7 @@ def prepare(run: CaseRun) -> list[str]:
         run.session, run.outputs = load_and_call(run.case, run.built)
     except (ChildError, CompileError, ModelError) as error:
         if run.dims_doubt:
-            error.add(f"That may be why: {run.dims_doubt}")
+            error.add(f"This may be the reason: {run.dims_doubt}")
         raise
     run.result.transform_s = run.session.transform_s
     run.result.transform_extra_bytes = run.session.transform_extra_bytes
@@ -143,7 +143,7 @@ def tune_and_build(run: CaseRun) -> None:
 
 
 def check_outputs(run: CaseRun, *, expected: Any, comparison: ComparisonOptions) -> list[str]:
-    """Compare the outputs with what the test expects, or with the untuned, unpacked build."""
+    """Compare the outputs with those that the test expects, or of the untuned, unpacked build."""
     found = compare_with_expected(run.case, run.built, run.outputs, expected, comparison)
     return _fold_comparison(run, run.case, run.built, found, comparison)
 
@@ -156,9 +156,10 @@ def check_prepacked(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]
 
 
 def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
-    """Compare with each folder of ONNX test data; `prepare` called with the first one's inputs.
+    """Compare with each folder of ONNX test data; `prepare` ran with the first folder's inputs.
 
-    What can't be read or doesn't fit the model, and a crash with other inputs, are findings, too.
+    Data that can't be read or doesn't fit the model, and a crash with other inputs, are findings,
+    too.
     """
     run.checked = True
     case, built, outputs = run.case, run.built, run.outputs
@@ -177,7 +178,7 @@ def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
 
 
 def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
-    """Compare the outputs with the golden ones, or propose them where the run accepts them."""
+    """Compare the outputs with the golden outputs, or propose them where the run accepts them."""
     run.checked = True
     case, options = run.case, run.run_options
     found = compare_with_golden(
@@ -201,7 +202,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
             run.result.warnings.append(f"{case.label}: {NO_GOLDEN}")
         return []
     # With --tvm-update only what this very run wrote is not replaced.
-    written = "these were written by another item of this run"
+    written = "another test item of this run wrote these golden outputs"
     hint = written if options.update else "accept with --tvm-update"
     compared = ComparisonOutcome(error=found.error, compared_with="given values")
     findings = _fold_comparison(run, case, run.built, compared, comparison)
@@ -209,7 +210,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
 
 
 def check_latency(run: CaseRun) -> list[str]:
-    """Compare the latency with the accepted baseline's, and sizes; or propose to accept this one.
+    """Compare the latency and the sizes with the accepted baseline's, or propose a baseline.
 
     Also, once for each build, with that of the same model untuned.
     """
@@ -244,7 +245,7 @@ def check_latency(run: CaseRun) -> list[str]:
 
 
 def all_checks(run: CaseRun, numbers: Check, comparison: ComparisonOptions) -> list[Check]:
-    """Return every check that applies. numbers: the one of the outputs."""
+    """Return every check that applies. numbers: the check of the outputs."""
     prepacked: list[Check] = [partial(check_prepacked, comparison=comparison)]
     return [numbers, *(prepacked if run.case.options.prepack else []), check_latency]
 
@@ -258,7 +259,7 @@ def time_kernels(run: CaseRun, *, budget_s: float) -> list[str]:
 
 
 def warn(run: CaseRun, message: str) -> None:
-    """Warn of what is unknown or incomplete; under --tvm-strict it fails the test."""
+    """Warn of something unknown or incomplete; under --tvm-strict it fails the test."""
     warning = f"{run.case.label}: {message}"
     run.result.warnings.append(warning)
     if not run.run_options.strict:
@@ -266,9 +267,9 @@ def warn(run: CaseRun, message: str) -> None:
 
 
 def conclude(run: CaseRun) -> list[str]:
-    """Return what fails the test although every check passed; called when the test is over."""
+    """Return findings of a test whose checks have passed; called when the test is over."""
     if not run.checked:
-        warn(run, "nothing was checked: call run.check(), or an assert_* method of the run")
+        warn(run, "nothing was checked; call run.check(), or an assert_* method of the run")
     if not run.run_options.strict or not run.result.warnings:
         return []
     run.result.note_failure(Failure(kind="unknown"))
@@ -276,7 +277,7 @@ def conclude(run: CaseRun) -> list[str]:
 
 
 def accept(run: CaseRun) -> None:
-    """Write what this run proposed, if anything; called once the whole test has passed.
+    """Write the proposals of this run, if any; called after the whole test has passed.
 
     Raises:
         GoldenError: Another item of this run wrote other golden outputs.
@@ -298,7 +299,7 @@ def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:
     try:
         return read_records(run.case.store, run.identity)
     except BaselineError as error:
-        warn(run, f"{error}; the baseline's records are left out")
+        warn(run, f"{error}; the baseline's records are not used")
         return []
 
 

@@ -42,12 +42,14 @@ def compare_sizes(case: Case, now: ArtifactSizes, baseline: Baseline) -> SizesOu
         if limit is None:
             continue
         if after is None or before is None:
-            warnings.append(f"{case.label}: {name}: its {size} is not known")
+            warnings.append(
+                f"{case.label}: {name} can't be checked: the size of its {size} is not known"
+            )
         elif after > before * (1 + limit):
-            grown = f" (+{after / before - 1:.1%})" if before else ""
+            grown = f" (+{100 * (after / before - 1):.1f} %)" if before else ""
             findings.append(
                 f"{case.label}: its {size} grew from {format_bytes(before)} to "
-                f"{format_bytes(after)}{grown}, {name} is {100 * limit:g}%; "
+                f"{format_bytes(after)}{grown}, and {name} is {100 * limit:g} %; "
                 "accept with --tvm-update"
             )
     return SizesOutcome(accepted=accepted, findings=tuple(findings), warnings=tuple(warnings))

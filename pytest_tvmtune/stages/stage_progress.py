@@ -1,4 +1,4 @@
-"""How long a stage of a case has been under way, for whoever shows it."""
+"""How long a stage of a case has been under way, for the code that shows it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def held(case: Case, cores: contextlib.AbstractContextManager[None]) -> Iterator
 
 @contextlib.contextmanager
 def running(case: Case) -> Iterator[None]:
-    """Load and run a model in this process, while nobody measures."""
+    """Load and run a model in this process, while no process measures."""
     observer = case.run_context.on_progress
     with held(case, shared_cores()), under_way(observer, case.label, "loading and running it"):
         yield

@@ -1,4 +1,4 @@
-"""Stages: a case tuned and built, and what it is compared with; from the store wherever it can."""
+"""Stages: a case tuned and built, and its counterparts; from the store wherever possible."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def recall_outcome(case: Case, plan: builds.Plan) -> CompileOutcome | None:
-    """Return what this case came to before, unless its tuning files have changed since.
+    """Return the earlier outcome of this case, unless its tuning files have changed since.
 
     None also where a work_dir has to be read and written, or all is to be tuned anew.
     """
@@ -76,9 +76,9 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
     if not not_applied:
         return []
     warning = (
-        f"work_dir: a stock build with it isn't what was tested: it holds records of "
-        f"{listed(not_applied)}, which are not applied here, since the untuned kernel is "
-        "faster or they were refused; export to another one"
+        "work_dir: a stock build with this folder differs from the tested build: the folder has "
+        f"records of {listed(not_applied)}, which are not applied here, because the untuned kernel "
+        "is faster or the records were refused; export to another folder"
     )
     return [warning]
 
@@ -97,11 +97,11 @@ def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
 
 
 def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
-    """Return the untuned, unpacked build: what TVM computes by itself.
+    """Return the untuned, unpacked build: what TVM computes without tuning and prepack.
 
     None where that is the very library under test: comparing it with itself would show nothing.
-    Of a model put through the user's own pipeline it is the model before that; of a ready library
-    there is none.
+    For a model that the user's own pipeline transforms, it is the model before that pipeline. A
+    ready library has no such build.
     """
     if case.model.library is not None:
         return None
@@ -112,15 +112,16 @@ def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
 
 
 def counterpart_build(case: Case) -> BuiltModel:
-    """Return the build with prepack the other way round, on what is in the store.
+    """Return the build with prepack the other way round, with records that are in the store.
 
     Plain and prepacked modules have different workloads; nothing is tuned for this.
-    Raises ModelError for what is past the stock pipeline.
+    Raises ModelError for a model that doesn't go through the stock pipeline.
     """
     if case.model.is_ready:
         raise ModelError(
-            "prepack is a choice of the stock pipeline, which this model doesn't go through: "
-            "there is no counterpart to compare with"
+            "prepack belongs to the stock pipeline, and this model doesn't go through it, so it "
+            "has "
+            "no counterpart to compare with"
         )
     other = with_prepack(case, prepack=not case.options.prepack)
     plan = extract_tasks(other)
@@ -129,7 +130,7 @@ def counterpart_build(case: Case) -> BuiltModel:
 
 
 def _cached_outcome_key(case: Case, asked: Sequence[Any]) -> str:
-    """Return what tells apart the cases that may come to different builds of one module."""
+    """Return what distinguishes the cases that may come to different builds of one module."""
     parts = module_parts(case)
     return builds.key_of(
         {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": fingerprint().cpu}
@@ -167,9 +168,9 @@ def _versions(case: Case, plan: builds.Plan) -> FileVersions:
 def _compile_with_sound_records(
     case: Case, plan: builds.Plan
 ) -> tuple[BuiltModel, dict[str, Workload]]:
-    """Return the model compiled with the best stored records, and what the store then knows.
+    """Return the model compiled with the best stored records, and the workloads stored then.
 
-    Records that don't apply or build are refused, for good, and the next best ones tried.
+    Records that don't apply or build are refused permanently, and the next best records tried.
     """
     while True:
         workloads = stored_workloads(case, plan)
@@ -187,18 +188,18 @@ def _compile_with_sound_records(
 
 
 def _without_prepack(case: Case, *, tuned: bool) -> str:
-    """Say whether what fails prepacked works without; that is noted nowhere."""
-    how = "not prepacked and untuned" if tuned else "not prepacked"
+    """Return whether a model that fails prepacked works without prepack; this isn't stored."""
+    how = "without prepack and tuning records" if tuned else "without prepack"
     try:
         build_untuned(with_prepack(case, prepack=False))
     except CompileError as error:
-        return f"nor does it compile {how}: {cause_of(error)}"
+        return f"it doesn't compile {how} either: {cause_of(error)}"
     except ChildError as error:
-        return f"nor does it work {how}: {cause_of(error)}"
+        return f"it doesn't work {how} either: {cause_of(error)}"
     except TvmTuneError as error:
-        return f"whether it works {how} isn't known: {cause_of(error)}"
-    whose = "cpu_weight_prepack, or in a tuning record" if tuned else "cpu_weight_prepack"
-    return f"{how} it compiles and runs: the fault is in {whose}"
+        return f"whether it works {how} is not known: {cause_of(error)}"
+    where = "cpu_weight_prepack, or in a tuning record" if tuned else "cpu_weight_prepack"
+    return f"{how}, it compiles and runs, so the fault is in {where}"
 
 
 def _task_result(task: Task, workload: Workload | None, built: BuiltModel) -> TaskResult:

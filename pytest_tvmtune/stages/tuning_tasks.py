@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import TvmTuneError, listed
+from pytest_tvmtune.core.errors import TvmTuneError, counted, listed
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import TuningProgress
 from pytest_tvmtune.core.results.task_result import Task, TaskResult
@@ -34,7 +34,7 @@ Records = dict[str, tuple[Workload, Record]]
 TUNER_START_S = 300.0
 # More than a candidate may take to be built and measured, one after the other.
 TUNER_TRIAL_S = 120.0
-WAITING = "waiting for another process that tunes the same"
+WAITING = "waiting for another process that tunes the same tasks"
 _WAIT_S = 0.25
 
 
@@ -82,9 +82,9 @@ def import_work_dir(case: Case, plan: builds.Plan) -> list[str]:
 def restore_accepted_records(
     case: Case, plan: builds.Plan, accepted: Callable[[], Sequence[tuple[str, Workload]]]
 ) -> list[str]:
-    """Put what the case's baseline keeps into a store that has lost it.
+    """Put the records that the case's baseline keeps into a store that has lost them.
 
-    Else a lost cache would gate a new random schedule against the old one.
+    Otherwise, a lost cache would gate a new random schedule against the old schedule.
 
     Args:
         case: Whose records they are.
@@ -109,8 +109,8 @@ def restore_accepted_records(
 def tune_missing(case: Case, plan: builds.Plan) -> TuningOutcome:
     """Tune what no earlier request served; the tuner puts records and ledger into the store.
 
-    Each workload is tuned by one process, which holds its lock meanwhile. What others are at is
-    left to them, and waited for once nothing else is left to do.
+    One process tunes each workload and holds its lock during that time. Workloads that other
+    processes tune are left to them, and waited for once nothing else is left to do.
     """
     outcome = TuningOutcome()
     if case.options.tuning == "never" or case.options.trials == 0:
@@ -131,7 +131,7 @@ def tune_missing(case: Case, plan: builds.Plan) -> TuningOutcome:
 def _tune_or_wait(
     case: Case, plan: builds.Plan, missing: Sequence[Task], before: TuningOutcome
 ) -> tuple[set[str], TuningOutcome]:
-    """Return the hashes of what was tuned, none where others are at all of it, and the outcome."""
+    """Return the hashes of the tuned tasks, none where others tune all of them, and the outcome."""
     locks = {
         task.shash: try_lock(case.store.lock(f"{plan.target_key}-{task.shash}")) for task in missing
     }
@@ -229,12 +229,12 @@ def _missing(case: Case, plan: builds.Plan) -> list[Task]:
 
 
 def _environment(case: Case) -> str:
-    """Return what a candidate's failure depends on beside itself: TVM, the compiler, the setup."""
+    """Return what else a candidate's failure depends on: TVM, the compiler, and the setup."""
     return builds.key_of(toolchain_parts(case))
 
 
 def _since_s(case: Case) -> float:
-    """From when on a request counts as served: `refresh` asks for what this session tuned."""
+    """Return when a request starts to count as served: for `refresh`, this session's start."""
     return case.run_context.started_s if case.options.tuning == "refresh" else 0.0
 
 
@@ -272,7 +272,7 @@ def best_records(workloads: dict[str, Workload]) -> Records:
 
 
 def untuned_sentence(case: Case, tasks: Sequence[TaskResult]) -> str:
-    """Return which tasks have no record though trials were asked for, "" where none."""
+    """Return which tasks have no record although trials were requested, "" without any."""
     trials = requested_trials(case)
     incomplete = [task for task in tasks if not task.is_settled]
     if not trials or not incomplete:
@@ -284,14 +284,15 @@ def untuned_sentence(case: Case, tasks: Sequence[TaskResult]) -> str:
         listed(names) + (f" ({reason})" if reason else "") for reason, names in by_reason.items()
     )
     has_failed = any(task.state == "failed" for task in incomplete)
-    again = "; to try again: --tvm-tuning=refresh" if has_failed else ""
+    again = "; to try again, use --tvm-tuning=refresh" if has_failed else ""
     log_path = case.log_path("tune")
     has_log = any(task.reason for task in incomplete) and log_path.is_file()
     log = f"; log: {log_path}" if has_log else ""
-    asked = "1 trial was" if trials == 1 else f"{trials} trials were"
+    verb = "is" if len(incomplete) == 1 else "are"
+    requested = f"{counted(trials, 'trial')} {'was' if trials == 1 else 'were'} requested"
     return (
-        f"{len(incomplete)} of {len(tasks)} tasks are untuned though "
-        f"{asked} asked: {named}{again}{log}"
+        f"{len(incomplete)} of {counted(len(tasks), 'task')} {verb} untuned, although "
+        f"{requested}: {named}{again}{log}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage: a tuned build timed next to the same model without records, once, when it is new."""
+"""Stage: a new tuned build measured next to the same model without records."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.confidence_sequence import decide, evidence_of, item_alpha
+from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.relax.measuring.timing import sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
 
 _MOST_S = 2.0
-# Beyond it nobody needs a confidence sequence: tuned is faster.
+# Beyond it, a confidence sequence isn't needed: the tuned build is faster.
 _CLEARLY = 1.5
 
 
 def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> UntunedOutcome:
     """Return how a tuned build compares with the untuned one, in time.
 
-    It is measured when the build is new to the store, or another CPU model or number of threads is
-    what it was measured with, and the ratio kept with the build: later runs say the same without
-    measuring. What can't be measured is said as unknown.
+    It is measured when the build is new to the store, or was measured with another CPU model or
+    number of threads. The ratio is kept with the build: later runs report the same without
+    measuring. A ratio that can't be measured is reported as unknown.
 
     Args:
         case: What was tuned.
@@ -53,20 +54,18 @@ def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> Unt
             unknown = f"whether tuning made the model faster is not known: {error}"
             return UntunedOutcome(warning=unknown, compiled_s=compiled_s)
         builds.write_build(case.store, built.key, known)
+    if known.untuned_ratio is None or not known.slower_kernels:
+        return UntunedOutcome(ratio=known.untuned_ratio, compiled_s=compiled_s)
     slower = (
-        f"the tuned model takes {known.untuned_ratio:.2f} times as long as the untuned one "
-        f"({known.slower_kernels}); tune more with --tvm-trials, or test it untuned with "
-        "--tvm-trials=0"
+        f"the tuned model is {ratio_words(known.untuned_ratio)} than the untuned model "
+        f"({known.slower_kernels}); tune it with more trials (--tvm-trials=N), or test it untuned "
+        "with --tvm-trials=0 --tvm-dir=untuned-store"
     )
-    return UntunedOutcome(
-        ratio=known.untuned_ratio,
-        warning=slower if known.slower_kernels else "",
-        compiled_s=compiled_s,
-    )
+    return UntunedOutcome(ratio=known.untuned_ratio, warning=slower, compiled_s=compiled_s)
 
 
 def _measured(case: Case, built: BuiltModel, session: Session, twin: BuiltModel) -> builds.Build:
-    """Return the build with what it takes next to the untuned one."""
+    """Return the build with its time relative to the untuned build."""
     with running(case):
         untuned = load(case, twin)
     rough = _rough_s(case, untuned), _rough_s(case, session)
@@ -95,7 +94,7 @@ def _slower_kernels(case: Case, built: BuiltModel, twin: BuiltModel) -> str:
     try:
         return slower_kernels_line(time_kernels(case, built.artifact, twin.artifact))
     except TvmTuneError as error:
-        return f"its kernels could not be timed: {cause_of(error)}"
+        return f"its kernels could not be measured: {cause_of(error)}"
 
 
 def _rough_s(case: Case, session: Session) -> float:

@@ -1,7 +1,7 @@
 """Artifacts: the compiled library, its manifest and its kernels' IR.
 
-In a folder named by the library's SHA-256. The IR is there for whoever looks for a fault; nothing
-else needs it, and a baseline from elsewhere comes without.
+They are in a folder named by the library's SHA-256. The IR is only for the search for a fault.
+Nothing else needs it, and a baseline from elsewhere comes without it.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ class Artifact:
 
     @property
     def kernels(self) -> Path:
-        """The IR of its kernels; only where it was compiled here."""
+        """The IR of its kernels; only if it was compiled here."""
         return self.library.with_name(KERNELS)
 
 
 def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
     """Move a freshly exported library into the store; the same bytes are kept once.
 
-    The IR of its kernels comes along where it stands beside it.
+    If the IR of its kernels is next to the library, it's copied, too.
     """
     digest = sha256_of(library)
     folder = store.artifacts / digest
@@ -89,7 +89,7 @@ def publish(store: Store, library: Path, manifest: Manifest) -> Artifact:
 
 
 def has_kernels(artifact: Artifact) -> bool:
-    """Whether the IR of its kernels is there, and is what the manifest says. Raises OSError."""
+    """Whether the IR of its kernels exists, and matches the manifest. Raises OSError."""
     path = artifact.kernels
     return path.is_file() and sha256_of(path) == artifact.manifest.kernels_sha256
 
@@ -108,7 +108,7 @@ def _copy(source: Path, place: Path) -> None:
 
 
 def write_manifest(store: Store, digest: str, manifest: Manifest) -> None:
-    """Put a manifest beside the library `digest`. Raises StoreError."""
+    """Put a manifest next to the library `digest`. Raises StoreError."""
     signed = sign_json(f"manifest {digest}", to_json_values(manifest))
     write_json(store.artifacts / digest / MANIFEST, signed)
 
@@ -137,13 +137,13 @@ def find(store: Store, digest: str) -> Artifact:
 
 
 def load_manifest(digest: str, content: bytes) -> Manifest:
-    """Return the manifest in the file beside the library `digest`. Raises ValueError."""
+    """Return the manifest in the file next to the library `digest`. Raises ValueError."""
     # The library's hash is signed with it.
     values = verified_json(f"manifest {digest}", load_json(content))
     try:
         return from_json_values(values, Manifest)
     except ValueError as error:
-        raise ValueError(f"no manifest: {error}") from None
+        raise ValueError(f"not a manifest: {error}") from None
 
 
 def sha256_of(path: Path) -> str:

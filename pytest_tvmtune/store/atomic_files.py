@@ -1,4 +1,4 @@
-"""Whole files only: a temporary file beside its place, flushed to disk, then renamed."""
+"""Whole files only: a temporary file in the same folder, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_tvmtune.core.errors import StoreError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader sees the old file or the whole new one.
+    """Put `content` at `path` so that a reader sees the old file or the whole new file.
 
     Raises:
         StoreError: The disk is full, or the folder can't be written.
@@ -23,7 +23,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         if path.exists() and not path.is_file():
-            raise StoreError(f"can't write {path}: it is no regular file")
+            raise StoreError(f"can't write {path}: it is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             file.write(content)
@@ -57,7 +57,7 @@ def load_json(content: bytes) -> Any:
 
 
 def set_aside(path: Path, reason: str) -> str:
-    """Rename a damaged file to `<name>.damaged` and return a one-line warning that names it."""
+    """Rename a damaged file to `<name>.damaged`, and return a warning in one line."""
     # What was set aside before stays.
     aside = path.with_name(f"{path.name}.damaged")
     for number in count(2):
@@ -65,4 +65,4 @@ def set_aside(path: Path, reason: str) -> str:
             break
         aside = path.with_name(f"{path.name}.{number}.damaged")
     path.replace(aside)
-    return f"{path.name} is damaged ({reason}); set aside as {aside}"
+    return f"{path.name} is damaged ({reason}) and was renamed to {aside}"

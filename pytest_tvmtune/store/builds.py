@@ -1,6 +1,6 @@
 """Small JSON files that save work: the tasks of a module (plans) and which library it became.
 
-Both are looked up by the SHA-256 of what they depend on, so they never need to be invalidated.
+Both are looked up by the SHA-256 of all that they depend on, so they never need to be invalidated.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """What one compilation gave. library: SHA-256 of the artifact.
+    """The result of one compilation. library: SHA-256 of the artifact.
 
     applied: hashes of the workloads whose record was applied, each verified in the compiled
-    module. compile_s: seconds, export included. ran_with: digests of what it has run with in a
-    child (inputs, parameters, CPU model, versions); only with those it is run elsewhere.
+    module. compile_s: seconds, export included. ran_with: digests of the conditions (inputs,
+    parameters, CPU model, versions) that it has run with in a child; it runs outside a child only
+    with those.
     untuned_ratio: a call's time divided by that of the same model without records, None until that
     is measured; slower_kernels: which kernels cost more, where it is decidedly slower; untuned_on:
     the CPU model and the number of threads that this was measured with.

@@ -1,4 +1,4 @@
-"""What may go from a store: what is old, and tuning records nobody needs."""
+"""What may go from a store: old content, and tuning records that are no longer needed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pytest_tvmtune.store.tuning.workload_files import (
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """A file or folder to remove, why, and what it frees."""
+    """A file or folder to remove, the reason, and the number of bytes that this frees."""
 
     path: Path
     why: str
     size_bytes: int
 
     def carry_out(self) -> None:
-        """Remove it; what has gone meanwhile is fine."""
+        """Remove it; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.is_dir():
                 shutil.rmtree(self.path)
@@ -50,22 +50,22 @@ def _needed_artifacts(store: Store) -> set[str]:
             needed |= set(load_baseline(path.name, path.read_bytes()).libraries)
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{path} is damaged ({error}), so that what it needs is unknown: "
+                f"{path} is damaged ({error}), so its libraries are unknown; "
                 "restore or remove it first"
             ) from None
     return needed
 
 
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
-    """Return the artifacts, builds, plans and reproducers to remove, least recently used first.
+    """Return the artifacts, builds, plans, and reproducers to remove, least recently used first.
 
-    Whatever a baseline needs stays.
+    All that a baseline needs stays.
 
     Args:
         store: The store.
-        before_s: Removes what was last used, and reproducers that were written, before then; in
-            seconds since 1970.
-        max_bytes: Then removes the least recently used, until all artifacts take no more.
+        before_s: Removes files that were last used, and reproducers that were written, before
+            this time, in seconds since 1970.
+        max_bytes: Then removes the least recently used, until all artifacts fit into this size.
 
     Raises:
         StoreError: A baseline can't be read, so that its needs are unknown.
@@ -108,9 +108,9 @@ def unneeded_workloads(
 
     Args:
         store: The store.
-        before_s: Those last tuned before then, in seconds since 1970.
-        unreferenced: Those whose task is in no stored plan.
-        keep_minor: Those made by another minor version of TVM, whose hashes never match.
+        before_s: Removes files last tuned before this time, in seconds since 1970.
+        unreferenced: Whether files whose task is in no stored plan are removed.
+        keep_minor: Removes files of other minor versions of TVM, whose hashes never match.
     """
     referenced = {
         (plan.target_key, task.shash) for plan in known_plans(store) for task in plan.tasks
@@ -121,18 +121,18 @@ def unneeded_workloads(
         # What was taken in from elsewhere has no ledger, so nobody knows its age.
         times_s = [line.at_s for line in workload.served] if workload else []
         if keep_minor is not None and f"-tvm{keep_minor}-" not in key:
-            why = f"not of TVM {keep_minor}"
+            why = f"made by another version than TVM {keep_minor}"
         elif unreferenced and (key, shash) not in referenced:
-            why = "no known model has it"
+            why = "no stored plan has its task"
         elif before_s is not None and times_s and max(times_s) < before_s:
-            why = "tuned long ago"
+            why = "tuned before the given time"
         else:
             continue
         yield Removal(path=path, why=why, size_bytes=_size(path))
 
 
 def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
-    """Keep only the `keep` best records of each CPU in every workload; return how many go."""
+    """Keep only the `keep` best records of each CPU in every workload; return how many are lost."""
     dropped = 0
     for key, shash in stored_keys(store):
         path = workload_path(store, key, shash)
@@ -148,7 +148,7 @@ def thin_records(store: Store, keep: int, *, dry_run: bool) -> int:
 
 
 def _mtime_s(path: Path) -> float:
-    """Return when a file was written last; now for one that has gone meanwhile."""
+    """Return when a file was written last; the present time if it no longer exists."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

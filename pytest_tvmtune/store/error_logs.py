@@ -1,4 +1,4 @@
-"""What is behind an error that a message has room for one sentence of: in a log of the store."""
+"""Logs of the store, with all that is known of an error whose message has only one sentence."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NOBODYS_FAULT = (OSError, MemoryError, Warning)
 
 @contextlib.contextmanager
 def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
-    """Write all that is known of an error to a file, and name that in its message.
+    """Write all that is known of an error to a file, and name the file in its message.
 
-    That is all output and all tracebacks of an error of ours raised from another one (TVM's,
-    torch's, a test's own). Warnings, OSError and MemoryError pass.
+    The file has all output and all tracebacks of an error of this package that was raised from
+    another error (TVM's, torch's, or a test's). Warnings, OSError, and MemoryError pass.
 
     Args:
-        log_path: Where to; called only when there is something to write.
+        log_path: Returns the path of the file. It's called only if there is something to write.
 
     Raises:
         DefectError: From any other exception, which is a fault of this package.
@@ -39,8 +39,8 @@ def errors_logged(log_path: Callable[[], Path]) -> Iterator[None]:
         raise
     except Exception as error:
         defect = DefectError(
-            f"{typed_cause_of(error)} ({_place(error)}); this is a fault of "
-            "pytest-tvmtune, neither the model's nor TVM's: report it, with the log"
+            f"{typed_cause_of(error)} ({_place(error)}); this is a fault of pytest-tvmtune, not of "
+            "the model or TVM; report it with the log"
         )
         defect.__cause__ = error
         _log(defect, log_path())

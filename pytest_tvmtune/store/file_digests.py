@@ -26,10 +26,10 @@ _Entry = tuple[_Looks, Sha256]
 
 
 def file_digests(store: Store, paths: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of files, by path; what is no readable file is left out.
+    """Return the SHA-256 of files, by path; paths that are no readable file are left out.
 
     A file is read again when its size, its time of modification or of change, or its inode is
-    another one. What can't be kept, as in a read-only store, is read once a process.
+    different. If a digest can't be kept, as in a read-only store, each process reads the file once.
     """
     known = _read(store)
     digests: dict[str, str] = {}

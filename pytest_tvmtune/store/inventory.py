@@ -26,7 +26,7 @@ from pytest_tvmtune.store.tuning.workload_files import (
 
 @dataclass(kw_only=True)
 class TargetStats:
-    """What one target's folder holds. trials, valid: spent in all, whatever came of them."""
+    """The content of one target's folder. trials, valid: spent in all, with any result."""
 
     key: str
     workloads: int = 0
@@ -120,7 +120,9 @@ def _artifact_problems(store: Store) -> Iterator[StoreProblem]:
             yield StoreProblem(path=folder, what=str(error))
             continue
         if artifact.kernels.is_file() and not artifacts.has_kernels(artifact):
-            yield StoreProblem(path=artifact.kernels, what="its manifest tells of other bytes")
+            yield StoreProblem(
+                path=artifact.kernels, what="its manifest has the digest of other bytes"
+            )
 
 
 def repair(store: Store, problem: StoreProblem) -> None:

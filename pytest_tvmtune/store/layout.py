@@ -1,6 +1,6 @@
 """Where things are in the store, and opening it.
 
-One folder, `.tvmtune` by default; its parts are listed in docs/files.md.
+One folder, `.tvmtune` by default; its parts are listed in docs/reference/files.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds the store of pytest-tvmtune.\n"
 )
-_GITIGNORE = "# Baselines and tuning records may be committed; the rest is made anew.\n" + "".join(
+_GITIGNORE = "# Commit baselines and tuning records only. Other files are made again.\n" + "".join(
     f"{name}\n"
     for name in (
         "artifacts/",
@@ -89,7 +89,7 @@ class Store:
         return self.root / "reproducers"
 
     def lock(self, name: str) -> Path:
-        """Return the lock file of whoever works on what other processes could work on too."""
+        """Return the lock file for work that other processes could do, too."""
         return self.root / "locks" / f"{name}.lock"
 
     @property
@@ -121,14 +121,14 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
         fallbacks: Folders of other stores, whose tuning records are read after its own.
 
     Raises:
-        StoreError: `root` is a file or can't be written, or a fallback is no folder; the message
-            has the remedy.
+        StoreError: `root` is a file or can't be written to, or a fallback isn't a folder. The
+            message has the remedy.
     """
     for fallback in fallbacks:
         if not fallback.is_dir():
             raise StoreError(
-                f"--tvm-store-fallback: {fallback} is not a folder; give the root of a store, "
-                "the folder that holds its tuning/"
+                f"--tvm-store-fallback: {fallback} is not a folder; give the folder of a store, "
+                "which contains tuning/"
             )
     remedy = "give another folder with --tvm-dir (ini: tvm_dir)"
     try:
@@ -136,7 +136,7 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
             raise StoreError(f"--tvm-dir: {root} is a file, not a folder; {remedy}")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"--tvm-dir: can't make {root}: {error.strerror}; {remedy}") from error
+        raise StoreError(f"--tvm-dir: can't create {root}: {error.strerror}; {remedy}") from error
     store = Store(root=root, fallbacks=fallbacks)
     for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), (".gitignore", _GITIGNORE)):
         if not (root / name).is_file():

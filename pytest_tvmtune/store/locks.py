@@ -21,19 +21,19 @@ _PIECE_S = 0.25
 
 
 def folder_lock(folder: Path) -> FileLock:
-    """Return the lock that whoever changes files in `folder` holds meanwhile."""
+    """Return the lock that a process holds while it changes files in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / "folder.lock")
 
 
 def path_lock(path: Path) -> FileLock:
-    """Return the lock for changing a folder of the user's, where no file of ours may be left."""
+    """Return the lock for changing a user's folder; the lock's file isn't in that folder."""
     digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return FileLock(_in_lock_folder(f"{digest}.lock"))
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Return the held lock of what `path` stands for, or None when another process holds it."""
+    """Return the lock of the file `path`, acquired, or None when another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -57,7 +57,7 @@ def shared_cores() -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive_cores() -> Iterator[None]:
-    """Hold the machine's cores alone, as whoever measures time must."""
+    """Hold the machine's cores alone, as a measurement of time requires."""
     with _cores("write"):
         yield
 
@@ -85,7 +85,7 @@ def _cores(mode: str) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"can't lock the machine's cores in {lock_folder()}: {error}; "
-            "set TMPDIR to a folder that can be written"
+            "set TMPDIR to a folder that you can write to"
         ) from error
     try:
         yield

@@ -103,7 +103,7 @@ def add_run(store: Store, report: Mapping[str, Any], revision: str) -> tuple[int
 
     Args:
         store: The store.
-        report: As docs/json.md has it.
+        report: As docs/reference/json.md has it.
         revision: The commit that was tested, "" where it isn't known.
 
     Returns:
@@ -213,18 +213,18 @@ def find_points(store: Store, text: str) -> list[Point]:
 
 
 def read_report(store: Store, run: int) -> dict[str, Any]:
-    """Return a run's report as it was. Raises StoreError when there is none, or no longer."""
+    """Return the report of a run. Raises StoreError if it doesn't exist, or was removed."""
     with _opened(store) as connection:
         head = connection.execute("SELECT head FROM runs WHERE run = ?", (run,)).fetchone()
         rows = connection.execute(
             "SELECT details FROM cases WHERE run = ? ORDER BY nodeid, name", (run,)
         ).fetchall()
     if head is None:
-        raise StoreError(f"{store.runs} has no run {run}; list those it has with `tvmtune history`")
+        raise StoreError(f"{store.runs} has no run {run}; to list the runs, use `tvmtune history`")
     if any(details is None for (details,) in rows):
         raise StoreError(
-            f"of run {run} only its numbers are left (see `tvmtune history CASE`): whole reports "
-            f"are kept of {KEPT_REPORTS} runs"
+            f"the report of run {run} was removed, because the history keeps the reports of "
+            f"{KEPT_REPORTS} runs; for its numbers, use `tvmtune history CASE`"
         )
     try:
         cases = [json.loads(zlib.decompress(details)) for (details,) in rows]
@@ -234,7 +234,7 @@ def read_report(store: Store, run: int) -> dict[str, Any]:
 
 
 def history_problem(store: Store) -> str:
-    """Return how the file is damaged, "" for a sound one, one that is empty, and for none."""
+    """Return the damage of the file, "" for a valid, an empty, or a missing file."""
     try:
         with _opened(store) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -246,7 +246,7 @@ def history_problem(store: Store) -> str:
 
 
 def revision_of(folder: Path) -> str:
-    """Return git's short hash of what is checked out, `-dirty` where it was edited, "" for none."""
+    """Return git's short hash of the checkout, with `-dirty` if it was edited, "" if none."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(
@@ -262,7 +262,7 @@ def _opened(store: Store, *, write: bool = False) -> Iterator[sqlite3.Connection
     """Open the file in one transaction, made if it is to be written. Raises StoreError."""
     path = store.runs
     if not write and not path.is_file():
-        raise StoreError(f"{path} isn't there yet: the next run of pytest with tvm tests makes it")
+        raise StoreError(f"{path} does not exist; a run of pytest with tests of models creates it")
     # A killed writer's journal is rolled back by whoever comes next, if that one may write.
     mode = "rwc" if write else "rw" if os.access(path, os.W_OK) else "ro"
     try:
@@ -289,11 +289,12 @@ def _check_schema(connection: sqlite3.Connection, path: Path, *, write: bool) ->
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     if schema > SCHEMA:
         raise StoreError(
-            f"{path} is of version {schema}, this pytest-tvmtune knows up to {SCHEMA}: upgrade it"
+            f"{path} has version {schema}, and this pytest-tvmtune reads versions up to {SCHEMA}; "
+            "upgrade pytest-tvmtune"
         )
     if schema == 0:
         if not write:
-            raise StoreError(f"{path} holds no run yet")
+            raise StoreError(f"{path} has no runs")
         for statement in _TABLES.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA}")

@@ -18,7 +18,7 @@ from tests.support.sample_records import KEY, put, record, workload
 from tests.support.sample_store import IDENTITY, contents, put_baseline, put_case
 
 Run = Callable[..., tuple[int, str, str]]
-HEADINGS = ["test", "target", "prepack", "then took", "accepted", "TVM", "artifact"]
+HEADINGS = ["test", "target", "prepack", "latency", "accepted", "TVM", "artifact"]
 
 
 def cells(line: str) -> list[str]:
@@ -42,11 +42,12 @@ def test_one_line_for_each_baseline(known: Store, run: Run) -> None:
     assert [cells(line) for line in lines] == [
         HEADINGS,
         ["sub/test_cnn.py::TestCnn::test_cnn[8-f32] second", "host", "yes", "2 ms",
-         "2024-01-01T00:00:00Z", "0.27.0", "there"],
-        ["test_mlp.py::test_mlp", "llvm", "no", "2 ms", "2024-01-01T00:00:00Z", "0.27.0", "there"],
+         "2024-01-01T00:00:00Z", "0.27.0", "in the store"],
+        ["test_mlp.py::test_mlp", "llvm", "no", "2 ms", "2024-01-01T00:00:00Z", "0.27.0",
+         "in the store"],
     ]  # fmt: skip
     # Numbers stand below each other's ends.
-    assert len({line.index("2 ms") for line in lines[1:]} | {lines[0].index("took")}) == 1
+    assert len({line.index("2 ms") for line in lines[1:]} | {lines[0].index("latency") + 3}) == 1
     assert contents(known.root) == before
 
 
@@ -116,7 +117,10 @@ def test_names_that_match_nothing_are_exit_code_1(
     arguments = [part.format(file=tmp_path / "out.zip") for part in command]
     code, out, err = run("baselines", *arguments, *names)
     assert (code, out) == (1, "")
-    assert err == f"tvmtune: no baseline in {known.root} is named {' or '.join(names)}\n"
+    assert err == (
+        f"tvmtune: {known.root} has no baseline named {' or '.join(names)}: "
+        "see `tvmtune baselines list`\n"
+    )
     assert not (tmp_path / "out.zip").exists()
 
 
@@ -137,7 +141,11 @@ def test_a_store_without_baselines_is_exit_code_1(
 ) -> None:
     arguments = [part.format(file=tmp_path / "out.zip") for part in command]
     code, out, err = run("baselines", *arguments)
-    assert (code, out, err) == (1, "", f"tvmtune: no baseline in {store.root}\n")
+    assert (code, out, err) == (
+        1,
+        "",
+        f"tvmtune: {store.root} has no baselines: accept one with --tvm-update-new\n",
+    )
     assert not (tmp_path / "out.zip").exists()
 
 
@@ -148,7 +156,9 @@ def test_a_folder_that_is_no_store_is_not_made_one(
     assert main(["baselines", *command, "--dir", str(tmp_path / "absent")]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"tvmtune: {tmp_path / 'absent'} is not a store; give one with")
+    assert captured.err.startswith(
+        f"tvmtune: {tmp_path / 'absent'} is not a store: give its folder"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -167,9 +177,9 @@ def test_all_that_is_known_of_a_baseline(store: Store, run: Run) -> None:
         "  test       test_mlp.py::test_mlp, entry main",
         '  target     {"kind": "llvm"}',
         "  accepted   2024-01-01T00:00:00Z",
-        f"  artifact   {case.artifact}  there",
+        f"  artifact   {case.artifact}  in the store",
         f"  untuned    {case.untuned}",
-        "  then took  2 ms, median of 3 samples from 1 ms to 4 ms, 4 threads",
+        "  latency    2 ms, median of 3 samples from 1 ms to 4 ms, 4 threads",
         "  machine    a CPU; TVM 0.27.0, tvm-ffi 0.1.14",
         "  records    2",
         "      250 us  00ab00ab00ab00ab  fused_matmul",
@@ -195,7 +205,7 @@ def test_damaged_records_are_exit_code_1_and_the_file_is_named(store: Store, run
     path.write_bytes(path.read_bytes()[:-1])
     code, out, err = run("baselines", "show", "mlp")
     assert (code, out) == (1, "")
-    assert err.startswith(f"tvmtune: {path}: no gzip file: ")
+    assert err.startswith(f"tvmtune: {path}: not a gzip file: ")
     assert run("baselines", "list")[0] == 0
 
 
@@ -368,7 +378,7 @@ def test_with_a_key_what_it_did_not_sign_is_neither_listed_nor_carried(
     for command in (["list"], ["show", "mlp"], ["export", tmp_path / "again.zip"]):
         code, out, err = run("baselines", *command)
         assert (code, out) == (1, "")
-        assert err.endswith(".json: unsigned, and TVMTUNE_KEY is set\n")
+        assert err.endswith(".json: not signed, although TVMTUNE_KEY is set\n")
     assert not (tmp_path / "again.zip").exists()
     assert main(["baselines", "import", str(file), "--dir", str(target.root)]) == 1
     assert contents(target.root) == before

@@ -22,6 +22,8 @@ Run = Callable[..., tuple[int, str, str]]
 OTHER = "ff" * 8
 ONE = workload(record(1e-3, "a"), record(2e-3, "b", cpu="other CPU"), served=(served(64),))
 TWO = workload(record(3e-3, "c"), shash=OTHER, name="fused_relu")
+NO_RECORDS = "tvmtune: the store has no records for this target: see `tvmtune db stats`\n"
+THINNED = "removed 2 records, keeping at most 1 record of each workload for each CPU"
 
 
 def real_work_dir(folder: Path) -> tuple[Any, Any]:
@@ -176,22 +178,22 @@ def test_only_the_tasks_of_one_model_are_exported(store: Store, run: Run, tmp_pa
     assert exported(tmp_path / "out") == {OTHER: [3e-3]}
     code, _, err = run("db", "export", tmp_path / "none", "--model", "rnn")
     assert code == 1
-    assert err == "tvmtune: no model 'rnn' is known; see tvmtune db show MODEL\n"
+    assert err == "tvmtune: the store has no model 'rnn'; its models: cnn, mlp\n"
     assert not (tmp_path / "none").exists()
 
 
 def test_which_target_is_exported(store: Store, run: Run, tmp_path: Path) -> None:
     code, _, err = run("db", "export", tmp_path / "out")
-    assert (code, err) == (1, "tvmtune: nothing is stored for that target\n")
+    assert (code, err) == (1, NO_RECORDS)
     write_work_dir(tmp_path / "stock", [(ONE, ONE.records)])
     run("db", "import", tmp_path / "stock", "--target", "llvm")
     ((llvm, _),) = stored_keys(store)
     add_to_workload(store, "cuda-tvm0.27-0", TWO)
     code, _, err = run("db", "export", tmp_path / "out")
     assert code == 1
-    assert err.endswith(f"targets are stored, say which with --target: cuda-tvm0.27-0, {llvm}\n")
+    assert err.endswith(f"several targets: choose one with --target: cuda-tvm0.27-0, {llvm}\n")
     code, _, err = run("db", "export", tmp_path / "out", "--target", "llvm -mcpu=skylake")
-    assert (code, err) == (1, "tvmtune: nothing is stored for that target\n")
+    assert (code, err) == (1, NO_RECORDS)
     assert not (tmp_path / "out").exists()
     # The cores change no code: the same target.
     assert run("db", "export", tmp_path / "out", "--target", "llvm -num-cores=3")[0] == 0
@@ -205,7 +207,7 @@ def test_an_export_to_a_damaged_work_dir_is_told_and_leaves_it(
     put(tmp_path / "out" / "database_workload.json", b"\n")
     code, out, err = run("db", "export", tmp_path / "out")
     assert (code, out) == (1, "")
-    assert "was not written to: database_workload.json line 1 is damaged" in err
+    assert "was not changed: database_workload.json line 1 is damaged" in err
     assert contents(tmp_path / "out") == {"database_workload.json": b"\n"}
 
 
@@ -241,7 +243,7 @@ def test_pruning_by_each_rule(
     assert contents(prunable.root) == before
     for key, shash in gone:
         assert f"{prunable.tuning / key / shash}.jsonl  (" in told
-    assert told.splitlines()[-1].startswith(f"would remove {len(gone)}, ")
+    assert told.splitlines()[-1].startswith(f"would remove {len(gone)} path")
     code, out, _ = run("db", "prune", *arguments)
     assert code == 0
     assert out == told.replace("would remove", "removed")
@@ -254,7 +256,7 @@ def test_pruning_records_beyond_the_best(prunable: Store, run: Run) -> None:
     assert contents(prunable.root) == before
     code, out, _ = run("db", "prune", "--keep", "1")
     assert code == 0
-    assert out.splitlines() == ["removed 0, 0 B", "dropped 2 records beyond the best"]
+    assert out.splitlines() == ["removed 0 paths, 0 B", THINNED]
     found = read_workload(prunable, KEY, SHASH)
     assert found is not None
     assert [r.mean_s for r in found.records] == [1.0]
@@ -263,10 +265,10 @@ def test_pruning_records_beyond_the_best(prunable: Store, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what may go: --older-than, --unreferenced, --other-tvm or --keep"),
-        (["--dry-run"], "say what may go"),
-        (["--keep", "0"], "--keep 0: at least 1"),
-        (["--keep", "-1"], "--keep -1: at least 1"),
+        ([], "choose the records to remove: --older-than, --unreferenced, --other-tvm, or"),
+        (["--dry-run"], "choose the records to remove"),
+        (["--keep", "0"], "--keep 0: give at least 1"),
+        (["--keep", "-1"], "--keep -1: give at least 1"),
     ],
 )
 def test_pruning_without_a_sound_rule_is_an_error(
@@ -295,7 +297,7 @@ def test_a_damaged_file_is_exported_with_its_valid_lines(
     add_to_workload(store, KEY, ONE)
     put(path_of(store), path_of(store).read_bytes() + b"garbage\n")
     put(path_of(store, OTHER), HEAD)
-    with pytest.warns(UserWarning, match="set aside"):
+    with pytest.warns(UserWarning, match="was renamed to"):
         assert run("db", "export", tmp_path / "out")[0] == 0
     assert exported(tmp_path / "out") == {SHASH: [1e-3, 2e-3]}
 
@@ -316,15 +318,15 @@ def test_signing_makes_an_unsigned_store_usable(
     use_key("ours")
     code, out, _ = run("db", "verify")
     assert code == 1
-    assert out.count("unsigned, and TVMTUNE_KEY is set") == 6
+    assert out.count("not signed, although TVMTUNE_KEY is set") == 6
     assert run("db", "sign") == (0, "signed 7 files\n", "")
-    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert run("db", "verify") == (0, "the store has no problems\n", "")
     assert read_workload(unsigned, KEY, SHASH) == ONE
     # Again, or without a key, all is as it is.
     before = contents(unsigned.root)
     assert run("db", "sign") == (0, "signed 7 files\n", "")
     use_key("")
-    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert run("db", "verify") == (0, "the store has no problems\n", "")
     assert contents(unsigned.root) == before
     use_key("theirs")
     assert run("db", "verify")[0] == 1
@@ -343,7 +345,7 @@ def test_signing_leaves_out_what_is_damaged_with_exit_code_1(
     code, out, err = run("db", "sign")
     assert (code, err) == (1, "")
     assert out.splitlines() == [
-        f"left out: {records}: line 5: not a line of ours",
+        f"left out: {records}: line 5: not a line of a tuning file",
         f"left out: {damaged[1]}: its library is damaged",
         f"left out: {baseline}: not a baseline of schema 2",
         "signed 5 files",
@@ -355,7 +357,7 @@ def test_signing_without_a_key_is_exit_code_1_and_changes_nothing(
     unsigned: Store, run: Run
 ) -> None:
     before = contents(unsigned.root)
-    said = "tvmtune: there is no key: set the environment variable TVMTUNE_KEY\n"
+    said = "tvmtune: no key is set; set the environment variable TVMTUNE_KEY\n"
     assert run("db", "sign") == (1, "", said)
     assert contents(unsigned.root) == before
 
@@ -374,11 +376,11 @@ def test_what_is_changed_with_a_key_is_signed(
 ) -> None:
     use_key("ours")
     run("db", "sign")
-    assert run("db", "prune", "--keep", "1")[1].endswith("dropped 2 records beyond the best\n")
+    assert run("db", "prune", "--keep", "1")[1].endswith(f"{THINNED}\n")
     assert run("db", "prune", "--other-tvm")[1].startswith(f"{prunable.tuning / 'llvm-tvm0.1-0'}")
     write_work_dir(tmp_path / "stock", [(ONE, ONE.records)])
     assert run("db", "import", tmp_path / "stock", "--target", "llvm")[0] == 0
-    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert run("db", "verify") == (0, "the store has no problems\n", "")
 
 
 def test_with_a_key_what_it_did_not_sign_is_neither_shown_nor_exported(
@@ -386,7 +388,7 @@ def test_with_a_key_what_it_did_not_sign_is_neither_shown_nor_exported(
 ) -> None:
     use_key("ours")
     assert run("db", "show", SHASH)[0] == 1
-    with pytest.warns(UserWarning, match="unsigned, and TVMTUNE_KEY is set"):
+    with pytest.warns(UserWarning, match="not signed, although TVMTUNE_KEY is set"):
         code, out, _ = run("db", "export", tmp_path / "out")
     assert code == 0
     assert out == f"exported 0 workloads with 0 records to {tmp_path / 'out'}\n"

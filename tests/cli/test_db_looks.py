@@ -96,7 +96,10 @@ def test_all_that_is_known_of_a_workload(known: Store, run: Run, name: str) -> N
     code, out, _ = run("db", "show", name)
     assert code == 0
     digests = [one.digest[:12] for one in reversed(KNOWN.records)]
-    asked = ["64 trials asked for the model, at most 8 a task", "8 trials asked for the model"]
+    asked = [
+        "64 trials requested for the model, at most 8 for each task",
+        "8 trials requested for the model",
+    ]
     assert out.splitlines() == [
         f"fused_matmul  {SHASH}  {KEY}",
         f"  record      1 ms  {digests[0]}  other CPU, 4 threads",
@@ -115,14 +118,14 @@ def test_a_name_that_nothing_has_is_exit_code_1_and_says_what_there_is(
     code, out, err = run("db", "show", "fused")
     assert (code, out) == (1, "")
     assert err == (
-        f"tvmtune: 'fused' is no model, task or hash in {known.root}; models are cnn, mlp\n"
+        f"tvmtune: {known.root} has no model, task, or hash 'fused'; its models: cnn, mlp\n"
     )
 
 
 def test_no_model_is_known_in_an_empty_store(run: Run) -> None:
     code, _, err = run("db", "show", "mlp")
     assert code == 1
-    assert err.endswith("models are none\n")
+    assert err.endswith("its models: none\n")
 
 
 @pytest.mark.parametrize("command", [["stats"], ["show", "x"], ["verify"], ["export", "x"],
@@ -136,14 +139,15 @@ def test_a_folder_that_is_no_store_is_not_made_one(
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err == (
-            f"tvmtune: {folder} is not a store; give one with --dir (pytest makes .tvmtune)\n"
+            f"tvmtune: {folder} is not a store: give its folder with --dir "
+            "(pytest makes .tvmtune)\n"
         )
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
 def test_a_sound_store(known: Store, run: Run) -> None:
-    assert run("db", "verify") == (0, "the store is sound\n", "")
-    assert run("db", "verify", "--repair") == (0, "the store is sound\n", "")
+    assert run("db", "verify") == (0, "the store has no problems\n", "")
+    assert run("db", "verify", "--repair") == (0, "the store has no problems\n", "")
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def damaged(known: Store) -> dict[Path, str]:
     put_build(known, "sound", library.name)
     (library / "model.so").write_bytes(b"codE")
     return {
-        put(path_of(known), HEAD + RECORD + b"garbage\n"): "line 3: not a line of ours",
+        put(path_of(known), HEAD + RECORD + b"garbage\n"): "line 3: not a line of a tuning file",
         put(known.plans / "x.json", b"[]"): "not a JSON object",
         put(known.builds / "x.json", b"[]"): "not a JSON object",
         library: f"artifact {library.name[:12]} is damaged (its bytes have another SHA-256)",
@@ -178,11 +182,11 @@ def test_repair_sets_aside_and_then_the_store_is_sound(
     assert code == 0
     assert out.splitlines() == [
         *(f"{p}: {what}; set aside" for p, what in damaged.items()),
-        "the store is sound",
+        "the store has no problems",
     ]
     assert err == ""
     assert all(path.with_name(f"{path.name}.damaged").exists() for path in damaged)
-    assert run("db", "verify") == (0, "the store is sound\n", "")
+    assert run("db", "verify") == (0, "the store has no problems\n", "")
     assert f"  record      1 ms  {record(1e-3).digest[:12]}" in run("db", "show", SHASH)[1]
 
 
@@ -194,7 +198,7 @@ def test_a_baseline_is_never_repaired_away(known: Store, run: Run) -> None:
     assert out.splitlines() == [
         f"{known.plans / 'x.json'}: not a JSON object; set aside",
         f"{path}: artifact {'ab' * 6} is missing",
-        "1 problems",
+        "1 problem",
     ]
     assert path.exists()
 

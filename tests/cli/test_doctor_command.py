@@ -57,15 +57,20 @@ def test_what_can_not_compile_is_not_measured(
     assert "no C++ compiler found" in lines[1]
     assert any(line.startswith("note     store") and "db verify" in line for line in lines)
     assert lines[-2].startswith("PROBLEM  noise")
-    assert lines[-2].endswith("not measured: see the problems above")
-    assert lines[-1] == "gating on this machine makes no sense now"
+    assert lines[-2].endswith("not measured because of the problems above")
+    assert lines[-1] == ("the gate can't decide on this machine now: fix the problems above")
 
 
 @pytest.mark.parametrize(
     ("epochs", "off", "state", "said"),
     [
-        (60, 0.01, "ok", "can resolve 1.0% in 9.9 s, for one item of 10 (60 epochs"),
-        (60, 0.2, "problem", "not the threshold of 3%; give more by --tvm-max-time"),
+        (
+            60,
+            0.01,
+            "ok",
+            "1.0 % in 9.9 s, for an item in a run of 10 items (60 epochs",
+        ),
+        (60, 0.2, "problem", "; the threshold of 3% is smaller: raise --tvm-max-time"),
         (4, 0.01, "problem", "too few epochs in 9.9 s"),
     ],
 )

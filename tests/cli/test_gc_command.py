@@ -62,7 +62,7 @@ def test_what_goes_and_what_a_dry_run_says(
     assert code == 0
     assert out == told.replace("would remove", "removed")
     assert left(store, libraries) == stays
-    assert re.fullmatch(rf"removed {removed}, [\d.]+ k?B", out.splitlines()[-1])
+    assert re.fullmatch(rf"removed {removed} paths?, [\d.]+ k?B", out.splitlines()[-1])
     # Each that went is named, with why and what it freed.
     gone = [folder for name, folder in libraries.items() if name.strip() not in stays]
     for folder in gone:
@@ -93,12 +93,12 @@ def test_nothing_is_made_where_there_is_no_store(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gc", "--dir", str(tmp_path / "absent")]) == 1
-    assert "is not a store; give one with --dir" in capsys.readouterr().err
+    assert "is not a store: give its folder with --dir" in capsys.readouterr().err
     assert not (tmp_path / "absent").exists()
 
 
 def test_an_empty_store(run: Run) -> None:
-    assert run("gc") == (0, "removed 0, 0 B\n", "")
+    assert run("gc") == (0, "removed 0 paths, 0 B\n", "")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_all_runs_are_listed(runs: Store, run: StoredRun) -> None:
     assert [one["run"] for one in json.loads(out)] == list(range(1, 21))
     code, _, err = run("history", "--csv")
     assert code == 1
-    assert "--plot and --csv are of one case: tvmtune history CASE --csv" in err
+    assert "--plot and --csv need a case: use tvmtune history CASE --csv" in err
 
 
 def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: StoredRun) -> None:
@@ -59,7 +59,10 @@ def test_a_case_is_told_with_its_change_on_one_machine(runs: Store, run: StoredR
     assert (code, err) == (0, "")
     title, _, _, *rows, left_out = out.splitlines()
     assert title == "mlp[llvm] (test_it.py::test_mlp[llvm])"
-    assert left_out == "2 runs on other CPUs or with other threads: see --all-machines"
+    assert left_out == (
+        "2 runs on other CPUs or with another number of threads: to include them, use "
+        "--all-machines"
+    )
     assert [int(row.split()[0]) for row in rows] == [*range(1, 17), 19, 20]
     changed = [row for row in rows if "slower:" in row or "faster:" in row]
     assert [int(row.split()[0]) for row in changed] == [SLOWER_FROM]
@@ -103,11 +106,11 @@ def test_the_plot_is_one_file_with_the_name_as_text(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["history", "nobody"], "no case in the history is called nobody"),
-        (["history", "test_it"], "test_it may be any of these, say which:\n  <b>&[llvm]  test_it"),
-        (["compare", "1", "99"], "has no run 99; list those it has with `tvmtune history`"),
+        (["history", "nobody"], "the history has no case named nobody: see `tvmtune report last`"),
+        (["history", "test_it"], "several cases match test_it, choose one:\n  <b>&[llvm]  test_it"),
+        (["compare", "1", "99"], "has no run 99; to list the runs, use `tvmtune history`"),
         (["compare", "last~20", "1"], "last~20: the history has 20 runs"),
-        (["report", "absent.json"], "absent.json is neither a run nor a file: give its number"),
+        (["report", "absent.json"], "absent.json is neither a run nor a file: give the number"),
     ],
 )
 def test_what_is_not_there_is_said(
@@ -122,9 +125,12 @@ def test_what_is_not_there_is_said(
 def test_without_a_store_or_a_run_it_says_so(
     store: Store, run: StoredRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "isn't there yet: the next run of pytest" in run("history")[2]
+    assert "does not exist; a run of pytest" in run("history")[2]
     keep(store, case("mlp", None))
-    assert "was never timed: there is nothing to draw" in run("history", "mlp", "--plot=x.svg")[2]
+    assert (
+        "has no latency in any run, so it can't be plotted"
+        in run("history", "mlp", "--plot=x.svg")[2]
+    )
     for _ in range(9):
         keep(store, case("mlp"))
     monkeypatch.setitem(sys.modules, "ruptures", None)
@@ -164,7 +170,7 @@ def test_an_earlier_runs_reports_are_made_again(
     code, out, err = run("report", "last")
     assert (code, err) == (0, "")
     assert "TVM 0.27.0" in out.splitlines()[0]
-    assert "1 case, 0 failed, 1 PASS" in out
+    assert "1 case, 0 failed: 1 PASS; tuned 0 cases" in out
     paths = {name: tmp_path / f"run.{name}" for name in ("html", "json", "markdown")}
     given = [text for name, path in paths.items() for text in (f"--{name}", path)]
     assert run("report", "3", *given) == (0, "", "")
@@ -176,7 +182,7 @@ def test_an_earlier_runs_reports_are_made_again(
     paths["json"].write_text('{"schema": "pytest-tvmtune", "version": 99}')
     code, _, err = run("report", paths["json"])
     assert code == 1
-    assert "a report of version 99" in err
+    assert "the report has version 99" in err
     code, _, err = run("report", "last", "--json", tmp_path)
     assert code == 1
     assert err.startswith("tvmtune: ")

@@ -57,8 +57,8 @@ def test_a_sidecar_for_each_file_that_needs_one(
     named = "'x/in' (batch, seq len, 8), 'mask' (batch, 1, 1)"
     unnamed = "'x' (batch, ?, 8), 'y' (batch, 1, 8), 'z' (no rank)"
     assert out.splitlines() == [
-        f"{models}/static.onnx: left alone, its shapes are static",
-        f"{models}/told.onnx: left alone, told.tvmtune.toml exists",
+        f"{models}/static.onnx: unchanged, because its shapes are static",
+        f"{models}/told.onnx: unchanged, because told.tvmtune.toml exists",
         f"{models}/a/named.onnx: wrote named.tvmtune.toml, for {named}",
         f"{models}/b/unnamed.onnx: wrote unnamed.tvmtune.toml, for {unnamed}",
     ]
@@ -77,7 +77,7 @@ def test_a_sidecar_for_each_file_that_needs_one(
     # Again: nothing is overwritten.
     code, out, _ = run("init", models, models / "a/named.onnx")
     assert code == 0
-    assert out.count("left alone") == 4
+    assert out.count("unchanged, because") == 4
 
 
 def test_what_cannot_be_read_is_a_problem_and_the_others_are_written(

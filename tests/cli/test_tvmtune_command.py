@@ -30,7 +30,7 @@ def test_env_shows_versions_and_says_that_the_set_up_works(
     shown = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert shown["tvm"] == installed_version("apache-tvm")
     assert shown["tvm_ffi"] == installed_version("apache-tvm-ffi")
-    assert shown["set-up"].startswith("works: ")
+    assert shown["installation"].startswith("works: ")
     assert (tmp_path / "store" / "CACHEDIR.TAG").is_file()
 
 
@@ -95,7 +95,7 @@ def test_wrong_usage_is_exit_code_2(
                 "baselines",
                 "gc",
                 "examples:",
-                "exit codes: 0 fine",
+                "exit codes: 0 success",
             ],
         ),
         (["doctor"], ["--threshold", "3%", "--max-time", "--items", "--json", "default: 10"]),

@@ -34,7 +34,7 @@ def test_it_is_added_to_the_threshold_until_its_last_day() -> None:
         )
         assert told.threshold.limits(1.0) == pytest.approx((1 / 1.02, 1.02 * 1.05))
     assert told.acceptance.sentence == (
-        f"a slowdown of up to 5% is accepted until {TODAY + DAY}: a safer kernel, see #12"
+        f"a slowdown of up to 5 % is accepted until {TODAY + DAY}: a safer kernel, see #12"
     )
     today = acceptance_of(0.05, TODAY, "why")
     assert today is not None
@@ -46,7 +46,7 @@ def test_afterwards_it_is_told_and_changes_nothing() -> None:
     assert told.acceptance.expired
     assert told.threshold.limits(1.0) == pytest.approx((1 / 1.03, 1.03))
     assert told.acceptance.sentence == (
-        f"a slowdown of 12.5% was accepted until {TODAY - DAY} only: a safer kernel, see #12"
+        f"a slowdown of up to 12.5 % was accepted only until {TODAY - DAY}: a safer kernel, see #12"
     )
 
 
@@ -58,13 +58,13 @@ def test_without_one_nothing_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"accept": "5%"}, "accept: an accepted slowdown .* add until= and reason=, as in"),
-        ({"accept": "5%", "until": "2027-01-31"}, "add reason=, as in"),
-        ({"until": "2027-01-31", **WHY}, "until: an accepted slowdown .* add accept=, as in"),
+        ({"accept": "5%"}, "accept: an accepted slowdown .* add until= and reason=, for example"),
+        ({"accept": "5%", "until": "2027-01-31"}, "add reason=, for example"),
+        ({"until": "2027-01-31", **WHY}, "until: an accepted slowdown .* add accept=, for example"),
         ({"accept": "5", "until": "2027-01-31", **WHY}, "accept: '5' is not a percentage"),
         ({"accept": "5%", "until": "31.1.2027", **WHY}, "until: '31.1.2027' is not a day such as"),
         ({"accept": "5%", "until": 20270131, **WHY}, "until: 20270131 is not a day such as"),
-        ({"accept": "5%", "until": "2027-01-31", "reason": " "}, "reason: ' ' is no reason"),
+        ({"accept": "5%", "until": "2027-01-31", "reason": " "}, "reason: ' ' is not a reason"),
     ],
 )
 def test_what_is_no_acceptance(given: dict[str, Any], said: str) -> None:

@@ -154,7 +154,7 @@ FULL = CaseResult(
             arguments=(ARGUMENT,),
             record="ab" * 32,
             trace="b0 = sch.get_sblock(...)",
-            cause="it was left as it is",
+            cause="it was not transformed",
             reproducer="reproducers/mlp",
             no_reproducer="disk full",
         )

@@ -42,15 +42,15 @@ def cause(
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({}, "the same code; nothing else that is known changed"),
-        ({"num_threads": 4}, "the same code; threads 2 -> 4"),
+        ({}, "same code; no other known change"),
+        ({"num_threads": 4}, "same code; threads 2 -> 4"),
         (
             {"versions": ("0.27.0", "0.1.15")},
-            "the same code; TVM 0.27.0 / ffi 0.1.14 -> 0.27.0 / ffi 0.1.15",
+            "same code; TVM 0.27.0 / ffi 0.1.14 -> 0.27.0 / ffi 0.1.15",
         ),
         (
             {"num_threads": 1, "versions": ("0.27.1", "0.1.14")},
-            "the same code; threads 2 -> 1, TVM 0.27.0 / ffi 0.1.14 -> 0.27.1 / ffi 0.1.14",
+            "same code; threads 2 -> 1, TVM 0.27.0 / ffi 0.1.14 -> 0.27.1 / ffi 0.1.14",
         ),
     ],
 )
@@ -62,8 +62,8 @@ def test_the_same_library_leaves_the_environment(now: dict[str, Any], said: str)
     ("kernels", "told"),
     [
         ({**BEFORE.kernels, "c": kernel("c")}, "new: c"),
-        ({"a": A, "copy": COPY}, "gone: b"),
-        ({"a": A, "c": kernel("c"), "copy": COPY}, "new: c, gone: b"),
+        ({"a": A, "copy": COPY}, "removed: b"),
+        ({"a": A, "c": kernel("c"), "copy": COPY}, "new: c, removed: b"),
         ({**BEFORE.kernels, "b": kernel("c", "rc")}, "changed: b"),
         # Of no task: its code is its workload.
         ({**BEFORE.kernels, "copy": kernel("", code="other")}, "changed: copy"),
@@ -98,8 +98,8 @@ def test_another_schedule_since_the_cache_was_lost() -> None:
     now = {"a": kernel("a", "x"), "b": kernel("b", "y"), "copy": COPY}
     assert cause(now, known=["x", "y"]) == Cause(
         kind="schedule",
-        message="schedule changed: another record is applied to a, b; the cache had lost the "
-        "baseline's records and was tuned anew",
+        message="schedule changed: another record is applied to a, b; the store had lost the "
+        "baseline's records, so the tasks were tuned again",
     )
 
 
@@ -108,7 +108,7 @@ def test_one_record_that_is_gone_is_no_lost_cache() -> None:
     now = {**BEFORE.kernels, "b": kernel("b", "y")}
     assert cause(now, known=["ra", "y"]).message == (
         "schedule changed: another record is applied to b; the store no longer has the "
-        "baseline's of b"
+        "baseline's records of b"
     )
 
 
@@ -117,12 +117,12 @@ def test_what_was_untuned_and_is_tuned_now() -> None:
     found = cause({"a": A, "b": kernel("b", "other")}, before=before)
     assert found == Cause(
         kind="schedule",
-        message="schedule changed: another record is applied to b, a tuned now, untuned in the "
-        "baseline",
+        message="schedule changed: another record is applied to b; now tuned, untuned in the "
+        "baseline: a",
     )
     # That one never had a record that could be lost.
     found = cause({"a": A, "b": B}, before=before, known=[])
-    assert found.message == "schedule changed: a tuned now, untuned in the baseline"
+    assert found.message == "schedule changed: now tuned, untuned in the baseline: a"
 
 
 def test_records_that_make_equal_code_are_no_change() -> None:
@@ -136,11 +136,11 @@ def test_untuned_now_and_tuned_before_comes_first() -> None:
     now = {"a": kernel("a"), "b": kernel("b", "other"), "c": kernel("c"), "copy": COPY}
     assert cause(now) == Cause(
         kind="model",
-        message="a untuned now, tuned in the baseline; model changed (new: c); "
+        message="now untuned, tuned in the baseline: a; model changed (new: c); "
         "schedule changed: another record is applied to b",
     )
     assert cause({**BEFORE.kernels, "a": kernel("a")}, known=[]) == Cause(
-        kind="schedule", message="a untuned now, tuned in the baseline"
+        kind="schedule", message="now untuned, tuned in the baseline: a"
     )
 
 
@@ -151,10 +151,10 @@ TOLD = "TVM 0.27.0 / ffi 0.1.14 -> 0.28.0 / ffi 0.1.14"
 def test_another_tvm_whose_hashes_say_nothing() -> None:
     now = {"a": kernel("A", "ra"), "b": kernel("B", "rb"), "copy": kernel("", code="COPY")}
     assert cause(now, versions=NEXT) == Cause(
-        kind="tvm", message=f"{TOLD}; the same records, but other code for a, b, copy"
+        kind="tvm", message=f"{TOLD}; same records, but different code for a, b, copy"
     )
-    assert cause(now, versions=NEXT, untuned="untuned against untuned 1.2x").message == (
-        f"{TOLD}, untuned against untuned 1.2x; the same records, but other code for a, b, copy"
+    assert cause(now, versions=NEXT, untuned="the untuned code is 1.2x slower").message == (
+        f"{TOLD}, the untuned code is 1.2x slower; same records, but different code for a, b, copy"
     )
 
 
@@ -167,7 +167,7 @@ def test_another_tvm_that_changes_nothing_else() -> None:
 def test_another_tvm_and_all_of_it_untuned() -> None:
     now = {"a": kernel("A"), "b": kernel("B"), "copy": COPY}
     assert cause(now, versions=NEXT) == Cause(
-        kind="tvm", message=f"a, b untuned now, tuned in the baseline; {TOLD}"
+        kind="tvm", message=f"now untuned, tuned in the baseline: a, b; {TOLD}"
     )
 
 
@@ -184,7 +184,7 @@ def test_the_clause_on_untuned_code_needs_another_tvm() -> None:
 
 def test_other_code_of_the_same_records() -> None:
     now = {**BEFORE.kernels, "b": kernel("b", "rb", code="new")}
-    assert cause(now) == Cause(kind="code", message="the same records, but other code for b")
+    assert cause(now) == Cause(kind="code", message="same records, but different code for b")
     assert cause(now, num_threads=1).message.endswith("; threads 2 -> 1")
 
 
@@ -203,14 +203,14 @@ def test_what_is_called_more_or_less_often_is_a_change_of_the_model() -> None:
 def test_the_same_kernels_in_another_order() -> None:
     assert cause() == Cause(
         kind="order",
-        message="every kernel is the same; their order, their names or a constant differs",
+        message="all kernels are the same, but their order, their names, or a constant differs",
     )
 
 
 def test_a_ready_library_is_not_looked_into() -> None:
     found = cause({}, num_threads=4)
     assert found.kind == "code"
-    assert found.message == "another library; what it is made of isn't known; threads 2 -> 4"
+    assert found.message == "another library; its kernels aren't known; threads 2 -> 4"
     unknown = replace(BEFORE, kernels={})
     assert cause(before=unknown, kernels=BEFORE.kernels).kind == "code"
 
@@ -228,9 +228,9 @@ SPLIT = {"conv_prepacked": kernel("c", "rc"), "conv_weight_prepack": kernel("", 
         (
             {"conv": CONV},
             SPLIT,
-            "schedule changed: conv_prepacked tuned now, untuned in the baseline",
+            "schedule changed: now tuned, untuned in the baseline: conv_prepacked",
         ),
-        (SPLIT, {"conv": CONV}, "conv untuned now, tuned in the baseline"),
+        (SPLIT, {"conv": CONV}, "now untuned, tuned in the baseline: conv"),
         # A schedule that lays out nothing: the kernel keeps its name.
         (
             {"conv": kernel("c", "other")},
@@ -270,7 +270,7 @@ def test_a_layout_kernel_of_the_same_record_with_other_code_is_named() -> None:
     before = replace(BEFORE, kernels={**BEFORE.kernels, **SPLIT})
     other = {**SPLIT, "conv_weight_prepack": kernel("", code="other layout")}
     assert cause({**BEFORE.kernels, **other}, before=before) == Cause(
-        kind="code", message="the same records, but other code for conv_weight_prepack"
+        kind="code", message="same records, but different code for conv_weight_prepack"
     )
 
 
@@ -286,5 +286,5 @@ def test_what_tuning_splits_under_another_tvm_is_matched_by_name() -> None:
     found = cause({**BEFORE.kernels, **split}, before=before, versions=NEXT, known=["ra", "rb"])
     assert found == Cause(
         kind="tvm",
-        message=f"{TOLD}; schedule changed: conv_prepacked tuned now, untuned in the baseline",
+        message=f"{TOLD}; schedule changed: now tuned, untuned in the baseline: conv_prepacked",
     )

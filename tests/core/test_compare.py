@@ -91,7 +91,7 @@ def test_nan_and_infinity_against_anything_else_fail(
     assert not result.passed
     assert result.max_abs_error == math.inf
     assert result.max_rel_error == math.inf
-    assert "1 of 1 values differ" in result.message
+    assert "1 of 1 value differs" in result.message
 
 
 def test_equal_infinities_agree() -> None:
@@ -103,9 +103,9 @@ def test_new_nan_and_inf_are_counted_in_the_message() -> None:
     got = np.array([np.nan, np.nan, np.inf, np.nan])
     want = np.array([1.0, 2.0, 3.0, np.nan])
     message = check(got, want).message
-    assert "3 of 4 values differ (75.0%, 2 unexpected NaN, 1 unexpected Inf)" in message
+    assert "3 of 4 values differ (75.0 %, 2 unexpected NaN, 1 unexpected Inf)" in message
     message = check(want, got).message
-    assert "3 of 4 values differ (75.0%, 2 missing NaN, 1 missing Inf)" in message
+    assert "3 of 4 values differ (75.0 %, 2 missing NaN, 1 missing Inf)" in message
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
@@ -149,7 +149,7 @@ def test_nested_outputs_and_the_path_to_the_wrong_one() -> None:
     assert check(actual, [one, [two, three]]).passed
     result = check(actual, (one, (two, three + 1)))
     assert not result.passed
-    assert result.message.startswith("output[1][1] float64[1]: 1 of 1 values differ")
+    assert result.message.startswith("output[1][1] float64[1]: 1 of 1 value differs")
     both = check(actual, (one + 1, (two, three + 1))).message
     assert "output[0] " in both
     assert "\noutput[1][1] " in both
@@ -170,41 +170,41 @@ ONE, TWO = np.ones(1, F32), np.ones(2, F32)
         (
             (ONE,),
             (ONE, TWO),
-            "output[1]: the model doesn't return it, expected is float32[2]",
+            "output[1]: the model doesn't return the expected output float32[2]",
         ),
         (
             (ONE, TWO),
             (ONE,),
-            "output[1] float32[2]: the model returns it, and it isn't expected",
+            "output[1] float32[2]: the model returns this output, but it isn't expected",
         ),
         (
             (ONE, TWO),
             TWO,
             (
-                "output[0] float32[1]: the model returns it, and it isn't expected\n"
-                "output[1] float32[2]: the model returns it, and it isn't expected\n"
-                "output: the model doesn't return it, expected is float32[2]"
+                "output[0] float32[1]: the model returns this output, but it isn't expected\n"
+                "output[1] float32[2]: the model returns this output, but it isn't expected\n"
+                "output: the model doesn't return the expected output float32[2]"
             ),
         ),
         (
             ONE,
             (TWO, ONE),
             (
-                "output float32[1]: the model returns it, and it isn't expected\n"
-                "output[0]: the model doesn't return it, expected is float32[2]\n"
-                "output[1]: the model doesn't return it, expected is float32[1]"
+                "output float32[1]: the model returns this output, but it isn't expected\n"
+                "output[0]: the model doesn't return the expected output float32[2]\n"
+                "output[1]: the model doesn't return the expected output float32[1]"
             ),
         ),
         (
             np.ones((2, 3), F32),
             np.ones((3, 2)),
-            "output float32[2, 3]: another shape than expected, float64[3, 2]",
+            "output float32[2, 3]: the expected shape is float64[3, 2]",
         ),
-        (np.ones(3, F32), 1.0, "output float32[3]: another shape than expected, float64[]"),
+        (np.ones(3, F32), 1.0, "output float32[3]: the expected shape is float64[]"),
         (
             (ONE, ONE),
             {"output[1]": TWO},
-            "output[1] float32[1]: another shape than expected, float32[2]",
+            "output[1] float32[1]: the expected shape is float32[2]",
         ),
     ],
 )
@@ -221,16 +221,20 @@ def test_what_is_compared_beside_another_shape() -> None:
     assert [one.problem for one in result.outputs] == ["shape", ""]
     assert (result.outputs[0].shape, result.outputs[0].shape_expected) == ((1,), (2,))
     assert result.message.startswith(
-        "logits (output[0]) float32[1]: another shape than expected, float32[2]\n"
-        "loss (output[1]) float32[1]: 1 of 1 values differ"
+        "logits (output[0]) float32[1]: the expected shape is float32[2]\n"
+        "loss (output[1]) float32[1]: 1 of 1 value differs"
     )
 
 
 @pytest.mark.parametrize(
     ("actual", "expected", "message"),
     [
-        (ONE, ["a"], "expected is a list of 1, the model returns one array"),
-        (ONE, [[1.0], [1.0, 2.0]], "expected is a list of 2, the model returns one array"),
+        (ONE, ["a"], "expected is a list of length 1, but the model returns one array"),
+        (
+            ONE,
+            [[1.0], [1.0, 2.0]],
+            "expected is a list of length 2, but the model returns one",
+        ),
         (ONE, None, "NoneType is not an array"),
         ((ONE, ONE), (ONE, "a"), "str is not an array"),
         ((ONE, ONE), "a", "str is not an array"),
@@ -256,13 +260,13 @@ def test_dtypes_count_against_references_and_goldens(
     result = check(got, want, dtypes="names")
     assert result.outputs[0].problem == names
     assert result.message == (
-        f"output {dtype}[2]: another type than expected, {expected}[2]" if names else ""
+        f"output {dtype}[2]: the expected type is {expected}[2]" if names else ""
     )
 
 
 def test_a_reference_of_no_real_numbers_is_told() -> None:
     result = check(ONE, np.ones(1, complex), dtypes="kinds")
-    assert result.message == "output float32[1]: another type than expected, complex128[1]"
+    assert result.message == "output float32[1]: the expected type is complex128[1]"
 
 
 def test_all_outputs_by_path() -> None:
@@ -282,7 +286,7 @@ def test_empty_arrays_agree(shape: tuple[int, ...]) -> None:
 
 def test_rank_0() -> None:
     assert check(np.array(2.0), np.float64(2.0)).passed
-    assert "output float64[]: 1 of 1 values differ" in check(np.array(2.0), np.array(3.0)).message
+    assert "output float64[]: 1 of 1 value differs" in check(np.array(2.0), np.array(3.0)).message
 
 
 def test_the_message_says_where_and_by_how_much() -> None:
@@ -290,7 +294,7 @@ def test_the_message_says_where_and_by_how_much() -> None:
     got = want.copy()
     got[1, 2] = 3.0
     assert check(got, want).message == (
-        "output float32[2, 3]: 1 of 6 values differ (16.7%)\n"
+        "output float32[2, 3]: 1 of 6 values differs (16.7 %)\n"
         "  max abs error 2, max rel error 2, max ULP error 1.68e+07 at [1, 2]: "
         "got 3.0, expected 1.0\n"
         "  tolerance: atol=1e-05, rtol=0.0001"
@@ -301,10 +305,11 @@ def test_the_message_keeps_several_kinds_of_worst_apart() -> None:
     want = np.array([1000.0, 1.0, 0.001, 5.0, 5.0], F32)
     got = np.array([1002.0, 1.5, 0.002, 5.0, 5.1], F32)
     assert check(got, want).message == (
-        "output float32[5]: 4 of 5 values differ (80.0%)\n"
+        "output float32[5]: 4 of 5 values differ (80.0 %)\n"
         "  max abs error 2 at [0]: got 1002.0, expected 1000.0\n"
         "  max rel error 1, max ULP error 8.59e+06 at [2]: got 0.002, expected 0.001\n"
-        "  furthest beyond the tolerance: [0] 1002.0 for 1000.0; [1] 1.5 for 1.0; [4] 5.1 for 5.0\n"
+        "  furthest beyond the tolerance: [0] got 1002.0, expected 1000.0; [1] got 1.5, expected "
+        "1.0; [4] got 5.1, expected 5.0\n"
         "  tolerance: atol=1e-05, rtol=0.0001"
     )
 
@@ -312,8 +317,8 @@ def test_the_message_keeps_several_kinds_of_worst_apart() -> None:
 def test_a_model_with_many_wrong_outputs_does_not_flood_the_terminal() -> None:
     got = tuple(np.array([float(i)]) for i in range(1, 9))
     result = check(got, tuple(-one for one in got))
-    assert result.message.count("values differ") == 5
-    assert result.message.endswith("\nand 3 more outputs; all are in the JSON report")
+    assert result.message.count("1 of 1 value differs") == 5
+    assert result.message.endswith("\nand 3 more outputs; the JSON report has all outputs")
     assert len(result.outputs) == 8
 
 
@@ -335,7 +340,7 @@ def test_some_outputs_by_path_or_by_the_sources_name() -> None:
     assert [one.path for one in result.outputs] == ["output[0]"]
     assert not result.passed
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"output[3]": 1}, r"names 'output\[3\]'; the model's outputs are output\[0\], output"),
+        ({"output[3]": 1}, r"has 'output\[3\]', but the model's outputs are output\[0\], o"),
         ({}, "an empty dict"),
         ({"b": np.zeros(3), "output[1][0]": np.zeros(3)}, r"output\[1\]\[0\]' twice"),
     ]
@@ -353,10 +358,13 @@ def test_an_output_may_have_a_tolerance_of_its_own() -> None:
     own = Tolerance(atol=1.0, statistic="max")
     assert check(got, want, rtol=0.0, outputs={"a": own, "b": own}, names=("a", "b")).passed
     for outputs, message in [
-        ({"output[2]": own}, r"outputs names 'output\[2\]'; the model's outputs are output\[0\]"),
-        ({"output[0]": 0.1}, r"outputs gives 'output\[0\]' 0.1; give a dict of rtol, atol and"),
-        ({"output[0]": {"tol": 0.1}}, "give a dict of rtol, atol and statistic"),
-        ({"output[0]": {"rtol": -1}}, r"outputs gives 'output\[0\]' rtol=-1: give a number of"),
+        ({"output[2]": own}, r"outputs has 'output\[2\]', but the model's outputs are output\[0\]"),
+        ({"output[0]": 0.1}, r"outputs\['output\[0\]'\] is 0.1; give a Tolerance, or a dict"),
+        ({"output[0]": {"tol": 0.1}}, "give a Tolerance, or a dict with rtol, atol, and statistic"),
+        (
+            {"output[0]": {"rtol": -1}},
+            r"outputs\['output\[0\]'\]: rtol=-1 is not a finite number",
+        ),
     ]:
         with pytest.raises(ModelError, match=message):
             check(got, want, outputs=outputs)

@@ -167,7 +167,7 @@ def test_a_bad_statistic_is_told(bad: str) -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf, "1%", True])
 def test_a_bad_tolerance_is_told(bad: Any) -> None:
-    with pytest.raises(ModelError, match=r"atol=.*: give a number of at least 0"):
+    with pytest.raises(ModelError, match=r"atol=.* is not a finite number of at least 0"):
         Tolerance(atol=bad)
 
 

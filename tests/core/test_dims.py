@@ -49,14 +49,14 @@ def test_a_table_and_texts_say_the_same() -> None:
     [
         (["batch"], "--tvm-dim: 'batch' is not NAME=SIZE, such as batch=1"),
         (["=3"], "--tvm-dim: '' is not the name of a dimension"),
-        (["batch=0"], "--tvm-dim: batch: 0 is out of range, give a whole number from 1 to"),
+        (["batch=0"], "--tvm-dim: batch: 0 is out of range; give a whole number from 1 to"),
         (["batch=-1"], "--tvm-dim: batch: -1 is out of range"),
         (["batch=large"], "--tvm-dim: batch: 'large' is not a whole number from 1 to"),
         ({"batch": 1.5}, "--tvm-dim: batch: 1.5 is not a whole number"),
         ({"batch": True}, "--tvm-dim: batch: True is not a whole number"),
         ({"batch": 2**31}, "--tvm-dim: batch: 2147483648 is out of range"),
         ({3: 1}, "--tvm-dim: 3 is not the name of a dimension"),
-        (5, "--tvm-dim: 5 is not NAME=SIZE, .* a marker or a sidecar has a table"),
+        (5, "--tvm-dim: 5 is not NAME=SIZE, .* in a sidecar, a table"),
     ],
 )
 def test_bad_ones(value: Any, message: str) -> None:
@@ -69,7 +69,7 @@ def test_its_names_at_each_level() -> None:
     assert (setting.flag, setting.ini) == ("--tvm-dim", "tvm_dim")
     assert parse_marker({"dims": {"n": 2}}) == {"dims": {"n": 2}}
     assert parse_sidecar("[dims]\nn = 2", Path("m")).options == {"dims": {"n": 2}}
-    with pytest.raises(OptionError, match=r"unknown key 'dim', .* did you mean 'dims'"):
+    with pytest.raises(OptionError, match=r"unknown key 'dim'; .* did you mean 'dims'"):
         parse_sidecar("[dim]\nn = 2", Path("m"))
 
 
@@ -102,7 +102,8 @@ def test_what_nothing_sets_is_told_with_what_to_write() -> None:
     said = unset_sentence([NAMED, MIXED], "models/m.tvmtune.toml")
     first, *lines = said.splitlines()
     assert first == (
-        "nothing sets its dynamic dimensions, so each is 1: batch, dimension 1 of 'x/in'. "
+        "no setting gives these dynamic dimensions a size, so each is 1: batch, dimension 1 of "
+        "'x/in'. "
         "Set them in models/m.tvmtune.toml:"
     )
     assert lines == [
@@ -124,17 +125,17 @@ def test_what_nothing_sets_is_told_with_what_to_write() -> None:
 def test_all_dynamic_inputs_are_told_at_once() -> None:
     said = shapes_sentence([NAMED, MIXED, NO_RANK], "m.tvmtune.toml")
     assert said.startswith(
-        "Its dynamic inputs: 'ids' (batch, a b, 3), 'x/in' (batch, ?), 'z' (no rank); "
-        "a dimension that nothing sets is 1. Set them in m.tvmtune.toml:\n"
+        "Dynamic inputs of the model: 'ids' (batch, a b, 3), 'x/in' (batch, ?), 'z' (no rank); "
+        "a dimension without a size in the settings is 1. Set them in m.tvmtune.toml:\n"
     )
-    assert "    z = [1]  # no rank: give all of its sizes" in said
+    assert "    z = [1]  # no rank: give all sizes" in said
 
 
 def test_a_name_that_only_the_run_sets_needs_no_model() -> None:
     check_names(Dims(sizes={"n": 1}), [NAMED], "m")
-    with pytest.raises(GivenError, match=r"m: dims names 'n', .* dimensions are batch, a b$"):
+    with pytest.raises(GivenError, match=r"m: dims has 'n', .* dimensions are batch, a b$"):
         check_names(Dims(sizes={"n": 1}, own=frozenset({"n"})), [NAMED], "m")
-    with pytest.raises(GivenError, match=r"m: dims names 'n', it has none by name$"):
+    with pytest.raises(GivenError, match=r"m: dims has 'n', but no dynamic .* has a name$"):
         check_names(Dims(sizes={"n": 1}, own=frozenset({"n"})), [], "m")
 
 

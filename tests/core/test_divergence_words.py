@@ -49,20 +49,20 @@ FOUND = Divergence(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "diverges from the other: the entry calls none"),
-        ({"calls": 5}, "could be compared with the other: the calls of the two differ"),
+        ({}, "diverges from the other: the entry calls no kernel"),
+        ({"calls": 5}, "could be compared with the other: the two builds call different kernels"),
         (
             {"calls": 5, "compared": 5},
-            "diverges from the other: each agrees within the tolerance",
+            "diverges from the other: all kernels agree within the tolerance",
         ),
         (
             {"calls": 5, "compared": 5, "kernel": "relu"},
-            "diverges from the other: each agrees within the tolerance, relu least",
+            "diverges from the other: all kernels agree within the tolerance (relu differs most)",
         ),
         (
             {"calls": 5, "compared": 3},
             (
-                "diverges from the other: 3 of 5 calls could be compared, and agree within the "
+                "diverges from the other: 3 of 5 calls could be compared and agree within the "
                 "tolerance"
             ),
         ),
@@ -75,16 +75,17 @@ def test_no_kernel(changes: dict[str, Any], said: str) -> None:
 
 
 def test_a_wrong_transform() -> None:
-    found = replace(FOUND, kind="transform", cause="parameter 1 was left as it is")
+    found = replace(FOUND, kind="transform", cause="parameter 1 was not transformed")
     assert found.sentence() == (
-        "parameters wrongly transformed: parameter 1 was left as it is (first seen in matmul)"
+        "wrong parameter after the transform: parameter 1 was not transformed "
+        "(first used by matmul)"
     )
 
 
 def test_a_kernel() -> None:
     assert FOUND.sentence() == (
         "first diverging kernel: matmul (untuned), call 3 of 10: 1 of 4 values of its output 0 "
-        "differ by up to 0.5, its inputs equal"
+        "differs by up to 0.5; its inputs are equal"
     )
     tuned = replace(FOUND, record="0123456789abcdef" * 4)
     assert (FOUND.tuned, tuned.tuned) == (False, True)
@@ -94,10 +95,10 @@ def test_a_kernel() -> None:
 @pytest.mark.parametrize(
     ("got", "said"),
     [
-        ((np.nan, 2.0, np.nan, np.inf), "1 of 4 values of its output 0 differ (1 NaN), "),
-        ((np.inf, -np.inf, np.nan, np.inf), "differ (2 Inf), "),
-        ((1.0, 2.0, 0.0, np.inf), "differ (1 missing NaN), "),
-        ((9.0, np.nan, 0.0, 0.0), "differ (1 NaN, 1 missing NaN, 1 missing Inf), "),
+        ((np.nan, 2.0, np.nan, np.inf), "1 of 4 values of its output 0 differs (1 NaN); "),
+        ((np.inf, -np.inf, np.nan, np.inf), "differ (2 Inf); "),
+        ((1.0, 2.0, 0.0, np.inf), "differs (1 missing NaN); "),
+        ((9.0, np.nan, 0.0, 0.0), "differ (1 NaN, 1 missing NaN, 1 missing Inf); "),
     ],
 )
 def test_nan_and_inf_are_told_instead_of_an_infinite_error(
@@ -108,7 +109,7 @@ def test_nan_and_inf_are_told_instead_of_an_infinite_error(
 
 def test_an_output_whose_error_is_unknown() -> None:
     bare = replace(output(1.5, 2.0, np.nan, np.inf), worst_abs=None)
-    assert "output 0 differ, its inputs equal" in replace(FOUND, output=bare).sentence()
+    assert "output 0 differs; its inputs are equal" in replace(FOUND, output=bare).sentence()
 
 
 @pytest.mark.parametrize(
@@ -116,12 +117,16 @@ def test_an_output_whose_error_is_unknown() -> None:
     [
         ((), None, "its inputs can't be compared"),
         ((argument(None, agrees=None),), None, "its inputs can't be compared"),
-        ((argument(0.0), argument(0.0)), 0.0, "its inputs equal"),
-        ((argument(1e-6), argument(1e-5)), 1e-5, "its inputs by 1e-05, within the tolerance"),
+        ((argument(0.0), argument(0.0)), 0.0, "its inputs are equal"),
+        (
+            (argument(1e-6), argument(1e-5)),
+            1e-5,
+            "its inputs differ by up to 1e-05, within the tolerance",
+        ),
         (
             (argument(1e-6), argument(0.25, agrees=False)),
             0.25,
-            "the fault may be in what comes before and has no counterpart",
+            "so the fault may be in an earlier kernel without a counterpart",
         ),
     ],
 )
@@ -129,7 +134,7 @@ def test_its_inputs(arguments: tuple[ArgumentStats, ...], error: float | None, s
     found = replace(FOUND, arguments=arguments)
     assert found.input_error == error
     assert found.sentence().endswith(said)
-    assert ("its inputs already by 0.25: " in found.sentence()) == (error == 0.25)
+    assert ("its inputs already differ by up to 0.25, " in found.sentence()) == (error == 0.25)
 
 
 @pytest.mark.parametrize("found", [FOUND, Divergence(kind="none", against="it")])

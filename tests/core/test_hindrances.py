@@ -123,12 +123,12 @@ def test_turbo(tmp_path: Path, files: dict[str, str], on: bool) -> None:
     ("lists", "found"),
     [
         # Neighbours, halves of the machine, and one pair only.
-        ({0: "0,2", 2: "0,2", 5: "5,7", 7: "5,7"}, ["one physical core behind each of 0,2; 5,7"]),
-        ({0: "0-7", 2: "0-7", 5: "0-7", 7: "0-7"}, ["one physical core behind each of 0-7"]),
-        ({0: "0,2", 2: "0,2", 5: "5", 7: "7"}, ["one physical core behind each of 0,2"]),
+        ({0: "0,2", 2: "0,2", 5: "5,7", 7: "5,7"}, ["CPUs that share a physical core: 0,2; 5,7"]),
+        ({0: "0-7", 2: "0-7", 5: "0-7", 7: "0-7"}, ["CPUs that share a physical core: 0-7"]),
+        ({0: "0,2", 2: "0,2", 5: "5", 7: "7"}, ["CPUs that share a physical core: 0,2"]),
         # Each has a twin that is not used here, but may be by others.
-        ({0: "0,8", 2: "2", 5: "5", 7: "7"}, ["one physical core behind each of 0,8"]),
-        ({0: "0,2", 2: "0,2", 5: "", 7: ""}, ["one physical core behind each of 0,2"]),
+        ({0: "0,8", 2: "2", 5: "5", 7: "7"}, ["CPUs that share a physical core: 0,8"]),
+        ({0: "0,2", 2: "0,2", 5: "", 7: ""}, ["CPUs that share a physical core: 0,2"]),
         ({0: "0", 2: "2", 5: "5", 7: ""}, []),
     ],
 )
@@ -147,7 +147,7 @@ def test_all_that_is_in_the_way_is_told(tmp_path: Path) -> None:
         "load average 9.00 on 8 cores",
         "frequency governor performance, powersave",
         "turbo is on",
-        "one physical core behind each of 0-7",
+        "CPUs that share a physical core: 0-7",
     ]
 
 

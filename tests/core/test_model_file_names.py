@@ -23,7 +23,7 @@ def test_patterns() -> None:
 
 @pytest.mark.parametrize("value", ["*.pt2", "models", "", 3, ["*.onnx", "off"], ["*.onnx", 3]])
 def test_what_is_no_pattern(value: object) -> None:
-    with pytest.raises(OptionError, match=r"ini tvm_collect: .* is no pattern of ONNX files"):
+    with pytest.raises(OptionError, match=r"ini tvm_collect: .* is not a pattern of ONNX files"):
         parse_patterns(value, "ini tvm_collect")
 
 

@@ -52,14 +52,14 @@ def test_what_is_no_count(value: object) -> None:
 
 @pytest.mark.parametrize("value", [-1, "-1", MAX_TRIALS + 1, str(MAX_TRIALS + 1)])
 def test_counts_out_of_range(value: object) -> None:
-    with pytest.raises(OptionError, match=r"out of range, give a whole number from 0 to 1000000"):
+    with pytest.raises(OptionError, match=r"out of range; give a whole number from 0 to 1000000"):
         parse_count(value, "trials", minimum=0)
 
 
 def test_own_bounds_are_inclusive() -> None:
     assert parse_count(1, "n", minimum=1, maximum=2) == 1
     assert parse_count(2, "n", minimum=1, maximum=2) == 2
-    with pytest.raises(OptionError, match="n: 3 is out of range, give a whole number from 1 to 2"):
+    with pytest.raises(OptionError, match="n: 3 is out of range; give a whole number from 1 to 2"):
         parse_count(3, "n", minimum=1, maximum=2)
     with pytest.raises(OptionError, match="n: 0 is out of range"):
         parse_count(0, "n", minimum=1, maximum=2)

@@ -94,12 +94,12 @@ def test_a_parsed_target_stays_as_it_is() -> None:
         ('{"kind": "llvm"', "malformed JSON"),
         ("{}", "not a target configuration"),
         ({}, "not a target configuration"),
-        ({"mcpu": "znver4"}, "names no target kind"),
-        ({"kind": 5}, "names no target kind"),
-        ({"kind": ""}, "names no target kind"),
-        ({"kind": "", "tag": ""}, "names no target kind"),
-        ("123", "names no target kind"),
-        ("-mcpu=znver4", "names no target kind"),
+        ({"mcpu": "znver4"}, "has no target kind"),
+        ({"kind": 5}, "has no target kind"),
+        ({"kind": ""}, "has no target kind"),
+        ({"kind": "", "tag": ""}, "has no target kind"),
+        ("123", "has no target kind"),
+        ("-mcpu=znver4", "has no target kind"),
         ("[1, 2]", "is not an attribute"),
         ("llvm znver4", "'znver4' in 'llvm znver4' is not an attribute"),
         ("llvm -mcpu=a b", "'b' in"),
@@ -113,7 +113,7 @@ def test_a_parsed_target_stays_as_it_is() -> None:
         ({"kind": "llvm", "num-cores": "4"}, "num-cores is '4'"),
         ({"kind": "llvm", "num-cores": 2.5}, "num-cores is 2.5"),
         ({"kind": "llvm", "mcpu": object()}, "JSON can't hold"),
-        (3, "names no target kind"),
+        (3, "has no target kind"),
         (None, "target"),
         (True, "target"),
     ],
@@ -127,7 +127,7 @@ def test_every_error_names_the_option_and_what_is_accepted(given: object, proble
 
 
 def test_a_malformed_target_is_told_what_to_give() -> None:
-    with pytest.raises(OptionError, match=r'"host", "llvm -mcpu=znver4 -num-cores 4"'):
+    with pytest.raises(OptionError, match=r'"host", .* \("llvm -mcpu=znver4 -num-cores 4"\)'):
         parse_target("llvm znver4")
 
 

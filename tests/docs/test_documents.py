@@ -15,13 +15,15 @@ DOCS = ROOT / "docs"
 # the folder, so that a model is compiled once for all of them.
 IN_TURN = [
     DOCS / "tutorial.md",
-    DOCS / "ci.md",
-    DOCS / "tuning-records.md",
-    DOCS / "tvm-upgrade.md",
-    DOCS / "prepack.md",
-    DOCS / "history.md",
-    DOCS / "devices.md",
-    DOCS / "reference.md",
+    DOCS / "how-to/gate-in-ci.md",
+    DOCS / "how-to/share-records.md",
+    DOCS / "how-to/vet-a-tvm-upgrade.md",
+    DOCS / "explanation/prepack.md",
+    DOCS / "how-to/look-back.md",
+    DOCS / "how-to/devices.md",
+    DOCS / "reference/fixtures.md",
+    DOCS / "reference/models.md",
+    DOCS / "reference/hooks.md",
     ROOT / "README.md",
 ]
 ALONE = sorted(set(DOCS.glob("**/*.md")) - set(IN_TURN))

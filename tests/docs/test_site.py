@@ -15,7 +15,7 @@ import yaml
 from tests.support import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.glob("**/*.md"))
 ZENSICAL = Path(sys.executable).with_name("zensical")
 
 
@@ -38,13 +38,12 @@ def test_it_is_built_and_a_link_to_nowhere_is_an_error(tmp_path: Path) -> None:
     code, printed = build(tmp_path)
     assert (code, "No issues found" in printed) == (0, True), printed
     for page in PAGES:
-        html = (
-            tmp_path / "site" / ("" if page.stem == "index" else page.stem) / "index.html"
-        ).read_text()
+        place = page.relative_to(DOCS).with_suffix("")
+        html = (tmp_path / "site" / str(place).removesuffix("index") / "index.html").read_text()
         # Whoever reads it loads nothing from elsewhere.
         assert re.findall(r'<(?:script|img)[^>]+src="https?:|<link[^>]+href="https?:', html) == []
     with (tmp_path / "docs/index.md").open("a") as index:
-        index.write("\n[a page](no-such.md), [an anchor](gate.md#no-such)\n")
+        index.write("\n[a page](no-such.md), [an anchor](glossary.md#no-such)\n")
     code, printed = build(tmp_path)
     assert code != 0
     assert "page does not exist" in printed
@@ -59,7 +58,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
         return [page for value in values for page in pages(value)]
 
     listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
-    assert sorted(listed) == [page.name for page in PAGES]
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
 
 
 def anchors(path: Path) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 CASES = {
-    "trails=8": "marker tvm_tune: unknown argument 'trails', accepted are * did you mean 'trials'?",
+    "trails=8": "marker tvm_tune: unknown argument 'trails'; accepted are * did you mean 'trials'?",
     "8": "marker tvm_tune: takes keyword arguments only, not (8,)",
     "trials='few'": "marker tvm_tune: trials: 'few' is not a whole number from 0 to 1000000",
     "trials=True": "marker tvm_tune: trials: True is not a whole number",
@@ -13,7 +13,7 @@ CASES = {
     "rtol=-1": "marker tvm_tune: rtol: -1 is not a finite number of at least 0",
     "prepack='sometimes'": "marker tvm_tune: prepack: 'sometimes' is not one of off, on, both",
     "target=['llvm', '{']": "marker tvm_tune: target: '{' is malformed JSON",
-    "target=[]": "marker tvm_tune: target: the list of targets is empty",
+    "target=[]": "marker tvm_tune: target: the list of targets is empty; give at least one target",
     "strict=True": "marker tvm_tune: unknown argument 'strict'",
 }
 
@@ -43,7 +43,7 @@ def test_each_is_told_with_its_test(suite: pytest.Pytester) -> None:
         pattern = f"test_bad_{index}.py::test_it_{index}: {message}*".replace("[", "[[]")
         result.stdout.fnmatch_lines([pattern])
     result.stdout.fnmatch_lines(
-        ["test_idle.py::test_idle is marked tvm_tune but takes none of the fixtures tvm_tune,*"]
+        ["test_idle.py::test_idle has the marker tvm_tune but none of the fixtures tvm_tune,*"]
     )
     assert "INTERNALERROR" not in result.stdout.str()
 

@@ -122,25 +122,25 @@ def test_good_after(tvm_tune):
 )
 
 MESSAGES = [
-    "onnx_empty[llvm]: *empty.onnx: the file is empty, not an ONNX model",
+    "onnx_empty[llvm]: *empty.onnx: not an ONNX model: the file is empty",
     "onnx_truncated[llvm]: *cut.onnx: not an ONNX model, or truncated *",
     "onnx_missing[llvm]: nowhere.onnx: no such file",
-    "onnx_no_rank[llvm]: *input 'x' has no rank; give a static shape",
+    "onnx_no_rank[llvm]: *input 'x' has no rank; give its static shape",
     "onnx_operator[llvm]: *unsupported operator RandomNormalLike (node 'the_node', 1 in all)*",
     "input_name[llvm]: unknown input 'z'; the model takes x: float32[2, 8]",
-    "input_shape[llvm]: input 'x' has shape (1, 8), the model takes (2, 8)",
-    "input_dtype[llvm]: input 'x' has dtype float64, the model takes float32; convert it: *",
+    "input_shape[llvm]: input 'x' has shape (1, 8), but the model takes (2, 8)",
+    "input_dtype[llvm]: input 'x' has dtype float64, but the model takes float32; convert it *",
     "param_missing[llvm]: missing parameter: fc.bias: float32[8]",
-    "param_surplus[llvm]: surplus parameter: 3 given, 2 wanted *",
+    "param_surplus[llvm]: too many parameters: 3 given, but the model takes 2 *",
     "param_transposed[llvm]: parameter 'fc.weight' has shape (8, 4), * looks transposed*",
     "ill_typed[llvm]: the module is not well formed: *",
-    "no_such_dimension[llvm]: the module's main: dims names 'm', its dynamic dimensions are n",
-    "no_model[llvm]: can't open a int as a model; accepted: an IRModule, *",
-    "no_spec[llvm]: an nn.Module needs its export spec: spec=*",
-    "which_entry[llvm]: the module has several entries, say which: entry='one' *",
+    "no_such_dimension[llvm]: the module's main: dims has 'm', but the model's dynamic *s are n",
+    "no_model[llvm]: can't open an object of type int as a model; accepted are an IRModule, *",
+    "no_spec[llvm]: an nn.Module needs its export spec; give spec=*",
+    "which_entry[llvm]: the module has several entries (*); choose one, such as entry='one'",
     "unknown_entry[llvm]: no entry 'three'; the module has one, two",
-    "a second call of tvm_tune in one test needs a name of its own: *",
-    "wrong_structure[llvm]: *output float32[2, 8]: another shape than expected, float32[2, 2, 8]",
+    "a second call of tvm_tune in a test needs another name: *",
+    "wrong_structure[llvm]: *output float32[2, 8]: the expected shape is float32[2, 2, 8]",
 ]
 
 

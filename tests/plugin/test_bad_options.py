@@ -8,9 +8,9 @@ from tests.plugin.snippets import MARKED, PLAIN
 
 MALFORMED = [
     ("--tvm-target={bad", "'{bad' is malformed JSON"),
-    ("--tvm-target=llvm -num-cores 0", "num-cores is 0 * it must be at least 1"),
+    ("--tvm-target=llvm -num-cores 0", "num-cores is 0 * give a whole number of at least 1"),
     ("--tvm-target=", "the target is empty"),
-    ("--tvm-trials=-1", "--tvm-trials: -1 is out of range, give a whole number from 0 to 1000000"),
+    ("--tvm-trials=-1", "--tvm-trials: -1 is out of range; give a whole number from 0 to 1000000"),
     ("--tvm-trials=99999999999", "--tvm-trials: 99999999999 is out of range"),
     ("--tvm-trials=2.5", "--tvm-trials: '2.5' is not a whole number"),
     ("--tvm-max-trials-per-task=0", "--tvm-max-trials-per-task: 0 is out of range"),
@@ -23,21 +23,24 @@ MALFORMED = [
     ("--tvm-max-time=0", "--tvm-max-time: '0' is not a positive duration"),
     ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
     ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
-    ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is no pattern of ONNX files"),
-    ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: tuning and measuring behind a TVM RPC tracker is"),
+    ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is not a pattern of ONNX files"),
+    ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: this version doesn't support tuning and measuring"),
 ]
 
 # What only TVM or the machine can tell is found once marked tests were collected.
 FOUND_LATER = [
-    ("--tvm-target=nokind", "unknown kind 'nokind', TVM here has *llvm*"),
+    ("--tvm-target=nokind", "unknown kind 'nokind'; the installed TVM has *llvm*"),
     ("--tvm-target=llvm -colour=red", "Unknown config option 'colour'"),
-    ("--tvm-target=llvm -mcpu=abacus", "LLVM knows no CPU 'abacus'; this machine's is *"),
+    (
+        "--tvm-target=llvm -mcpu=abacus",
+        "LLVM doesn't know the CPU 'abacus'; for this machine, give *",
+    ),
     ("--tvm-target=cuda", "target 'cuda': this machine has no such device"),
     (
         "--tvm-dir=test_it.py",
         "test_it.py is a file, not a folder; give another folder with --tvm-dir",
     ),
-    ("--tvm-dir=/proc/store", "--tvm-dir: can't make /proc/store: * give another folder"),
+    ("--tvm-dir=/proc/store", "--tvm-dir: can't create /proc/store: * give another folder"),
 ]
 
 

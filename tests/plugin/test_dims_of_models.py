@@ -24,7 +24,7 @@ def test_a_folder_of_models_with_dynamic_dimensions(
     result = suite.runpytest_subprocess(*options)
     result.assert_outcomes(passed=4, failed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["other[[]llvm[]]: */other.onnx: dims names 'batch', its dynamic dimensions are n"]
+        ["other[[]llvm[]]: */other.onnx: dims has 'batch', but the model's dynamic * are n"]
     )
     result.stdout.fnmatch_lines(
         [
@@ -34,7 +34,7 @@ def test_a_folder_of_models_with_dynamic_dimensions(
         ]
     )
     result.stdout.fnmatch_lines(
-        ["--tvm-dim: no model that could be opened has a dimension 'q'; they have k, m, n"]
+        ["--tvm-dim: none of the opened models has a dimension 'q'; they have k, m, n"]
     )
     cases = json.loads((suite.path / "report.json").read_text())["cases"]
     assert {case["name"]: case["dims"] for case in cases if case["name"] != "other"} == {
@@ -77,7 +77,7 @@ def test_where_one_cannot_be_the_failure_has_what_to_paste(suite: pytest.Pyteste
     )
     result = suite.runpytest_subprocess("test_pool.py", "models/pool.onnx", "--tvm-trials=0")
     result.assert_outcomes(passed=1, failed=2, warnings=1)
-    inputs = "Its dynamic inputs: 'x' (n, 1, ?), 'mask' (n, len); *"
+    inputs = "Dynamic inputs of the model: 'x' (n, 1, ?), 'mask' (n, len); *"
     result.stdout.fnmatch_lines(
         [
             "pool[[]llvm[]]: its inputs are too small: an output is empty: *",
@@ -103,7 +103,7 @@ def test_where_one_cannot_be_the_failure_has_what_to_paste(suite: pytest.Pyteste
     ("option", "message"),
     [
         ("n", "ERROR: --tvm-dim: 'n' is not NAME=SIZE, such as batch=1; *"),
-        ("n=0", "ERROR: --tvm-dim: n: 0 is out of range, give a whole number from 1 to *"),
+        ("n=0", "ERROR: --tvm-dim: n: 0 is out of range; give a whole number from 1 to *"),
     ],
 )
 def test_a_bad_option_is_a_usage_error(suite: pytest.Pytester, option: str, message: str) -> None:

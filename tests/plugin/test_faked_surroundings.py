@@ -84,7 +84,7 @@ def test_unnamed(tvm_tune):
         started = [pool.submit(tvm_tune, Tiny(), **GIVEN) for _ in range(2)]
     errors = [str(one.exception()) for one in started if one.exception()]
     assert len(errors) == 1
-    assert "needs a name of its own" in errors[0]
+    assert "needs another name" in errors[0]
 """
     )
     suite.runpytest_subprocess().assert_outcomes(passed=1)

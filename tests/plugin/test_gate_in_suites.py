@@ -135,10 +135,10 @@ def test_an_accepted_slowdown_is_shown_and_a_library_may_not_grow(
         "--tvm-json=report.json", "--tvm-markdown=report.md", "--junitxml=report.xml"
     )
     result.assert_outcomes(failed=1)
-    accepted = "a slowdown of up to 900% is accepted until 2999-12-31: three times <as> safe"
+    accepted = "a slowdown of up to 900 % is accepted until 2999-12-31: three times <as> safe"
     result.stdout.fnmatch_lines(
         [
-            "*chain[[]llvm[]]: its library grew from * max_size_growth is 10%; accept with *",
+            "*chain[[]llvm[]]: its library grew from * max_size_growth is 10 %; accept with *",
             f"*chain[[]llvm[]]: {accepted}",
         ]
     )

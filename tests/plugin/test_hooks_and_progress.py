@@ -36,11 +36,13 @@ def test_tiny(tvm_tune):
     store = Store(root=suite.path / ".tvmtune")
     store.root.mkdir()
     store.runs.write_text("no history")
-    done = suite.runpytest_subprocess("-s", "--tvm-json=report.json", *workers)
+    done = suite.runpytest_subprocess("-sv", "--tvm-json=report.json", *workers)
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*SEEN tiny False*"])
     # What is reported is kept, too, after what could not be read was put aside.
-    done.stdout.fnmatch_lines(["runs.sqlite is damaged (*", "kept as run 1 (tvmtune history)"])
+    done.stdout.fnmatch_lines(
+        ["runs.sqlite is damaged (*", "stored as run 1 (see `tvmtune history`)"]
+    )
     report = json.loads((suite.path / "report.json").read_text())
     assert report["machine"]["rack"] == 7
     assert [case["team"] for case in report["cases"]] == ["vision"]
@@ -64,7 +66,7 @@ def test_tiny(tvm_tune):
     done = suite.runpytest_subprocess("-q", "--tvm-tuning=refresh")
     done.assert_outcomes(passed=1)
     assert "tuning tiny" not in done.stderr.str() + done.stdout.str()
-    done.stdout.fnmatch_lines(["tuned 1 case with 2 trials*"])
+    done.stdout.fnmatch_lines(["*; tuned 1 case (2 trials, * s), *"])
 
 
 def test_a_terminal_shows_one_line_that_moves(suite: pytest.Pytester) -> None:
@@ -84,4 +86,4 @@ def test_tiny(tvm_tune):
     assert "0/2" in bars[0]
     assert any("/2 [" in bar and " us]" in bar for bar in bars)
     # It is gone when tuning is over: the summary stands on lines of its own.
-    assert any(state.strip().startswith("1 case, 0 failed, 1 NEW") for state in states)
+    assert any(state.strip().startswith("1 case, 0 failed: 1 NEW") for state in states)

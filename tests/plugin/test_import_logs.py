@@ -63,7 +63,7 @@ WANTED = {
         ),
         "Error converting operator LayerNormalization, with inputs: [x, s]",
     ),
-    "defect": ("import", "this is a fault of pytest-tvmtune, neither", "in _sort_constants"),
+    "defect": ("import", "this is a fault of pytest-tvmtune, not", "in _sort_constants"),
     "pipeline": ("pipeline", "xxthe cause", "in fails"),
     "reference": ("reference", "Gather node: indices element out of data bounds, idx=7", "run"),
 }

@@ -119,7 +119,7 @@ def test_what_a_conftest_adds_too_late_fails_that_item(suite: pytest.Pytester) -
             "test_it.py::test_nonsense[[]llvm]: marker tvm_tune: unknown argument 'nonsense'*",
             f"test_it.py::test_target[[]llvm]: {TOO_LATE}",
             f"test_it.py::test_prepack[[]llvm]: {TOO_LATE}",
-            "test_it.py::test_too_late[[]llvm]: a tvm_tune mark was added when the test already *",
+            "test_it.py::test_too_late[[]llvm]: the marker tvm_tune was added while the test *",
         ]
     )
     assert "During handling" not in result.stdout.str()

@@ -93,10 +93,10 @@ def test_refused(tvm_tune, model):
 """
 
 REFUSED = {
-    "Null": "output[1][0] is null: only tensors, shapes and numbers can be compared",
-    "Text": "output is a string: only tensors, shapes and numbers can be compared",
-    "TakesShape": "main: parameter 's' is R.Shape([2, 3]), only tensors can be given to an entry",
-    "TakesNumber": "main: parameter 'n' is int64, only tensors can be given to an entry",
+    "Null": "output[1][0] is null, but only tensors, shapes, and numbers can be compared",
+    "Text": "output is a string, but only tensors, shapes, and numbers can be compared",
+    "TakesShape": "main: parameter 's' is R.Shape([2, 3]), but an entry takes only tensors",
+    "TakesNumber": "main: parameter 'n' is int64, but an entry takes only tensors",
     "TakesTuple": "main: parameter 'x' is T.Tuple(R.Tensor((T.int64(2), T.int64(3)), dtype=",
 }
 
@@ -108,7 +108,7 @@ def test_compared_or_refused(suite: pytest.Pytester) -> None:
     cases = json.loads(Path("r.json").read_text())["cases"]
     findings = {case["nodeid"]: case["findings"][0] for case in cases if case["findings"]}
     wrong = next(nodeid for nodeid in findings if "wrong_shape" in nodeid)
-    assert "output[1] int64[2]: 1 of 2 values differ" in findings.pop(wrong)
+    assert "output[1] int64[2]: 1 of 2 values differs" in findings.pop(wrong)
     assert len(findings) == len(REFUSED)
     for name, said in REFUSED.items():
         assert any(f"[{name}-" in nodeid and said in findings[nodeid] for nodeid in findings), said

@@ -1,4 +1,4 @@
-"""Cases of ours beside ordinary benchmarks, in pytest-benchmark's table, files and options."""
+"""Cases and ordinary benchmarks, in the table, files, and options of pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_tvmtune.plugin.benchmark_bridge import SampleClock
 from tests.plugin.onnx_files import write_linear
 from tests.plugin.snippets import TINY
 
-# What each Run saw goes to a file of its own, to be compared with what pytest-benchmark tells.
+# The samples of each Run go to a file, to be compared with those of pytest-benchmark.
 SUITE = (
     TINY
     + """
@@ -134,6 +134,7 @@ def test_other():
 """
     )
     for options, outcomes in (
+        ((), {"passed": 2}),
         (("-n", "1"), {"passed": 2}),
         (("-n", "1", "--benchmark-skip"), {"skipped": 1, "passed": 1}),
         (("--benchmark-disable",), {"passed": 2}),
@@ -145,6 +146,33 @@ def test_other():
         shown = done.stdout.str().partition("\n\n")[2] + done.stderr.str()
         assert "enchmark" not in shown
         assert "warning" not in shown.splitlines()[-1]
+
+
+def test_its_table_is_shown_if_it_has_another_benchmark_or_was_asked_for(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makepyfile(
+        test_tiny=TINY
+        + """
+@pytest.mark.tvm_tune(trials=0)
+def test_tiny(tvm_tune):
+    tvm_tune(Tiny(), **GIVEN).assert_no_regression()
+""",
+        test_ordinary="def test_ordinary(benchmark): benchmark.pedantic(sum, args=([1],))",
+    )
+    table = "*- benchmark: {} tests -*"
+    for options, count in (
+        (("test_tiny.py",), 0),
+        (("test_tiny.py", "test_ordinary.py"), 2),
+        (("test_tiny.py", "--benchmark-columns=median"), 1),
+        (("test_tiny.py", "-o", "addopts=--benchmark-sort=name"), 1),
+    ):
+        shown = suite.runpytest_subprocess(*options).stdout
+        if count:
+            shown.fnmatch_lines([table.format(count), "test_tiny[[]llvm[]] *"])
+        else:
+            shown.no_fnmatch_line(table.format("*"))
+            shown.no_fnmatch_line("Name (time in *")
 
 
 def test_the_clock_gives_back_each_sample_as_it_is() -> None:

@@ -101,7 +101,7 @@ import numpy as np
 import onnx.parser
 import pytest
 
-# TVM ignores `output_shape` (docs/tvm-findings.md), and returns 4 rows and columns.
+# TVM ignores `output_shape` (docs/explanation/tvm-findings.md), and returns 4 rows and columns.
 MODEL = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
 g (float[1,1,2,2] x) => (float[1,1,3,3] y, float[1,1,2,2] z) <float[1,1,2,2] w = {1,1,1,1}> {
   y = ConvTranspose <strides=[2,2], output_shape=[3,3]> (x, w)
@@ -127,10 +127,10 @@ def test_another_shape_is_wrong_numbers_and_all_checks_are_made(suite: pytest.Py
         [
             (
                 "shape[[]llvm-prepack[]]: wrong numbers against onnxruntime: y (output[[]0[]]) "
-                "float32[[]1, 1, 4, 4[]]: another shape than expected, float32[[]1, 1, 3, 3[]]"
+                "float32[[]1, 1, 4, 4[]]: the expected shape is float32[[]1, 1, 3, 3[]]"
             ),
-            "  all builds of this model return the same shapes and types: the fault is in the *",
-            "own_mistake[[]llvm[]]: expected names 'zz'; the model's outputs are *",
+            "  all builds of this model return the same shapes and types, so the fault is in the *",
+            "own_mistake[[]llvm[]]: expected has 'zz', but the model's outputs are *",
             "shape[[]llvm-prepack[]]: against onnxruntime: y (output[[]0[]]) *another shape*",
             "shape[[]llvm-prepack[]]: against onnxruntime: z (output[[]1[]]) float32*: equal",
         ]

@@ -117,7 +117,7 @@ def test_a_test_for_other_targets_is_skipped_with_the_reason(suite: pytest.Pytes
     suite.makepyfile(SUITE + TEST.format(marker="target=['cuda', 'rocm']"))
     result = suite.runpytest_subprocess("--tvm-target=llvm", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*this test is for cuda, rocm, the run does llvm"])
+    result.stdout.fnmatch_lines(["*this test is for cuda, rocm, and this run is for llvm"])
 
 
 def test_ours_comes_last_in_an_id_and_the_closest_mark_wins(suite: pytest.Pytester) -> None:
@@ -154,7 +154,7 @@ def test_target_and_device_fixtures(suite: pytest.Pytester) -> None:
             assert tvm_target.kind.name == "llvm"
         """
     )
-    result = suite.runpytest_subprocess()
+    result = suite.runpytest_subprocess("-v")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(['tvmtune: target llvm = {*"num-cores": 3*'])
 

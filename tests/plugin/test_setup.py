@@ -76,7 +76,7 @@ def test_unrelated(tvm_tune):
     suite.makepyfile(test_it=HEAD + REGISTRATIONS + TESTS + unrelated)
     result = suite.runpytest_subprocess()
     result.assert_outcomes(failed=2, passed=1)
-    only = "registered with TVM in the test's process only"
+    only = "registered with TVM only in the test's process"
     result.stdout.fnmatch_lines(
         [
             f"own_lowering?llvm?: {only}: operator attribute FLegalize of relax.nn.relu (*:15). *",
@@ -102,7 +102,7 @@ def test_registers_meanwhile(tvm_tune):
     result = suite.runpytest_subprocess("--tvm-prepack=both", "-k", "own")
     result.assert_outcomes(passed=4, deselected=2)
     result.stdout.fnmatch_lines(["*compiled 4 *"])
-    suite.runpytest_subprocess("-k", "own").stdout.fnmatch_lines(["*compiled 0 *"])
+    suite.runpytest_subprocess("-k", "own").stdout.fnmatch_lines(["*compiled 0,*"])
     (ops / "factors.py").write_text("TWO = 2.0  # edited\n")
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=2, failed=1)

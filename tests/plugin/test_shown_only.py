@@ -76,7 +76,7 @@ def test_a_marked_unittest_is_an_error(suite: pytest.Pytester) -> None:
         (suite.path / f"test_{name}.py").write_text(text)
     result = suite.runpytest_inprocess()
     result.assert_outcomes(errors=2)
-    said = "is marked tvm_tune, but pytest gives methods of unittest.TestCase no fixtures *"
+    said = "has the marker tvm_tune, but pytest gives methods of unittest.TestCase no fixtures *"
     result.stdout.fnmatch_lines(
         [f"test_class.py::TestIt {said}", f"test_method.py::TestIt::test_method {said}"]
     )

@@ -109,4 +109,4 @@ def test_tiny(tvm_tune):
     )
     done = suite.runpytest_subprocess()
     done.assert_outcomes(passed=1)
-    done.stderr.fnmatch_lines(["tiny[[]llvm[]]: computing what is expected, * s"])
+    done.stderr.fnmatch_lines(["tiny[[]llvm[]]: computing the expected outputs, * s"])

@@ -51,12 +51,14 @@ def test_the_life_of_a_baseline(suite: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, warnings=0)
     assert verdict(suite) == "NEW"
     assert baselines(suite) == []
-    result.stdout.fnmatch_lines(["1 without a baseline: accept with --tvm-update-new"])
+    result.stdout.fnmatch_lines(
+        ["1 case, 0 failed: 1 NEW; *(accept 1 new baseline with --tvm-update-new)"]
+    )
 
     result = run(suite, "--tvm-strict")
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["tiny[[]llvm[]]: nothing accepted yet; * --tvm-update-new"])
+    result.stdout.fnmatch_lines(["tiny[[]llvm[]]: no baseline yet; * --tvm-update-new"])
 
     run(suite, "--tvm-update-new", "--tvm-strict").assert_outcomes(passed=1)
     (baseline,) = baselines(suite)
@@ -107,7 +109,8 @@ def test_a_baseline_that_can_not_be_run(suite: pytest.Pytester) -> None:
     result = run(suite)
     result.assert_outcomes(passed=1, warnings=1)
     repair = (
-        "bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+        "import the baseline with `tvmtune baselines import FILE`, or accept this run with "
+        "--tvm-update"
     )
     result.stdout.fnmatch_lines(
         [f"*INCOMPARABLE: the model's interface changed since the baseline was accepted; {repair}"]
@@ -268,7 +271,7 @@ def test_tiny(tvm_tune):
         [
             (
                 "tiny[[]llvm-prepack[]]: wrong numbers against expected: output float32[[]2, 8[]]: "
-                "1 of 16 values differ (6.2%)"
+                "1 of 16 values differs (6.2 %)"
             ),
             "  max abs error 0.5, * at [[]1, 3[]]: got *, expected *",
             "  tolerance: atol=1e-05, rtol=0.0001",
@@ -292,7 +295,7 @@ def test_tiny(tvm_tune):
     )
     result = run(suite)
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*tiny[[]llvm[]]: nothing was checked: call run.check()*"])
+    result.stdout.fnmatch_lines(["*tiny[[]llvm[]]: nothing was checked; call run.check()*"])
     run(suite, "--tvm-strict").assert_outcomes(failed=1)
 
 

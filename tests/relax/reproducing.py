@@ -24,5 +24,5 @@ def reproduced(folder: Path) -> str:
         cwd="/",
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "the fault shows" in done.stdout
+    assert "the kernels differ" in done.stdout
     return done.stdout

@@ -51,7 +51,7 @@ def test_a_folder_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     (output,) = read_tensors(tmp_path, "output")
     assert (output.dtype, output.shape) == (np.dtype("bool"), ())
     (tmp_path / "input_3.pb").unlink()
-    with pytest.raises(ModelError, match=r"there is no input_3\.pb"):
+    with pytest.raises(ModelError, match=r"the file input_3\.pb is missing"):
         read_inputs(tmp_path)
 
 
@@ -73,7 +73,7 @@ def test_bfloat16_stays_what_it_is(tmp_path: Path) -> None:
         ("many.npz", r"many\.npz: it has no array 'x'; it has y, z"),
         ("damaged.npz", r"damaged\.npz: 'y' can't be read: "),
         ("cut.pb", r"cut\.pb: not an ONNX tensor: "),
-        ("empty.pb", r"empty\.pb: not an ONNX tensor: it holds no tensor; sequences and"),
+        ("empty.pb", r"empty\.pb: not an ONNX tensor: it has no tensor; sequences and"),
         ("gone.pb", r"gone\.pb: not an ONNX tensor: .*No such file"),
     ],
 )
@@ -95,5 +95,5 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> N
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no folder of ONNX test data"):
+    with pytest.raises(ModelError, match="is not a folder of ONNX test data"):
         read_inputs(tmp_path / "none")

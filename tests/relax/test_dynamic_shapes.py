@@ -66,10 +66,10 @@ def test_a_shape_counts_more_for_its_own_input_and_sets_names_elsewhere() -> Non
 
 def test_a_name_of_the_test_that_the_model_lacks() -> None:
     dims = Dims(sizes={"length": 5}, own=frozenset({"length"}))
-    with pytest.raises(GivenError, match=r"dims names 'length', .* are batch, len") as caught:
+    with pytest.raises(GivenError, match=r"dims has 'length', .* are batch, len") as caught:
         open_model(two_inputs(), name="m", dims=dims)
     assert [one.name for one in caught.value.dynamic] == ["x", "y"]
-    with pytest.raises(GivenError, match=r"dims names 'length', it has none by name"):
+    with pytest.raises(GivenError, match=r"dims has 'length', but no dynamic .* has a name"):
         open_model(linear(), name="m", dims=dims)
 
 
@@ -171,5 +171,5 @@ def test_symbolic_modules_of_tvm_have_dimensions_too() -> None:
         "batch": 5,
         "length": 2,
     }
-    with pytest.raises(GivenError, match=r"dims names 'n', .* are batch, length"):
+    with pytest.raises(GivenError, match=r"dims has 'n', .* are batch, length"):
         open_model(mod, name="m", dims=Dims(sizes={"n": 3}, own=frozenset({"n"})))

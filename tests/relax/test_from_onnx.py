@@ -61,32 +61,36 @@ def test_dynamic_dimensions_are_those_of_the_inputs(tmp_path: Path) -> None:
         assert opened.inputs[0].shape == (3, 4)
         assert opened.references["onnxruntime"](*opened.inputs).shape == (3, 3)
     # What is said goes before; what doesn't fit is told as the input's fault.
-    with pytest.raises(ModelError, match=r"input 'x' has shape \(3, 4\), the model takes \(5, 4\)"):
+    with pytest.raises(
+        ModelError, match=r"input 'x' has shape \(3, 4\), but the model takes \(5, 4\)"
+    ):
         open_model(proto, name="m", inputs=[floats(3, 4)], shapes={"x": (5, 4)})
     for shape in [(3, 5), (4,)]:
-        with pytest.raises(GivenError, match=r"input 'x' has shape .* the model takes \(n, 4\)"):
+        with pytest.raises(
+            GivenError, match=r"input 'x' has shape .* but the model takes \(n, 4\)"
+        ):
             open_model(proto, name="m", inputs=[floats(*shape)])
     with pytest.raises(ImporterError, match=r"input 'x' has shape \(0, 4\), .* isn't empty"):
         open_model(proto, name="m", inputs=[floats(0, 4)])
     wrong: tuple[Any, ...] = ([], {"z": floats(3, 4)})
     for inputs in wrong:
-        with pytest.raises(GivenError, match=r"(missing|unknown) input.*x: float32\[1, 4\]"):
+        with pytest.raises(GivenError, match=r"(too few inputs|unknown input).*x: float32\[1, 4\]"):
             open_model(proto, name="m", inputs=inputs)
 
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"z": (1, 4)}, "shapes names 'z', the model's inputs are x"),
-        ({"x": (1, 4, 1)}, "shapes gives 'x' rank 3, the model has 2"),
-        ({"x": (1, 5)}, "shapes gives 'x' the size 5 in dimension 1, the model has 4 there"),
-        ({"x": 5}, "shapes gives 'x' 5, give a tuple of positive whole numbers"),
-        ({"x": "14"}, "shapes gives 'x' '14', give a tuple"),
-        ({"x": ("n", 4)}, r"shapes gives 'x' \('n', 4\), give a tuple"),
-        ({"x": (1.5, 4)}, r"shapes gives 'x' \(1.5, 4\), give a tuple"),
-        ({"x": (0, 4)}, r"shapes gives 'x' \(0, 4\), give a tuple"),
-        ({"x": (2**70, 4)}, "shapes gives 'x' .* give a tuple"),
-        ([(1, 4)], r"shapes is a list, give a dict by input name: shapes=\{'x': "),
+        ({"z": (1, 4)}, "shapes has 'z', but the model's inputs are x"),
+        ({"x": (1, 4, 1)}, r"shapes\['x'\] has 3 dimensions, but the model's input has 2"),
+        ({"x": (1, 5)}, r"shapes\['x'\] has size 5 in dimension 1, but the model's input has 4"),
+        ({"x": 5}, r"shapes\['x'\] is 5; give a tuple of positive whole numbers"),
+        ({"x": "14"}, r"shapes\['x'\] is '14'; give a tuple"),
+        ({"x": ("n", 4)}, r"shapes\['x'\] is \('n', 4\); give a tuple"),
+        ({"x": (1.5, 4)}, r"shapes\['x'\] is \(1.5, 4\); give a tuple"),
+        ({"x": (0, 4)}, r"shapes\['x'\] is \(0, 4\); give a tuple"),
+        ({"x": (2**70, 4)}, r"shapes\['x'\] is .* give a tuple"),
+        ([(1, 4)], r"shapes is a list; give a dict by input name: shapes=\{'x': "),
     ],
 )
 def test_shapes_that_do_not_fit(shapes: Any, message: str) -> None:
@@ -97,14 +101,16 @@ def test_shapes_that_do_not_fit(shapes: Any, message: str) -> None:
 def test_a_scalar_input_keeps_its_rank() -> None:
     node = helper.make_node("Mul", ["x", "s"], ["y"])
     proto = model([node], [("x", FLOAT, [2, 3]), ("s", FLOAT, [])], ["y"])
-    with pytest.raises(ModelError, match="shapes gives 's' rank 1, the model has 0"):
+    with pytest.raises(
+        ModelError, match=r"shapes\['s'\] has 1 dimension, but the model's input has 0"
+    ):
         open_model(proto, name="m", shapes={"s": (3,)})
 
 
 @pytest.mark.parametrize("shape", [(2, 3), ()])
 def test_an_input_without_a_rank_gets_the_given_one(shape: tuple[int, ...]) -> None:
     proto = model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, None)], ["y"])
-    with pytest.raises(ModelError, match="input 'x' has no rank; give a static shape") as caught:
+    with pytest.raises(ModelError, match="input 'x' has no rank; give its static shape") as caught:
         open_model(proto, name="m")
     assert [one.declared for one in caught.value.dynamic] == [None]
     assert_same(proto, {"x": floats(*shape)}, shapes={"x": shape})
@@ -113,7 +119,7 @@ def test_an_input_without_a_rank_gets_the_given_one(shape: tuple[int, ...]) -> N
 def test_an_input_that_is_no_tensor_is_refused() -> None:
     proto = model([helper.make_node("SequenceAt", ["s", "i"], ["y"])], [("i", INT64, [])], ["y"])
     proto.graph.input.append(helper.make_tensor_sequence_value_info("s", FLOAT, [2]))
-    with pytest.raises(ModelError, match="input 's' is a sequence_type, only tensors"):
+    with pytest.raises(ModelError, match="input 's' is a sequence_type, but only tensors"):
         open_model(proto, name="m")
 
 
@@ -198,7 +204,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_model_that_contradicts_itself_is_refused() -> None:
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     proto = model([node], [("x", FLOAT, [2, 5])], ["y"], {"w": floats(4, 3)})
-    with pytest.raises(ModelError, match=r"onnxruntime refuses the model: .*Incompatible dim"):
+    with pytest.raises(ModelError, match=r"onnxruntime can't load the model: .*Incompatible dim"):
         open_model(proto, name="m")
 
 
@@ -262,18 +268,18 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         open_model(tmp_path / "gone.onnx", name="m")
     with pytest.raises(ModelError, match="not a file"):
         open_model(tmp_path, name="m")
-    with pytest.raises(ModelError, match="not an ONNX model, its graph is empty"):
+    with pytest.raises(ModelError, match="not an ONNX model: its graph is empty"):
         open_model(onnx.ModelProto(), name="m")
 
 
 def test_what_belongs_to_another_door_is_refused() -> None:
-    with pytest.raises(ModelError, match="ONNX models bring their own parameters"):
+    with pytest.raises(ModelError, match="ONNX models contain their parameters"):
         open_model(linear(), name="m", params=[floats(4, 3)])
-    with pytest.raises(ModelError, match=r"spec=\.\.\. is for a relax"):
+    with pytest.raises(ModelError, match=r"spec=\.\.\. is only for a relax"):
         open_model(linear(), name="m", spec={})
-    with pytest.raises(ModelError, match="can't open a dict as a model"):
+    with pytest.raises(ModelError, match="can't open an object of type dict as a model"):
         open_model({}, name="m")
-    with pytest.raises(ModelError, match="there is no door for StableHLO"):
+    with pytest.raises(ModelError, match="StableHLO can't be imported"):
         open_model("model.mlir", name="m")
 
 

@@ -127,7 +127,7 @@ def test_what_can_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ModelError, match="no such file"):
         open_model(path, name="m")
     path.write_text("once upon a time")
-    with pytest.raises(ModelError, match=r"not a TFLite model, its identifier is b' upo'"):
+    with pytest.raises(ModelError, match=r"not a TFLite model: its identifier is b' upo'"):
         open_model(path, name="m")
     path.write_bytes(linear_model(last=tflite.BuiltinOperator.RNN))
     with pytest.raises(
@@ -145,7 +145,7 @@ def test_what_can_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path.write_bytes(linear_model()[:300])
     with pytest.raises(ModelError, match="TVM's TFLite importer failed"):
         open_model(path, name="m")
-    with pytest.raises(ModelError, match="TFLite models bring their own"):
+    with pytest.raises(ModelError, match="TFLite models contain their"):
         open_model(path, name="m", params=[W])
     monkeypatch.setitem(sys.modules, "tflite", None)
     with pytest.raises(ModelError, match=r"pip install 'pytest-tvmtune\[tflite\]'"):

@@ -74,7 +74,7 @@ def test_numbers_and_paths_are_what_they_were(tmp_path: Path) -> None:
 
 def test_what_is_of_another_type_is_refused(tmp_path: Path) -> None:
     unknown: Any = object()
-    with pytest.raises(TypeError, match="a object can't be sent to a job, or by one"):
+    with pytest.raises(TypeError, match="a job can't send or receive an object of type object"):
         write_message(tmp_path / "message", Message(place=unknown))
     assert list(tmp_path.iterdir()) == []
     write_message(tmp_path / "message", {"numbers": ["one"]})

@@ -92,7 +92,9 @@ def test_our_own_errors_keep_their_fields(job: Any) -> None:
 
 
 def test_a_result_of_another_type_than_was_promised_is_no_answer(job: Any) -> None:
-    with pytest.raises(ChildError, match="TypeError: a object can't be sent to a job, or by one"):
+    with pytest.raises(
+        ChildError, match="TypeError: a job can't send or receive an object of type object"
+    ):
         job("answer_wrongly")
 
 
@@ -197,8 +199,8 @@ def test_jobs_need_no_socket_that_is_blocked(
     ("interpreter", "told"),
     [("{}/gone/python", "can't start this Python's interpreter .*/gone/python: No such file"),
      ("{}/locked", "can't start this Python's interpreter .*/locked: Permission denied"),
-     ("", "sys.executable is '': this Python's interpreter isn't known; models are compiled"),
-     (None, "sys.executable is None: this Python's interpreter isn't known; models")],
+     ("", "sys.executable is '', so this Python's interpreter is not known; models are compiled"),
+     (None, "sys.executable is None, so this Python's interpreter is not known; models")],
 )  # fmt: skip
 def test_an_interpreter_that_cannot_be_started_is_named(
     job: Any,

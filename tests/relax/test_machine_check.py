@@ -19,7 +19,9 @@ LINKER = "build: RuntimeError: /usr/bin/ld: final link failed: No space left on 
 def test_a_disk_too_full_for_candidates_is_no_fact_about_them(kind: str, tmp_path: Path) -> None:
     """A small kernel may still be built there; none is tried."""
     runner = Runner(timeout_s=1.0)
-    with pytest.raises(TuningError, match=r"all 2 candidates failed .*No space left"):
+    with pytest.raises(
+        TuningError, match=r"tuning stopped: all 2 candidates failed .*No space left"
+    ):
         check_machine([FULL, LINKER], tvm.target.Target(kind), runner, scratch=tmp_path)
 
 

@@ -22,10 +22,12 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
     assert len(open_model(path, name="m").params) == 2
     weights = tmp_path / "linear.bin"
     weights.write_bytes(weights.read_bytes()[:8])
-    with pytest.raises(ModelError, match=r"its weights are in other files.*keep them beside it"):
+    with pytest.raises(
+        ModelError, match=r"its weights are in other files.*put the files into the folder"
+    ):
         open_model(path, name="m")
     weights.unlink()
-    with pytest.raises(ModelError, match=r"weights of 'w' are in 'linear\.bin', which is not"):
+    with pytest.raises(ModelError, match=r"weights of 'w' are in 'linear\.bin', which doesn't"):
         open_model(path, name="m")
     with pytest.raises(ModelError, match=r"values of 'w' are in another file.*give the model's p"):
         open_model(onnx.load(str(path), load_external_data=False), name="m")
@@ -47,11 +49,11 @@ def test_weights_outside_of_the_models_folder_are_not_read(tmp_path: Path, locat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ir_version": 2}, "IR version 2 is too old, TVM's importer takes 3 or later"),
+        ({"ir_version": 2}, "IR version 2 is too old, because TVM's importer takes 3 or later"),
         ({"ir_version": 999}, "IR version 999 is newer than the installed onnx .* knows"),
         ({"opset": 999}, "opset 999 is newer than the installed onnx .* knows"),
         ({"opset": 0}, "opset 0 is too old, and onnx can't convert it to 7"),
-        ({"opset": None}, "it names no opset"),
+        ({"opset": None}, "it has no opset"),
     ],
 )
 def test_versions_that_are_not_known(change: dict[str, Any], message: str) -> None:

@@ -133,9 +133,9 @@ def test_a_file_is_imported_once_under_its_own_name(folder: Path) -> None:
         ("setup_bad", r"SyntaxError: .*setup_bad.py:1"),
         ("setup_raises", r"ZeroDivisionError: .*setup_raises.py:2"),
         ("setup_exits", "SystemExit: 3"),
-        ("FOLDER/none.py", "there is no such file"),
+        ("FOLDER/none.py", "the file does not exist"),
         ("FOLDER/setup_pack2/inner.py", "give its dotted name"),
-        ("FOLDER/json.py", "another module is called json"),
+        ("FOLDER/json.py", "another module has the name json"),
     ],
 )
 def test_one_that_cannot_be_imported_says_why(folder: Path, module: str, message: str) -> None:

@@ -113,7 +113,7 @@ def test_of_several_courses_the_most_frequent_counts_where_both_sides_took_their
 
 
 def test_sides_that_never_took_their_usual_course_at_once_can_not_be_compared() -> None:
-    with pytest.raises(ModelError, match="it calls other kernels each time"):
+    with pytest.raises(ModelError, match="it calls different kernels in each call"):
         _kernels([[[], [seen(b=1.0)]], [[seen(a=1.0)], []]], (0, 1), (0.0, 0.0))
 
 

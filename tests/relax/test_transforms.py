@@ -72,7 +72,7 @@ def said(kernels: Path, v: Array, b: Array) -> str:
     )
 
 
-WHERE = "parameter {} of what main_transform_params returns "
+WHERE = "parameter {} from main_transform_params "
 
 
 def test_a_new_layout_of_the_old_shape_is_no_fault(kernels: Path) -> None:
@@ -81,12 +81,12 @@ def test_a_new_layout_of_the_old_shape_is_no_fault(kernels: Path) -> None:
 
 def test_a_square_weight_left_as_it_was_is_one(kernels: Path) -> None:
     wrong = said(kernels, V, B.reshape(2, 2))
-    assert wrong == WHERE.format(0) + "was left as it is: it should have been transformed"
+    assert wrong == WHERE.format(0) + "was not transformed"
 
 
 def test_wrong_values_are_counted(kernels: Path) -> None:
     assert said(kernels, V.T.copy(), B.reshape(2, 2) + 1) == WHERE.format(1) + (
-        "has wrong values: 4 of 4"
+        "has wrong values (4 of 4)"
     )
 
 

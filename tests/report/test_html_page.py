@@ -51,7 +51,8 @@ def test_all_that_a_case_came_to_is_there() -> None:
         "3 failed of 9 cases", "1.19x slower", "another record is applied", "unsupported operator",
         "first diverging kernel: fused_conv2d_relu", "l1, l2 = sch.get_loops(block=b0)",
         "fused_conv2d8_add_relu", "rtol 0.0001", "znver4", "A CPU @ 2.00GHz", "24 epochs",
-        "silero-plain", "best latency by trial", "accept a regression", "0.27.0.post1",
+        "silero-plain", "best latency by trial", "REGRESSION: if you intend it", "0.27.0.post1",
+        "same code",
     ):  # fmt: skip
         assert words in page.text, words
 
@@ -130,20 +131,20 @@ def test_a_page_without_cases() -> None:
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        ({}, "no report of pytest-tvmtune: its `schema` is None"),
+        ({}, "not a report of pytest-tvmtune: its `schema` is None"),
         ({"schema": "other", "version": 1}, "its `schema` is 'other', not 'pytest-tvmtune'"),
         (
             {**make_report([], {}), "version": SCHEMA_VERSION + 1},
-            f"a report of version {SCHEMA_VERSION + 1}, this pytest-tvmtune reads up to",
+            f"the report has version {SCHEMA_VERSION + 1}, and this pytest-tvmtune reads versions",
         ),
         (
             {**make_report([], {}), "cases": None},
-            "a damaged report: Expected `array`, got `null` - at `.*cases`",
+            "the report is damaged: Expected `array`, got `null` - at `.*cases`",
         ),
-        ({**make_report([], {}), "cases": [{"name": "a"}]}, "a damaged report: .*cases"),
+        ({**make_report([], {}), "cases": [{"name": "a"}]}, "the report is damaged: .*cases"),
         (
             {"schema": "pytest-tvmtune", "version": 1},
-            "a damaged report: Object missing required field",
+            "the report is damaged: Object missing required field",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_the_keys_of_the_schema(tmp_path: Path) -> None:
     assert set(report) == {"schema", "version", "created_at", "machine", "cases"}
     assert (report["schema"], report["version"]) == ("pytest-tvmtune", SCHEMA_VERSION)
     assert report["machine"] == {"cpu": "a CPU"}
-    # docs/json.md documents them: a key goes away only with a new version of the schema.
+    # docs/reference/json.md documents them: a key goes away only with a new version of the schema.
     assert set(report["cases"][0]) >= {
         "name", "nodeid", "entry", "target_name", "target", "prepack", "tuning_trials",
         "trials_spent", "tasks", "tasks_left_out", "tasks_restored", "tuned_now", "compiled_now",

@@ -1,8 +1,9 @@
-"""What the terminal says, from plain values."""
+"""The lines of the terminal, from plain values."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.comparison_result import ErrorResult
+from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
@@ -45,7 +46,7 @@ def case(name: str = "mlp", **values: Any) -> CaseResult:
 
 
 def cells(result: CaseResult) -> dict[str, str]:
-    """Return the one row of a table by its headings; columns stand two blanks apart."""
+    """Return the row of a table by its headings. Two spaces separate columns."""
     lines = summary_lines([result])
     headings = [h for h in lines[0].split("  ") if h.strip()]
     values = [v for v in lines[1].split("  ") if v.strip()]
@@ -117,7 +118,7 @@ def test_columns_line_up_and_no_line_ends_in_blanks() -> None:
 
 def test_verdicts() -> None:
     assert verdict(latency=PASSED) == "PASS"
-    assert verdict(latency=replace(PASSED, same_code=True)) == "PASS (same code)"
+    assert verdict(latency=replace(PASSED, same_code=True)) == "PASS"
     assert verdict(latency=replace(PASSED, verdict="NEW", accepted=True)) == "NEW, accepted"
     regression = replace(PASSED, verdict="REGRESSION")
     assert verdict(latency=replace(regression, accepted=True)) == "REGRESSION, accepted"
@@ -125,7 +126,7 @@ def test_verdicts() -> None:
     assert verdict(outcome="failed", latency=PASSED) == "PASS, test failed"
     assert verdict(outcome="failed", latency=regression) == "REGRESSION"
     same = replace(PASSED, same_code=True)
-    assert verdict(outcome="failed", latency=same) == "PASS (same code), test failed"
+    assert verdict(outcome="failed", latency=same) == "PASS, test failed"
     assert verdict(findings=["x"], latency=replace(PASSED, verdict="REGRESSION")) == "REGRESSION"
     assert verdict(findings=["x"], errors=[RIGHT, WRONG]) == "WRONG NUMBERS"
     assert verdict(findings=["x"], errors=[WRONG], latency=PASSED) == "WRONG NUMBERS"
@@ -133,7 +134,7 @@ def test_verdicts() -> None:
 
 
 def test_the_same_code_has_no_ratio() -> None:
-    """What it took when accepted stands beside it, and is no measurement of now."""
+    """The time of the baseline was measured when it was accepted."""
     same = LatencyResult(
         verdict="PASS",
         message="same code as the baseline",
@@ -144,7 +145,8 @@ def test_the_same_code_has_no_ratio() -> None:
         same_code=True,
     )
     row = cells(case(latency=same))
-    assert (row["now"], row["baseline"], row["ratio"]) == ("1.5 ms", "1.25 ms", "-")
+    assert (row["now"], row["baseline"], row["ratio"]) == ("1.5 ms", "1.25 ms", "same code")
+    assert row["verdict"] == "PASS"
 
 
 def test_what_was_accepted_elsewhere_is_not_what_was_measured_here() -> None:
@@ -182,12 +184,12 @@ def test_an_error_without_bound_still_has_a_cell() -> None:
     assert cells(case(errors=[replace(WRONG, max_abs_error=math.inf)]))["max abs error"] == "inf"
 
 
-def footer(*results: CaseResult) -> list[str]:
-    lines = summary_lines(results)
+def footer(*results: CaseResult, verbose: bool = False) -> list[str]:
+    lines = summary_lines(results, verbose=verbose)
     return lines[lines.index("") + 1 :]
 
 
-def test_the_counts() -> None:
+def test_the_counts_are_a_line() -> None:
     lines = footer(
         case("a", latency=PASSED, tuned_now=True, trials_spent=8, tuning_s=1.25),
         case("b", latency=PASSED, compiled_now=True, compile_s=2.0, outcome="failed"),
@@ -196,9 +198,29 @@ def test_the_counts() -> None:
         case("d"),
     )  # fmt: skip
     assert lines == [
-        "4 cases, 1 failed, 1 IMPROVEMENT, 2 PASS",
-        "tuned 2 cases with 12 trials (2.5 s), compiled 1 (2.0 s), accepted 0 baselines",
+        (
+            "4 cases, 1 failed: 1 IMPROVEMENT, 2 PASS, 1 not timed; tuned 2 cases (12 trials, "
+            "2.5 s), compiled 1 (2.0 s), accepted 0 baselines"
+        )
     ]
+    warm = case(latency=PASSED)
+    assert footer(warm) == [
+        "1 case, 0 failed: 1 PASS; tuned 0 cases, compiled 0, accepted 0 baselines"
+    ]
+
+
+def test_the_worst_verdict_is_counted_first() -> None:
+    slower = replace(PASSED, verdict="REGRESSION")
+    later: Any = {"verdict": "DRIFT"}
+    line, *_ = footer(
+        case("a", latency=PASSED),
+        case("b", latency=slower, findings=["slower"], outcome="failed"),
+        case("c", errors=[WRONG], findings=["wrong numbers"], outcome="xfailed"),
+        case("d", latency=replace(PASSED, **later), outcome="skipped"),
+    )
+    assert line.partition(";")[0] == (
+        "4 cases, 1 failed, 1 skipped, 1 xfailed: 1 WRONG NUMBERS, 1 REGRESSION, 1 PASS, 1 DRIFT"
+    )
 
 
 MEASURED = replace(
@@ -228,10 +250,10 @@ def test_a_verbose_run_says_how_each_case_was_timed() -> None:
     lines = details(case("a", latency=MEASURED), case("b"), case("c", latency=MEASURED))
     assert lines[:3] == [
         "a[llvm]: 1.20x slower (98 % confidence: 1.19x to 1.21x), limit 1.03x",
-        "  14 epochs, 98 pairs in 1.2 s, noise 1.2% an epoch, 4 threads",
+        "  14 epochs, 98 pairs in 1.2 s, noise 1.2 % per epoch, 4 threads",
         (
             "  accepted with 900 us at 2024-01-01T00:00:00Z, on a CPU, TVM 0.27.0 "
-            "(no verdict is made of it)"
+            "(for information only)"
         ),
     ]
     # Nothing was timed in b.
@@ -241,92 +263,119 @@ def test_a_verbose_run_says_how_each_case_was_timed() -> None:
 
 
 def test_a_verbose_run_says_no_more_than_there_is() -> None:
-    new = LatencyResult(verdict="NEW", message="nothing accepted yet", median_s=1e-3)
-    assert details(case("a", latency=new, prepack=True)) == [
-        "a[llvm-prepack]: nothing accepted yet"
-    ]
+    new = LatencyResult(verdict="NEW", message="no baseline yet", median_s=1e-3)
+    assert details(case("a", latency=new, prepack=True)) == ["a[llvm-prepack]: no baseline yet"]
     same = replace(MEASURED, epochs=0, pairs=0, noise=None, same_code=True, message="same code")
     assert [line[:10] for line in details(case("a", latency=same))] == ["a[llvm]: s", "  accepted"]
     assert details(case("a")) == []
 
 
-def test_what_transforming_the_parameters_cost() -> None:
-    lines = footer(
+def test_a_verbose_run_says_what_else_it_did() -> None:
+    cases = [
         case("a", prepack=True, transform_s=0.25, transform_extra_bytes=1_500_000),
         case("b", prepack=True, transform_s=0.5, transform_extra_bytes=1_000_000),
-        case("c"),
-    )
-    said = "transformed the parameters of 2 prepacked cases in 750 ms, 2.5 MB more memory"
-    assert lines[2:] == [f"{said} (not part of the latency)"]
+        case("c", tasks_restored=["a", "b"]),
+    ]
+    assert footer(*cases, verbose=True)[1:] == [
+        (
+            "transformed the parameters of 2 prepacked cases in 750 ms, using 2.5 MB more memory "
+            "(not part of the latency)"
+        ),
+        "took the records of 2 tasks from the baselines, because the store had none",
+    ]
+    assert footer(*cases)[1:] == []
 
 
 @pytest.mark.parametrize(
     ("result", "said"),
     [
+        (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: raise --tvm-trials"),
         (
-            case(tasks_restored=["a", "b"]),
-            "2 tasks not in the store: the records of the baselines were taken",
+            case(golden=GoldenResult(path="a.npz", state="new")),
+            "1 case without golden outputs: write them with --tvm-update-new",
         ),
-        (case(tasks_left_out=["a", "b"]), "2 tasks got no trial: ask for more with --tvm-trials"),
         (
-            case(latency=replace(PASSED, verdict="NEW")),
-            "1 without a baseline: accept with --tvm-update-new",
+            case(golden=GoldenResult(path="a.npz", state="written")),
+            "wrote golden outputs: review and commit a.npz",
         ),
         (
             case(latency=replace(PASSED, verdict="REGRESSION")),
-            "accept a regression, when it is meant, with --tvm-update",
+            "REGRESSION: if you intend it, accept it with --tvm-update",
         ),
         (
             case(latency=replace(PASSED, verdict="INCONCLUSIVE")),
-            "inconclusive: give it longer with --tvm-max-time, or a quieter machine",
+            "INCONCLUSIVE: raise --tvm-max-time, or use a quieter machine",
         ),
     ],
 )
 def test_what_to_do_next_is_said_only_where_it_helps(result: CaseResult, said: str) -> None:
-    assert footer(result)[2:] == [said]
-    assert footer(case(latency=PASSED))[2:] == []
+    assert footer(result)[1:] == [said]
+    assert footer(case(latency=PASSED))[1:] == []
 
 
-def test_an_accepted_new_case_needs_no_advice() -> None:
-    lines = footer(case(latency=replace(PASSED, verdict="NEW", accepted=True)))
-    assert lines[1].endswith("accepted 1 baseline")
-    assert len(lines) == 2
+def test_a_new_case_is_accepted_with_an_option() -> None:
+    (line,) = footer(case(latency=replace(PASSED, verdict="NEW")))
+    assert line.endswith(", accepted 0 baselines (accept 1 new baseline with --tvm-update-new)")
+    (line,) = footer(case(latency=replace(PASSED, verdict="NEW", accepted=True)))
+    assert line.endswith(", accepted 1 baseline")
 
 
 def test_no_case_at_all() -> None:
-    assert footer()[0] == "0 cases, 0 failed"
+    assert footer() == ["0 cases, 0 failed; tuned 0 cases, compiled 0, accepted 0 baselines"]
 
 
-def test_the_header_says_what_the_run_will_use() -> None:
-    lines = header_lines(
+def header(**values: Any) -> list[str]:
+    known: dict[str, Any] = {
+        "targets": [("llvm", '{"num-cores": 1}')],
+        "store": Path("/tmp/store"),
+        "tuning": "missing",
+        "trials": [64],
+        "max_times_s": [10.0],
+        "gated_items": 1,
+    }
+    return header_lines(**known | values)
+
+
+def test_the_header_is_a_line() -> None:
+    machine = fingerprint()
+    cores = f"{machine.usable_cores} core{'s' * (machine.usable_cores > 1)}"
+    start = f"tvmtune: apache-tvm {machine.tvm}, {cores}"
+    assert header() == [f"{start}, target llvm, trials 64, 1 item"]
+    targets = [("llvm-1", "{1}"), ("llvm", '{"num-cores": 1}'), ("llvm", '{"num-cores": 2}')]
+    assert header(targets=targets, trials=[0, 8], tuning="never", gated_items=20) == [
+        f"{start}, targets llvm-1, llvm, trials 0, 8 (tuning=never), 20 items"
+    ]
+
+
+def test_a_verbose_header_describes_everything() -> None:
+    lines = header(
         targets=[("llvm-1", "{1}"), ("llvm", '{"num-cores": 1}'), ("llvm", '{"num-cores": 2}')],
-        store=Path("/tmp/store"),
         tuning="never",
         trials=[0, 8],
         max_times_s=[0.5, 10.0],
         gated_items=20,
+        verbose=True,
     )
     machine = fingerprint()
-    assert lines[0].startswith(f"tvmtune: apache-tvm {machine.tvm}, tvm-ffi {machine.tvm_ffi}, ")
-    assert f"{machine.usable_cores} usable cores, {machine.cpu}" in lines[0]
+    versions = f"tvmtune: apache-tvm {machine.tvm}, apache-tvm-ffi {machine.tvm_ffi}, "
+    assert lines[0].startswith(versions)
+    assert re.search(rf" {machine.usable_cores} usable cores?, {re.escape(machine.cpu)}$", lines[0])
     assert lines[1:] == [
         "tvmtune: target llvm-1 = {1}",
         'tvmtune: target llvm = {"num-cores": 1}, other tests with num-cores 2',
         "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",
         (
-            "tvmtune: gate: 20 items, false alarms at most 1% for all together, so 15 epochs or "
-            "more each, within 0.5, 10 s (slow models: 30 epochs, whatever they take)"
+            "tvmtune: gate: 20 items, false alarms in at most 1 % of runs; each item takes at "
+            "least 15 epochs and at most 0.5 or 10 s (slow models: 30 epochs, without a time limit)"
         ),
     ]
 
 
 @pytest.mark.parametrize(("items", "fewest", "least"), [(1, 10, 20), (100, 18, 36)])
 def test_the_header_counts_epochs_by_what_is_gated(items: int, fewest: int, least: int) -> None:
-    line = header_lines(
-        targets=[], store=Path("s"), tuning="never", trials=[], max_times_s=[10], gated_items=items
-    )[-1]
+    line = header(gated_items=items, verbose=True)[-1]
     assert f"gate: {items} item{'s' * (items > 1)}, " in line
-    assert f"so {fewest} epochs or more each, within 10 s (slow models: {least} epochs" in line
+    assert f"at least {fewest} epochs and at most 10 s (slow models: {least} epochs" in line
 
 
 def test_cases_with_wrong_numbers_or_of_failed_tests_lack_no_baseline() -> None:
@@ -334,18 +383,20 @@ def test_cases_with_wrong_numbers_or_of_failed_tests_lack_no_baseline() -> None:
     wrong = case(latency=new, findings=["wrong numbers"], outcome="failed")
     failed = case(latency=new, outcome="failed")
     expected = case(latency=new, findings=["wrong numbers"], outcome="xfailed")
-    assert not any("baseline: accept" in line for line in footer(wrong, failed, expected))
+    assert "--tvm-update-new" not in "\n".join(footer(wrong, failed, expected))
     slower = replace(PASSED, verdict="REGRESSION")
-    assert footer(case(latency=slower, findings=["slower"], outcome="xfailed"))[2:] == []
-    assert footer(case(latency=replace(slower, accepted=True)))[2:] == []
+    assert footer(case(latency=slower, findings=["slower"], outcome="xfailed"))[1:] == []
+    assert footer(case(latency=replace(slower, accepted=True)))[1:] == []
 
 
 def test_repetitions_of_a_test_have_one_baseline() -> None:
     new = replace(PASSED, verdict="NEW")
     both = [case(latency=new, baseline="a.json") for _ in range(2)]
-    assert footer(*both)[2:] == ["1 without a baseline: accept with --tvm-update-new"]
+    (line,) = footer(*both)
+    assert line.endswith("(accept 1 new baseline with --tvm-update-new)")
     accepted = [replace(one, latency=replace(new, accepted=True)) for one in both]
-    assert footer(*accepted)[1].endswith("accepted 1 baseline")
+    (line,) = footer(*accepted)
+    assert line.endswith("accepted 1 baseline")
 
 
 def test_the_table_shows_the_parameters_of_tests() -> None:
@@ -353,7 +404,7 @@ def test_the_table_shows_the_parameters_of_tests() -> None:
     assert [line.split()[0] for line in lines[1:3]] == ["mlp[relu-8]", "mlp"]
 
 
-def test_earlier_attempts_are_told_when_verbose() -> None:
+def test_earlier_attempts_are_shown_when_verbose() -> None:
     again = case(attempts=2, earlier_findings=["mlp[llvm]: slower\n  cause: another record"])
     assert "mlp[llvm]:   before: mlp[llvm]: slower" in summary_lines([again], verbose=True)
     assert not any("attempt" in line for line in summary_lines([again]))

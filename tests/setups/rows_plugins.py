@@ -180,7 +180,7 @@ PLUGINS = [
                 exit_codes=(1,),
                 says=("wrong|differ",),
                 # It runs the example again to shrink it: that is no second model.
-                silent=("is taken in this test", "Flaky"),
+                silent=("has a case named", "Flaky"),
             ),
         ),
     ),

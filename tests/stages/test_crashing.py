@@ -40,22 +40,24 @@ def test_a_crash_of_a_tuned_library_with_new_inputs_names_the_record(open_: Open
     assert gather.record
     with pytest.raises(ChildError) as caught:
         build_of(open_(Gathers, inputs=[OUTSIDE], settings=tuned))
-    assert f"gather (tuned, record {gather.record[:12]}): --tvm-tuning=refresh" in str(caught.value)
+    assert f"gather (tuned, record {gather.record[:12]}); --tvm-tuning=refresh" in str(caught.value)
 
 
 def test_what_fails_prepacked_only_says_so(open_: OpenCase) -> None:
-    """TVM's prepacking doesn't know kernels without a compute block (docs/tvm-findings.md)."""
+    """TVM's prepacking fails on kernels without a compute block."""
     with pytest.raises(CompileError) as caught:
         build_of(open_(Scatters, prepack=True))
     assert str(caught.value).endswith(
-        "\nnot prepacked it compiles and runs: the fault is in cpu_weight_prepack"
+        "\nwithout prepack, it compiles and runs, so the fault is in cpu_weight_prepack"
     )
 
 
 def test_what_fails_not_prepacked_either_says_so(open_: OpenCase) -> None:
     with pytest.raises(ChildError) as caught:
         build_of(open_(Gathers, prepack=True, inputs=[OUTSIDE]))
-    assert "\nnor does it work not prepacked: running it for the first time" in str(caught.value)
+    assert "\nit doesn't work without prepack either: first run with these inputs" in str(
+        caught.value
+    )
     assert failure_of(caught.value).signal == "SIGSEGV"
 
 

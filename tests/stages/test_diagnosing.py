@@ -132,7 +132,7 @@ def test_a_wrong_kernel_with_relaid_weights_is_named_with_its_schedule(
     assert Path(told.reproducer).parent == tuned.store.reproducers
     script = Path(told.reproducer) / "repro.py"
     done = subprocess.run([sys.executable, "-I", script], capture_output=True, check=False)
-    assert (done.returncode, b"the fault shows" in done.stdout) == (1, True), done.stderr
+    assert (done.returncode, b"the kernels differ" in done.stdout) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("failure", [ModelError("odd type"), StoreError("disk full")])
@@ -179,8 +179,7 @@ def test_relaid_weights_that_are_swapped_are_the_transforms_fault(
     told = first_divergence(tuned.case, wrong, reference, against="it", tolerance=DTYPE)
     assert told.kind == "transform"
     assert told.cause == (
-        "parameter 0 of what main_transform_params returns belongs elsewhere: "
-        "what should be there is parameter 1"
+        "parameter 0 from main_transform_params is at the wrong position: parameter 1 belongs there"
     )
 
 
@@ -202,11 +201,11 @@ def test_float16_that_adds_up_may_be_rounding_and_a_missing_nan_is_not(
             case, built, found.error, found.compared_with, tolerance=DTYPE, number=1
         ).sentence
 
-    assert "this is the untuned, unpacked build itself. No value is off by more" in said(exact)
-    assert "float16 rounding that adds up can do that" in said(exact)
+    assert "this is the untuned, unpacked build itself. No error exceeds " in said(exact)
+    assert "so accumulated float16 rounding can explain the errors" in said(exact)
     with_nan = exact.copy()
     with_nan[0, 0] = np.nan
-    itself = "this is the untuned, unpacked build itself: the fault is in the model"
+    itself = "this is the untuned, unpacked build itself, so the fault is in the model"
     assert said(with_nan).startswith(itself)
     assert said(-exact).startswith(itself)
     assert said(exact[:2]).startswith("all builds of this model return the same shapes")
@@ -233,7 +232,9 @@ def test_nan_against_another_build_is_never_said_to_add_up(
     builds: tuple[ComparedWith, ...] = ("counterpart", "untuned build")
     for against in builds:
         assert said(X + 1, against).endswith("within the tolerance; small differences add up")
-        assert said(with_nan, against).endswith("on one side only is no rounding")
-    older = "; the fault is older than tuning and prepacking"
+        assert said(with_nan, against).endswith(
+            "; rounding can't explain NaN, Inf, or a shape that differs"
+        )
+    older = "; the fault exists without tuning and prepacking, too"
     assert said(X + 1, "given values").endswith(older)
     assert said(with_nan, "given values").endswith(older)

@@ -77,7 +77,7 @@ def test_the_same_library_has_only_its_surroundings_to_blame(accepted: Accepted)
     threads = accepted.baseline.num_threads
     cause = accepted.cause(accepted.open_case(0), accepted.built, num_threads=threads + 1)
     assert cause == Cause(
-        kind="environment", message=f"the same code; threads {threads + 1} -> {threads}"
+        kind="environment", message=f"same code; threads {threads + 1} -> {threads}"
     )
 
 
@@ -85,7 +85,7 @@ def test_what_was_tuned_and_is_not_comes_first(accepted: Accepted) -> None:
     case = accepted.open_case(0)
     found = accepted.explained(case, build_untuned(case))
     assert found.latency.cause == Cause(
-        kind="schedule", message="fused_matmul_relu untuned now, tuned in the baseline"
+        kind="schedule", message="now untuned, tuned in the baseline: fused_matmul_relu"
     )
     assert found.kernels is not None
     rows = {row.name: row for row in found.kernels.rows}
@@ -107,10 +107,11 @@ def test_what_can_not_be_told_leaves_the_verdict(
     monkeypatch.setattr(slowdown_explanation, "time_kernels", fail)
     found = explain_change(case, untuned, accepted.baseline, artifact, SLOWER)
     assert found.latency.cause is not None
-    assert found.warnings == ("it[llvm]: its kernels could not be timed: disk full",)
+    assert found.warnings == ("it[llvm]: its kernels could not be measured: disk full",)
     monkeypatch.setattr(slowdown_explanation, "find_cause", fail)
     assert explain_change(case, untuned, accepted.baseline, artifact, SLOWER) == LatencyOutcome(
-        latency=SLOWER, warnings=("it[llvm]: its cause can't be told: disk full",)
+        latency=SLOWER,
+        warnings=("it[llvm]: the cause of the change could not be found: disk full",),
     )
 
 
@@ -121,10 +122,10 @@ def test_another_tvm_is_told_apart_from_its_search(accepted: Accepted) -> None:
     cause = accepted.cause(case, untuned, fingerprint=old)
     assert cause.kind == "tvm"
     assert "TVM 0.26.0 / ffi" in cause.message
-    assert "whose untuned code is the same: the search found something else" in cause.message
+    assert "the untuned code is the same, so the search found other schedules" in cause.message
     other = accepted.built.artifact.sha256
     cause = accepted.cause(accepted.open_case(0), untuned, fingerprint=old, untuned=other)
-    assert "untuned against untuned " in cause.message
+    assert "the untuned code is " in cause.message
 
 
 @pytest.mark.parametrize("trials", [(0, 4), (4, 0)], ids=["tuned now", "untuned now"])
@@ -154,9 +155,9 @@ def test_tuning_a_prepacked_model_is_no_change_of_it(
     assert latency.cause is not None
     assert latency.cause.kind == "schedule"
     assert latency.cause.message.startswith(
-        "schedule changed: fused_matmul_relu1_prepacked tuned now, untuned in the baseline"
+        "schedule changed: now tuned, untuned in the baseline: fused_matmul_relu1_prepacked"
         if trials[1]
-        else "fused_matmul_relu1 untuned now, tuned in the baseline"
+        else "now untuned, tuned in the baseline: fused_matmul_relu1"
     )
 
 
@@ -173,5 +174,5 @@ def test_a_lost_cache_is_said_to_be_one(accepted: Accepted) -> None:
     assert cause.kind == "schedule"
     assert cause.message == (
         "schedule changed: another record is applied to fused_matmul_relu; "
-        "the cache had lost the baseline's records and was tuned anew"
+        "the store had lost the baseline's records, so the tasks were tuned again"
     )

@@ -37,7 +37,8 @@ GIVEN: dict[str, Any] = {"params": [W], "inputs": [X]}
 # Wide: what is equal must never be far from it, what differs by half always.
 WIDE = {"threshold": "20%", "max_time": "60s"}
 REPAIR = (
-    "; bring it back with `tvmtune baselines import FILE`, or accept this run with --tvm-update"
+    "; import the baseline with `tvmtune baselines import FILE`, or accept this run with "
+    "--tvm-update"
 )
 
 
@@ -171,7 +172,7 @@ def test_the_same_library_under_other_circumstances_is_measured(
         "tvm_ffi": r"TVM [\d.a-z]+ \(ffi 0\.26\.0\)",
     }
     if differs in versions:
-        added = rf"; baseline built by {versions[differs]}, this run by [\d.a-z]+ \([\d.a-z]+\)$"
+        added = rf"; .* built with {versions[differs]}, and this run with TVM [\d.a-z]+ \(ffi .*\)$"
         assert re.search(added, latency.message)
         assert latency.accepted_on[differs] == "0.26.0"
     else:
@@ -230,14 +231,15 @@ def test_undecided_says_what_the_machine_can_tell_apart(
 
     latency = judged(noise=(0.9, 1.1))
     assert re.search(
-        r", limit 1\.20x after 1\.5 s; the baseline against itself: "
-        r"this machine now resolves \d+\.\d%",
+        r", limit 1\.20x; undecided after 1\.5 s; a comparison of the baseline with itself shows "
+        r"that "
+        r"this machine can now decide slowdowns of \d+\.\d % or more",
         latency.message,
     )
     assert latency.resolvable_ratio
     assert latency.resolvable_ratio > 1
-    assert "the baseline against itself told nothing either" in judged().message
-    few = "; the library is large, so its code was placed only 2 times: "
+    assert "a comparison of the baseline with itself was undecided, too" in judged().message
+    few = "; the library is large, so its code was placed in memory only 2 times, and "
     assert few in judged(placements=2).message
 
 
@@ -265,7 +267,7 @@ def test_another_interface_or_target_can_not_be_compared(
         assert "interface changed since the baseline was accepted" in usual.reason(other)
     elsewhere = '{"kind": "llvm", "mcpu": "x86-64-v2"}'
     assert usual.reason(replace(accepted, target=elsewhere)) == (
-        f"the baseline was made for another target, {elsewhere}"
+        f"the baseline was built for another target: {elsewhere}"
     )
 
 
@@ -346,5 +348,5 @@ def test_code_for_another_cpu_is_not_loaded_where_it_would_crash(
     other = next(target for target in targets if lacking_features(target))
     told = here.reason(replace(accepted, target=other))
     lacking = ", ".join(lacking_features(other))
-    assert told.startswith(f"the baseline was made for a CPU with {lacking}, which this one (")
+    assert told.startswith(f"the baseline was built for a CPU with {lacking}, which this CPU (")
     assert told.endswith(") lacks")

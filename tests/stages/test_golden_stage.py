@@ -65,7 +65,7 @@ def test_items_that_start_together_write_once_and_must_agree(case: Case, path: P
         GoldenError, match=r"another test item .* output\[1\]\[1\] int64\[2\]: 1 of"
     ):
         write(case, third)
-    with pytest.raises(GoldenError, match=r"output\[1\]\[1\]: the model doesn't return it"):
+    with pytest.raises(GoldenError, match=r"output\[1\]\[1\]: the model doesn't return the"):
         write(case, fourth)
     assert path.read_bytes() == content
 
@@ -115,12 +115,12 @@ def test_another_interface_is_wrong_numbers_that_an_update_replaces(case: Case, 
     write(case, check(case, path))
     make_old(path)
     others = {
-        "output[0]: the model doesn't return it, expected is float32[2, 8]": X,
-        "output[0] float16[2, 8]: another type than expected, float32[2, 8]": (
+        "output[0]: the model doesn't return the expected output float32[2, 8]": X,
+        "output[0] float16[2, 8]: the expected type is float32[2, 8]": (
             X.astype("float16"),
             OUTPUTS[1],
         ),
-        "output[0] float32[1, 8]: another shape than expected, float32[2, 8]": (X[:1], OUTPUTS[1]),
+        "output[0] float32[1, 8]: the expected shape is float32[2, 8]": (X[:1], OUTPUTS[1]),
     }
     for message, outputs in others.items():
         found = check(case, path, outputs, update=False)

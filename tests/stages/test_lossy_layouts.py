@@ -40,7 +40,7 @@ def work_dir(open_: OpenCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         scratch=case.store.scratch, log_path=tmp_path / "log", timeout_s=300.0, num_threads=1
     )
     made = run_job(job, request, context)
-    assert made == ["", "its layout of w holds 4 of 32 elements"]
+    assert made == ["", "its layout of w has 4 of 32 elements"]
     return tmp_path / "work_dir"
 
 
@@ -55,8 +55,8 @@ def test_it_is_told_where_one_was_given_and_refused_when_tuned_anew(
     told = first_divergence(given, built, reference, against="it", tolerance=Tolerance())
     assert told.kind == "transform"
     assert told.cause == (
-        "parameter 0 of what main_transform_params returns holds 4 of 32 elements: its schedule's "
-        "layout loses some, a fault of TVM's RewriteLayout; --tvm-tuning=refresh refuses such "
+        "parameter 0 from main_transform_params has 4 of 32 elements: the layout of its schedule "
+        "loses elements, a fault of TVM's RewriteLayout; --tvm-tuning=refresh refuses such "
         "records"
     )
 

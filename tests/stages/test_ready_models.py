@@ -70,7 +70,7 @@ def test_own_passes_are_run_compiled_and_compared_with_the_model_before(open_: O
     assert not again.result.compiled_now
     passes = tvm.transform.Sequential([relax.transform.LegalizeOps(), relax.transform.FuseOps()])
     assert build_of(open_(Square, pipeline=passes, **DATA)).key != built.key
-    with pytest.raises(ModelError, match="prepack is a choice of the stock pipeline"):
+    with pytest.raises(ModelError, match="prepack belongs to the stock pipeline"):
         counterpart_outputs(case)
 
 
@@ -96,10 +96,13 @@ def fails(mod: Any) -> Any:
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("zero", r"pipeline is a str, give a tvm\.transform\.Pass or a function"),
+        ("zero", r"pipeline is a str; give a tvm\.transform\.Pass, or a function"),
         (fails, "the pipeline failed: ValueError: no such pass"),
         (lambda mod: None, "the pipeline returned a NoneType, not an IRModule"),
-        (lambda mod: tvm.IRModule({}), "the pipeline left no entry 'main', the module has none"),
+        (
+            lambda mod: tvm.IRModule({}),
+            "the pipeline removed the entry 'main'; the module has none",
+        ),
     ],
 )
 def test_pipelines_that_do_not_work(open_: OpenCase, pipeline: Any, message: str) -> None:
@@ -134,13 +137,13 @@ def test_executables_and_libraries_are_checked_and_gated(open_: OpenCase, tmp_pa
     assert session.transform_s is not None
     latency = judge_latency(prepacked, other, session, baseline).latency
     assert latency.epochs
-    with pytest.raises(ModelError, match=r"pipeline=\.\.\. is for models that are still"):
+    with pytest.raises(ModelError, match=r"pipeline=\.\.\. is only for models that"):
         open_(path, pipeline=doubled, **DATA)
 
 
 def test_libraries_that_can_not_be_used(open_: OpenCase, tmp_path: Path) -> None:
     compiled = executable(tmp_path)
-    with pytest.raises(ModelError, match=r"doesn't say what it takes: give inputs=\(x,\)"):
+    with pytest.raises(ModelError, match=r"doesn't describe its inputs; give inputs=\(x,\)"):
         open_model(compiled, name="m")
     with pytest.raises(ModelError, match=r"gone\.so: no such file"):
         open_model(tmp_path / "gone.so", name="m", inputs=[X])
@@ -148,5 +151,7 @@ def test_libraries_that_can_not_be_used(open_: OpenCase, tmp_path: Path) -> None
     text.write_text("once upon a time")
     with pytest.raises(CompileError, match="it isn't a library of the Relax VM"):
         build_of(open_(text, **DATA))
-    with pytest.raises(CompileError, match="the library has no entry 'encode'; say which: entry="):
+    with pytest.raises(
+        CompileError, match="the library has no entry 'encode'; name its entry with entry="
+    ):
         build_of(open_(compiled, entry="encode", **DATA))

@@ -67,7 +67,7 @@ def test_a_record_that_cannot_be_applied_is_refused_and_the_next_best_taken(
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, worse]))
 
     again = open_(Square, settings={"trials": 8})
-    with pytest.warns(UserWarning, match=r"a record of matmul .* is refused") as caught:
+    with pytest.warns(UserWarning, match=r"a record of matmul .* was refused") as caught:
         run = built_run(again)
     built = run.built
     assert len(caught) == 1
@@ -96,7 +96,7 @@ def test_when_all_records_are_refused_the_task_is_untuned_with_the_reason(
     # Two of them: each is found by a build of its own.
     path.write_text("".join(line for line in lines if line not in records[2:]))
     again = open_(Square, settings={"trials": 8})
-    with pytest.warns(UserWarning, match="is refused"):
+    with pytest.warns(UserWarning, match="was refused"):
         run = built_run(again)
     states = {task.name: task for task in run.result.tasks}
     assert states["transpose"].state == "tuned"
@@ -111,7 +111,7 @@ def test_a_file_whose_ir_is_another_workloads_is_set_aside(tuned: Case, open_: O
     for path in tuned.store.builds.iterdir():
         path.unlink()  # else there would be nothing to compile
     again = open_(Square, settings={"trials": 8})
-    with pytest.warns(UserWarning, match="its IR isn't what its name says"):
+    with pytest.warns(UserWarning, match="its IR doesn't match the hash in its name"):
         run = built_run(again)
     assert files["matmul"].with_name(f"{files['matmul'].name}.damaged").is_file()
     states = {task.name: task.state for task in run.result.tasks}

@@ -140,7 +140,7 @@ def test_a_stock_work_dir_is_taken_in_and_written_out(open_: OpenCase, tmp_path:
 
     (work_dir / "database_tuning_record.json").write_text("\n")
     damaged = open_(Square, settings={"trials": 0, "work_dir": work_dir})
-    with pytest.raises(StoreError, match=r"was not written to: .*record\.json line 1"):
+    with pytest.raises(StoreError, match=r"was not changed: .*record\.json line 1"):
         build_of(damaged)
     assert (work_dir / "database_tuning_record.json").read_text() == "\n"
 
@@ -183,7 +183,9 @@ def test_records_that_stand_in_a_work_dir_and_are_not_applied_are_told(
     run = built_run(case)
     assert run.built.build.applied == ()
     (told,) = run.result.warnings
-    assert told.startswith("work_dir: a stock build with it isn't what was tested: it holds ")
+    assert told.startswith(
+        "work_dir: a stock build with this folder differs from the tested build: "
+    )
     assert all(task.name in told for task in plan.tasks)
 
 

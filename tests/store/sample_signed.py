@@ -35,8 +35,8 @@ from tests.support.sample_store import (
 
 UseKey = Callable[[str], None]
 OTHER = "ff" * 8
-UNSIGNED = f"unsigned, and {KEY_VARIABLE} is set"
-OTHERS = f"signed with another key than {KEY_VARIABLE}'s, or changed since"
+UNSIGNED = f"not signed, although {KEY_VARIABLE} is set"
+OTHERS = f"signed with another key than {KEY_VARIABLE}, or changed after it was signed"
 BUILD = Build(library="ab" * 32, applied=(SHASH,), compile_s=1.5, ran_with=("a",))
 WARM = CachedOutcome(build="ab" * 32, tasks=(), left_out=("softmax",))
 KNOWN = workload(record(1e-3), served=(served(64),))

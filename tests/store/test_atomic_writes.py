@@ -142,7 +142,7 @@ def test_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text("half")
     message = set_aside(path, "line 1")
-    assert message == f"x.json is damaged (line 1); set aside as {tmp_path / 'x.json.damaged'}"
+    assert message == f"x.json is damaged (line 1) and was renamed to {tmp_path / 'x.json.damaged'}"
     assert (tmp_path / "x.json.damaged").read_text() == "half"
     assert not path.exists()
 

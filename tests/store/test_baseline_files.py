@@ -178,7 +178,7 @@ def test_a_baseline_is_never_without_its_records(store: Store) -> None:
     records.unlink()
     records.mkdir()
     before = contents(store.root)
-    with pytest.raises(StoreError, match=r"records\.jsonl\.gz: it is no regular file"):
+    with pytest.raises(StoreError, match=r"records\.jsonl\.gz: it is not a regular file"):
         write_baseline(store, replace(BASELINE, artifact="ef" * 32), KEPT)
     assert contents(store.root) == before
 
@@ -248,5 +248,5 @@ def test_records_that_bring_code_along_are_refused(store: Store) -> None:
     line = {**json.loads(RECORD), "data": evil}
     content = packed(HEAD, json.dumps(line).encode() + b"\n")
     put(records_path(store, IDENTITY.file_name), content)
-    with pytest.raises(BaselineError, match=f"{SHASH}: line 2: refused, its trace brings code"):
+    with pytest.raises(BaselineError, match=f"{SHASH}: line 2: refused: its trace contains code"):
         read_records(store, IDENTITY)

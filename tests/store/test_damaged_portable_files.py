@@ -44,13 +44,13 @@ def flipped(data: bytes) -> bytes:
 
 def drop_artifact(case: Baseline, content: Content) -> str:
     del content[f"artifacts/{case.artifact}/model.so"]
-    return f"artifact {case.artifact[:12]} is not in it"
+    return f"artifact {case.artifact[:12]} is missing"
 
 
 def drop_untuned(case: Baseline, content: Content) -> str:
     for part in ("model.so", "manifest.json"):
         del content[f"artifacts/{case.untuned}/{part}"]
-    return f"artifact {case.untuned[:12]} is not in it"
+    return f"artifact {case.untuned[:12]} is missing"
 
 
 def flip_artifact(case: Baseline, content: Content) -> str:
@@ -78,12 +78,12 @@ def drop_manifest(case: Baseline, content: Content) -> str:
 
 def empty_manifest(case: Baseline, content: Content) -> str:
     content[f"artifacts/{case.untuned}/manifest.json"] = b"{}"
-    return "no manifest"
+    return "not a manifest"
 
 
 def list_manifest(case: Baseline, content: Content) -> str:
     content[f"artifacts/{case.untuned}/manifest.json"] = b"[]"
-    return "no manifest"
+    return "not a manifest"
 
 
 def no_utf8_manifest(case: Baseline, content: Content) -> str:
@@ -119,12 +119,12 @@ def lead_out(case: Baseline, content: Content) -> str:
 
 def truncate_records(case: Baseline, content: Content) -> str:
     content[its_records(case, content)] = content[its_records(case, content)][:-1]
-    return "no gzip file"
+    return "not a gzip file"
 
 
 def damage_records(case: Baseline, content: Content) -> str:
     content[its_records(case, content)] = gzip.compress(HEAD + b"garbage\n")
-    return "line 2: not a line of ours"
+    return "line 2: not a line of a tuning file"
 
 
 def evil_records(case: Baseline, content: Content) -> str:
@@ -132,7 +132,7 @@ def evil_records(case: Baseline, content: Content) -> str:
                                             [1.0], {"kind": "llvm"}, []]}  # fmt: skip
     line = json.dumps({"kind": "record", **evil}).encode() + b"\n"
     content[its_records(case, content)] = gzip.compress(HEAD + line)
-    return "refused, its trace brings code along"
+    return "refused: its trace contains code"
 
 
 def damage_the_second(case: Baseline, content: Content) -> str:
@@ -157,7 +157,7 @@ def test_nothing_at_all_is_taken_in_when_anything_is_not_whole(
     what = change(case, content)
     said = assert_nothing_taken_in(target, packed(file, content))
     assert what in said
-    assert said.endswith("; nothing was taken in")
+    assert said.endswith("; nothing was imported")
 
 
 def drop_records(case: Baseline, content: Content) -> None:
@@ -227,7 +227,7 @@ def test_no_imported_baseline_is_ever_without_its_records(
     case: Baseline, target: Store, file: Path
 ) -> None:
     records_path(target, IDENTITY.file_name).mkdir(parents=True)
-    with pytest.raises(StoreError, match="it is no regular file"):
+    with pytest.raises(StoreError, match="it is not a regular file"):
         import_baselines(target, file)
     assert read_baseline(target, IDENTITY) is None
 

@@ -140,7 +140,7 @@ def test_a_damaged_line_is_set_aside_the_valid_ones_kept_with_one_warning(
     assert len(said) == 1
     assert said[0].startswith(f"tuning store: {path.name} is damaged (")
     aside = path.with_name(f"{path.name}.damaged")
-    assert said[0].endswith(f"set aside as {aside}")
+    assert said[0].endswith(f"and was renamed to {aside}")
     assert aside.read_bytes() == content
     # Repaired: the next read and a merge have nothing to complain about.
     assert read_with_warnings(store) == (KNOWN, [])
@@ -155,7 +155,7 @@ def test_looking_at_a_damaged_file_changes_nothing(store: Store) -> None:
     before = path.stat()
     known, problem = check_workload_file(store, KEY, SHASH)
     assert known == workload(record(1e-3))
-    assert problem == "line 3: not a line of ours"
+    assert problem == "line 3: not a line of a tuning file"
     assert path.stat() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -163,16 +163,16 @@ def test_looking_at_a_damaged_file_changes_nothing(store: Store) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "no workload line"),
-        (RECORD + SERVED, "no workload line"),
-        (b"\x00" * 100, "line 1: not a line of ours"),
-        (b"null\n", "line 1: not a line of ours"),
-        (b"{}", "line 1: not a line of ours"),
-        (HEAD[:-30], "line 1: not a line of ours"),
-        (head(format=2) + RECORD, "line 1: format 2, this version reads 1"),
+        (b"", "it has no workload line"),
+        (RECORD + SERVED, "it has no workload line"),
+        (b"\x00" * 100, "line 1: not a line of a tuning file"),
+        (b"null\n", "line 1: not a line of a tuning file"),
+        (b"{}", "line 1: not a line of a tuning file"),
+        (HEAD[:-30], "line 1: not a line of a tuning file"),
+        (head(format=2) + RECORD, "line 1: it has format 2, and this version reads format 1"),
         (head(shash="ff" * 8) + RECORD, f"line 1: it belongs to {KEY}/{'ff' * 8}"),
         (head(key="x-tvm0.27-0") + RECORD, f"line 1: it belongs to x-tvm0.27-0/{SHASH}"),
-        (head(ir="?") + RECORD, "line 1: the IR is no base64"),
+        (head(ir="?") + RECORD, "line 1: the IR is not base64"),
         (line("workload", name="x", ir=ir_of("x")) + RECORD, "line 1: not a workload"),
     ],
 )
@@ -211,7 +211,7 @@ def test_git_conflict_markers_around_lines_lose_none_of_them(store: Store) -> No
     found, said = read_with_warnings(store)
     assert found == replace(KNOWN, records=(record(1e-3), record(2e-3, "o"), record(3e-3, "i")))
     assert len(said) == 1
-    assert "(line 3: not a line of ours)" in said[0]
+    assert "(line 3: not a line of a tuning file)" in said[0]
 
 
 def test_adding_to_a_damaged_file_sets_it_aside_too(store: Store) -> None:

@@ -118,7 +118,7 @@ def test_a_fallback_is_never_written_to(both: Store, one: Store) -> None:
     whole = add_to_workload(both, KEY, MINE)
     refuse_records(both, KEY, whole, [record(1.0, "theirs")], "why")
     assert not drop_workload(both, KEY, "ff" * 8, "why")
-    with pytest.warns(UserWarning, match="set aside"):
+    with pytest.warns(UserWarning, match="was renamed to"):
         assert drop_workload(both, KEY, SHASH, "why")
     assert snapshot(one.root) == before
     # What is added says only what this store knows.
@@ -153,7 +153,9 @@ def test_a_damaged_file_of_a_fallback_is_left_as_it_is_its_valid_lines_used(
     for _ in range(2):
         found, said = read_with_warnings(both)
         assert found == workload(record(1e-3))
-        assert said == [f"tuning store: {path} is damaged (line 3: not a line of ours); left out"]
+        assert said == [
+            f"tuning store: {path} is damaged (line 3: not a line of a tuning file) and is not used"
+        ]
     assert snapshot(one.root) == before
 
 

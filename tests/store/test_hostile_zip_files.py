@@ -44,7 +44,7 @@ def test_a_path_that_is_none_of_a_stores_baselines_refuses_the_file(
     content[name] = b"{}"
     outside = set(target.root.parent.iterdir())
     said = assert_nothing_taken_in(target, packed(file, content))
-    assert said == f"{file} is no file of baselines: {name!r} is in it"
+    assert said == f"{file} is not a file of baselines: it contains {name!r}"
     assert set(target.root.parent.iterdir()) == outside
 
 

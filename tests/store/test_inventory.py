@@ -199,20 +199,20 @@ def baseline_with_damaged_records(store: Store) -> Path:
 @pytest.mark.parametrize(
     ("damage", "what", "repairable"),
     [
-        (damaged_records, "line 3: not a line of ours", True),
+        (damaged_records, "line 3: not a line of a tuning file", True),
         (foreign_records, f"line 1: it belongs to {KEY}/{SHASH}", True),
         (damaged_plan, "at `$.tasks`", True),
         (damaged_build, "not a JSON object", True),
         (damaged_library, "is damaged (its bytes have another SHA-256)", True),
         (lost_library, "is missing", True),
         (damaged_manifest, "its manifest is damaged", True),
-        (foreign_kernels, "its manifest tells of other bytes", True),
+        (foreign_kernels, "its manifest has the digest of other bytes", True),
         (damaged_baseline, "damaged baseline: ", False),
         (old_baseline, "not a baseline of schema 2", False),
         (empty_baseline, "Expecting value", False),
         (baseline_without_its_library, f"artifact {'ab' * 6} is missing", False),
         (baseline_without_its_untuned_library, f"artifact {'cd' * 6} is missing", False),
-        (baseline_with_damaged_records, ".records.jsonl.gz: no gzip file: ", False),
+        (baseline_with_damaged_records, ".records.jsonl.gz: not a gzip file: ", False),
     ],
 )
 def test_each_kind_of_damage_is_one_problem_that_a_repair_sets_aside(
@@ -267,8 +267,8 @@ def test_a_damaged_library_that_a_baseline_needs_is_two_problems(full: Store) ->
     ]
 
 
-UNSIGNED = "unsigned, and TVMTUNE_KEY is set"
-OTHERS = "signed with another key than TVMTUNE_KEY's, or changed since"
+UNSIGNED = "not signed, although TVMTUNE_KEY is set"
+OTHERS = "signed with another key than TVMTUNE_KEY, or changed after it was signed"
 
 
 @pytest.mark.parametrize(("first", "what"), [("", UNSIGNED), ("theirs", OTHERS)])

@@ -73,7 +73,7 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("precious")
     with pytest.raises(StoreError, match=rf"^--tvm-dir: .*/x is a file, not a folder; {REMEDY}"):
         open_store(tmp_path / "x")
-    with pytest.raises(StoreError, match=rf"^--tvm-dir: can't make .*/x/store: .*; {REMEDY}"):
+    with pytest.raises(StoreError, match=rf"^--tvm-dir: can't create .*/x/store: .*; {REMEDY}"):
         open_store(tmp_path / "x" / "store")
     assert (tmp_path / "x").read_text() == "precious"
 

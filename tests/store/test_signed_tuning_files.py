@@ -251,7 +251,7 @@ def test_a_fallbacks_unsigned_file_is_left_out_with_a_warning(
             add_to_workload(store, KEY, known)
         found, said = read_with_warnings(both)
         assert found == known
-        assert said == [f"tuning store: {path_of(theirs)} is damaged ({UNSIGNED}); left out"]
+        assert said == [f"tuning store: {path_of(theirs)} is damaged ({UNSIGNED}) and is not used"]
     assert contents(theirs.root) == before
     use_key("")
     found, said = read_with_warnings(both)
@@ -269,7 +269,7 @@ def test_a_fallback_of_the_same_key_is_read(store: Store, use_key: UseKey, tmp_p
     use_key("another")
     found, said = read_with_warnings(both)
     assert found is None
-    assert said == [f"tuning store: {path_of(theirs)} is damaged ({OTHERS}); left out"]
+    assert said == [f"tuning store: {path_of(theirs)} is damaged ({OTHERS}) and is not used"]
 
 
 def union(folder: Path, *versions: bytes) -> bytes:

@@ -256,7 +256,7 @@ def test_a_manifest_that_is_refused_is_healed_by_publishing_its_library_again(
     folder = put_artifact(store, b"code")
     library = folder / "model.so"
     use_key("ours")
-    with pytest.raises(StoreError, match=rf"artifact {DIGEST[:12]}: its manifest is .*unsigned"):
+    with pytest.raises(StoreError, match=rf"artifact {DIGEST[:12]}: its manifest is .*not signed"):
         find(store, DIGEST)
     put_artifact(store, b"code")
     assert find(store, DIGEST) == Artifact(sha256=DIGEST, library=library, manifest=MANIFEST)

@@ -110,7 +110,7 @@ def test_signing_loses_nothing_that_another_process_adds_meanwhile(
 
 def test_signing_without_a_key_is_an_error_and_changes_nothing(full: Store) -> None:
     before = contents(full.root)
-    with pytest.raises(StoreError, match="there is no key: set the environment variable TVMTUNE"):
+    with pytest.raises(StoreError, match="no key is set; set the environment variable TVMTUNE"):
         sign_store(full)
     assert contents(full.root) == before
 
@@ -277,7 +277,7 @@ def test_records_that_bring_code_along_are_never_signed(full: Store, use_key: Us
     use_key("ours")
     done, left_out = sign_store(full)
     assert done == 5
-    assert left_out == [f"{path}: line 4: refused, its trace brings code along"]
+    assert left_out == [f"{path}: line 4: refused: its trace contains code"]
 
 
 @pytest.mark.parametrize("key", ["", "ours"])

@@ -101,7 +101,7 @@ def test_a_pragma_in_the_ir_that_imports_code_is_found() -> None:
 
 @pytest.mark.parametrize("ir", ["%%%", "abc", "grüße", "YQ==\n", "YQ"])
 def test_what_is_no_base64_is_told(ir: str) -> None:
-    with pytest.raises(ValueError, match=r"^the IR is no base64: "):
+    with pytest.raises(ValueError, match=r"^the IR is not base64: "):
         external_calls(ir)
 
 
@@ -158,7 +158,7 @@ def test_a_record_whose_trace_brings_code_is_refused(store: Store, key: str) -> 
     ]
     assert found.served == (served(64),)
     assert len(said) == 1
-    assert "(line 2: refused, its trace brings code along)" in said[0]
+    assert "(line 2: refused: its trace contains code)" in said[0]
 
 
 def test_ordinary_pragmas_are_fine(store: Store) -> None:
@@ -185,7 +185,7 @@ def test_records_of_an_ir_that_calls_out_are_refused_the_ledger_kept(
     found, said = read_with_warnings(store)
     assert found == workload(ir=ir, served=(served(64),), refused=(refused,))
     assert len(said) == 1
-    assert f"records refused, their IR calls external functions ({operator})" in said[0]
+    assert f"records refused: their IR calls external functions ({operator})" in said[0]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == content
     # So it stays tuned, without a record: no warm run tunes again, none warns again.
     assert read_with_warnings(store) == (found, [])

@@ -139,6 +139,6 @@ def test_nothing_is_written_where_a_damaged_line_stands(
     with (tmp_path / name).open("ab") as file:
         file.write(bad + b"\n")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(StoreError, match=rf"not written to: {name} line 2 is damaged"):
+    with pytest.raises(StoreError, match=rf"was not changed: {name} line 2 is damaged"):
         append_to_work_dir(tmp_path, [ONE])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

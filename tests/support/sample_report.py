@@ -174,7 +174,7 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
     samples = tuple(s for epoch in epochs for s in epoch.now_s)
     if result.name.startswith("ocr_det"):
         return LatencyResult(
-            verdict="NEW", message="nothing accepted yet", median_s=median(samples),
+            verdict="NEW", message="no baseline yet", median_s=median(samples),
             threshold="3%", samples_s=samples[:20], num_threads=2,
         )  # fmt: skip
     if result.name.startswith("ocr_cls"):

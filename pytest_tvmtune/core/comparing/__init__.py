@@ -1,1 +1,1 @@
-"""Whether numbers agree: tolerances, arrays, outputs, kernels."""
+"""Comparisons of numbers: tolerances, arrays, outputs, kernels."""

@@ -1,4 +1,4 @@
-"""Whether rounding that adds up may be all that is behind wrong numbers."""
+"""Whether accumulated rounding can explain wrong numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _MOST_SHARE = 0.1
 def rounding_share(outputs: Sequence[OutputError], dtypes: Collection[str]) -> tuple[float, str]:
     """Return the largest error as a share of its output's size, and the type whose rounding it is.
 
-    outputs: of a comparison; the size is the root mean square of what is expected. dtypes: of the
-    model's inputs and parameters, with the outputs' own the types it computes in, of which the
-    narrowest counts. 0.0 and "" where rounding can't be it: no value was compared, NaN or Inf is on
-    one side only, the outputs that are wrong are no floats, or the errors are too large for it.
+    outputs: of a comparison; the size is the root mean square of the expected values. dtypes: of
+    the model's inputs and parameters. Together with the dtypes of the outputs, these are the types
+    that the model computes in; the narrowest type counts. Returns 0.0 and "" if rounding can't be
+    the cause: no value was compared, NaN or Inf is on only one side, the wrong outputs aren't
+    floats, or the errors are too large.
     """
     floats = [dtype for dtype in dtypes if dtype in FLOATS]
     largest, of_type = 0.0, ""

@@ -1,4 +1,4 @@
-"""Numeric comparison of two arrays: how far off, where, and whether that is within a tolerance."""
+"""Numeric comparison of two arrays: the errors, where they are, and whether they are tolerated."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ class _Piece:
 def compare_arrays(
     path: str, got: Array, want: Array, tolerance: Tolerance = _BY_DTYPE
 ) -> OutputError:
-    """Compare an array with what is expected of it. Values count: dtypes may differ.
+    """Compare an array with its expectation. Only values count: dtypes may differ.
 
-    path: what the result calls it. tolerance: what it leaves open is settled by `got`'s dtype.
-    Equal infinities, and NaN at the same place, agree; any other NaN or Inf fails, whatever the
-    tolerance. Takes a few MB beside the arrays; a quantile, computed only where there are
-    mismatches, 8 bytes an element.
-    Raises ModelError when the shapes differ, or a dtype is neither a real number nor bool.
+    path: the name of the array in the result. tolerance: `got`'s dtype decides open values.
+    Equal infinities, and NaN at the same place, agree. Any other NaN or Inf fails, regardless of
+    the tolerance. Takes a few MB in addition to the arrays. A quantile is computed only if there
+    are mismatches, and takes 8 bytes for each element.
+    Raises ModelError if the shapes differ, or if a dtype is neither a real number nor bool.
     """
     if got.shape != want.shape:
-        raise ModelError(f"{path} has shape {got.shape}, expected has {want.shape}")
-    for array, whose in ((got, path), (want, f"what is expected of {path}")):
+        raise ModelError(f"{path} has shape {got.shape}, but the expected shape is {want.shape}")
+    for array, whose in ((got, path), (want, f"the expected value of {path}")):
         if not is_real(array.dtype):
             raise ModelError(
-                f"{whose} has dtype {array.dtype}, only real numbers and bools can be compared"
+                f"{whose} has dtype {array.dtype}, but only real numbers and bools can be compared"
             )
     rtol, atol, statistic = tolerance.resolved(got.dtype.name)
     bits = FLOATS.get(got.dtype.name)
@@ -172,7 +172,7 @@ def _look(
 
 
 def _largest(rank: Array, error: Array, at: Array, most: int) -> list[_Worst]:
-    """Return the elements of the largest positive ranks, of equal ones the first."""
+    """Return the elements of the largest positive ranks, of equal ranks the first."""
     found: list[_Worst] = []
     rank = rank.copy()
     for _ in range(min(most, rank.size)):

@@ -1,11 +1,11 @@
-"""Where two builds of one model begin to compute different numbers: plain values for reports."""
+"""The place where two builds of a model begin to compute different numbers, for reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_tvmtune.core.comparing.output_error import OutputError
+from pytest_tvmtune.core.comparing.output_error import OutputError, differing_words
 from pytest_tvmtune.core.json_codec import Count, NullableFloat
 
 DivergenceKind = Literal["kernel", "transform", "none"]
@@ -13,20 +13,21 @@ DivergenceKind = Literal["kernel", "transform", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class ArgumentStats:
-    """An argument of the kernel, just before it ran.
+    """An argument of the kernel, directly before the call.
 
     Attributes:
-        index: Which argument, from 0.
-        dtype: Its element type.
-        shape: Its shape.
-        minimum: The least of its finite values; null where there are none.
-        maximum: The greatest of them.
-        mean: Their mean.
-        nan: How many values are NaN.
-        inf: How many values are infinite.
-        max_abs_error: The largest absolute difference from the other build's argument; null where
-            that has another layout.
-        agrees: Whether the two agree within the tolerance; null where they have other layouts.
+        index: The position of the argument, from 0.
+        dtype: The element type.
+        shape: The shape.
+        minimum: The smallest finite value; null without finite values.
+        maximum: The largest finite value; null without finite values.
+        mean: The mean of the finite values; null without finite values.
+        nan: The number of NaN values.
+        inf: The number of infinite values.
+        max_abs_error: The largest absolute difference from the argument in the other build; null
+            if the layouts differ.
+        agrees: Whether the arguments of both builds agree within the tolerance; null if the layouts
+            differ.
     """
 
     index: Count
@@ -43,26 +44,26 @@ class ArgumentStats:
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """The first kernel that computes something else than its counterpart in another build.
+    """The first kernel whose outputs differ from those of its counterpart in another build.
 
     Attributes:
-        kind: `kernel`: its outputs are wrong though its arguments aren't. `transform`: a parameter
-            that `<entry>_transform_params` made is wrong. `none`: each kernel that could be
-            compared agrees.
+        kind: `kernel`: the outputs of the kernel are wrong, but its arguments aren't. `transform`:
+            a parameter from `<entry>_transform_params` is wrong. `none`: all kernels that could be
+            compared agree.
         against: The other build.
-        kernel: The kernel; for `none` the one whose outputs differ most, relative to what they are
-            allowed to.
-        other: Its counterpart's name.
-        call: Which call of the entry's it is, from 0.
-        calls: How many kernels a call of the entry calls.
-        compared: How many of those have a counterpart.
-        output: How its first wrong output differs; null for `none`.
-        arguments: What it was given.
-        record: Digest of the tuning record applied to it, empty for an untuned kernel.
-        trace: Its schedule as Python.
-        cause: Of a wrong transform: which parameter, and how it is wrong.
-        reproducer: The folder that reproduces it (docs/diagnosis.md).
-        no_reproducer: Why there is none, as on a full disk.
+        kernel: The name of the kernel. For `none`, the kernel whose outputs differ most, relative
+            to the tolerance.
+        other: The name of the counterpart.
+        call: The position of the call among the kernel calls of the entry, from 0.
+        calls: The number of kernel calls in a call of the entry.
+        compared: The number of these calls that have a counterpart.
+        output: The differences of the first wrong output; null for `none`.
+        arguments: The arguments of the kernel.
+        record: The digest of the tuning record of the kernel; empty for an untuned kernel.
+        trace: The schedule of the kernel as Python code.
+        cause: For `transform`, the parameter and its fault.
+        reproducer: The folder that reproduces the divergence (docs/explanation/diagnosis.md).
+        no_reproducer: The reason why the reproducer couldn't be written, such as a full disk.
     """
 
     kind: DivergenceKind
@@ -96,26 +97,31 @@ class Divergence:
         if self.kind == "none":
             return self._nothing()
         if self.kind == "transform":
-            return f"parameters wrongly transformed: {self.cause} (first seen in {self.kernel})"
+            return (
+                f"wrong parameter after the transform: {self.cause} (first used by {self.kernel})"
+            )
         assert self.output is not None
         how = f"tuned, record {self.record[:12]}" if self.tuned else "untuned"
         return (
             f"first diverging kernel: {self.kernel} ({how}), call {self.call + 1} of {self.calls}: "
-            f"{self.output.mismatches} of {self.output.size} values of its {self.output.path} "
-            f"differ{_how_much(self.output)}, {self._inputs()}"
+            f"{differing_words(self.output, f' of its {self.output.path}')}"
+            f"{_how_much(self.output)}; {self._inputs()}"
         )
 
     def _nothing(self) -> str:
         if not self.calls:
-            return f"no kernel diverges from {self.against}: the entry calls none"
+            return f"no kernel diverges from {self.against}: the entry calls no kernel"
         if not self.compared:
-            return f"no kernel could be compared with {self.against}: the calls of the two differ"
+            return (
+                f"no kernel could be compared with {self.against}: the two builds call different "
+                "kernels"
+            )
         each = (
-            "each agrees"
+            "all kernels agree"
             if self.compared == self.calls
-            else f"{self.compared} of {self.calls} calls could be compared, and agree"
+            else f"{self.compared} of {self.calls} calls could be compared and agree"
         )
-        closest = f", {self.kernel} least" if self.kernel else ""
+        closest = f" ({self.kernel} differs most)" if self.kernel else ""
         return f"no kernel diverges from {self.against}: {each} within the tolerance{closest}"
 
     def _inputs(self) -> str:
@@ -123,13 +129,14 @@ class Divergence:
         if error is None:
             return "its inputs can't be compared"
         if not error:
-            return "its inputs equal"
+            return "its inputs are equal"
         if any(one.agrees is False for one in self.arguments):
             return (
-                f"its inputs already by {error:.3g}: the fault may be in what comes before and "
-                "has no counterpart"
+                f"its inputs already differ by up to {error:.3g}, so the fault may be in an "
+                "earlier "
+                "kernel without a counterpart"
             )
-        return f"its inputs by {error:.3g}, within the tolerance"
+        return f"its inputs differ by up to {error:.3g}, within the tolerance"
 
 
 def _how_much(output: OutputError) -> str:

@@ -1,4 +1,4 @@
-"""Golden outputs: what a model once computed, reviewed and kept by its users."""
+"""Golden outputs: outputs that were computed once, reviewed, and committed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_tvmtune.core.tensors.signature import Array
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Golden:
-    """Outputs by path, with what they are the outputs of.
+    """Outputs by path, with their case and data.
 
     identity: of the case, without its target and prepack. data_digest: SHA-256 of the parameters
     and inputs they were computed from.

@@ -1,4 +1,4 @@
-"""Comparing what kernels compute: how far off outputs may be, and what the arguments are."""
+"""Comparing the outputs of kernels: tolerances, and statistics of the arguments."""
 
 from __future__ import annotations
 

@@ -1,26 +1,28 @@
-"""How one output compares with what was expected of it: plain values."""
+"""The comparison of an output with its expectation: plain values for reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.json_codec import Count, NullableFloat
 
 # Why values couldn't be compared: another shape or type than expected, an output that the model
-# doesn't return (missing), or one that isn't expected (surplus).
+# doesn't return (missing), or an output that isn't expected (surplus).
 OutputProblem = Literal["", "shape", "dtype", "missing", "surplus"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ElementError:
-    """One element of an output that is off.
+    """An element of an output that differs from its expected value.
 
     Attributes:
-        index: Its index in the output.
-        got: Its value as text, in the output's own precision; also `nan`, `inf`.
+        index: The index of the element in the output.
+        got: The value as text, in the precision of the output. It can be `nan` or `inf`.
         expected: The expected value as text.
-        error: Its absolute error, or relative, or in ULP, as the field says that has it.
+        error: The error of the element: absolute, relative, or in ULP. The key that contains this
+            object names the kind.
     """
 
     index: tuple[Count, ...]
@@ -31,37 +33,39 @@ class ElementError:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputError:
-    """How one output compares with what was expected of it.
+    """The comparison of an output with its expectation.
 
     Attributes:
-        path: Which output it is: `output[1][0]`.
-        dtype: Its element type.
-        shape: Its shape.
-        size: How many elements it has.
-        passed: Whether it agrees within the tolerance.
-        rtol: Relative tolerance.
-        atol: Absolute tolerance.
-        statistic: What decides: `elementwise`, or a statistic of all elements.
-        error: The statistic's error, where it isn't `elementwise` and there are mismatches; null
-            where one side has NaN or Inf.
-        limit: What `error` may be at most.
-        mismatches: How many elements have `|got - expected| > atol + rtol * |expected|`.
-        unexpected_nan: How many are NaN where the expected value is finite or Inf.
-        unexpected_inf: How many are Inf where the expected value is finite or NaN.
-        missing_nan: How many are finite or Inf where the expected value is NaN.
-        missing_inf: How many are finite or NaN where the expected value is Inf.
+        path: The position of the output, such as `output[1][0]`.
+        dtype: The element type.
+        shape: The shape.
+        size: The number of elements.
+        passed: Whether the output agrees within the tolerance.
+        rtol: The relative tolerance.
+        atol: The absolute tolerance.
+        statistic: The condition for the error: `elementwise`, or a statistic over all elements.
+        error: The statistic of the absolute errors, if there are mismatches and `statistic` isn't
+            `elementwise`; null if one side has NaN or Inf.
+        limit: The limit for `error`.
+        mismatches: The number of elements with `|got - expected| > atol + rtol * |expected|`.
+        unexpected_nan: The number of NaN values whose expected value is finite or Inf.
+        unexpected_inf: The number of Inf values whose expected value is finite or NaN.
+        missing_nan: The number of finite or Inf values whose expected value is NaN.
+        missing_inf: The number of finite or NaN values whose expected value is Inf.
         worst_abs: The element with the largest absolute error.
-        worst_rel: The element with the largest relative error, where the expected value isn't 0.
+        worst_rel: The element with the largest relative error, of those whose expected value isn't
+            0.
         worst_ulp: The element with the largest error in ULP (units in the last place of the
-            expected value, in the output's type); only of floats.
-        worst: Up to three mismatches, furthest beyond the tolerance first, with absolute errors.
-        name: What the model's source calls it, empty where it has no name.
-        problem: Why no values were compared, empty where they were. `shape`, `dtype`: another one
-            than expected. `missing`: the model doesn't return it. `surplus`: it isn't expected.
-        shape_expected: The expected shape, where no values were compared.
-        dtype_expected: The expected element type, where no values were compared.
-        expected_rms: Root mean square of the expected values that are finite, where there are
-            mismatches.
+            expected value, in the type of the output). Only for floats.
+        worst: Up to three mismatches with their absolute errors. The mismatch furthest beyond the
+            tolerance comes first.
+        name: The name of the output in the model's source; empty without a name.
+        problem: The reason why no values were compared; empty if values were compared. `shape`,
+            `dtype`: the output has another shape or type than expected. `missing`: the model
+            doesn't return the output. `surplus`: the output isn't expected.
+        shape_expected: The expected shape, if no values were compared.
+        dtype_expected: The expected element type, if no values were compared.
+        expected_rms: The root mean square of the finite expected values, if there are mismatches.
     """
 
     path: str
@@ -91,25 +95,25 @@ class OutputError:
 
     @property
     def label(self) -> str:
-        """What messages call it: `logits (output[1])`, or its path."""
+        """The name of the output in messages: `logits (output[1])`, or the path."""
         return f"{self.name} ({self.path})" if self.name else self.path
 
     @property
     def described(self) -> str:
-        """Its label and type; where no values were compared, what is wrong with it."""
+        """The label and the type of the output, and the problem if no values were compared."""
         got = f"{self.label} {self.dtype}{list(self.shape)}"
         expected = f"{self.dtype_expected}{list(self.shape_expected or ())}"
         return {
             "": got,
-            "shape": f"{got}: another shape than expected, {expected}",
-            "dtype": f"{got}: another type than expected, {expected}",
-            "missing": f"{self.label}: the model doesn't return it, expected is {expected}",
-            "surplus": f"{got}: the model returns it, and it isn't expected",
+            "shape": f"{got}: the expected shape is {expected}",
+            "dtype": f"{got}: the expected type is {expected}",
+            "missing": f"{self.label}: the model doesn't return the expected output {expected}",
+            "surplus": f"{got}: the model returns this output, but it isn't expected",
         }[self.problem]
 
     @property
     def not_finite(self) -> dict[str, int]:
-        """How many NaN and Inf are on one side only, by what reports call them."""
+        """The number of NaN and Inf values on only one side, by their names in reports."""
         counts = {
             "unexpected NaN": self.unexpected_nan,
             "unexpected Inf": self.unexpected_inf,
@@ -117,3 +121,9 @@ class OutputError:
             "missing Inf": self.missing_inf,
         }
         return {what: count for what, count in counts.items() if count}
+
+
+def differing_words(output: OutputError, of: str = "") -> str:
+    """Return `3 of 8 values differ`. of: put after `values`."""
+    verb = "differs" if output.mismatches == 1 else "differ"
+    return f"{output.mismatches} of {counted(output.size, 'value')}{of} {verb}"

@@ -1,4 +1,4 @@
-"""Numeric comparison of a model's outputs with what is expected of them."""
+"""Numeric comparison of a model's outputs with the expected outputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from dataclasses import replace
 from typing import Literal
 
 from pytest_tvmtune.core.comparing.array_comparison import compare_arrays
-from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError, OutputProblem
+from pytest_tvmtune.core.comparing.output_error import (
+    ElementError,
+    OutputError,
+    OutputProblem,
+    differing_words,
+)
 from pytest_tvmtune.core.comparing.tolerances import ELEMENTWISE, Tolerance, as_tolerance
+from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.tensors.dtypes import FLOATS, is_real
 from pytest_tvmtune.core.tensors.nested_outputs import (
@@ -26,6 +32,7 @@ from pytest_tvmtune.core.tensors.signature import Array
 # What of dtypes must agree: nothing but the values, their kinds (float, integer, bool), or all.
 Dtypes = Literal["values", "kinds", "names"]
 _MOST_OUTPUTS = 5
+_LEAST_PERCENT = 0.1
 
 
 def compare(
@@ -38,16 +45,17 @@ def compare(
     names: Sequence[str] = (),
     dtypes: Dtypes = "values",
 ) -> ErrorResult:
-    """Compare nested outputs with what is expected of them.
+    """Compare nested outputs with the expected outputs.
 
     expected: the same structure as `actual`, where a list stands for a tuple and a plain sequence
-    of numbers for an array; or a dict by path (`output[1]`) or name, of those to compare.
+    of numbers for an array; or a dict by path (`output[1]`) or name, of the outputs to compare.
     tolerance: for all outputs. outputs: a Tolerance, or a dict of its fields, by path or name; it
-    goes before `tolerance`, and what neither says is settled by dtype.
-    names: what the model's source calls its outputs, in order, where it does. dtypes: what of them
-    must agree.
-    An output that has another shape or type than expected, isn't returned or isn't expected, is
-    wrong. Raises ModelError for an expectation that is no real numbers, or of an unknown output.
+    takes precedence over `tolerance`, and the dtype decides the rest.
+    names: the names of the outputs in the model's source, in order, if it has them. dtypes: the
+    part of the dtypes that must agree.
+    An output is wrong if it has another shape or type than expected, isn't returned, or isn't
+    expected. Raises ModelError for an expectation that isn't real numbers, or that names an unknown
+    output.
     """
     return _compare_pairs(
         pair_outputs(actual, expected, names),
@@ -110,7 +118,7 @@ def _compare_pairs(
         left_out = len(failed) - _MOST_OUTPUTS
         failed = [
             *failed[:_MOST_OUTPUTS],
-            f"and {left_out} more outputs; all are in the JSON report",
+            f"and {counted(left_out, 'more output')}; the JSON report has all outputs",
         ]
     return ErrorResult(
         against=against,
@@ -169,20 +177,22 @@ def explain(output: OutputError) -> str:
     """Return what is wrong with an output, in several short lines."""
     if output.problem:
         return output.described
-    share = output.mismatches / output.size
-    count = f"{output.mismatches} of {output.size} values differ"
+    percent = 100 * output.mismatches / output.size
+    share = f"{percent:.1f} %" if percent >= _LEAST_PERCENT else f"< {_LEAST_PERCENT} %"
     lines = [
-        f"{output.described}: {count} ({share:.1%}{_not_finite(output)})",
+        f"{output.described}: {differing_words(output)} ({share}{_not_finite(output)})",
         *(f"  {line}" for line in _worst_lines(output)),
     ]
     if len(output.worst) > 1:
-        shown = "; ".join(f"{list(one.index)} {one.got} for {one.expected}" for one in output.worst)
+        shown = "; ".join(
+            f"{list(one.index)} got {one.got}, expected {one.expected}" for one in output.worst
+        )
         lines.append(f"  furthest beyond the tolerance: {shown}")
     bound = f"atol={output.atol:g}, rtol={output.rtol:g}"
     if output.statistic == ELEMENTWISE:
         lines.append(f"  tolerance: {bound}")
     elif output.error is None:
-        lines.append(f"  tolerance: {bound}, by the {output.statistic}")
+        lines.append(f"  tolerance: {bound}, for the {output.statistic}")
     else:
         lines.append(
             f"  {output.statistic} of the absolute error {output.error:.3g}, "

@@ -1,4 +1,4 @@
-"""How far an output may be off: tolerances by dtype, and what must keep them."""
+"""Tolerances of outputs: by dtype, and the statistic that must be within them."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _STATISTICS = f"{ELEMENTWISE}, max, mean, median, quantile:Q with Q from 0 to 1"
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far one output may be off; None leaves it to the next wider setting.
+    """The error that an output may have. None leaves a value to the next wider setting.
 
-    Source: Polygraphy's `CompareFunc.simple(check_error_stat=...)` has the same statistics, but
-    passes when the absolute or the relative error is within; here both tolerances add up, as in
-    `numpy.allclose`.
+    Source: Polygraphy's `CompareFunc.simple(check_error_stat=...)` has the same statistics. It
+    passes if the absolute or the relative error is within its tolerance. Here, both tolerances add
+    up, as in `numpy.allclose`.
 
     Attributes:
-        rtol: Relative tolerance, a finite number of at least 0.
-        atol: Absolute tolerance, the same.
-        statistic: What must hold over all elements of an output. `elementwise`:
-            |actual - expected| <= atol + rtol * |expected| for each of them. `max`, `mean`,
-            `median`, `quantile:0.99`: S(|actual - expected|) <= atol + rtol * S(|expected|), with S
-            this statistic over the elements that are finite (quantiles interpolate linearly). An
-            output that passes elementwise passes each of them. NaN or Inf on one side only fails
-            always.
+        rtol: The relative tolerance, a finite number of at least 0.
+        atol: The absolute tolerance, a finite number of at least 0.
+        statistic: The condition over all elements of an output. `elementwise`:
+            |actual - expected| <= atol + rtol * |expected| for each element. `max`, `mean`,
+            `median`, `quantile:0.99`: S(|actual - expected|) <= atol + rtol * S(|expected|), where
+            S is this statistic over the finite elements (quantiles interpolate linearly). An output
+            that passes elementwise passes every statistic. NaN or Inf on only one side always
+            fails.
 
     Raises:
-        ModelError: A value is anything else.
+        ModelError: A value isn't accepted.
     """
 
     rtol: float | None = None
@@ -60,12 +60,12 @@ class Tolerance:
                 continue
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not is_number or not 0 <= value < math.inf:
-                raise ModelError(f"{name}={value!r}: give a number of at least 0")
+                raise ModelError(f"{name}={value!r} is not a finite number of at least 0")
         if self.statistic is not None:
             quantile_of_statistic(self.statistic)
 
     def over(self, wider: Tolerance) -> Tolerance:
-        """Return this tolerance with what it leaves open taken from `wider`."""
+        """Return this tolerance, with open values taken from `wider`."""
         return Tolerance(
             rtol=wider.rtol if self.rtol is None else self.rtol,
             atol=wider.atol if self.atol is None else self.atol,
@@ -83,7 +83,7 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
-    """How a check was told to compare, as it was given: it may hold nonsense.
+    """The options of a comparison as given; the values may be invalid.
 
     rtol, atol, statistic: for all outputs. outputs: a Tolerance, or a dict of its fields, for some,
     by path or name.
@@ -108,11 +108,11 @@ def as_tolerance(value: Any, path: str) -> Tolerance:
         return Tolerance(**value)
     except TypeError:
         raise ModelError(
-            f"outputs gives {path!r} {value!r}; give a dict of rtol, atol and statistic, "
-            "or a Tolerance"
+            f"outputs[{path!r}] is {value!r}; give a Tolerance, or a dict with rtol, atol, and "
+            "statistic"
         ) from None
     except ModelError as error:
-        raise ModelError(f"outputs gives {path!r} {error}") from None
+        raise ModelError(f"outputs[{path!r}]: {error}") from None
 
 
 def quantile_of_statistic(statistic: str) -> float | None:

@@ -1,4 +1,4 @@
-"""An accepted baseline: which artifact was accepted for a case, and what it was like."""
+"""An accepted baseline: the artifact that was accepted for a case, with its properties."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_EACH_FINGERPRINT = ("cpu", "tvm", "tvm_ffi")
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The accepted artifact of one case, with what it was when accepted.
+    """The accepted artifact of a case, with its properties at that time.
 
     artifact, untuned: SHA-256 of the accepted library, and of the same module without records.
     samples_s: seconds per call when accepted, on the machine and with the versions in
@@ -65,5 +65,5 @@ def baseline_of(loaded: Any) -> Baseline:
     except ValueError as error:
         raise ValueError(f"damaged baseline: {error}") from None
     if missing := [name for name in _OF_EACH_FINGERPRINT if name not in baseline.fingerprint]:
-        raise ValueError(f"damaged baseline: {', '.join(missing)} missing in fingerprint")
+        raise ValueError(f"damaged baseline: the fingerprint lacks {', '.join(missing)}")
     return baseline

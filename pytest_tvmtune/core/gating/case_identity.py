@@ -1,4 +1,4 @@
-"""What makes a baseline, or golden outputs, those of one case, and the names of their files."""
+"""The identity of baselines and golden outputs, and the names of their files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What makes a baseline the baseline of one case.
+    """The parts that make a baseline the baseline of a case.
 
     path: from the rootdir, with forward slashes. params: the user's own parametrization ids,
     without this plugin's and without xdist's `@group`.
@@ -34,9 +34,9 @@ class Identity:
 
 
 def golden_identity(identity: Identity) -> dict[str, str]:
-    """Return what makes golden outputs those of a case: not its target, not its prepack.
+    """Return the identity of golden outputs, without the target and prepack of the case.
 
-    path: only the file's name, since they are kept in a folder beside it.
+    path: only the name of the file, because golden outputs are kept in a folder next to it.
     """
     kept = asdict(identity)
     del kept["target_name"], kept["prepack"]
@@ -61,9 +61,9 @@ def _file_stem(identity: dict[str, Any], *more: str) -> str:
 
 
 def default_name(function: str, path: str) -> str:
-    """Return what a case is called whose test gives it no name: the function, without `test_`.
+    """Return the name of a case without a given name: the function, without `test_`.
 
-    Of a function called `test_` only its file is left: the name of that.
+    If the function is called `test_`, this is the name of the file.
     """
     stem = path.rpartition("/")[2].removesuffix(".py")
     return function.removeprefix("test_") or stem.removeprefix("test_") or "test"

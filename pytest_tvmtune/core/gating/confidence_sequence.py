@@ -1,13 +1,15 @@
 """The latency gate's decision, from epochs of paired samples to a verdict.
 
-Sequential and distribution-free. Of a candidate m for the median of the epochs' log ratios only the
-signs of (ratio - m) are used: if m is the median, or above it, each is positive with probability at
-most 1/2, whatever the noise's shape. (Given the epochs before, too: what both sides share, such as
-load or clock speed, cancels by the random order of a pair; what one side alone might remember, by
-its being placed anew.) Against that stands the wealth of a
-bettor who spreads his bets evenly over all probabilities above 1/2; by Ville's inequality it ever
-reaches 1/alpha with probability at most alpha. The m that were not bet out form a confidence
-sequence: an interval that may be looked at after every epoch, and stopped at any.
+The decision is sequential and distribution-free. For a candidate m for the median of the epochs'
+log ratios, only the signs of (ratio - m) count. If m is the median, or above it, each sign is
+positive with a probability of at most 1/2, for noise of any shape. This also holds
+given the earlier epochs: the random order of a pair cancels disturbances that both sides share,
+such as load or clock speed, and the new placement cancels the state of one side.
+
+A bettor spreads bets evenly over all probabilities above 1/2. By Ville's inequality, the wealth of
+the bettor ever reaches 1/alpha with a probability of at most alpha. The values m whose bettor
+didn't reach it form a confidence sequence: an interval that holds after every epoch, so that the
+measurement can stop at any epoch.
 
 Sources: Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math.
 Stat. 41 (1970), for the mixture; Howard and Ramdas, Sequential estimation of quantiles with
@@ -32,8 +34,9 @@ from pytest_tvmtune.core.settings.quantities import Threshold
 # The chance of a false REGRESSION in a whole session, and that of a false PASS.
 SESSION_ALPHA = 0.01
 # Of alpha, what the decisions get. The rest is a margin: the epochs of one process are not quite
-# independent, the sum of their signs has up to 1.5 times the variance it should (docs/gate.md).
-# With this part of it ten epochs that agree still decide a session of one item.
+# independent, the sum of their signs has up to 1.5 times the variance it should
+# (docs/explanation/gate-statistics.md). With this part of it, ten epochs that agree still decide
+# a session of one item.
 _SPENT = 0.55
 # Epochs that a slow model gets, whatever they take: enough for a decision.
 MIN_EPOCHS = 20
@@ -70,10 +73,11 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the epochs say. Ratios are now/baseline; `low` and `high` bound the median.
+    """The evidence in the epochs. Ratios are now/baseline; `low` and `high` bound the median.
 
-    alpha: the chance that the interval, at this look or an earlier one, lay above the truth; that
-    it lay below is another alpha. With too few epochs `low` is 0, `high` infinite.
+    alpha: the probability that the interval was above the true median, at this look or an earlier
+    look. The probability that it was below is the same. With too few epochs, `low` is 0 and `high`
+    is infinite.
     """
 
     ratio: float
@@ -159,10 +163,10 @@ def evidence_of(epochs: Sequence[Epoch], alpha: float) -> Evidence:
 
 
 def decide(evidence: Evidence, threshold: Threshold, *, final: bool) -> Verdict:
-    """Return what the interval says of the threshold +t and its mirror -t on a log scale.
+    """Return the verdict for the threshold +t and its mirror -t on a log scale.
 
-    INCONCLUSIVE: as yet, or, when `final` says that no epoch follows, for good. Then an upper end
-    below +t is enough for PASS: whether it became faster is not what was asked.
+    final: whether no epoch follows. Without it, INCONCLUSIVE means that more epochs are needed.
+    With it, an upper end below +t is enough for PASS, because the gate looks for slowdowns.
     """
     fast, slow = threshold.limits(evidence.baseline_median_s)
     if evidence.low > slow:
@@ -185,7 +189,7 @@ def spread(epochs: Sequence[Epoch]) -> float:
 
 
 def resolvable_ratio(evidence: Evidence) -> float:
-    """Return the smallest slowdown that epochs of one thing against itself could have told apart.
+    """Return the smallest slowdown that could be decided, from epochs of one library with itself.
 
     Infinite where there were too few epochs.
     """

@@ -1,4 +1,4 @@
-"""Ratios of two times, as messages say them: never below 1, and faster or slower by name."""
+"""Ratios of two times in messages: never below 1, followed by `faster` or `slower`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def ratio_words(ratio: float) -> str:
 def gate_words(
     ratio: float, interval: tuple[float, float] | None, confidence: float, limit: float
 ) -> str:
-    """Return what was measured and what it is measured by.
+    """Return the measured ratio, its interval, and its limit.
 
-    `5.8x faster (99.5 % confidence: 4.7x to 9.7x), limit 1.03x`: ratios that are near the limit,
-    which holds in both directions, have the digits that tell them from it. interval: around the
-    ratio, None where there were too few epochs.
+    `5.8x faster (99.5 % confidence: 4.7x to 9.7x), limit 1.03x`: a ratio near the limit, in both
+    directions, has as many digits as it takes to show the difference. interval: around the ratio,
+    None with too few epochs.
     """
     ends = interval or (ratio, ratio)
     decimals = [_decimals_beside(value, limit) for value in (ratio, *ends)]
@@ -47,7 +47,7 @@ def _side(ratio: float) -> str:
 
 
 def _decimals_beside(ratio: float, limit: float) -> int:
-    """Return how many decimals tell a ratio from the limit; 0 where any do."""
+    """Return how many decimals show the difference from the limit; 0 if any number does."""
     size = _size(ratio)
     for decimals in range(_usual_decimals(size), _MOST_DECIMALS):
         if round(size, decimals) != round(limit, decimals):
@@ -75,7 +75,7 @@ def _number(size: float, decimals: int) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share as per cent, with the digits that tell it from 100."""
+    """Return a share in percent, with as many digits as it takes to differ from 100 %."""
     percent = 100 * share
     decimals = next((n for n in range(1, _MOST_DECIMALS) if round(percent, n) < 100), 1)
     text = f"{percent:.{decimals}f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Why an artifact is slower or faster than another: read off what the two are made of."""
+"""The cause of a slowdown or speed-up: the differences between two artifacts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ _KINDS: tuple[CauseKind, ...] = get_args(CauseKind)
 KernelPairs = Mapping[str, tuple[Kernel, Kernel]]
 # Ends what stands for the workload of a kernel that only lays out weights.
 _LAYOUT = ", layout"
-_ORDER = "every kernel is the same; their order, their names or a constant differs"
+_ORDER = "all kernels are the same, but their order, their names, or a constant differs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """What changed between two artifacts.
+    """The changes between two artifacts.
 
     Attributes:
-        kind: Of several, the first. `environment`: the libraries are the same. `tvm`: another
-            version compiled it. `model`: workloads, or calls of them, came or went. `schedule`:
-            other records are applied. `code`: same workloads, records and versions, and yet other
-            code. `order`: the same kernels in another order.
-        message: All that changed, what weighs most first.
+        kind: The first of these that applies. `environment`: the libraries are the same. `tvm`:
+            another version of TVM compiled the artifact. `model`: workloads, or calls of workloads,
+            were added or removed. `schedule`: other records are applied. `code`: the workloads,
+            records, and versions are the same, but the code differs. `order`: the same kernels are
+            in another order.
+        message: All changes, the most important first.
     """
 
     kind: CauseKind
@@ -43,7 +44,10 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactOrigin:
-    """What an artifact is made of. versions: of tvm and tvm-ffi. num_threads: it runs with."""
+    """The parts of an artifact.
+
+    versions: of tvm and tvm-ffi. num_threads: the number of threads that it runs with.
+    """
 
     library: str
     kernels: Kernels
@@ -58,7 +62,7 @@ def find_cause(
     known_records: Collection[str],
     untuned: str = "",
 ) -> Cause:
-    """Return what changed from one artifact to the next.
+    """Return the changes from one artifact to the next.
 
     known_records: digests of all records in the store, for these workloads: one of the baseline's
     that isn't there was lost. untuned: how the two compare without tuning, as a clause, where that
@@ -67,10 +71,10 @@ def find_cause(
     threads = _change("threads", before.num_threads, now.num_threads)
     versions = _change("TVM", " / ffi ".join(before.versions), " / ffi ".join(now.versions))
     if before.library == now.library:
-        known = ", ".join(filter(None, (threads, versions))) or "nothing else that is known changed"
-        return Cause(kind="environment", message=f"the same code; {known}")
+        known = ", ".join(filter(None, (threads, versions))) or "no other known change"
+        return Cause(kind="environment", message=f"same code; {known}")
     if not (before.kernels and now.kernels):
-        unknown = ("another library", versions, "what it is made of isn't known", threads)
+        unknown = ("another library", versions, "its kernels aren't known", threads)
         return Cause(kind="code", message="; ".join(filter(None, unknown)))
     before = replace(before, kernels=_with_layouts_of_tasks(before.kernels))
     now = replace(now, kernels=_with_layouts_of_tasks(now.kernels))
@@ -86,7 +90,7 @@ def find_cause(
     dropped = [n for n, (old, new) in recoded.items() if old.record and not new.record]
     same_workload = {name: pair for name, pair in recoded.items() if name not in changed}
     found: list[tuple[CauseKind, str]] = [
-        ("schedule", f"{listed(dropped)} untuned now, tuned in the baseline" if dropped else ""),
+        ("schedule", f"now untuned, tuned in the baseline: {listed(dropped)}" if dropped else ""),
         ("tvm", ", ".join(filter(None, (versions, untuned))) if versions else ""),
         ("model", _model_change(before, now, names, changed)),
         ("schedule", _schedule_change(before, same_workload, known_records)),
@@ -109,12 +113,12 @@ def _model_change(
     ]
     parts = (
         ("new", _without_partner(now, names)),
-        ("gone", _without_partner(before, names.values())),
+        ("removed", _without_partner(before, names.values())),
         ("changed", changed),
         ("called", recalled),
     )
-    told = ", ".join(f"{what}: {listed(some)}" for what, some in parts if some)
-    return f"model changed ({told})" if told else ""
+    changes = ", ".join(f"{what}: {listed(some)}" for what, some in parts if some)
+    return f"model changed ({changes})" if changes else ""
 
 
 def _schedule_change(
@@ -129,28 +133,29 @@ def _schedule_change(
     if other:
         parts.append(f"another record is applied to {listed(other)}")
     if first:
-        parts.append(f"{listed(first)} tuned now, untuned in the baseline")
+        parts.append(f"now tuned, untuned in the baseline: {listed(first)}")
     if not parts:
         return ""
-    said = f"schedule changed: {', '.join(parts)}"
+    said = f"schedule changed: {'; '.join(parts)}"
     lost = [name for name in other if pairs[name][0].record not in known_records]
     if not lost:
         return said
     applied = {kernel.record for kernel in before.kernels.values() if kernel.record}
     if applied.isdisjoint(known_records):
-        return f"{said}; the cache had lost the baseline's records and was tuned anew"
-    return f"{said}; the store no longer has the baseline's of {listed(lost)}"
+        return f"{said}; the store had lost the baseline's records, so the tasks were tuned again"
+    return f"{said}; the store no longer has the baseline's records of {listed(lost)}"
 
 
 def _code_change(pairs: KernelPairs) -> str:
     names = [name for name, (old, new) in pairs.items() if old.record == new.record]
-    return f"the same records, but other code for {listed(names)}" if names else ""
+    return f"same records, but different code for {listed(names)}" if names else ""
 
 
 def _with_layouts_of_tasks(kernels: Kernels) -> Kernels:
-    """Return the kernels, where those that lay out weights have the record that made them.
+    """Return the kernels, in which layout kernels of weights have the record that made them.
 
-    Tuning makes them, and splits the task's own kernel into two: that is no change of the model.
+    Tuning makes layout kernels, and splits the kernel of a task into two. This isn't a change of
+    the model.
     """
 
     def of_task(name: str, kernel: Kernel) -> Kernel:

@@ -1,4 +1,4 @@
-"""The words that the latency gate has for a case."""
+"""The verdicts of the latency gate."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Kernels: which of two modules belong together, and what each costs."""
+"""Kernels: the pairs of corresponding kernels of two modules, and the time of each kernel."""

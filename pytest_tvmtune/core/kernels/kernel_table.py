@@ -1,4 +1,4 @@
-"""What each kernel costs, now and in the baseline: plain values for reports."""
+"""The times of the kernels, now and in the baseline: plain values for reports."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from statistics import median
 from pytest_tvmtune.core.json_codec import Count
 from pytest_tvmtune.core.kernels.matching import Kernels, matching_kernels
 
-# What the Relax VM calls beside kernels: allocation, shape checks, tuples.
+# Functions of the Relax VM other than kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SideTimes:
-    """What was measured of one artifact, in pairs with the other; seconds per call of the entry.
+    """The measurements of an artifact, in pairs with the other; seconds per call of the entry.
 
-    kernels: name -> (calls, their seconds together in each pair), the instrument's own cost taken
-    off; also `BUILT_INS`. end_to_end_s: of the entry without the instrument, in each pair.
+    kernels: name -> (calls, the total seconds of these calls in each pair), without the cost of the
+    instrument; also `BUILT_INS`. end_to_end_s: of the entry without the instrument, in each pair.
     """
 
     kernels: Mapping[str, tuple[int, Sequence[float]]]
@@ -27,23 +27,24 @@ class SideTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTime:
-    """A kernel's share of one call of the entry. Seconds are those of all its calls together.
+    """A kernel's share of a call of the entry. Times are totals of all calls of the kernel.
 
-    now_s is the median of the pairs, baseline_s that times the median of each pair's baseline/now:
-    a machine that is slower for some pairs is so on both sides, and changes no ratio. Without a
-    now_s baseline_s is the median of the pairs.
+    now_s is the median of the pairs. baseline_s is now_s, multiplied by the median of each pair's
+    ratio baseline / now: if the machine is slower during some pairs, both sides are slower, and the
+    ratio doesn't change. If now_s is 0, baseline_s is the median of the pairs.
 
     Attributes:
-        name: Its name; `vm.builtin` is what the VM calls that is no kernel.
-        calls: How often it is called; 0 where only the baseline has it.
-        now_s: Time of all its calls.
-        share: Share of the time of all kernels and built-ins.
-        tuned: Whether a tuning record is applied to it.
-        baseline_calls: How often the baseline calls it; 0 where it is new, null without a baseline.
-        baseline_s: Time of all its calls in the baseline; 0 where it is new, null without a
+        name: The name of the kernel. `vm.builtin` stands for all functions of the VM that aren't
+            kernels.
+        calls: The number of calls; 0 if only the baseline has the kernel.
+        now_s: The time of all calls.
+        share: The share in the time of all kernels and built-in functions.
+        tuned: Whether a tuning record is applied to the kernel.
+        baseline_calls: The number of calls in the baseline; 0 for a new kernel, null without a
             baseline.
-        code_differs: Whether the baseline's was compiled from something else; null without a
+        baseline_s: The time of all calls in the baseline; 0 for a new kernel, null without a
             baseline.
+        code_differs: Whether the code of the baseline's kernel differs; null without a baseline.
     """
 
     name: str
@@ -57,7 +58,7 @@ class KernelTime:
 
     @property
     def cost_s(self) -> float:
-        """What it takes more than in the baseline, or at all without one."""
+        """The additional time compared to the baseline, or the whole time without a baseline."""
         return self.now_s - (self.baseline_s or 0.0)
 
 
@@ -66,11 +67,12 @@ class KernelTable:
     """The kernels of an artifact.
 
     Attributes:
-        rows: Those that take longest first; with a baseline, those that became slowest first.
-        end_to_end_s: Time of a call of the entry without the instrument.
-        overhead_s: What the instrument costs for each kernel or built-in, on average; so much was
-            subtracted.
-        baseline_end_to_end_s: The same of the baseline as `end_to_end_s`; null without one.
+        rows: The kernels. Those with the longest time come first, or with a baseline, those with
+            the largest additional time.
+        end_to_end_s: The time of a call of the entry without the instrument.
+        overhead_s: The average cost of the instrument for each kernel or built-in function, which
+            was subtracted.
+        baseline_end_to_end_s: The `end_to_end_s` of the baseline; null without a baseline.
     """
 
     rows: tuple[KernelTime, ...]
@@ -80,19 +82,19 @@ class KernelTable:
 
     @property
     def together_s(self) -> float:
-        """What kernels and built-ins take of a call."""
+        """The time of all kernels and built-in functions in a call."""
         return sum(row.now_s for row in self.rows)
 
     @property
     def unexplained_s(self) -> float:
-        """Seconds of a call beyond kernels and built-ins; negative when they take longer."""
+        """The time of a call outside of kernels and built-ins; negative if those take longer."""
         return self.end_to_end_s - self.together_s
 
 
 def table_of(
     now: SideTimes, kernels: Kernels, overhead_s: float, before: SideTimes | None, old: Kernels
 ) -> KernelTable:
-    """Return the table of an artifact with these `kernels`, beside a baseline with `old` ones."""
+    """Return the table of an artifact with `kernels`, next to a baseline with `old` kernels."""
     now_s = {name: median(pairs_s) for name, (_, pairs_s) in now.kernels.items()}
     total_s = sum(now_s.values()) or 1.0
     pairs = matching_kernels(old, kernels)
@@ -125,7 +127,7 @@ def table_of(
 
 
 def _beside(now_s: Sequence[float], before_s: Sequence[float]) -> float:
-    """Return what the baseline takes, in pairs as fast as the median of those of now."""
+    """Return the time of the baseline in a pair whose other time is the median of now."""
     if not median(now_s):
         return median(before_s)
     return median(now_s) * median(
@@ -136,7 +138,7 @@ def _beside(now_s: Sequence[float], before_s: Sequence[float]) -> float:
 def _gone(
     before: SideTimes | None, old: Kernels, others: Mapping[str, str]
 ) -> Iterator[KernelTime]:
-    """Yield the rows of what only the baseline calls."""
+    """Yield the rows of the kernels that only the baseline calls."""
     if before is None:
         return
     for name in before.kernels.keys() - set(others.values()):

@@ -1,4 +1,4 @@
-"""Kernels: the PrimFuncs of a compiled module, and which of two modules belong together."""
+"""Kernels: the PrimFuncs of a compiled module, and the pairs of corresponding kernels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Kernel:
     """A PrimFunc of a compiled module.
 
     Attributes:
-        outputs: Which of its arguments it writes.
-        in_place: Which of those it reads as well.
-        calls: How often the module calls it.
-        shash: Structural hash of the tuning task it came from, empty where it is none's.
-        record: Digest of the tuning record applied to it, empty where none was.
-        code: Structural hash of what was compiled, whatever its name.
+        outputs: The indices of the arguments that it writes.
+        in_place: The indices of those outputs that it also reads.
+        calls: The number of calls in the module.
+        shash: The structural hash of its tuning task; empty without a task.
+        record: The digest of the tuning record applied to it; empty without a record.
+        code: The structural hash of the compiled function, without its name.
     """
 
     outputs: tuple[int, ...]
@@ -45,22 +45,22 @@ Kernels = Mapping[str, Kernel]
 
 
 def task_name(kernel: str) -> str:
-    """Return what the tuning task of a kernel is called: prepacking renames what it splits."""
+    """Return the name of a kernel's tuning task: prepacking renames kernels that it splits."""
     return _PREPACKED.sub("", kernel)
 
 
 def is_layout(kernel: str) -> bool:
-    """Whether a kernel only lays weights out for a tuned, prepacked one. No call of it is timed."""
+    """Whether a kernel only rearranges weights for a tuned, prepacked kernel. It isn't timed."""
     return bool(_LAYOUT.search(kernel))
 
 
 def prepacked_of(layout: str) -> str:
-    """Return the name of the kernel that takes what a layout kernel makes."""
+    """Return the name of the kernel that takes the output of a layout kernel."""
     return _LAYOUT.sub(rf"{PREPACKED}\1", layout)
 
 
 def family(kernel: str) -> str:
-    """Return what is left of a kernel's name without what only makes it unique."""
+    """Return a kernel's name without the parts that only make it unique."""
     return task_name(re.sub(r"\d", "", kernel))
 
 
@@ -80,9 +80,9 @@ def matching_positions(before: Sequence[Any], now: Sequence[Any]) -> list[tuple[
 def matching_kernels(before: Kernels, now: Kernels) -> dict[str, str]:
     """Return now's kernel -> before's kernel of the same workload, in now's order.
 
-    By hash of the task, prepacked kernels first with prepacked ones, then by what was compiled,
-    then by name, then by what is left of it without prepacking. Of several that are alike, those
-    of one name belong together, the rest in order.
+    Kernels correspond by the hash of their task, prepacked kernels first with prepacked kernels,
+    then by their code, then by name, then by the name of their task. Of several equal kernels,
+    those of the same name correspond, and the rest in order.
     """
     found: dict[str, str] = {}
     for key in (_by_task_and_form, _by_task, _by_code, _by_name, _by_task_name):

@@ -1,1 +1,1 @@
-"""What a case came to."""
+"""The results of a case."""

@@ -1,4 +1,4 @@
-"""What cases and tests are called: in messages, tables and the ids of tests."""
+"""The names of cases and tests: in messages, tables, and the ids of tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_PARAMS = 60
 def label_of(name: str, target_name: str, *, prepack: bool, params: str = "") -> str:
     """Return the name of a case in messages and tables: `mlp[llvm]`, `operator[relu-8-llvm]`.
 
-    params: the user's own parametrization ids, "" where there are none; long ones are shortened.
+    params: the user's parametrization ids, "" without any; long ids are shortened.
     """
     choice = choice_of(target_name, prepack=prepack)
     return f"{name}[{short_params(params)}-{choice}]" if params else f"{name}[{choice}]"

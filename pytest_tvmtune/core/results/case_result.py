@@ -1,4 +1,4 @@
-"""What one case came to: plain values that travel between processes as JSON."""
+"""The results of a case: plain values that travel between processes as JSON."""
 
 from __future__ import annotations
 
@@ -24,59 +24,61 @@ Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed", ""]
 # The one mutable value of this package: its run fills it in as the test asks.
 @dataclass(kw_only=True)
 class CaseResult:
-    """Everything a report says about one call of `tvm_tune` in one test.
+    """The results of a call of `tvm_tune` in a test.
 
     Attributes:
-        name: Name of the case.
-        nodeid: The test's id.
-        entry: The model's function.
-        target_name: Name of the target in ids and labels.
+        name: The name of the case.
+        nodeid: The id of the test.
+        entry: The function of the model that is called.
+        target_name: The name of the target in ids and labels.
         target: The canonical target as JSON text.
-        prepack: Whether weights are prepacked.
-        params: The user's own parametrization ids, as in the test's id: `relu-8`; empty without
-            any.
-        baseline: Name of its baseline's file, whether there is one or not; the same for all
-            repetitions of a test; empty where the model could not be opened.
-        attempts: How often the test was run, by plugins that run failed tests again. All else is
-            of the last attempt.
-        earlier_findings: What failed the attempts before.
-        dims: Sizes of dynamic dimensions, by the model's own names.
-        tuning_trials: Trials that were asked for.
-        trials_spent: Trials that this run spent.
-        tasks: The model's tuning tasks.
-        tasks_left_out: Tasks that got no trial, since there were fewer trials than tasks.
-        tasks_restored: Tasks that the store had lost, whose records were taken from the baseline.
-        tuned_now: Whether this run tuned.
-        compiled_now: Whether this run compiled.
-        tuning_s: How long this run tuned.
+        prepack: Whether the weights are prepacked.
+        params: The user's parametrization ids, as in the id of the test, such as `relu-8`; empty
+            without parametrization.
+        baseline: The name of the file of the baseline, whether the file exists or not. All
+            repetitions of a test have the same name. Empty if the model couldn't be opened.
+        attempts: The number of runs of the test, if a plugin runs failed tests again. All other
+            values belong to the last attempt.
+        earlier_findings: The findings that failed the earlier attempts.
+        dims: The sizes of dynamic dimensions, by their names in the model.
+        tuning_trials: The number of requested trials.
+        trials_spent: The number of trials in this run.
+        tasks: The tuning tasks of the model.
+        tasks_left_out: The tasks without a trial, because there were fewer trials than tasks.
+        tasks_restored: The tasks whose records the store had lost. The records were taken from the
+            baseline.
+        tuned_now: Whether this run tuned the model.
+        compiled_now: Whether this run compiled the model.
+        tuning_s: The duration of tuning in this run.
         tuning_curve: Each trial of this run that made a task faster.
-        compile_s: How long compiling took.
-        transform_s: How long `<entry>_transform_params` took; null without one.
-        transform_extra_bytes: How much more the transformed parameters need; null without a
+        compile_s: The duration of compiling.
+        transform_s: The duration of `<entry>_transform_params`; null without a transform.
+        transform_extra_bytes: The additional memory for the transformed parameters; null without a
             transform.
-        library_bytes: Size of the library.
-        baseline_library_bytes: The same of the baseline's artifact; null where nothing was
-            compared.
-        workspace_bytes: The most memory that tensors between kernels, and outputs, need at once;
-            null where it isn't known before a call.
-        baseline_workspace_bytes: The same of the baseline's artifact; null where nothing was
-            compared.
-        artifact: SHA-256 of the library, empty where none was built.
-        untuned_ratio: Time of a call, divided by that of the same model without records; measured
-            once, when the build is new.
-        errors: Each comparison of outputs.
-        golden: What became of golden outputs.
-        divergences: For each failed comparison that could be followed, the first kernel that
-            diverges.
-        latency: What the latency gate found.
-        kernels: What each kernel costs, of a REGRESSION or of `run.kernels()`, whichever came last.
-        logs: Stage -> path of its log: what its child processes printed. For `import`, `pipeline`
-            and `reference`, which have none, what was printed and all tracebacks when they failed.
-        findings: What failed the test.
-        failure: The first thing that failed the case.
-        warnings: What was unknown or incomplete.
-        outcome: pytest's own word for the whole test, of its last attempt; under strict, an
-            unexpected pass is `failed`; empty while it runs.
+        library_bytes: The size of the library.
+        baseline_library_bytes: The size of the baseline's library; null if nothing was compared.
+        workspace_bytes: The most memory that tensors between kernels, and outputs, need at the same
+            time; null if it isn't known before a call.
+        baseline_workspace_bytes: The `workspace_bytes` of the baseline's artifact; null if nothing
+            was compared.
+        artifact: The SHA-256 of the library; empty without a library.
+        untuned_ratio: The time of a call, divided by the time of a call of the same model without
+            records. It's measured once, when the build is new. Null if it isn't known.
+        errors: The comparisons of outputs.
+        golden: The result for golden outputs; null if the test doesn't use them.
+        divergences: The first kernel that diverges, for each failed comparison that could be
+            searched.
+        latency: The result of the latency gate; null if the latency wasn't compared.
+        kernels: The times of the kernels, from a REGRESSION or from `run.kernels()`, whichever came
+            last.
+        logs: A map from a stage to the path of its log, with the output of its child processes. For
+            `import`, `pipeline`, and `reference`, which have no child processes, the log has the
+            output and all tracebacks of a failure.
+        findings: The messages that failed the test.
+        failure: The first failure of the case; null without a failure.
+        warnings: The messages about unknown or incomplete results.
+        outcome: pytest's word for the whole test, of its last attempt. With strict xfail, an
+            unexpected pass is `failed`. Empty while the test runs.
     """
 
     name: str
@@ -121,12 +123,12 @@ class CaseResult:
 
     @property
     def label(self) -> str:
-        """Its name in messages and tables."""
+        """The name of the case in messages and tables."""
         return label_of(self.name, self.target_name, prepack=self.prepack, params=self.params)
 
     @property
     def tuned_tasks(self) -> int:
-        """How many tasks run the fastest kernel that tuning knows, which may be the untuned one."""
+        """The number of tasks with the fastest known kernel, which can be the untuned kernel."""
         return sum(task.is_settled for task in self.tasks)
 
     @property
@@ -135,5 +137,5 @@ class CaseResult:
         return self.errors[0] if self.errors else None
 
     def note_failure(self, failure: Failure) -> None:
-        """Keep what failed the case, unless something did before."""
+        """Keep the first failure of the case."""
         self.failure = self.failure or failure

@@ -1,4 +1,4 @@
-"""What comparing a model's outputs came to: with what was expected, and with golden outputs."""
+"""The results of comparing outputs: with expected outputs, and with golden outputs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ GoldenState = Literal["new", "matched", "differs", "unusable", "written"]
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorResult:
-    """One numeric comparison.
+    """A numeric comparison.
 
     Attributes:
-        against: What the outputs are compared with: `expected`, `onnxruntime`, `torch`, `golden`,
-            `test_data_set_0`, `the untuned, unpacked build`, `prepacked`, `not prepacked`.
+        against: The name of the reference: `expected`, `onnxruntime`, `torch`, `golden`,
+            `test_data_set_0`, `the untuned, unpacked build`, `prepacked`, or `not prepacked`.
         passed: Whether every output agrees within its tolerance.
         max_abs_error: The largest absolute error over all outputs.
-        max_rel_error: The largest relative error over all outputs, where the expected value isn't
-            0.
-        message: How they differ, empty where they agree.
-        outputs: Each output that was compared.
+        max_rel_error: The largest relative error over all outputs, of the elements whose expected
+            value isn't 0.
+        message: The differences in words; empty if the outputs agree.
+        outputs: The outputs that were compared.
     """
 
     against: str
@@ -36,12 +36,13 @@ class ErrorResult:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenResult:
-    """What became of a case's golden outputs.
+    """The result for the golden outputs of a case.
 
     Attributes:
-        path: Path of their file, from the rootdir.
-        state: `new`: there are none. `unusable`: their file is damaged, or was made with other
-            inputs. `written`: by this run.
+        path: The path of the file, from the rootdir.
+        state: `new`: there is no file. `matched`: the outputs agree. `differs`: the outputs don't
+            agree. `unusable`: the file is damaged, or was made with other inputs. `written`: this
+            run wrote the file.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""What kind of thing failed a case, for programs that read reports: messages are for people."""
+"""The kind of a failure, for programs that read reports."""
 
 from __future__ import annotations
 
@@ -46,22 +46,23 @@ _KINDS: tuple[tuple[type[TvmTuneError], FailureKind], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The first thing that failed a case.
+    """The first failure of a case.
 
     Attributes:
         kind: `unsupported operator`: TVM's importer has no converter for `operators`.
-            `unsupported type`: inputs or weights are no dense tensors of numbers. `import`: TVM's
-            importer failed, or a shape depends on values; the finding names the node. `given`:
-            shapes, inputs or parameters don't fit the model, or are missing. `model`: the model
-            can't be read, or not be used as it is. `compile`: TVM refused it, or left records out.
-            `crash`, `time-out`: of a child process. `wrong numbers`: a comparison. `regression`:
-            the latency gate. `growth`: the library, or the memory that a call needs, grew beyond
-            its limit. `unknown`: under strict, what the warnings say. `error`: anything else, as
-            the findings say; also a fault of pytest-tvmtune itself, which is called that.
-        operators: Operators that TVM's importer doesn't know, and how often each occurs.
-        stage: What the child process that failed was doing, of a `crash` or `time-out`.
-        signal: What a `crash` ended with, such as SIGSEGV.
-        kernel: In which kernel the first run crashed, empty where that isn't known.
+            `unsupported type`: an input or a weight isn't a dense tensor of numbers. `import`:
+            TVM's importer failed, or a shape depends on values; the finding names the node.
+            `given`: shapes, inputs, or parameters don't fit the model, or are missing. `model`: the
+            model can't be read, or can't be used as it is. `compile`: TVM can't compile the model,
+            or the pipeline left out records. `crash`, `time-out`: a child process crashed, or took
+            too long. `wrong numbers`: a comparison failed. `regression`: the latency gate failed.
+            `growth`: the library, or the memory of a call, grew beyond its limit. `unknown`: with
+            strict, a warning failed the test. `error`: anything else, including a fault of
+            pytest-tvmtune.
+        operators: The operators that TVM's importer doesn't know, with the number of their nodes.
+        stage: The stage of the child process, for a `crash` or a `time-out`.
+        signal: The signal that ended the child process, such as SIGSEGV, for a `crash`.
+        kernel: The kernel in which the first run crashed; empty if it isn't known.
     """
 
     kind: FailureKind
@@ -72,7 +73,7 @@ class Failure:
 
 
 def failure_of(error: TvmTuneError) -> Failure:
-    """Return what kind of failure an error is."""
+    """Return the kind of failure of an error."""
     if isinstance(error, ChildError):
         if error.cause == "time-out":
             return Failure(kind="time-out", stage=error.stage.text)

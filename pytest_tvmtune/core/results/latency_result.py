@@ -1,4 +1,4 @@
-"""What the latency gate found."""
+"""The result of the latency gate."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyResult:
-    """What the latency gate found. Ratios are now / baseline: 1.10 is 10 % slower.
+    """The result of the latency gate. Ratios are now / baseline. 1.10 is 10 % slower.
 
     Attributes:
-        verdict: What the gate decided.
+        verdict: The decision of the gate.
         message: The verdict in words.
-        median_s: Median time of a call.
-        baseline_median_s: Median time of a call of the baseline, measured alternately.
-        slowdown_ratio: now / baseline; null where nothing was measured alternately, as for the
-            same code.
-        interval: Confidence interval of the ratio's median.
-        confidence: Confidence of `interval`.
+        median_s: The median time of a call.
+        baseline_median_s: The median time of a call of the baseline, measured alternately.
+        slowdown_ratio: The ratio now / baseline; null if nothing was measured alternately, such as
+            for the same code.
+        interval: The confidence interval of the ratio's median.
+        confidence: The confidence of `interval`.
         threshold: The threshold as given.
-        epochs: How many epochs were measured.
-        pairs: How many pairs of samples were measured.
-        placements: How often the code was loaded to another place, less than `epochs` for large
-            libraries.
-        spent_s: How long it took.
-        noise: Standard deviation of the epochs' log ratios.
-        resolvable_ratio: The slowdown that can be resolved now, as the baseline against itself
-            shows; only after INCONCLUSIVE.
-        num_threads: Threads of TVM's runtime.
-        accepted_median_s: For information: the baseline's median when it was accepted.
-        accepted_on: For information: the machine, versions and time (`at`) of that.
-        same_code: Whether both libraries are the same, so that nothing was compared.
+        epochs: The number of epochs that were measured.
+        pairs: The number of pairs of samples that were measured.
+        placements: The number of times that the code was loaded at another place. It's less than
+            `epochs` for large libraries.
+        spent_s: The duration of the measurement.
+        noise: The standard deviation of the epochs' log ratios.
+        resolvable_ratio: The smallest slowdown that can be decided now, according to a comparison
+            of the baseline with itself. Only after INCONCLUSIVE.
+        num_threads: The number of threads of TVM's runtime.
+        accepted_median_s: For information: the median of the baseline when it was accepted.
+        accepted_on: For information: the machine, the versions, and the time (`at`) of the
+            acceptance.
+        same_code: Whether both libraries are the same. Then nothing was compared.
         accepted: Whether this run accepts the artifact as the baseline.
-        cause: Why it became slower or faster, of a REGRESSION or IMPROVEMENT.
-        limit_ratio: The ratio that `threshold` means.
-        acceptance: The slowdown that the marker accepts, or accepted.
-        epoch_ratios: Median ratio of each epoch, in order.
-        samples_s: Time of a call, of each sample in order; pairs at one place.
-        baseline_samples_s: The same of the baseline; empty where nothing was measured alternately.
+        cause: The cause of a REGRESSION or IMPROVEMENT; null for other verdicts.
+        limit_ratio: The ratio of `threshold`, including the acceptance.
+        acceptance: The acceptance in the marker, even if it's expired; null without one.
+        epoch_ratios: The median ratio of each epoch, in order.
+        samples_s: The time of a call of each sample, in order. The samples of a pair have the same
+            position.
+        baseline_samples_s: The same for the baseline; empty if nothing was measured alternately.
     """
 
     verdict: Verdict

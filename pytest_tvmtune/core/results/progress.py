@@ -1,4 +1,4 @@
-"""What is being done for a case, for whoever waits: plain values that are shown and forgotten."""
+"""The progress of a case: plain values that are shown and then dropped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TuningProgress:
-    """How far the tuning of one case is.
+    """The progress of tuning a case.
 
     task: the one measured last; best_s: its best so far. note: what it waits for, "" when it
     doesn't.
@@ -25,7 +25,7 @@ class TuningProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class StageProgress:
-    """What is done for a case, but for trials, and for how long; without a stage: it is over."""
+    """The current stage of a case, except tuning, and its duration; without a stage, it's over."""
 
     label: str
     stage: str = ""

@@ -1,4 +1,4 @@
-"""A model's tuning tasks, and what tuning made of each."""
+"""The tuning tasks of a model, and their results."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SETTLED: tuple[TaskState, ...] = ("tuned", "untuned is faster")
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One tuning task of a model: a distinct workload and how often the model calls it.
+    """A tuning task of a model: a distinct workload, with the number of its calls.
 
     Attributes:
-        name: What TVM calls it.
+        name: The name that TVM gives the task.
         shash: TVM's structural hash of the workload, 16 hex digits.
-        weight: How many calls of it a call of the entry makes.
-        flop: Estimated floating-point operations of a call, 0.0 where TVM has no estimate.
-        size_bytes: Size of its arguments together.
+        weight: The number of calls of the workload in a call of the entry.
+        flop: The estimated floating-point operations of a call, 0.0 without an estimate.
+        size_bytes: The size of all arguments.
     """
 
     name: str
@@ -34,27 +34,27 @@ class Task:
 
     @property
     def estimate(self) -> float:
-        """What one call is likely to cost, in a unit that all tasks share."""
+        """The estimated cost of a call, in a unit that all tasks share."""
         return self.flop + _FLOP_A_BYTE * self.size_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """A task with what tuning made of it.
+    """A task with its tuning results.
 
     Attributes:
-        name: What TVM calls it.
+        name: The name that TVM gives the task.
         shash: TVM's structural hash of the workload.
-        weight: How many calls of it a call of the entry makes.
-        state: `tuned`: a valid record is applied. `untuned is faster`: than every schedule that
-            was tried, so that none is applied. `untuned`: there is no record, and no trial was
-            made. `failed`: trials were made, and none was valid.
-        trials: Trials spent on it, in all runs.
-        valid_trials: How many of them gave a measurement.
-        best_s: Best measured time of a call, at tuning.
-        measured_on_other_cpu: Whether that was on another CPU model.
-        reason: Why it isn't tuned, empty where it is.
-        untuned_s: Time of a call without a schedule, measured as the first candidate.
+        weight: The number of calls of the workload in a call of the entry.
+        state: `tuned`: a valid record is applied. `untuned is faster`: no tried schedule is faster
+            than the untuned kernel, so none is applied. `untuned`: the task has no record and no
+            trial. `failed`: the task has trials, and none was valid.
+        trials: The number of trials of the task, in all runs.
+        valid_trials: The number of these trials with a measurement.
+        best_s: The best measured time of a call, during tuning.
+        measured_on_other_cpu: Whether the best time was measured on another CPU model.
+        reason: The reason why the task isn't tuned; empty if it's tuned.
+        untuned_s: The time of a call without a schedule, measured as the first candidate.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A slowdown that a team accepts for a while, and why."""
+"""A slowdown that a team accepts until a day, with a reason."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PARTS = ("accept", "until", "reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """A slowdown that the marker accepts for a while.
+    """A slowdown that the marker accepts until a day.
 
     Attributes:
-        ratio: The accepted slowdown, on top of the threshold: 0.05 is 5 %.
-        until: Its last day, in UTC, as ISO 8601.
-        reason: Why it is accepted.
-        expired: Whether the last day is over; then it changes no verdict.
+        ratio: The accepted slowdown, on top of the threshold. 0.05 is 5 %.
+        until: The last day, in UTC, as ISO 8601.
+        reason: The reason in the marker.
+        expired: Whether the last day is over. An expired acceptance changes no verdict.
     """
 
     ratio: float
@@ -30,10 +30,12 @@ class Acceptance:
 
     @property
     def sentence(self) -> str:
-        """What reports say of it."""
-        share = f"{100 * self.ratio:g}%"
+        """The acceptance in words, for reports."""
+        share = f"{100 * self.ratio:g} %"
         if self.expired:
-            return f"a slowdown of {share} was accepted until {self.until} only: {self.reason}"
+            return (
+                f"a slowdown of up to {share} was accepted only until {self.until}: {self.reason}"
+            )
         return f"a slowdown of up to {share} is accepted until {self.until}: {self.reason}"
 
 
@@ -50,27 +52,27 @@ def parse_day(value: object, name: str) -> datetime.date:
 
 
 def parse_reason(value: object, name: str) -> str:
-    """Return text of one line. Raises OptionError for anything else, and for none."""
+    """Return text on one line. Raises OptionError for other values and for empty text."""
     if isinstance(value, str) and value.strip():
         return " ".join(value.split())
-    raise OptionError(f"{name}: {value!r} is no reason, say why the slowdown is accepted")
+    raise OptionError(f"{name}: {value!r} is not a reason; say why you accept the slowdown")
 
 
 def check_parts(parsed: dict[str, Any]) -> None:
-    """Raise OptionError where a part of an acceptance stands without the others."""
+    """Raise OptionError if only some parts of an acceptance are given."""
     given = [part for part in PARTS if part in parsed]
     if given and len(given) < len(PARTS):
         missing = " and ".join(f"{part}=" for part in PARTS if part not in given)
         raise OptionError(
-            f"{given[0]}: an accepted slowdown has an end and a reason, add {missing}, as in "
-            "accept='5%', until='2027-01-31', reason='...'"
+            f"{given[0]}: an accepted slowdown needs accept=, until=, and reason=; add {missing}, "
+            "for example accept='5%', until='2027-01-31', reason='...'"
         )
 
 
 def acceptance_of(
     ratio: float | None, until: datetime.date | None, reason: str | None
 ) -> Acceptance | None:
-    """Return what holds today, None without one."""
+    """Return the acceptance as of today, None without one."""
     if ratio is None or until is None or reason is None:
         return None
     return Acceptance(ratio=ratio, until=until.isoformat(), reason=reason, expired=today() > until)

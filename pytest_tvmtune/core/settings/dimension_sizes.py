@@ -1,4 +1,4 @@
-"""Dynamic dimensions: sizes by name, and what to write where nothing sets them."""
+"""Dynamic dimensions: their sizes by name, and the lines to write if no setting gives a size."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _pair(text: object, where: str) -> tuple[str, str]:
     name, equals, size = text.rpartition("=") if isinstance(text, str) else ("", "", "")
     if not equals:
         raise OptionError(
-            f"{where}: {text!r} is not NAME=SIZE, such as batch=1; a marker or a sidecar has a "
-            "table of sizes by name"
+            f"{where}: {text!r} is not NAME=SIZE, such as batch=1; in a marker, give a dict of "
+            "sizes by name, and in a sidecar, a table"
         )
     return name, size
 
@@ -102,8 +102,12 @@ def check_names(dims: Dims, inputs: Sequence[DynamicInput], label: str) -> None:
     """
     known = names_of(inputs)
     if unknown := sorted(dims.own - {*known}):
-        has = f"its dynamic dimensions are {', '.join(known)}" if known else "it has none by name"
-        error = GivenError(f"{label}: dims names {unknown[0]!r}, {has}")
+        has = (
+            f"the model's dynamic dimensions are {', '.join(known)}"
+            if known
+            else "no dynamic dimension of the model has a name"
+        )
+        error = GivenError(f"{label}: dims has {unknown[0]!r}, but {has}")
         error.dynamic = inputs
         raise error
 
@@ -125,7 +129,7 @@ def sizes_by_name(inputs: Sequence[DynamicInput]) -> dict[str, int]:
 
 
 def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
-    """Return which dimensions nothing sets, with what to write; "" where there are none.
+    """Return the dimensions that no setting gives a size, and the lines to write; "" without any.
 
     Args:
         inputs: Those of the model whose shapes aren't static.
@@ -135,20 +139,21 @@ def unset_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
     if not unset:
         return ""
     names = {(one.declared or ())[index]: None for one in unset for index in one.unset}
-    told = [str(name) for name in names if name != UNNAMED]
+    listed = [str(name) for name in names if name != UNNAMED]
     for one in unset:
         numbers = [str(index) for index in one.unset if (one.declared or ())[index] == UNNAMED]
         if numbers:
             word = "dimension" if len(numbers) == 1 else "dimensions"
-            told.append(f"{word} {', '.join(numbers)} of {one.name!r}")
+            listed.append(f"{word} {', '.join(numbers)} of {one.name!r}")
     return (
-        f"nothing sets its dynamic dimensions, so each is {UNSET_SIZE}: {', '.join(told)}. "
+        f"no setting gives these dynamic dimensions a size, so each is {UNSET_SIZE}: "
+        f"{', '.join(listed)}. "
         f"{_how_to_set(unset, sidecar)}"
     )
 
 
 def shapes_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
-    """Return which shapes aren't static, where that may be why a model fails.
+    """Return the inputs whose shapes aren't static, as a possible reason for a failure.
 
     Args:
         inputs: Those of the model whose shapes aren't static.
@@ -156,8 +161,8 @@ def shapes_sentence(inputs: Sequence[DynamicInput], sidecar: str) -> str:
     """
     unset = any(one.unset for one in inputs)
     return (
-        f"Its dynamic inputs: {', '.join(map(str, inputs))}"
-        f"{f'; a dimension that nothing sets is {UNSET_SIZE}' if unset else ''}. "
+        f"Dynamic inputs of the model: {', '.join(map(str, inputs))}"
+        f"{f'; a dimension without a size in the settings is {UNSET_SIZE}' if unset else ''}. "
         f"{_how_to_set(inputs, sidecar)}"
     )
 
@@ -213,7 +218,7 @@ def _sizes(one: DynamicInput) -> tuple[int, ...]:
 
 def _shape(one: DynamicInput) -> str:
     if one.declared is None:
-        return "no rank: give all of its sizes"
+        return "no rank: give all sizes"
     # A name may hold anything, a comment no line break.
     return f"({', '.join(map(str, one.declared))})".replace("\n", " ")
 

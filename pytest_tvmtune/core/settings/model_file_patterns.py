@@ -1,4 +1,4 @@
-"""Model files that are tests by themselves: which are meant, what each is called."""
+"""Model files that are tests: the patterns that select them, and their names."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def parse_patterns(value: object, where: str) -> tuple[str, ...]:
     for one in values:
         if not isinstance(one, str) or not one.endswith(SUFFIX):
             raise OptionError(
-                f"{where}: {one!r} is no pattern of ONNX files, the only ones that are collected; "
-                f"give one that ends with {SUFFIX}, such as '*{SUFFIX}' or 'models/*{SUFFIX}', "
-                f"or {OFF!r}"
+                f"{where}: {one!r} is not a pattern of ONNX files, and only ONNX files are "
+                f"collected; give a pattern that ends with {SUFFIX}, such as '*{SUFFIX}' or "
+                f"'models/*{SUFFIX}', or give {OFF!r}"
             )
         patterns[one] = None
     return tuple(patterns)
 
 
 def matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file is meant: the end of its path matches one of the patterns."""
+    """Whether the end of a file's path matches a pattern."""
     return any(path.match(pattern) for pattern in patterns)
 
 
 def case_name(path: Path) -> str:
-    """Return what a model file's case is called: its own name, or its folder's for `model.onnx`."""
+    """Return the name of a model file's case: its own name, or its folder's for `model.onnx`."""
     return path.stem if path.stem != _NAME_OF_ALL else path.parent.name or path.stem
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where a model file's options stand, if it has any."""
+    """Return the path of a model file's sidecar, which may not exist."""
     return path.with_name(path.stem + SIDECAR_SUFFIX)

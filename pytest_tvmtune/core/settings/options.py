@@ -1,7 +1,8 @@
 """The options of a run and of a test, resolved from the settings.
 
-Marker beats option beats ini beats default; unset is None. The target is the one exception
-(settings.target_spec). Everything below the plugin sees only the frozen values made here.
+The marker takes precedence over the option, the option over the ini file, and the ini file over the
+default. A value that isn't set is None. The target is an exception, see settings.target_spec. All
+code below the plugin sees only the frozen values of this module.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ class RunOptions:
 class CaseOptions:
     """The options of one test item: one target, prepacked or not. Times in seconds.
 
-    threshold: with what is accepted today. max_size_growth, max_memory_growth: shares of the
-    baseline's, 0.1 = 10 %.
+    threshold: including today's acceptance. max_size_growth, max_memory_growth: shares of the
+    baseline's size, 0.1 = 10 %.
     """
 
     target: TargetSpec
@@ -112,8 +113,8 @@ def resolve_run(
     """Return the options of a run.
 
     Args:
-        layers: Parsed values by the names of their settings, of the levels above the default; the
-            first one that sets a value counts.
+        layers: Parsed values by the names of their settings, of the levels above the default. The
+            first layer that sets a value counts.
         store_dir: The store's folder, absolute.
         update: Whether this run's artifacts are accepted as baselines.
         update_new: The same, where there is no baseline.

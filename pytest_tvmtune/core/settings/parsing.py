@@ -1,4 +1,4 @@
-"""The values of settings: how each is parsed, and what it is where nothing sets it."""
+"""The values of settings: their parsers and their defaults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Word = TypeVar("_Word", bound=str)
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Generic[T]):
-    """How a setting is written, and what it is where nothing sets it: both are of its type.
+    """The parser and the default of a setting; both have its type.
 
     parse: (value, where it was given) -> value, raising OptionError.
     """
@@ -97,7 +97,8 @@ def _parse_modules(value: object, where: str) -> tuple[str | Path, ...]:
             modules.append(text)
         else:
             raise OptionError(
-                f"{where}: {one!r} is neither a module's dotted name nor the path of a .py file"
+                f"{where}: {one!r} is neither the dotted name of a module nor the path of a "
+                ".py file"
             )
     return tuple(dict.fromkeys(modules))
 
@@ -117,14 +118,15 @@ def parse_targets(value: object, where: str) -> tuple[TargetSpec, ...]:
     """Return the targets in one value: a target, or a list of them. Raises OptionError."""
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if not values:
-        raise OptionError(f"{where}: the list of targets is empty")
+        raise OptionError(f"{where}: the list of targets is empty; give at least one target")
     specs: dict[str, TargetSpec] = {}
     for spec in (parse_target(one, where) for one in values):
         known = specs.setdefault(spec.name, spec)
         if known.config_json != spec.config_json:
             raise OptionError(
-                f"{where}: {known.given!r} and {spec.given!r} differ in num-cores only, which "
-                "changes no code: give one of them, and num_threads for the threads"
+                f"{where}: {known.given!r} and {spec.given!r} differ only in num-cores, which "
+                "doesn't change the code; give one of them, and set the number of threads with "
+                "num_threads"
             )
     return tuple(specs.values())
 
@@ -175,7 +177,7 @@ _RULES: Mapping[str, Rule[Any]] = {
 
 
 def first_set(rule: Rule[T], layers: Sequence[Layer]) -> T:
-    """Return the value of the first layer that sets what the rule is for, else its default."""
+    """Return the value of the first layer that sets the rule's setting, else its default."""
     for layer in layers:
         if layer.get(rule.name) is not None:
             # Layers hold only values that the rule's own parser returned.
@@ -228,7 +230,7 @@ def parse_marker(
             known = [*accepted, *more]
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise OptionError(f"unknown {what} {name!r}, accepted are {', '.join(known)}{hint}")
+            raise OptionError(f"unknown {what} {name!r}; accepted are {', '.join(known)}{hint}")
         if value is not None:
             parsed[name] = parse_setting(name, value, name)
     check_parts(parsed)

@@ -34,7 +34,7 @@ class Threshold:
     def limits(self, baseline_s: float) -> tuple[float, float]:
         """Return the ratios (1.03 = 3 % slower) that are too fast and too slow to be the same.
 
-        They mirror each other on a log scale but for what is accepted.
+        They mirror each other on a log scale, except for the acceptance.
 
         Args:
             baseline_s: Median of the baseline.
@@ -68,7 +68,7 @@ def parse_count(value: object, name: str, *, minimum: int, maximum: int = MAX_TR
     if isinstance(value, bool) or not isinstance(value, int):
         raise OptionError(f"{name}: {value!r} is not {accepted}")
     if not minimum <= value <= maximum:
-        raise OptionError(f"{name}: {value} is out of range, give {accepted}")
+        raise OptionError(f"{name}: {value} is out of range; give {accepted}")
     return value
 
 
@@ -82,7 +82,7 @@ def parse_seconds(value: object, name: str) -> float:
     Raises:
         OptionError: It is anything else, or not positive and finite.
     """
-    accepted = "a positive duration such as 10, 10s or 500ms"
+    accepted = "a positive duration such as 10, 10s, or 500ms"
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if match is None:

@@ -1,4 +1,4 @@
-"""The sidecar of a model file: what a marker says of a test, and the call of `tvm_tune` in it."""
+"""The sidecar of a model file: the settings of its test, and the arguments of `tvm_tune`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _OTHER_MARKS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """What stands in one, empty where there is none.
+    """The content of a sidecar; empty without a sidecar.
 
-    options: parsed arguments of the marker. shapes, inputs: by the model's own input names; an
-    input is a number, nested lists of them, or the path of a file. expected: one of REFERENCES,
-    None for the first that there is. skip, xfail: why, "" where it is neither.
+    options: parsed arguments of the marker. shapes, inputs: by the input names of the model; an
+    input is a number, nested lists of numbers, or the path of a file. expected: one of REFERENCES,
+    None for the first available reference. skip, xfail: the reasons, or "".
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -42,8 +42,8 @@ class Sidecar:
     def __post_init__(self) -> None:
         if self.expected == DATA_SETS and self.inputs is not None:
             raise OptionError(
-                f"expected: {DATA_SETS!r} brings inputs of its own; "
-                f"leave [inputs] out, or give one of {', '.join(REFERENCES[1:])}"
+                f"expected: {DATA_SETS!r} has its own inputs; "
+                f"remove [inputs], or give one of {', '.join(REFERENCES[1:])}"
             )
 
 
@@ -85,7 +85,7 @@ def parse_sidecar(text: str, folder: Path) -> Sidecar:
 
 def _table(value: object, key: str, holds: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not value:
-        raise OptionError(f"{key}: {value!r} is not a table, give {holds} by input name: [{key}]")
+        raise OptionError(f"{key}: {value!r} is not a table; give {holds} by input name: [{key}]")
     return value
 
 
@@ -103,7 +103,7 @@ def _parse_shapes(value: object) -> dict[str, tuple[int, ...]]:
 def _parse_inputs(value: object, folder: Path) -> dict[str, Any]:
     return {
         name: _parse_input(one, f"inputs.{name}", folder)
-        for name, one in _table(value, "inputs", "numbers, lists or paths").items()
+        for name, one in _table(value, "inputs", "numbers, lists, or paths").items()
     }
 
 
@@ -112,8 +112,8 @@ def _parse_input(value: object, where: str, folder: Path) -> Any:
         return folder / Path(value).expanduser()
     if not _is_numbers(value):
         raise OptionError(
-            f"{where}: {value!r} is neither a number, nor a list of them, "
-            f"nor the path of a {', '.join(DATA_SUFFIXES)} file"
+            f"{where}: {value!r} is not a number, a list of numbers, "
+            f"or the path of a file ({', '.join(DATA_SUFFIXES)})"
         )
     return value
 
@@ -128,11 +128,11 @@ def _parse_marks(value: object) -> tuple[str, ...]:
     marks = value if isinstance(value, list) else [value]
     for mark in marks:
         if not isinstance(mark, str) or not re.fullmatch(r"[A-Za-z_]\w*", mark):
-            raise OptionError(f'marks: {mark!r} is not the name of a mark, give a list: ["slow"]')
+            raise OptionError(f'marks: {mark!r} is not the name of a mark; give a list: ["slow"]')
         if mark in _OTHER_MARKS:
             raise OptionError(
-                f"marks: {mark!r} can't be given by its name alone; "
-                'of those with a reason there are skip = "..." and xfail = "..."'
+                f"marks: {mark!r} needs arguments or has no effect on a model file; "
+                'to skip or xfail the file, use skip = "why" or xfail = "why"'
             )
     return tuple(marks)
 
@@ -142,5 +142,5 @@ def _parse_reason(own: Mapping[str, Any], key: str) -> str:
     if reason is None:
         return ""
     if not isinstance(reason, str) or not reason.strip():
-        raise OptionError(f'{key}: {reason!r} is not a reason, give text: {key} = "why"')
+        raise OptionError(f'{key}: {reason!r} is not a reason; give text: {key} = "why"')
     return reason.strip()

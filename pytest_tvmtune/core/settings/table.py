@@ -1,6 +1,6 @@
-"""The settings of a run and of a test: their names, their help, and where each may be given.
+"""The settings of a run and of a test: their names, their help texts, and where you can set them.
 
-Every pytest session reads this table, so it imports nothing; what parses a setting's values is in
+Every pytest session reads this table, so it imports nothing. The parsers of the values are in
 settings.parsing.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One row of the table in docs/reference.md: a name that works at several levels.
+    """A row of the table in docs/reference/settings.md: a name that works at several levels.
 
-    singular: the name of an option and ini key that give one of what the marker gives all of.
-    is_switch: whether its option takes no value.
+    singular: the name of the option and the ini key, if these take one value and the marker takes
+    all values. is_switch: whether the option takes no value.
     """
 
     name: str
@@ -43,171 +43,176 @@ SETTINGS: tuple[Setting, ...] = (
         name="target",
         metavar="TARGET",
         repeatable=True,
-        help="what to compile for: a kind, 'llvm -mcpu=znver4', JSON, or 'host' (llvm for this "
-        "CPU); repeatable, one test item a target. Default: TVM_TEST_TARGETS, else llvm",
+        help="target to compile for: a kind, 'llvm -mcpu=znver4', JSON, or 'host' (llvm for this "
+        "CPU); repeatable, each target makes a test item (default: TVM_TEST_TARGETS, else llvm)",
     ),
     Setting(
         name="trials",
         metavar="N",
-        help="tuning trials for a whole model, 0 = never tune (default: 64)",
+        help="number of tuning trials for the whole model; 0 turns tuning off (default: 64)",
     ),
     Setting(
         name="max_trials_per_task",
         metavar="N",
-        help="most trials for one task (default: no cap, every task gets its share)",
+        help="maximum number of trials for a task (default: no limit, each task gets its share)",
     ),
     Setting(
         name="prepack",
         metavar="off|on|both",
-        help="cpu_weight_prepack; 'both' makes two test items (default: off)",
+        help="whether to prepack weights (cpu_weight_prepack); 'both' makes two test items "
+        "(default: off)",
     ),
     Setting(
         name="work_dir",
         metavar="DIR",
-        help="a stock MetaSchedule work_dir: its records are taken in before, and the model's "
-        "written out to it after",
+        help="folder with MetaSchedule's own files; its records are imported before tuning, and "
+        "the records of the model are exported to it after tuning",
     ),
     Setting(
         name="dims",
         singular="dim",
         metavar="NAME=SIZE",
         repeatable=True,
-        help="the size of a dynamic dimension, by the name that the model gives it; repeatable "
+        help="size of a dynamic dimension, by its name in the model; repeatable "
         "(default: 1, with a warning)",
     ),
     Setting(
         name="seed",
         metavar="N",
-        help="seed of the search, of made-up parameters and of made-up inputs (default: 0)",
+        help="seed of the tuner's search, and of generated parameters and inputs (default: 0)",
     ),
     Setting(
         name="rtol",
         on_command_line=False,
-        help="relative numeric tolerance (default: by dtype)",
+        help="relative tolerance of outputs (default: depends on the dtype)",
     ),
     Setting(
         name="atol",
         on_command_line=False,
-        help="absolute numeric tolerance (default: by dtype)",
+        help="absolute tolerance of outputs (default: depends on the dtype)",
     ),
     Setting(
         name="threshold",
         metavar="3%|0.2ms",
-        help="slowdown that fails a test (default: 3%%)",
+        help="fail a test if the model has become slower by more than this (default: 3%%)",
     ),
     Setting(
         name="accept",
         on_command_line=False,
-        help="a slowdown that is accepted on top of the threshold, with until= and reason=",
+        help="slowdown to accept on top of the threshold; needs until= and reason=",
     ),
     Setting(
         name="until",
         on_command_line=False,
-        help="the last day, in UTC, on which it is accepted",
+        help="last day, in UTC, on which the slowdown is accepted",
     ),
     Setting(
         name="reason",
         on_command_line=False,
-        help="why it is accepted; shown in every report",
+        help="reason why the slowdown is accepted; every report shows it",
     ),
     Setting(
         name="max_size_growth",
         metavar="10%",
-        help="growth of the compiled library, against the baseline's, that fails a test "
-        "(default: none does)",
+        help="fail a test if the compiled library has grown by more than this since the baseline "
+        "(default: no limit)",
     ),
     Setting(
         name="max_memory_growth",
         metavar="10%",
-        help="the same of the memory that a call needs for what its kernels hand on and return "
-        "(default: none does)",
+        help="fail a test if the memory of a call (tensors between kernels, and outputs) has grown "
+        "by more than this since the baseline (default: no limit)",
     ),
     Setting(
         name="max_time",
         metavar="SECONDS",
-        help="most time the latency gate may spend on one item, or what 20 epochs take if that is "
-        "longer (default: 10)",
+        help="maximum time of the latency gate for a test item; the gate can measure 20 epochs "
+        "even if they take longer (default: 10)",
     ),
     Setting(
         name="cold_cache",
         is_switch=True,
-        help="time every call with empty caches, as in a program that does other things between",
+        help="measure every call with empty caches, as in a program that does other work "
+        "between calls",
     ),
     Setting(
         name="num_threads",
         metavar="N",
-        help="TVM runtime threads wherever a kernel runs (default: the target's num-cores)",
+        help="number of TVM's runtime threads for all kernels (default: the target's num-cores)",
     ),
     Setting(
         name="timeout",
         metavar="SECONDS",
-        help="most time that compiling a model, or its first run, may take (default: 600)",
+        help="maximum time for each step of compiling a model, and for its first run "
+        "(default: 600)",
     ),
     Setting(
         name="tuning",
         metavar="missing|never|refresh",
         in_marker=False,
-        help="tune what was not yet served, nothing, or everything again (default: missing)",
+        help="tune only tasks that no request has covered yet (missing), no tasks (never), or all "
+        "tasks again (refresh) (default: missing)",
     ),
     Setting(
         name="dir",
         metavar="DIR",
         in_marker=False,
-        help="where the store lives (default: .tvmtune under the rootdir)",
+        help="folder of the store (default: .tvmtune under the rootdir)",
     ),
     Setting(
         name="store_fallback",
         metavar="DIR",
         in_marker=False,
         repeatable=True,
-        help="another store, read-only (a mounted share, a folder in git), whose tuning records "
-        "are looked up after the local ones; repeatable",
+        help="folder of another store, such as a mounted share or a folder in git; it's only "
+        "read, and its tuning records are looked up after the local records; repeatable",
     ),
     Setting(
         name="setup",
         metavar="MODULE",
         in_marker=False,
         repeatable=True,
-        help="a module (dotted name or .py file) that registers operators, lowerings or functions "
-        "with TVM: imported in every process that compiles, tunes or runs models; repeatable",
+        help="module (dotted name or .py file) that registers operators, lowerings, or functions "
+        "with TVM; every process that compiles, tunes, or runs models imports it; repeatable",
     ),
     Setting(
         name="collect",
         metavar="PATTERN",
         in_marker=False,
         repeatable=True,
-        help="ONNX files that are tests by themselves, such as '*.onnx', or 'off'; repeatable "
-        "(default: those below folders named on the command line that hold no Python file)",
+        help="pattern of ONNX files to collect as tests, such as '*.onnx', or 'off'; repeatable "
+        "(default: ONNX files below folders on the command line that contain no Python file)",
     ),
     Setting(
         name="strict",
         is_switch=True,
         in_marker=False,
-        help="what is unknown fails too: nothing accepted yet, inconclusive, untuned tasks",
+        help="fail tests for unknown results, too: no baseline, an inconclusive measurement, or "
+        "untuned tasks",
     ),
     Setting(
         name="json",
         metavar="PATH",
         in_marker=False,
-        help="write the results as JSON",
+        help="write the JSON report to this file",
     ),
     Setting(
         name="html",
         metavar="PATH",
         in_marker=False,
-        help="write the results as one self-contained HTML page",
+        help="write the HTML report, a single self-contained page, to this file",
     ),
     Setting(
         name="markdown",
         metavar="PATH",
         in_marker=False,
-        help="write the results as a Markdown table, worst first",
+        help="write the Markdown report to this file, with the worst cases first",
     ),
     Setting(
         name="step_summary",
         metavar="on|off",
         in_marker=False,
-        help="on GitHub Actions, add that table to the job's summary (default: on)",
+        help="on GitHub Actions, add the Markdown report to the job's summary (default: on)",
     ),
 )
 # The settings that are paths of reports.

@@ -19,8 +19,8 @@ from pytest_tvmtune.core.errors import OptionError
 
 HOST = "host"
 _ACCEPTED = (
-    'a kind ("llvm"), "host", "llvm -mcpu=znver4 -num-cores 4", '
-    'a dict or its JSON: {"kind": "llvm", "mcpu": "znver4"}'
+    'a kind ("llvm"), "host", a kind with attributes ("llvm -mcpu=znver4 -num-cores 4"), '
+    'or a dict or its JSON ({"kind": "llvm", "mcpu": "znver4"})'
 )
 # What TVM 0.27 fills in for a kind: who gives it means the kind alone.
 FILLED_IN: Mapping[str, Mapping[str, object]] = {
@@ -98,10 +98,10 @@ def parse_target(value: object, name: str = "target") -> TargetSpec:
         # A tvm Target prints as its own JSON configuration.
         given, value = value, str(value)
         if not value.startswith("{"):
-            raise OptionError(f"{name}: {given!r} names no target kind, give {_ACCEPTED}")
+            raise OptionError(f"{name}: {given!r} has no target kind; give {_ACCEPTED}")
     text = value.strip()
     if not text:
-        raise OptionError(f"{name}: the target is empty, give {_ACCEPTED}")
+        raise OptionError(f"{name}: the target is empty; give {_ACCEPTED}")
     if text == HOST:
         return TargetSpec(given=text, config_json="{}")
     if text.startswith("{"):
@@ -126,7 +126,7 @@ def _parse_command_line(text: str, name: str) -> dict[str, Any]:
         word = rest.pop(0)
         key, equals, raw = word.lstrip("-").partition("=")
         if not word.startswith("-") or not key:
-            raise OptionError(f"{name}: {word!r} in {text!r} is not an attribute, give {_ACCEPTED}")
+            raise OptionError(f"{name}: {word!r} in {text!r} is not an attribute; give {_ACCEPTED}")
         if not equals:
             # `-num-cores 4`; a word on its own (`-system-lib`) is a flag.
             raw = rest.pop(0) if rest and not re.match(r"-+[A-Za-z]", rest[0]) else "true"
@@ -144,13 +144,13 @@ def _typed(key: str, raw: str) -> object:
 
 def _from_config(config: object, given: str, name: str) -> TargetSpec:
     if not isinstance(config, dict) or not config:
-        raise OptionError(f"{name}: {given!r} is not a target configuration, give {_ACCEPTED}")
+        raise OptionError(f"{name}: {given!r} is not a target configuration; give {_ACCEPTED}")
     config = dict(config)
     if not config.get("tag"):
         config.pop("tag", None)
     kind = config.get("kind")
     if "tag" not in config and not (isinstance(kind, str) and _KIND.fullmatch(kind)):
-        raise OptionError(f"{name}: {given!r} names no target kind, give {_ACCEPTED}")
+        raise OptionError(f"{name}: {given!r} has no target kind; give {_ACCEPTED}")
     filled_in = FILLED_IN.get(str(kind), {})
     config = {
         key: value
@@ -161,11 +161,13 @@ def _from_config(config: object, given: str, name: str) -> TargetSpec:
         config["host"] = parse_target(host, f"{name}: host").config or host
     cores = config.get("num-cores")
     if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int) or cores < 1):
-        raise OptionError(f"{name}: num-cores is {cores!r} in {given!r}, it must be at least 1")
+        raise OptionError(
+            f"{name}: num-cores is {cores!r} in {given!r}; give a whole number of at least 1"
+        )
     try:
         config_json = json.dumps(config, sort_keys=True)
     except TypeError as error:
-        raise OptionError(f"{name}: {given!r} has a value JSON can't hold ({error})") from None
+        raise OptionError(f"{name}: {given!r} has a value that JSON can't hold ({error})") from None
     return TargetSpec(given=given, config_json=config_json)
 
 

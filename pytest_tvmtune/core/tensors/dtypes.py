@@ -60,5 +60,5 @@ def from_plain(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if dtype.isbuiltin == _USER_DEFINED and array.dtype == np.dtype(f"u{dtype.itemsize}"):
         return array.view(dtype)
     if array.dtype != dtype:
-        raise ValueError(f"it holds {array.dtype}, not {name}")
+        raise ValueError(f"its dtype is {array.dtype}, not {name}")
     return array

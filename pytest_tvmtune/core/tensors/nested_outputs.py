@@ -20,7 +20,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OutputPair:
-    """An output and what is expected of it; None where one of them isn't there."""
+    """An output and its expectation; None if one of them is missing."""
 
     path: str
     got: Array | None
@@ -54,25 +54,27 @@ def paths_of(
     found: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            raise ModelError(f"{what} names {key!r}; the model's outputs are {_listing(known)}")
+            raise ModelError(f"{what} has {key!r}, but the model's outputs are {_listing(known)}")
         if known[key] in found:
-            raise ModelError(f"{what} names {known[key]!r} twice, by path and by name")
+            raise ModelError(
+                f"{what} has {known[key]!r} twice, by path and by name; remove one of them"
+            )
         found[known[key]] = value
     return found
 
 
 def pair_outputs(actual: Nested, expected: Nested, names: Sequence[str] = ()) -> list[OutputPair]:
-    """Return each output with what is expected of it, by path.
+    """Return each output with its expectation, by path.
 
     expected: the same structure as `actual`, where a list stands for a tuple and a plain sequence
-    of numbers for an array; or a dict by path or name, of those outputs that are to be compared.
-    What only one side has is a pair with None.
-    Raises ModelError for what is no array, and for keys of a dict that name no output.
+    of numbers for an array; or a dict by path or name, of the outputs to compare. If only one side
+    has an output, the other side of the pair is None.
+    Raises ModelError for a value that isn't an array, and for a key that doesn't name an output.
     """
     if not isinstance(expected, Mapping):
         return list(_matched(actual, expected, ROOT))
     if not expected:
-        raise ModelError("expected is an empty dict: name at least one output")
+        raise ModelError("expected is an empty dict; give at least one output")
     got = dict(flatten(actual))
     return [
         OutputPair(path=path, got=got[path], want=_array(value))
@@ -131,9 +133,9 @@ def _array(expected: Any) -> Array:
         return as_numpy(expected)
     array = _as_one_array(expected)
     if array is None:
-        count = f" of {len(expected)}" if isinstance(expected, (tuple, list)) else ""
+        count = f" of length {len(expected)}" if isinstance(expected, (tuple, list)) else ""
         raise ModelError(
-            f"expected is a {type(expected).__name__}{count}, the model returns one array"
+            f"expected is a {type(expected).__name__}{count}, but the model returns one array"
         )
     return array
 

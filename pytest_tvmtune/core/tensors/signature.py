@@ -1,4 +1,4 @@
-"""What an entry function takes, and the checks on what users hand to it."""
+"""The inputs and parameters of an entry function, and the checks of given arrays."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TensorSpec:
 class Signature:
     """The entry function of a model: runtime inputs first, then parameters.
 
-    `lifts_params` tells whether the function carries `num_input`: only then does
-    `cpu_weight_prepack` make a `<entry>_transform_params` for it.
+    lifts_params: whether the function has the attribute `num_input`. Only then,
+    `cpu_weight_prepack` makes a `<entry>_transform_params` for it.
     """
 
     entry: str
@@ -71,9 +71,10 @@ def bind_arrays(
     else:
         values = list(given)
         if len(values) != len(specs):
-            problem = "missing" if len(values) < len(specs) else "surplus"
+            problem = "too few" if len(values) < len(specs) else "too many"
             raise GivenError(
-                f"{problem} {what}: {len(values)} given, {len(specs)} wanted ({_listing(specs)})"
+                f"{problem} {what}s: {len(values)} given, but the model takes {len(specs)} "
+                f"({_listing(specs)})"
             )
     return [check_array(spec, value, what) for spec, value in zip(specs, values, strict=True)]
 
@@ -87,7 +88,9 @@ def _by_name(specs: Sequence[TensorSpec], given: Mapping[str, object], what: str
         if key is None:
             raise GivenError(f"unknown {what} {name!r}; the model takes {_listing(specs)}")
         if key in found:
-            raise GivenError(f"{what} {name!r} is given twice, under two spellings")
+            raise GivenError(
+                f"{what} {name!r} is given twice, with two spellings; remove one of them"
+            )
         found[key] = value
     missing = [str(spec) for spec in specs if spec.name not in found]
     if missing:
@@ -105,22 +108,24 @@ def check_array(spec: TensorSpec, value: object, what: str) -> Array:
         try:
             array = np.asarray(value, dtype=dtype_of(spec.dtype))
         except (TypeError, ValueError, OverflowError) as error:
-            raise GivenError(f"{what} {spec}: can't be made from {value!r}: {error}") from None
+            raise GivenError(f"{what} {spec} can't be made from {value!r}: {error}") from None
         if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
-            raise GivenError(f"{what} {spec}: can't be made from {value!r}: it holds other values")
+            raise GivenError(
+                f"{what} {spec} can't be made from {value!r}: the conversion would change values"
+            )
     else:
         array = as_numpy(value)
     if array.shape != spec.shape:
         hint = ""
         if array.shape == spec.shape[::-1] and array.ndim > 1:
-            hint = "; it looks transposed: give it in the layout the model declares"
+            hint = "; it looks transposed; give it in the layout of the model"
         raise GivenError(
-            f"{what} {spec.name!r} has shape {array.shape}, the model takes {spec.shape}{hint}"
+            f"{what} {spec.name!r} has shape {array.shape}, but the model takes {spec.shape}{hint}"
         )
     if array.dtype.name != spec.dtype:
         raise GivenError(
-            f"{what} {spec.name!r} has dtype {array.dtype.name}, the model takes {spec.dtype}; "
-            f"convert it: array.astype({spec.dtype!r})"
+            f"{what} {spec.name!r} has dtype {array.dtype.name}, but the model takes {spec.dtype}; "
+            f"convert it with array.astype({spec.dtype!r})"
         )
     return array
 
@@ -145,8 +150,8 @@ def as_numpy(value: object) -> Array:
         try:
             return np.asarray(np.from_dlpack(value))
         except (BufferError, RuntimeError, TypeError) as error:
-            raise ModelError(f"{type(value).__name__} can't be read by numpy: {error}") from None
-    raise ModelError(f"{type(value).__name__} is not an array: give numpy arrays or tvm tensors")
+            raise ModelError(f"numpy can't read {type(value).__name__}: {error}") from None
+    raise ModelError(f"{type(value).__name__} is not an array; give a numpy array or a tvm tensor")
 
 
 def _of_torch(tensor: Any) -> Array:
@@ -164,7 +169,7 @@ def _of_torch(tensor: Any) -> Array:
 def made_up(
     spec: TensorSpec, rng: np.random.Generator, *, scale: float = 1.0, below: int | None = None
 ) -> Array:
-    """Return seeded values for a tensor nobody gave: normal floats, small whole numbers.
+    """Return seeded values for a tensor that isn't given: normal floats, small whole numbers.
 
     scale: standard deviation of floats. Integers are 0 or 1, so that they stay valid as
     indices, axes and lengths. below: what indexes an axis of so many elements, or less, stays

@@ -1,1 +1,1 @@
-"""Tuning tasks: how trials are shared out, and what they brought."""
+"""Tuning tasks: the distribution of trials, and their results."""

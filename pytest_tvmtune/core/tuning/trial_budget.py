@@ -1,6 +1,6 @@
-"""Who gets the next trials: every task some, then where most time is expected to be saved.
+"""The distribution of trials: a round for every task, then rounds with the largest expected gain.
 
-Plain rules on plain values, so that they can be tested without a tuner.
+The rules work on plain values, so they can be tested without a tuner.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TaskTrials:
 
 
 def round_size(trials: int, tasks: int, cap: int | None) -> int:
-    """Return how many candidates make a round: half a fair share, so that a second one can learn.
+    """Return how many candidates make a round: half a fair share, so that a second round can learn.
 
     Within 1 and MAX_ROUND, and no more than the cap of one task.
     """
@@ -58,9 +58,9 @@ def next_task(
 ) -> TaskTrials | None:
     """Return the task whose round is next, or None when no trial should be spent any more.
 
-    First every task that has had none, costliest first; then those without a valid candidate,
-    for `patience` candidates; then the one with most expected gain. left: trials not yet given
-    out.
+    First, every task without a round gets a round, the costliest first. Then tasks without a valid
+    candidate get `patience` candidates. Then the task with the largest expected gain is next. left:
+    the trials that are left.
     """
     if left < 1:
         return None
@@ -78,8 +78,8 @@ def next_task(
 def expected_gain(one: TaskTrials) -> float:
     """Return the seconds of a whole model run that another trial on this task may save.
 
-    A blend of what its last rounds saved and of the optimistic guess that latency goes on falling
-    in proportion to the trials spent.
+    It combines the savings of the last rounds with the optimistic guess that the latency continues
+    to fall in proportion to the trials.
     """
     rounds = len(one.best_s)
     optimistic = one.latency_s / max(1, one.spent)

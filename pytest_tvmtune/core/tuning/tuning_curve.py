@@ -1,4 +1,4 @@
-"""How the best latency fell while a model was tuned: plain values for reports."""
+"""The best latency in the course of tuning: plain values for reports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pytest_tvmtune.core.json_codec import Count
 
 @dataclass(frozen=True, kw_only=True)
 class TuningPoint:
-    """A trial that made a task faster, or what earlier runs had reached.
+    """A trial that made a task faster, or the best time of earlier runs.
 
     Attributes:
-        trial: How many trials had been made by then, of all tasks.
-        task: The task's name.
-        best_s: Time of a call of the task.
-        together_s: Time of all calls of all tasks that are tuned in this run; null while one of
-            them has no candidate that ran.
+        trial: The number of trials until then, of all tasks.
+        task: The name of the task.
+        best_s: The time of a call of the task.
+        together_s: The time of all calls of all tasks that are tuned in this run; null while a task
+            has no candidate that ran.
     """
 
     trial: Count

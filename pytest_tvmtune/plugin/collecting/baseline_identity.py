@@ -1,4 +1,4 @@
-"""Which test an item is of, as its baseline's identity has it, and that no two tests share one."""
+"""The test of an item, for its baseline's identity, and a check that no two tests share it."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def function_origin(item: pytest.Function) -> ItemOrigin:
 
 
 def path_of(item: pytest.Item) -> str:
-    """Return a file's path from the rootdir, also where it is outside of it: `../tests/test_a.py`.
+    """Return a file's path relative to the rootdir, such as `../tests/test_a.py`.
 
-    Of such a file pytest's own id is no help: it depends on whether the file or a folder of its is
-    named on the command line.
+    For a file outside of the rootdir, pytest's id isn't unique: it depends on whether the command
+    line names the file or a folder.
     """
     rootdir = item.config.rootpath
     if item.path.is_relative_to(rootdir):
         return item.path.relative_to(rootdir).as_posix()
-    # Either may be reached through a symbolic link.
+    # A symbolic link can lead to either of them.
     return Path(os.path.relpath(item.path.resolve(), rootdir.resolve())).as_posix()
 
 
 def note_source(item: pytest.Function) -> None:
-    """Note of which parameters an item's baseline is."""
+    """Note the parameters of an item for its baseline."""
     sources = item.config.stash[STATE].sources.setdefault(_key(item), [])
     if (ids := parametrized(item).ids) not in sources:
         sources.append(ids)
 
 
 def shared_baseline(item: pytest.Item) -> str:
-    """Return what to say of an item whose baseline is another test's, too; "" for all others."""
+    """Return a message if another test has the same baseline as an item, else ""."""
     if not isinstance(item, pytest.Function):
         return ""
     sources = item.config.stash[STATE].sources.get(_key(item), [])
@@ -57,28 +57,30 @@ def shared_baseline(item: pytest.Item) -> str:
         return ""
     first, second = (" and ".join(map(repr, ids)) for ids in sources[:2])
     return (
-        f"two tests have the id {item.nodeid!r}, so that they would share a baseline: one has the "
-        f"parameter ids {first}, one {second}; give them ids that differ when '-' joins them"
+        f"two tests have the id {item.nodeid!r}, so they would share a baseline: the first test "
+        f"has the parameter ids {first}, the second test {second}; give them ids that still "
+        "differ after '-' joins them"
     )
 
 
 def other_model(item: pytest.Item, baseline: str, mod_hash: str) -> str:
-    """Return what to say where another test of one baseline had another model, else "".
+    """Return a message if another test with the same baseline has another model, else "".
 
-    baseline: its file's name. A plugin that repeats a test repeats its model as well.
+    A plugin that repeats a test also repeats its model. baseline: the name of the file.
     """
     first, its_hash = item.config.stash[STATE].gated.setdefault(baseline, (item.nodeid, mod_hash))
     if first == item.nodeid or its_hash == mod_hash:
         return ""
     return (
-        f"its baseline is that of {first!r} as well, whose model is another one: parameters that a "
-        "plugin adds name no baseline. Where they make another model, ask for them in the test "
-        "(an argument, or pytest.mark.usefixtures); where its weights are random, seed them"
+        f"{first!r} has the same baseline and another model, because parameters that a plugin adds "
+        "aren't part of a baseline's identity. If they select the model, request them in the test "
+        "(as an argument, or with pytest.mark.usefixtures). If the weights of the model are "
+        "random, use a fixed seed"
     )
 
 
 def _key(item: pytest.Function) -> tuple[str, ...]:
-    """Return what the identity of an item's baselines is made of."""
+    """Return the parts of the identity of an item's baselines."""
     options = item.callspec.params[CASE_FIXTURE]
     choice = f"{options.target.name} {options.prepack}" if isinstance(options, CaseOptions) else ""
     params = parametrized(item).params
@@ -86,7 +88,7 @@ def _key(item: pytest.Function) -> tuple[str, ...]:
 
 
 def _classes_of(item: pytest.Item) -> str:
-    """Return the names of what is between a test and its file: `TestOuter.TestInner`."""
+    """Return the names of the classes of a test: `TestOuter.TestInner`."""
     chain = item.listchain()
     file = next((n for n, node in enumerate(chain) if isinstance(node, pytest.File)), 0)
     return ".".join(node.name for node in chain[file + 1 : -1])

@@ -1,4 +1,4 @@
-"""Which tests are cases: those that ask for one of the fixtures, directly or through others."""
+"""The tests that are cases: they request one of the fixtures, directly or through others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 MARKER = "tvm_tune"
 FIXTURES = "tvm_tune, tvm_target, tvm_device"
-# Requested by each of them, so that a test which asks for any is parametrized by it.
+# Each of them requests it. So a test that requests any of them is parametrized by it.
 CASE_FIXTURE = "_tvmtune_case"
 
 
 def is_case(item: pytest.Item) -> bool:
-    """Whether an item is a test function that was made for one target and prepack choice."""
+    """Whether an item is a test function for a target and a prepack choice."""
     callspec = getattr(item, "callspec", None)
     return (
         isinstance(item, pytest.Function)

@@ -1,4 +1,4 @@
-"""Collection: marked test functions become items; what all items of a run need is checked."""
+"""Collection: marked test functions become items, and the installation is checked for them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pytest_tvmtune.plugin.state import STATE, State, is_worker
 from pytest_tvmtune.relax.installation.registrations import began_late
 
 _BEGAN_LATE = (
-    "tvm was imported before pytest-tvmtune was loaded: if an operator or a function of TVM was "
-    "overridden by then, models run without that; name the module that does so with --tvm-setup"
+    "tvm was imported before pytest-tvmtune was loaded: if a module overrode an operator or a "
+    "function of TVM by then, models run without the override; name the module with --tvm-setup"
 )
 
 
@@ -29,10 +29,10 @@ def make_items(metafunc: pytest.Metafunc) -> None:
     """Make one item of a test for each target and prepack choice.
 
     Args:
-        metafunc: The test, which asks for one of the fixtures.
+        metafunc: The test, which requests one of the fixtures.
 
     Raises:
-        pytest.Collector.CollectError: A mark of the test is wrong.
+        pytest.Collector.CollectError: A marker of the test is wrong.
     """
     definition = metafunc.definition
     try:
@@ -49,13 +49,13 @@ def _param(choice: ItemVariant) -> Any:
 
 
 def check_item(item: pytest.Function) -> None:
-    """Check what is only known of an item once it was made: the marks of its parameters.
+    """Check the markers of parameters, which are known only after an item is made.
 
     Args:
         item: An item of a case.
 
     Raises:
-        pytest.Collector.CollectError: A mark is wrong, or comes too late.
+        pytest.Collector.CollectError: A marker is wrong, or comes too late.
     """
     try:
         options_of(item, item.config.stash[STATE].run)
@@ -68,7 +68,7 @@ def _wrong_mark(item: pytest.Item, error: OptionError) -> pytest.Collector.Colle
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Note whose baseline an item gates against, so that no two tests share one."""
+    """Note the baseline of an item, so no two tests can share a baseline."""
     if is_case(item):
         assert isinstance(item, pytest.Function)
         note_source(item)
@@ -76,7 +76,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Once marked tests are to run, check store, installation and targets."""
+    """If marked tests run, check the store, the installation, and the targets."""
     told = {item: options for item in items if (options := case_options_of(item)) is not None}
     if not told or runs_nothing(config):
         return
@@ -86,19 +86,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except TvmTuneError as error:
         if not is_worker(config):
             raise pytest.UsageError(str(error)) from None
-        # A worker can't end the run with a UsageError; the controller does when it hears of it.
+        # A worker can't end the run with a UsageError. It sends the error to the controller.
         config.workeroutput[WORKER_ERROR] = str(error)  # type: ignore[attr-defined]
         items.clear()
 
 
 def runs_nothing(config: pytest.Config) -> bool:
-    """Whether pytest only shows what it found: no test is called."""
+    """Whether pytest only lists tests or fixtures, and calls no test."""
     names = ("collectonly", "showfixtures", "show_fixtures_per_test", "setuponly", "setupplan")
     return any(getattr(config.option, name, False) for name in names)
 
 
 def case_options_of(item: pytest.Item) -> CaseOptions | None:
-    """Return what an item is told to do, None when it isn't one of ours."""
+    """Return the options of an item, None if it isn't an item of a case."""
     if isinstance(item, ModelItem):
         return item.options
     if not is_case(item):
@@ -106,7 +106,7 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
     assert isinstance(item, pytest.Function)
     try:
         return options_of(item, item.config.stash[STATE].run)
-    except OptionError:  # the item says so when it runs
+    except OptionError:  # the item fails with it when it runs
         value = item.callspec.params[CASE_FIXTURE]
         return value if isinstance(value, CaseOptions) else None
 
@@ -144,7 +144,7 @@ def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOpti
 
 
 def _setup_modules(config: pytest.Config, state: State) -> list[str]:
-    """Return the modules of `tvm_setup`, and those that hooks add, each once."""
+    """Return the modules of `tvm_setup` and of hooks, without repetitions."""
     modules = [str(one) for one in state.run.setup]
     for more in config.hook.pytest_tvmtune_setup(config=config):
         parsed = parse_setting("setup", more, "hook pytest_tvmtune_setup")
@@ -153,7 +153,7 @@ def _setup_modules(config: pytest.Config, state: State) -> list[str]:
 
 
 def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
-    """Note each target, or what is wrong with it; raise that where a test isn't pinned to it."""
+    """Note each target, or its problem. A problem of a target that isn't pinned is raised."""
     from pytest_tvmtune.relax.devices.targets import canonical, usable_target
 
     for spec in dict.fromkeys(options.target for options in told):
@@ -169,7 +169,7 @@ def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say what the marked tests will run with, now that there are any."""
+    """Return the header, if there are marked tests."""
     state = config.stash[STATE]
     if not state.wanted:
         return [] if items else left_alone_lines(config)
@@ -182,4 +182,5 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         trials=sorted({options.trials for options in state.wanted}),
         max_times_s=sorted({options.max_time_s for options in state.wanted}),
         gated_items=len(state.wanted),
+        verbose=config.get_verbosity() > 0,
     )

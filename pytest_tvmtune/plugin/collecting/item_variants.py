@@ -1,4 +1,4 @@
-"""The items that a test becomes: one for each target and prepack choice."""
+"""The items of a test: an item for each target and prepack choice."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_tvmtune.core.settings.target_spec import select_targets
 
 @dataclass(frozen=True, kw_only=True)
 class ItemVariant:
-    """What one item is told, and our part of its id. options: None where it is left out.
+    """The options of an item, and the plugin's part of its id.
 
-    left_out: why.
+    options: None if the item is left out. left_out: the reason.
     """
 
     id: str
@@ -25,13 +25,13 @@ class ItemVariant:
 
 
 def item_choices(run: RunOptions, arguments: Mapping[str, Any]) -> list[ItemVariant]:
-    """Return the items of a test with these parsed arguments of its marker, at least one."""
+    """Return the items of a test whose marker has these parsed arguments, at least one item."""
     pinned = arguments.get("target")
     targets = select_targets(pinned, run.asked_targets, TARGET.default)
     if not targets:
         asked = ", ".join(spec.given for spec in run.asked_targets or ())
         mine = ", ".join(spec.given for spec in pinned or ())
-        reason = f"this test is for {mine}, the run does {asked}"
+        reason = f"this test is for {mine}, and this run is for {asked}"
         return [ItemVariant(id="left-out", options=None, left_out=reason)]
     prepack = first_set(PREPACK, (arguments, *run.layers))
     packed = {"off": (False,), "on": (True,), "both": (False, True)}[prepack]

@@ -1,7 +1,7 @@
-"""The `tvm_tune` marks of an item: merged, also those that came after the item was made.
+"""The `tvm_tune` markers of an item, merged, also if they are added after the item is made.
 
-Targets and prepack choices make items, so they must be known before there are any. All else may
-also be said by a mark in `pytest.param(..., marks=...)` or by `item.add_marker(...)`.
+Targets and prepack choices decide which items are made, so they must be known before that. A marker
+in `pytest.param(..., marks=...)`, or from `item.add_marker(...)`, can set everything else.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pytest_tvmtune.plugin.collecting.item_variants import item_choices
 from pytest_tvmtune.plugin.collecting.user_parameters import parametrized
 
 _TOO_LATE = (
-    "target= and prepack= decide which items a test becomes, and a mark in pytest.param(..., "
-    "marks=...) or from add_marker comes after that: put them in a mark on the test function, its "
-    "class or its module; write a test of its own for a parameter with other targets"
+    "target= and prepack= decide which items a test becomes, so pytest.param(..., marks=...) and "
+    "add_marker come too late for them: put them in a marker on the test function, its class, or "
+    "its module; for a parameter with other targets, write a separate test"
 )
 
 
 def merged_arguments(marks: Iterable[pytest.Mark], config: pytest.Config) -> dict[str, Any]:
-    """Return the parsed arguments of marks, the closest first. Raises OptionError."""
+    """Return the parsed arguments of markers, the closest marker first. Raises OptionError."""
     merged: dict[str, Any] = {}
     for mark in reversed([*marks]):
         if mark.args:
@@ -44,7 +44,7 @@ def merged_arguments(marks: Iterable[pytest.Mark], config: pytest.Config) -> dic
 
 
 def _without_objects(value: object) -> object:
-    """Return targets with a configuration for each `tvm.target.Target`, which only TVM can read."""
+    """Return targets without `tvm.target.Target` objects, which only TVM can read."""
     if isinstance(value, (list, tuple)):
         return [_without_objects(one) for one in value]
     if value is None or isinstance(value, (str, Mapping, TargetSpec)):
@@ -55,9 +55,9 @@ def _without_objects(value: object) -> object:
 
 
 def marks_of(item: pytest.Item) -> list[pytest.Mark]:
-    """Return an item's marks, the closest first: those of its parameters, then as pytest has them.
+    """Return an item's markers, the closest first.
 
-    pytest itself has those of a parameter after those of the test function.
+    Markers of parameters come first. In pytest's order, they come after the test function's.
     """
     marks = list(item.iter_markers(MARKER))
     callspec = getattr(item, "callspec", None)
@@ -66,14 +66,14 @@ def marks_of(item: pytest.Item) -> list[pytest.Mark]:
 
 
 def same_marks(some: Sequence[pytest.Mark], others: Sequence[pytest.Mark]) -> bool:
-    """Whether these are the very same marks, in one order."""
+    """Whether these are identical markers, in the same order."""
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
-    """Return what an item is to do by the marks that it has now; None where it is left out.
+    """Return an item's options by its present markers; None if it's left out.
 
-    Raises OptionError for a mark that is wrong, or that wants another item.
+    Raises OptionError for a marker that is wrong, or that needs another item.
     """
     made = item.callspec.params[CASE_FIXTURE]
     assert made is None or isinstance(made, CaseOptions)
@@ -85,21 +85,21 @@ def options_of(item: pytest.Function, run: RunOptions) -> CaseOptions | None:
 
 
 def mark_problem(item: pytest.Item, error: OptionError) -> str:
-    """Return what to say of an item with a mark that is wrong."""
+    """Return the message for an item with a wrong marker."""
     return f"{item.nodeid}: marker {MARKER}: {error}"
 
 
 def wrong_mark(item: pytest.Item, error: OptionError) -> BaseException:
-    """Return what fails an item with a mark that is wrong."""
+    """Return the exception that fails an item with a wrong marker."""
     return pytest.fail.Exception(mark_problem(item, error), pytrace=False)
 
 
 def rechosen(
     run: RunOptions, before: Mapping[str, Any], now: Mapping[str, Any], made: CaseOptions | None
 ) -> CaseOptions | None:
-    """Return an item's options by other arguments than those that it was made by.
+    """Return an item's options with other arguments than it was made with.
 
-    Raises OptionError where these make other items.
+    Raises OptionError if these arguments make other items.
     """
     choices = item_choices(run, now)
     if [one.id for one in choices] != [one.id for one in item_choices(run, before)]:

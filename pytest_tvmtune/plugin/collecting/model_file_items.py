@@ -1,4 +1,4 @@
-"""ONNX files as tests: which are collected, the items they become, and what those check."""
+"""ONNX files as tests: their collection, their items, and their checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
-from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.errors import OptionError, counted
 from pytest_tvmtune.core.settings.model_file_patterns import (
     SIDECAR_SUFFIX,
     SUFFIX,
@@ -40,7 +40,7 @@ _DATA_SET = re.compile(r"test_data_set_(\d+)")
 
 
 def collect_model_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect an ONNX file that was named, or that `tvm_collect` or its default means."""
+    """Collect an ONNX file that the command line names, or that `tvm_collect` selects."""
     state = parent.config.stash[STATE]
     if parent.session.isinitpath(file_path) or _is_meant(file_path, parent.config, state):
         collector: pytest.Collector = ModelFile.from_parent(parent, path=file_path)
@@ -60,13 +60,14 @@ def _is_meant(path: Path, config: pytest.Config, state: State) -> bool:
 
 
 def model_folders(config: pytest.Config) -> tuple[Path, ...]:
-    """Return below which folders ONNX files are tests by default, unless there is Python, too.
+    """Return the folders below which ONNX files are tests by default, unless they have Python.
 
-    They are those named on the command line; where nothing is, and no testpaths, the current one.
+    These are the folders on the command line. Without arguments and testpaths, it's the current
+    folder.
     """
     if is_worker(config):
-        told: list[str] = getattr(config, "workerinput", {}).get(MODEL_FOLDERS, [])
-        return tuple(map(Path, told))
+        sent: list[str] = getattr(config, "workerinput", {}).get(MODEL_FOLDERS, [])
+        return tuple(map(Path, sent))
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         return ()
     # Not resolve(): pytest, too, leaves symbolic links as they are.
@@ -78,7 +79,7 @@ def model_folders(config: pytest.Config) -> tuple[Path, ...]:
 
 
 def _has_python(folder: Path, config: pytest.Config, state: State) -> bool:
-    """Whether there is a Python file in a folder, at any depth where pytest would look."""
+    """Whether a folder has a Python file, at any depth that pytest collects."""
     known = state.has_python.get(folder)
     if known is None:
         skipped = config.getini("norecursedirs")
@@ -102,24 +103,25 @@ def _file_names(folder: Path, skipped: list[str], store: Path) -> Iterator[str]:
 
 
 def left_alone_lines(config: pytest.Config) -> list[str]:
-    """Say, where nothing else was collected, which ONNX files no rule made tests."""
+    """Return a note on the ONNX files that no rule makes tests."""
     files = config.stash[STATE].left_alone
     if not files:
         return []
     return [
         (
-            f"tvmtune: ONNX files were left alone ({len(files)}, {os.path.relpath(files[0])} the "
-            "first): Python files stand beside or around them, or their folder was not named; "
-            f"they are tests with --tvm-collect='*{SUFFIX}', or tvm_collect in the ini"
+            f"tvmtune: {counted(len(files), 'ONNX file')} not collected, such as "
+            f"{os.path.relpath(files[0])}: Python files are in the same folder or around it, or "
+            "the command line doesn't name the folder; to collect them, use "
+            f"--tvm-collect='*{SUFFIX}', or tvm_collect in the ini file"
         )
     ]
 
 
 class ModelFile(pytest.File):
-    """An ONNX file, with its sidecar; neither tvm nor onnx is needed to collect it."""
+    """An ONNX file with its sidecar. Collecting it needs neither tvm nor onnx."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Return an item for each target and prepack choice. Raises CollectError."""
+        """Yield an item for each target and prepack choice. Raises CollectError."""
         path = sidecar_path(self.path)
         name = case_name(self.path)
         try:
@@ -127,7 +129,7 @@ class ModelFile(pytest.File):
             _check_files(sidecar, self.path)
             for choice in item_choices(self.config.stash[STATE].run, sidecar.options):
                 called = f"{name}[{choice.id}]"
-                # pytest 9 takes a name for one without brackets, unless it is told the whole id.
+                # pytest 9 needs the whole id, since the name has brackets.
                 item = ModelItem.from_parent(
                     self,
                     name=called,
@@ -156,19 +158,19 @@ def _read_sidecar(path: Path) -> Sidecar:
 def _check_files(sidecar: Sidecar, model: Path) -> None:
     misnamed = model.with_name(model.name + SIDECAR_SUFFIX)
     if misnamed.exists():
-        raise OptionError(f"{misnamed.name} is not read; rename it to {sidecar_path(model).name}")
+        raise OptionError(f"{misnamed.name} isn't read; rename it to {sidecar_path(model).name}")
     for name, value in (sidecar.inputs or {}).items():
         if isinstance(value, Path) and not value.is_file():
             raise OptionError(f"inputs.{name}: no such file: {value}")
     if sidecar.expected == DATA_SETS and not data_sets(model.parent):
-        raise OptionError(f"expected: there is no folder {DATA_SETS}_0 beside {model.name}")
+        raise OptionError(f"expected: no folder {DATA_SETS}_0 exists next to {model.name}")
 
 
 def _marks(sidecar: Sidecar, choice: ItemVariant) -> Iterator[pytest.MarkDecorator]:
     for name in sidecar.marks:
         try:
             mark = getattr(pytest.mark, name)
-        except pytest.fail.Exception as unknown:  # under --strict-markers
+        except pytest.fail.Exception as unknown:  # with --strict-markers
             raise OptionError(f"marks: {unknown}") from None
         yield mark
     if reason := sidecar.skip or choice.left_out:
@@ -178,9 +180,9 @@ def _marks(sidecar: Sidecar, choice: ItemVariant) -> Iterator[pytest.MarkDecorat
 
 
 class ModelItem(pytest.Item):
-    """One target and prepack choice of a model file: every check that applies, in one test.
+    """A test of a model file, for a target and a prepack choice, with every check that applies.
 
-    options: None where this run leaves the file's targets out.
+    options: None if the targets of this run leave the file out.
     """
 
     def __init__(self, *, choice: ItemVariant, sidecar: Sidecar, **node: Any) -> None:
@@ -189,7 +191,7 @@ class ModelItem(pytest.Item):
         self.sidecar = sidecar
 
     def runtest(self) -> None:
-        """Tune, compile and run the model, then fail once with all findings."""
+        """Tune, compile, and run the model. Then fail once with all findings."""
         from pytest_tvmtune.plugin.run import make_checks
         from pytest_tvmtune.plugin.tune_fixture import tvm_tune_of
         from pytest_tvmtune.stages import pipeline
@@ -220,13 +222,14 @@ class ModelItem(pytest.Item):
         if not case_run.result.errors:
             pipeline.warn(
                 case_run,
-                "its numbers were compared with nothing: this is TVM's own untuned build; "
-                "install onnxruntime, or put test_data_set_0 next to the model",
+                "its outputs were compared with nothing, because this is the untuned, unpacked "
+                "build itself; install onnxruntime, or put a folder test_data_set_0 next to the "
+                "model",
             )
         conclude(self, state)
 
     def _marked_options(self) -> CaseOptions:
-        """Return its options with what marks that a conftest added say; the sidecar beats them."""
+        """Return the options with markers from a conftest. The sidecar takes precedence."""
         made = self.options
         assert made is not None, "what is left out is skipped"
         marks = marks_of(self)
@@ -242,7 +245,7 @@ class ModelItem(pytest.Item):
         return options
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return what pytest heads a failure with; it insists on a line where a test is skipped."""
+        """Return the heading of a failure, with the line number that pytest needs for a skip."""
         return self.path, 0, self.name
 
 
@@ -253,7 +256,7 @@ def data_sets(folder: Path) -> list[Path]:
 
 
 def _own_data_sets(model: Path, sidecar: Sidecar) -> list[Path]:
-    """Return the data sets beside a model, none where they may be another one's."""
+    """Return the data sets of a model, none if they can belong to another model."""
     alone = model.name == f"model{SUFFIX}" or len(list(model.parent.glob(f"*{SUFFIX}"))) == 1
     return data_sets(model.parent) if alone or sidecar.expected == DATA_SETS else []
 

@@ -1,9 +1,9 @@
-"""Whose parameters an item has: the user's own name its baseline, those of other plugins don't.
+"""The source of an item's parameters. A baseline's identity has only the user's parameters.
 
-Plugins that repeat tests (pytest-repeat, flake-finder) do it with a parameter that no test asks
-for: all repetitions of a test have one baseline. A parameter is the user's when his test asks for
-it (an argument, a fixture, a mark), or when code of his (a conftest, the test's module or class)
-adds it.
+Plugins that repeat tests (pytest-repeat, flake-finder) add a parameter that no test requests, so
+all repetitions of a test have the same baseline. A parameter is the user's if the test requests it
+(as an argument, a fixture, or a mark), or if the user's code (a conftest, the test's module or
+class) adds it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE, MARKER
 
 @dataclass(frozen=True, kw_only=True)
 class Parametrized:
-    """What an item was made with.
+    """The parameters and markers that an item was made with.
 
-    ids: the user's own parametrization ids, in order. marks: the `tvm_tune` marks that the test
-    had when its items were made, the closest first.
+    ids: the user's parametrization ids, in order. marks: the `tvm_tune` markers of the test when
+    its items were made, the closest first.
     """
 
     ids: tuple[str, ...]
@@ -36,7 +36,7 @@ class Parametrized:
 
     @property
     def params(self) -> str:
-        """The ids as they are in a test's id."""
+        """The ids as in a test's id."""
         return "-".join(self.ids)
 
 
@@ -46,10 +46,10 @@ _MADE = pytest.StashKey[Parametrized]()
 
 
 def parametrized(item: pytest.Function) -> Parametrized:
-    """Return what a test function's item was made with.
+    """Return the parameters that a test function's item was made with.
 
-    Of an item that another plugin put in the place of pytest's own, all parameters are taken for
-    the user's: so it may have a baseline too many, but shares none with another test.
+    If another plugin replaced the item, all parameters count as the user's. So it can have a
+    baseline too many, but it never shares a baseline with another test.
     """
     made = item.stash.get(_MADE, None)
     if made is None:
@@ -68,7 +68,7 @@ def parametrized(item: pytest.Function) -> Parametrized:
 
 @contextlib.contextmanager
 def parameters_noted(metafunc: pytest.Metafunc) -> Iterator[None]:
-    """Note, while the items of a test are made, whose their parameters are."""
+    """Note where the parameters of a test's items come from, while the items are made."""
     watch = _Watch(metafunc)
     metafunc.parametrize = watch.parametrize  # type: ignore[method-assign]
     try:
@@ -79,17 +79,17 @@ def parameters_noted(metafunc: pytest.Metafunc) -> Iterator[None]:
 
 
 class _Watch:
-    """The calls of one Metafunc's `parametrize`, and which ids of each item are the user's."""
+    """The calls of a Metafunc's `parametrize`, and the user's ids of each item."""
 
     def __init__(self, metafunc: pytest.Metafunc) -> None:
         self._metafunc = metafunc
         self._parametrize = metafunc.parametrize
         self._asked = _asked_names(metafunc)
-        # What another plugin made before the watch began counts as the user's.
+        # Parameters that another plugin added before this count as the user's.
         self._ids = [_ids(call) for call in self._calls()]
 
     def parametrize(self, argnames: str | Sequence[str], *arguments: Any, **keywords: Any) -> None:
-        """Parametrize, and note whether what this adds to the ids is the user's."""
+        """Parametrize, and note whether the new ids are the user's."""
         __tracebackhide__ = True
         is_own = self._is_own(_names(argnames), sys._getframe(1))  # noqa: SLF001
         before = [(len(_ids(call)), own) for call, own in zip(self._calls(), self._ids)]  # noqa: B905
@@ -104,7 +104,7 @@ class _Watch:
             self._ids.append((*own, *_ids(call)[count:]) if is_own else own)
 
     def leave_notes(self) -> None:
-        """Leave the notes where the items, which don't exist yet, find them."""
+        """Store the notes for the items, which don't exist yet."""
         definition = self._metafunc.definition
         assert definition.parent is not None
         kept = definition.parent.stash.setdefault(_CALLS, {})
@@ -118,7 +118,7 @@ class _Watch:
         return not self._asked.isdisjoint(names) or self._is_users_call(caller)
 
     def _is_users_call(self, caller: FrameType) -> bool:
-        """Whether code of the user's is at work in the hook that calls `parametrize`."""
+        """Whether the user's code calls `parametrize` in a hook."""
         frame: FrameType | None = caller
         while frame is not None and not _is_pluggy(frame):
             if _is_users_file(frame.f_code.co_filename, self._metafunc):
@@ -146,7 +146,7 @@ def _is_pluggy(frame: FrameType) -> bool:
 
 
 def _asked_names(metafunc: pytest.Metafunc) -> set[str]:
-    """Return what the test asks for, directly or through fixtures, and the user's own fixtures."""
+    """Return the names that the test requests, directly or through fixtures, and user fixtures."""
     definition = metafunc.definition
     known = definition._fixtureinfo.name2fixturedefs  # noqa: SLF001
     pending = [*inspect.signature(metafunc.function).parameters]
@@ -173,7 +173,7 @@ def _file_of(function: Any) -> str:
 
 
 def _is_users_file(name: str, metafunc: pytest.Metafunc) -> bool:
-    """Whether a file is the test's own, a conftest, or one of the project that isn't installed."""
+    """Whether a file is the test's, a conftest, or a file of the project outside site-packages."""
     path = Path(name)
     if path.name == "conftest.py" or path == metafunc.definition.path:
         return True

@@ -56,7 +56,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     except Exception as error:
         raise CompileError(f"it isn't a library of the Relax VM: {cause_of(error)}") from error
     if not _has_function(vm, entry):
-        raise CompileError(f"the library has no entry {entry!r}; say which: entry=...")
+        raise CompileError(f"the library has no entry {entry!r}; name its entry with entry=...")
     transforms = _has_function(vm, f"{entry}_transform_params")
     manifest = Manifest(
         target=request.call.target,

@@ -1,4 +1,4 @@
-"""Job that finds the record which spoils a build: each is applied and built by itself."""
+"""Job that finds the record that spoils a build: it applies and builds each record alone."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class RecordCheck:
 
 
 def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
-    """Apply and build each record by itself.
+    """Apply and build each record alone.
 
-    Each is reported when it is begun, and when it is checked: one that crashes this process is the
-    one that was only begun.
+    The job reports each record when it begins and when it has checked it. If a record crashes this
+    process, it is the record that was begun but not checked.
 
     Args:
         request: The records.
@@ -59,7 +59,7 @@ def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
             context.enter_stage(WAITING)
             with shared_cores():
                 # Each has its own time.
-                context.enter_stage(JobStage(f"building record {index} by itself"))
+                context.enter_stage(JobStage(f"building only record {index}"))
                 checked = _check(index, workloads[index], data, target)
             context.report_progress(checked)
 
@@ -77,7 +77,7 @@ def _check(index: int, workload: list[str], data: list[Any], target: Any) -> Rec
         return RecordCheck(index=index, state="foreign", reason=cause_of(error))
     # TVM doesn't compare them.
     if int(str(shash2hex(stock.mod)), 16) != int(workload[0]):
-        reason = "its structural hash is another one"
+        reason = "its structural hash differs"
         return RecordCheck(index=index, state="foreign", reason=reason)
     try:
         schedule = Schedule(stock.mod)

@@ -1,7 +1,7 @@
 """Job: compile a module and run it once.
 
-Compiling goes through the stock `static_shape_tuning_pipeline(total_trials=0)`, so that what is
-tested is what users deploy.
+Compiling goes through the stock `static_shape_tuning_pipeline(total_trials=0)`, so tests run the
+same build that users deploy.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PIPELINE = "static_shape_tuning_pipeline"
 class Request:
     """A module, what is made of it, and how that is run once.
 
-    mod_text: in TVM's JSON. is_ready: it went through the user's own pipeline instead of the stock
-    one. folder: the work_dir with the records to apply, and no others; the library and its kernels'
-    IR are put there. tasks: name -> hash, and digest of its record there, "" without one.
-    toolchain: for the manifest. call: its target is the one to compile for.
+    mod_text: in TVM's JSON. is_ready: the module went through the user's own pipeline instead of
+    the stock pipeline. folder: the work_dir with the records to apply, and no others; the job puts
+    the library and its kernels' IR there. tasks: name -> hash, and the digest of its record there,
+    or "" without a record. toolchain: for the manifest. call: its target is the compilation target.
     """
 
     mod_text: str
@@ -99,7 +99,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
             write_kernels(compiled, request.folder / KERNELS)
         except Exception as error:
             cause = explained(cause_of(error), prepack=request.prepack)
-            raise CompileError(f"TVM can't compile it: {cause}") from error
+            raise CompileError(f"TVM can't compile the model: {cause}") from error
         compile_s = monotonic_s() - started
     kernels = describe(compiled, request.tasks)
     manifest = Manifest(

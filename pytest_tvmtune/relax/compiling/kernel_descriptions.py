@@ -21,12 +21,13 @@ _Positions = tuple[int, ...]
 
 
 def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRModule]:
-    """Return what `tvm.compile` makes of a module, and what it was on its way.
+    """Return the executable that `tvm.compile` makes of a module, and two intermediate modules.
 
-    First as its kernels are called by `call_tir`, then with its memory planned.
+    In the first module, `call_tir` calls the kernels. In the second, memory is planned.
 
-    Its default pipeline lowers, dispatches and fuses what is left: nothing after the stock tuning
-    pipeline but unused reshapes, everything after a user's own that does less.
+    The default pipeline of `tvm.compile` lowers, dispatches, and fuses the remaining operators.
+    After the stock tuning pipeline, only unused reshapes remain. After a user's own pipeline,
+    everything that it left out remains.
     """
     import tvm
 
@@ -48,7 +49,7 @@ def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRMod
 def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:
     """Return the kernels of a module, as `compile_module` returns it.
 
-    tasks: name -> (structural hash, digest of the record that was there to apply, or "").
+    tasks: name -> (structural hash, digest of the record that the pipeline could apply, or "").
     """
     import tvm_ffi
 

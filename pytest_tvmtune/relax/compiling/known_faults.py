@@ -1,10 +1,13 @@
-"""Faults of TVM that its own error doesn't explain; docs/tvm-findings.md has reproducers."""
+"""Faults of TVM that its own error doesn't explain.
+
+docs/explanation/tvm-findings.md has reproducers.
+"""
 
 from __future__ import annotations
 
 import re
 
-_WITHOUT = "compile it without prepack (--tvm-prepack=off, in the marker prepack=False)"
+_WITHOUT = "compile it without prepack (--tvm-prepack=off, or prepack=False in the marker)"
 _PREPACKED = (
     (
         re.compile(r"There should be a compute block"),
@@ -21,6 +24,6 @@ _PREPACKED = (
 
 
 def explained(cause: str, *, prepack: bool) -> str:
-    """Return the cause of a compile error, with what is known of it and how to get round it."""
+    """Return the cause of a compile error, with a known fault of TVM and its workaround."""
     known = next((text for pattern, text in _PREPACKED if pattern.search(cause)), "")
-    return f"{cause}; most likely {known}: {_WITHOUT}" if prepack and known else cause
+    return f"{cause}; probably, {known}; {_WITHOUT}" if prepack and known else cause

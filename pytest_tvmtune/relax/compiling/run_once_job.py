@@ -21,7 +21,7 @@ from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 class Request:
     """A library and a call of it.
 
-    names_kernels: enter a stage of its own for each kernel, so that a crash is named by it.
+    names_kernels: enter a separate stage for each kernel, so that a crash is named by its kernel.
     """
 
     library: Path
@@ -54,7 +54,7 @@ def _naming_kernels(context: WorkerContext[None]) -> Callable[..., int]:
 def run_new_library(
     entry_call: EntryCall, library: Path, manifest: Manifest, context: WorkerContext[None]
 ) -> None:
-    """Run a library once. Its manifest is left with it, for whoever looks into a crash."""
+    """Run a library once. Its manifest stays with it, to help users investigate a crash."""
     library.with_name(MANIFEST).write_bytes(to_json(manifest))
     run(Request(library=library, manifest=manifest, call=entry_call), context)
 

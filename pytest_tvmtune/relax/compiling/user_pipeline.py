@@ -1,4 +1,4 @@
-"""A model put through the user's own passes, in the place of the stock tuning pipeline."""
+"""A model after the user's own passes, which replace the stock tuning pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
-    """Return the model as `pipeline` leaves it under `target`; `original` is what it was.
+    """Return the model as `pipeline` leaves it under `target`; `original` is the model before it.
 
     pipeline: a tvm.transform.Pass (Sequential) or any function from IRModule to IRModule. It runs
     in this process; its result is compiled by tvm.compile, whose default pipeline lowers the rest.
@@ -23,10 +23,10 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     from tvm.ir import IRModule
 
     if model.is_ready or model.mod is None:
-        raise ModelError("pipeline=... is for models that are still to be compiled")
+        raise ModelError("pipeline=... is only for models that are not compiled yet")
     if not callable(pipeline):
         raise ModelError(
-            f"pipeline is a {type(pipeline).__name__}, give a tvm.transform.Pass or a function "
+            f"pipeline is a {type(pipeline).__name__}; give a tvm.transform.Pass, or a function "
             "from IRModule to IRModule"
         )
     try:
@@ -40,6 +40,6 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     entry = model.signature.entry
     if entry not in (names := entry_names(mod)):
         raise ModelError(
-            f"the pipeline left no entry {entry!r}, the module has {', '.join(names) or 'none'}"
+            f"the pipeline removed the entry {entry!r}; the module has {', '.join(names) or 'none'}"
         )
     return replace(model, mod=mod, original=model)

@@ -20,7 +20,7 @@ def peak_bytes(planned: IRModule, entry: str) -> int | None:
     """Return the most bytes of storage that are alive at once in a call of an entry.
 
     planned: Relax functions whose tensors have storage and an end (after `LowerRuntimeBuiltin`).
-    Outputs count, inputs and parameters don't, nor does what a kernel allocates for itself. None
+    Outputs count. Inputs, parameters, and memory that a kernel allocates for itself don't. None
     where a size is known at run time only.
     """
     functions = {str(var.name_hint): function for var, function in planned.functions_items()}
@@ -31,7 +31,7 @@ def peak_bytes(planned: IRModule, entry: str) -> int | None:
 
 
 class _UnknownSizeError(Exception):
-    """A storage whose size the IR doesn't tell."""
+    """A storage whose size isn't in the IR."""
 
 
 class _Walk:

@@ -1,4 +1,4 @@
-"""Which instructions a library may use, and which this machine has: told before it is loaded."""
+"""Which instructions a library may use, and which this machine has: known before it is loaded."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def vector_features() -> tuple[str, list[str]]:
 def lacking_features(target_json: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     """Return what code for a target may use and this machine's CPU lacks, sorted.
 
-    Empty for targets other than `llvm`. LLVM tells a CPU's features by its model; where Linux
-    lists fewer (a virtual machine may hide some), its word counts.
+    Empty for targets other than `llvm`. LLVM derives a CPU's features from its model. If Linux
+    lists fewer, for example because a virtual machine hides some, the list of Linux counts.
     """
     import tvm
     from tvm.target.codegen import llvm_get_cpu_features, llvm_get_system_cpu

@@ -41,8 +41,9 @@ def resolve_target(spec: TargetSpec) -> Target:
     mcpu = target.attrs.get("mcpu")
     if kind == "llvm" and mcpu and str(mcpu) not in set(map(str, llvm_get_cpu_archlist(target))):
         raise OptionError(
-            f"target {spec.given!r}: LLVM knows no CPU {str(mcpu)!r}; "
-            f"this machine's is {str(llvm_get_system_cpu())!r} (or give the target 'host')"
+            f"target {spec.given!r}: LLVM doesn't know the CPU {str(mcpu)!r}; for this machine, "
+            "give "
+            f"the CPU {str(llvm_get_system_cpu())!r}, or the target 'host'"
         )
     return target
 
@@ -66,9 +67,9 @@ def usable_target(spec: TargetSpec) -> Target:
 
 
 def shortest_config(value: object) -> object:
-    """Return the least configuration that makes an equal Target; what is no Target, as it is.
+    """Return the least configuration that makes an equal Target; other values, as they are.
 
-    A Target has all that TVM fills in, so that one of `llvm` doesn't look like it.
+    A Target has all that TVM fills in, so the Target of `llvm` doesn't look like `llvm`.
     """
     from tvm.target import Target, list_tags
 
@@ -102,7 +103,7 @@ def _explain(config: dict[str, object], error: Exception) -> str:
     kinds = sorted(map(str, tvm.target.Target.list_kinds()))
     kind = config.get("kind")
     if kind is not None and kind not in kinds:
-        return f"unknown kind {kind!r}, TVM here has {', '.join(kinds)}"
+        return f"unknown kind {kind!r}; the installed TVM has {', '.join(kinds)}"
     return cause_of(str(error).partition(" Target creation from")[0])
 
 

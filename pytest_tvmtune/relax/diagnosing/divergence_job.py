@@ -1,7 +1,7 @@
 """Job: find the first kernel in which a build diverges from another build of the same model.
 
-Both are called at once, in step, and each pair of kernels is compared while both stand still: at no
-time are there more than two kernels' tensors to look at (relax/measuring/kernel_instrument.py).
+The job calls both builds at once, in step, and compares each pair of kernels while both calls wait.
+So it never looks at more than two kernels' tensors (relax/measuring/kernel_instrument.py).
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class AppliedRecord:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
-    """The build under test, and the other one.
+    """The build under test, and the other build.
 
-    against: which build that is. reproducer: the folder to write. records: those that were applied
-    to the build under test, by digest.
+    against: which build the other is. reproducer: the folder to write. records: those that were
+    applied to the build under test, by digest.
     """
 
     now: Artifact
@@ -135,14 +135,14 @@ def _open(request: Request, side: Artifact) -> InstrumentedSession:
 
 
 def _move(folder: Path, place: Path) -> None:
-    """Put a folder in the place of one that may be there, as a whole."""
+    """Move a whole folder to a place, and replace the folder that may exist there."""
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     folder.rename(place)
 
 
 def _calls(watched: InstrumentedSession) -> list[Any]:
-    """Return what tells the calls of the entry apart: the workload and its outputs, in order."""
+    """Return what distinguishes the calls of the entry: workload and outputs of each, in order."""
     calls: list[Any] = []
 
     def note(visit: KernelCall) -> None:

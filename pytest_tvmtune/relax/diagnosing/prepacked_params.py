@@ -1,4 +1,4 @@
-"""Whether the parameters that a prepacked kernel got are what they should be."""
+"""Whether the parameters that a prepacked kernel got are correct."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
 from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
 
 _LAYOUT_FAULT = (
-    "its schedule's layout loses some, a fault of TVM's RewriteLayout; "
+    "the layout of its schedule loses elements, a fault of TVM's RewriteLayout; "
     "--tvm-tuning=refresh refuses such records"
 )
 
@@ -28,38 +28,39 @@ def wrong_transform(
     target: str,
     tolerance: Tolerance,
 ) -> str:
-    """Return what is wrong with the first parameter that isn't what it should be, "" when all are.
+    """Return the fault of the first parameter that is wrong, "" when all are correct.
 
     now: the build, with its transformed parameters. sides: the call of a kernel in a build that
-    transforms nothing, and in this one. kernels: this build's IR, target: JSON.
+    transforms nothing, and in this build. kernels: this build's IR, target: JSON.
     """
     want, got = sides
     if len(want.arguments) != len(got.arguments):
         return ""
     pointers = [int(param.data_ptr()) for param in now.session.params]
 
-    def told(index: int, what: str) -> str:
+    def describe(index: int, fault: str) -> str:
         position = pointers.index(got.pointers[index])
-        return f"parameter {position} of what {now.session.entry}_transform_params returns {what}"
+        return f"parameter {position} from {now.session.entry}_transform_params {fault}"
 
     if got.kernel.endswith(PREPACKED):
         for index, (before, after) in enumerate(zip(want.arguments, got.arguments, strict=True)):
             if got.pointers[index] in pointers and after.size < before.size:
-                return told(index, f"holds {after.size} of {before.size} elements: {_LAYOUT_FAULT}")
+                fault = f"has {after.size} of {before.size} elements: {_LAYOUT_FAULT}"
+                return describe(index, fault)
     for index, value in _expected(want, got, kernels, target).items():
         if got.pointers[index] in pointers and not _same(got.arguments[index], value, tolerance):
             position = pointers.index(got.pointers[index])
-            return told(index, _what(now, position, value, tolerance))
+            return describe(index, _fault(now, position, value, tolerance))
     return ""
 
 
 def _expected(
     want: CapturedKernel, got: CapturedKernel, kernels: Path, target: str
 ) -> dict[int, Array]:
-    """Return what the kernel's arguments should be, by position; of those that can be told.
+    """Return the expected arguments of the kernel, by position, where they can be determined.
 
-    Where a layout kernel goes with it, what that takes is what it makes of the other build's; the
-    rest is the other build's.
+    They are the other build's arguments. If the kernel has a layout kernel, its new weights are the
+    layout kernel's outputs for the other build's weights.
     """
     same = {
         index: value
@@ -83,9 +84,9 @@ def _relay(
 ) -> dict[int, Array]:
     """Run a layout kernel on weights in their old layouts; return them by position in `weights`.
 
-    names: of the arguments of the kernel that takes the new ones. The layout kernel takes old
-    weights, then as many new ones, which have the same names; in an order of its own. Nothing
-    where the names don't tell which is which.
+    names: of the arguments of the kernel that takes the new layouts. The layout kernel takes old
+    weights, then as many new weights, which have the same names, in a different order. Return
+    nothing where the names don't identify the weights.
     """
     import tvm
 
@@ -114,15 +115,15 @@ def _same(value: Array, expected: Array, tolerance: Tolerance) -> bool:
     return compare_arrays("", value, expected, kernel_tolerance(expected, tolerance)).passed
 
 
-def _what(now: InstrumentedSession, position: int, expected: Array, tolerance: Tolerance) -> str:
-    """Say what stands where `expected` should."""
+def _fault(now: InstrumentedSession, position: int, expected: Array, tolerance: Tolerance) -> str:
+    """Return the difference of a parameter from `expected`, as the end of a sentence."""
     for other, param in enumerate(now.session.params):
         if other != position and _same(param.numpy(), expected, tolerance):
-            return f"belongs elsewhere: what should be there is parameter {other}"
+            return f"is at the wrong position: parameter {other} belongs there"
     stands = now.session.params[position].numpy()
     if any(_same(stands, original, tolerance) for original in now.originals):
-        return "was left as it is: it should have been transformed"
+        return "was not transformed"
     if stands.shape != expected.shape:
         return f"has shape {list(stands.shape)} instead of {list(expected.shape)}"
     wrong = compare_arrays("it", stands, expected, kernel_tolerance(expected, tolerance))
-    return f"has wrong values: {wrong.mismatches} of {stands.size}"
+    return f"has wrong values ({wrong.mismatches} of {stands.size})"

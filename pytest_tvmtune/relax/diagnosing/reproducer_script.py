@@ -1,8 +1,8 @@
-"""Shows that two kernels of one workload compute different things. Needs tvm and numpy alone.
+"""Shows that two kernels of a workload compute different values. Needs only tvm and numpy.
 
-Beside it: reference.json and now.json, the kernels' IR as they are compiled; data.npz, the
-arguments they got in the model, and what they wrote there; about.json. Exit code 1 when the
-difference shows.
+The folder has these files, too: reference.json and now.json, the IR of the kernels as it is
+compiled; data.npz, the arguments and outputs of the kernels in the model; about.json. The exit code
+is 1 if the kernels differ.
 """
 
 import json
@@ -71,10 +71,10 @@ def main() -> bool:
         wrong |= not close.all()
         print(
             f"output {number} of {ABOUT['now']['kernel']}: {(~close).sum()} of {close.size} values "
-            f"differ from {ABOUT['reference']['kernel']}'s, by up to {worst:.3g} at {where}: "
-            f"{other[where]} for {one[where]}"
+            f"differ from {ABOUT['reference']['kernel']}, by up to {worst:.3g} at {where}: "
+            f"got {other[where]}, expected {one[where]}"
         )
-    print("the fault shows" if wrong else "no fault shows")
+    print("the kernels differ" if wrong else "the kernels agree")
     return wrong
 
 

@@ -56,7 +56,7 @@ def open_model(
     shapes: static shapes of an ONNX model's dynamic inputs, by the file's own names.
     spec: what `nn.Module.export_tvm` takes.
     dims: sizes of dimensions whose shapes neither `shapes` nor `inputs` give.
-    Raises ModelError, naming what was given and what is accepted.
+    Raises ModelError, naming the given source and the accepted sources.
     """
     from tvm.ir import IRModule
     from tvm.relax.frontend import nn
@@ -64,16 +64,16 @@ def open_model(
     inputs = read_inputs(inputs)
     kind = _kind(source)
     if shapes is not None and kind != "ONNX":
-        raise ModelError("shapes=... is for ONNX models; other sources have static shapes already")
+        raise ModelError("shapes=... is only for ONNX models; other sources have static shapes")
     if spec is not None and not isinstance(source, nn.Module):
-        raise ModelError("spec=... is for a relax.frontend.nn.Module")
+        raise ModelError("spec=... is only for a relax.frontend.nn.Module")
     if kind == _LIBRARY:
         from pytest_tvmtune.relax.importing.from_library import open_library
 
-        check_names(dims, (), "a compiled library has the shapes it was compiled for")
+        check_names(dims, (), "a compiled library has fixed shapes")
         return open_library(source, name=name, entry=entry, params=params, inputs=inputs)
     if params is not None and kind:
-        raise ModelError(f"params=...: {kind} models bring their own parameters")
+        raise ModelError(f"params=...: {kind} models contain their parameters; remove params=")
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] = ()
     references: Mapping[str, Callable[..., Any]] = {}
@@ -92,7 +92,7 @@ def open_model(
     elif kind == "TFLite":
         from pytest_tvmtune.relax.importing.from_tflite import load_tflite
 
-        check_names(dims, (), "TFLite models have the shapes that are in the file")
+        check_names(dims, (), "a TFLite model has fixed shapes")
         mod = load_tflite(source)
     elif isinstance(source, nn.Module):
         from pytest_tvmtune.relax.importing.from_nn_module import export_nn_module
@@ -102,7 +102,10 @@ def open_model(
     elif isinstance(source, IRModule):
         mod = source
     else:
-        raise ModelError(f"can't open a {type(source).__name__} as a model; accepted: {_ACCEPTED}")
+        raise ModelError(
+            f"can't open an object of type {type(source).__name__} as a model; accepted are "
+            f"{_ACCEPTED}"
+        )
     if not kind:
         entry = pick_entry(mod, entry)
         mod, dynamic = bind_symbolic(mod, entry, inputs, dims)
@@ -134,7 +137,7 @@ def _kind(source: Any) -> str:
         kind = next(kinds, "")
     if kind == "StableHLO":
         raise ModelError(
-            "there is no door for StableHLO, whose importer needs all of JAX; give the IRModule "
-            "of tvm.relax.frontend.stablehlo.from_stablehlo"
+            "StableHLO can't be imported here, because TVM's importer needs all of JAX; import it "
+            "with tvm.relax.frontend.stablehlo.from_stablehlo, and give the IRModule"
         )
     return kind

@@ -1,4 +1,4 @@
-"""A Model from what is compiled already: a VMExecutable, or a library it was exported to."""
+"""A Model from compiled code: a VMExecutable, or a library that it was exported to."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def open_library(
 ) -> Model:
     """Return a Model that is never tuned or compiled, only checked and timed.
 
-    source: a relax.VMExecutable, or the path of the .so that one was exported to. params, inputs:
-    what the entry takes, in its order, since a library doesn't say it; names are for messages.
-    Raises ModelError for a file that isn't there, and without inputs.
+    source: a relax.VMExecutable, or the path of an exported .so. params, inputs: what the entry
+    takes, in its order, since a library doesn't contain it; names are for messages.
+    Raises ModelError for a file that doesn't exist, and without inputs.
     """
     library = _read(Path(source)) if isinstance(source, (str, os.PathLike)) else _export(source)
     if inputs is None:
         raise ModelError(
-            "a compiled library doesn't say what it takes: give inputs=(x,), and params=... where "
-            "it has parameters, both in the order of the entry's arguments"
+            "a compiled library doesn't describe its inputs; give inputs=(x,), and params=... if "
+            "it has parameters, in the order of the entry's arguments"
         )
     entry = entry or _ENTRY
     named_inputs = _named(inputs, "input")

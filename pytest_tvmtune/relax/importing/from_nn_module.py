@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def export_nn_module(module: Any, spec: Mapping[str, Any] | None) -> tuple[IRModule, Params]:
-    """Return the exported module, and its parameters where every one has data.
+    """Return the exported module, and its parameters where all have data.
 
     spec: {"forward": {"x": nn.spec.Tensor((1, 784), "float32")}}, as `export_tvm` takes it.
     Without data in all parameters they are None: made up from the seed.
@@ -22,7 +22,7 @@ def export_nn_module(module: Any, spec: Mapping[str, Any] | None) -> tuple[IRMod
     """
     if spec is None:
         raise ModelError(
-            "an nn.Module needs its export spec: "
+            "an nn.Module needs its export spec; give "
             'spec={"forward": {"x": nn.spec.Tensor((1, 784), "float32")}}'
         )
     try:

@@ -28,7 +28,7 @@ _CUSTOM = "CUSTOM"
 def load_tflite(source: str | os.PathLike[str] | Any) -> IRModule:
     """Import a TFLite model in the shapes it has; TVM's importer makes its weights constants.
 
-    Raises ModelError for what can't be read or imported, UnsupportedOperatorError.
+    Raises ModelError for a model that can't be read or imported, and UnsupportedOperatorError.
     """
     tflite = import_package("tflite", "reading TFLite models", _INSTALL)
     from tvm.relax.frontend import detach_params
@@ -54,7 +54,7 @@ def _read(tflite: Any, path: Path) -> Any:
     require_file(path)
     content = path.read_bytes()
     if content[4:8] != _IDENTIFIER:
-        raise ModelError(f"{path}: not a TFLite model, its identifier is {content[4:8]!r}")
+        raise ModelError(f"{path}: not a TFLite model: its identifier is {content[4:8]!r}")
     return tflite.Model.GetRootAs(content, 0)
 
 

@@ -42,11 +42,11 @@ def quiet() -> Iterator[Callable[[], str]]:
 
 @contextlib.contextmanager
 def importer(label: str, name: str, place: Callable[[BaseException], str]) -> Iterator[None]:
-    """Call one of TVM's importers, without a word.
+    """Call one of TVM's importers, without its output.
 
     name: the importer's. place: returns which of the model's nodes an error is about.
-    Raises ImporterError from whatever the importer raises; what this package's own code raises
-    there passes.
+    Raises ImporterError from any error that the importer raises. Errors that this package's own
+    code raises there pass.
     """
     with quiet() as said:
         try:

@@ -61,8 +61,8 @@ def bind_symbolic(
 def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput]) -> None:
     """Raise ImporterError where the sizes of dynamic inputs are too small for a model.
 
-    That is where a tensor has a negative size, or an output is empty for what nothing sets: it
-    would be right whatever the model computes.
+    That is where a tensor has a negative size. It is also where an output is empty while nothing
+    sets the size of a dimension: such an output would be right regardless of the computation.
     """
     from tvm import relax
 
@@ -76,7 +76,7 @@ def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput]) -> N
         return
     relax.analysis.post_order_visit(mod[entry], visit)
     outputs = mod[entry].ret_ty
-    problem = f"a tensor in it has the shape {negative[0]}" if negative else ""
+    problem = f"a tensor in the model has the shape {negative[0]}" if negative else ""
     if any(one.unset for one in dynamic) and 0 in _sizes_in(outputs):
         problem = problem or f"an output is empty: {outputs}"
     if problem:

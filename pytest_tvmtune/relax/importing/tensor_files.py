@@ -25,8 +25,8 @@ Inputs = Mapping[str, object] | Sequence[object] | Path | None
 def read_inputs(inputs: Inputs) -> Mapping[str, object] | Sequence[object] | None:
     """Return inputs with arrays in the place of paths. Raises ModelError, naming the file.
 
-    A path stands for a .npy file, a .npz file (its array of the input's name, or its only one), or
-    an ONNX tensor; in the place of all inputs, for a folder of ONNX test data.
+    A path stands for a .npy file, a .npz file (its array of the input's name, or its only array),
+    or an ONNX tensor; in the place of all inputs, for a folder of ONNX test data.
     """
     if isinstance(inputs, Path):
         return read_tensors(inputs, "input")
@@ -43,16 +43,16 @@ def read_inputs(inputs: Inputs) -> Mapping[str, object] | Sequence[object] | Non
 def read_tensors(folder: Path, kind: str) -> list[Array]:
     """Return the tensors `<kind>_0.pb`, `<kind>_1.pb`, ... of a folder of ONNX test data, in order.
 
-    Raises ModelError, naming the file, where one can't be read or is missing between others.
+    Raises ModelError, naming the file, where a file can't be read or is missing between others.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no folder of ONNX test data")
+        raise ModelError(f"{folder} is not a folder of ONNX test data")
     names = re.compile(rf"{kind}_(\d+)\.pb")
     matches = ((names.fullmatch(path.name), path) for path in folder.iterdir())
     found = {int(match[1]): path for match, path in matches if match}
     for number in range(max(found, default=-1)):
         if number not in found:
-            raise ModelError(f"{folder}: there is no {kind}_{number}.pb")
+            raise ModelError(f"{folder}: the file {kind}_{number}.pb is missing")
     return [_read_tensor(found[number]) for number in sorted(found)]
 
 
@@ -86,7 +86,7 @@ def _read_tensor(path: Path) -> Array:
     try:
         tensor.ParseFromString(path.read_bytes())
         if not tensor.data_type:
-            raise ValueError("it holds no tensor; sequences and optional values can't be given")
+            raise ValueError("it has no tensor; sequences and optional values can't be given")
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # noqa: BLE001  protobuf and onnx raise types of their own
         raise ModelError(f"{path}: not an ONNX tensor: {cause_of(error)}") from None

@@ -1,1 +1,1 @@
-"""Whether what is installed works, and what it is by content."""
+"""Whether the installation works, and its identity by content."""

@@ -7,14 +7,14 @@ from pytest_tvmtune.processes.job import Job, WorkerContext
 
 
 def run(request: None, context: WorkerContext[None]) -> None:  # noqa: ARG001  nothing is asked
-    """Serialise a small IRModule. A bad pair crashes in `ToJSONGraph` here.
+    """Serialize a small IRModule. A bad pair crashes in `ToJSONGraph` here.
 
     Args:
         request: Nothing.
         context: Of this process.
 
     """
-    context.enter_stage(JobStage("serialising an IRModule"))
+    context.enter_stage(JobStage("serializing an IRModule"))
     import tvm
     from tvm import relax
 

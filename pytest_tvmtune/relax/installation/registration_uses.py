@@ -1,8 +1,8 @@
-"""Whether a model can depend on what somebody has registered with TVM.
+"""Whether a model can depend on a registration that someone has made with TVM.
 
 The lowering of a Relax operator counts for models that hold it, a function for models that call it.
-Whatever else is registered, and what TVM itself may look up, counts for every model: kernels and
-what passes make have operators that no model holds (`tirx.exp`, `relax.call_tir`).
+Every other registration counts for every model, and so do names that TVM itself may look up.
+Kernels and the results of passes have operators that no model holds (`tirx.exp`, `relax.call_tir`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def concerns(registration: Registration, mod: IRModule | None) -> bool:
 
 
 def function_concerns(name: str, mod: IRModule | None) -> bool:
-    """Whether a global function can be called by what becomes of a module."""
+    """Return whether a module can call a global function once it is compiled."""
     return mod is None or is_in_tvms_namespace(name) or _names(mod, name)
 
 

@@ -36,8 +36,8 @@ class Registration:
 class _Recorder:
     """What this process's import hook has seen.
 
-    late: TVM was imported before the hook was there. python_names: global functions that Python
-    registered, TVM's own included; tvm_names: those that were there when `import tvm` was done.
+    late: TVM was imported before the hook was installed. python_names: global functions that Python
+    registered, TVM's own included; tvm_names: those that existed when `import tvm` was done.
     """
 
     started: bool = False
@@ -53,7 +53,7 @@ _recorder = _Recorder()
 
 
 def start_recording() -> None:
-    """Record from now on what is registered; imports nothing."""
+    """Record registrations from now on; imports nothing."""
     if _recorder.started:
         return
     _recorder.started = True
@@ -70,7 +70,7 @@ def recorded() -> list[Registration]:
 
 
 def unexplained_names() -> frozenset[str]:
-    """Return the global functions that nobody was seen to register; all where TVM came first.
+    """Return the global functions whose registration wasn't seen; all where TVM came first.
 
     A native library registers its functions unseen.
     """

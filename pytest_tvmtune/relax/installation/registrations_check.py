@@ -1,4 +1,4 @@
-"""Whether the processes that compile and run models have what this one has registered with TVM."""
+"""Whether the processes that compile and run models have this process's TVM registrations."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def check_registrations(store: Store, mod: IRModule | None) -> None:
         if lacking:
             shown = ", ".join(lacking[:_MOST_SHOWN])
             if len(lacking) > _MOST_SHOWN:
-                shown += f" and {len(lacking) - _MOST_SHOWN} more"
+                shown += f", and {len(lacking) - _MOST_SHOWN} more"
             raise EnvironmentProblemError(
-                f"registered with TVM in the test's process only: {shown}. Models are compiled, "
-                "tuned and run in child processes, which lack it. Move the registrations into a "
-                "module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
+                f"registered with TVM only in the test's process: {shown}. Models are compiled, "
+                "tuned, and run in child processes, which lack these registrations. Move the "
+                "registrations to a module, and name it with --tvm-setup=MODULE (ini: tvm_setup)"
             )
 
 
@@ -56,7 +56,7 @@ def _lacking(
     names: frozenset[str],
     setup: tuple[str, ...],  # noqa: ARG001  what a child has depends on it
 ) -> tuple[list[Registration], list[str]]:
-    """Return what a child lacks of what is here, and the functions nobody was seen to register."""
+    """Return registrations that a child lacks, and functions whose registration wasn't seen."""
     modules = tuple(name for name in sys.modules if name.startswith("tvm.")) if names else ()
     child = run_job(
         registrations_job.JOB,

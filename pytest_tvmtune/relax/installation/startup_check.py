@@ -1,7 +1,7 @@
-"""The start-up check: whether this machine can tune, compile and run with what is installed.
+"""The start-up check: whether this machine can tune, compile, and run models.
 
-Each problem becomes one message that says what to type. Versions are read from metadata, so that
-a pair that crashes on import is never imported here.
+Each problem becomes a message with the command to type. Versions are read from metadata, so that
+a pair of packages that crashes on import is never imported here.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def check_platform() -> None:
     """Raise EnvironmentProblemError on a system that nothing here runs on."""
     if sys.platform == "win32":
         raise EnvironmentProblemError(
-            "pytest-tvmtune doesn't run on Windows: its jobs and its tuner are forked. "
-            "Use Linux or WSL, or deselect the marked tests"
+            "pytest-tvmtune doesn't run on Windows, because it forks its jobs and its tuner; "
+            "use Linux or WSL, or deselect the marked tests"
         )
 
 
@@ -73,8 +73,8 @@ def check_compiler() -> str:
     compiler = _compiler()
     if compiler is None:
         raise EnvironmentProblemError(
-            f"no C++ compiler found{_named_compiler()}, and TVM's export_library needs one: "
-            "install g++ (Debian: apt-get install g++) or set CXX to the path of one"
+            f"no C++ compiler found{_named_compiler()}, but TVM's export_library needs it; "
+            "install g++ (on Debian: apt-get install g++), or set CXX to the path of a compiler"
         )
     return compiler
 
@@ -84,9 +84,9 @@ def check_tuning() -> None:
     missing = [name for module, name in _TUNING_MODULES.items() if not _is_there(module)]
     if missing:
         raise EnvironmentProblemError(
-            f"tuning needs {', '.join(missing)}: pip install 'pytest-tvmtune[tune]' "
-            "(or run untuned: --tvm-trials=0, or with stored records only: "
-            "--tvm-tuning=never)"
+            f"tuning needs {', '.join(missing)}; run pip install 'pytest-tvmtune[tune]' "
+            "(to use only stored records, run with --tvm-tuning=never; to test untuned models, run "
+            "with --tvm-trials=0 --tvm-dir=untuned-store)"
         )
 
 
@@ -98,12 +98,13 @@ def check_pair(store: Store) -> None:
     tvm, ffi = installed_version("apache-tvm"), installed_version("apache-tvm-ffi")
     if tvm == "not installed":
         raise EnvironmentProblemError(
-            f"apache-tvm is not installed: pip install 'apache-tvm>={SUPPORTED_TVM_MINORS[0]}'"
+            f"apache-tvm is not installed; run pip install 'apache-tvm>={SUPPORTED_TVM_MINORS[0]}'"
         )
     if minor(tvm) not in SUPPORTED_TVM_MINORS:
         raise EnvironmentProblemError(
-            f"apache-tvm {tvm} is not supported, only {', '.join(SUPPORTED_TVM_MINORS)} is: "
-            f"pip install 'apache-tvm=={SUPPORTED_TVM_MINORS[-1]}.*'"
+            f"apache-tvm {tvm} is not supported; install a supported version "
+            f"({', '.join(SUPPORTED_TVM_MINORS)}) with pip install "
+            f"'apache-tvm=={SUPPORTED_TVM_MINORS[-1]}.*'"
         )
     if ffi in GOOD_PAIRS[minor(tvm)]:
         return
@@ -118,7 +119,7 @@ def check_pair(store: Store) -> None:
     if known[pair]:
         raise EnvironmentProblemError(
             f"apache-tvm {tvm} doesn't work with apache-tvm-ffi {ffi} ({known[pair]}); "
-            f"pip install 'apache-tvm-ffi=={RECOMMENDED_FFI[minor(tvm)]}'"
+            f"run pip install 'apache-tvm-ffi=={RECOMMENDED_FFI[minor(tvm)]}'"
         )
 
 
@@ -154,7 +155,7 @@ def _read_probes(store: Store) -> dict[str, str]:
 
 def _named_compiler() -> str:
     named = [f"{name}={os.environ[name]!r}" for name in ("CXX", "CC") if os.environ.get(name)]
-    return f" ({named[0]} names no program)" if named else ""
+    return f" ({named[0]} is not a program)" if named else ""
 
 
 def _compiler() -> str | None:

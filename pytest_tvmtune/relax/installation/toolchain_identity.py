@@ -1,6 +1,6 @@
 """What compiles and runs models, by content: TVM as it is imported, the compiler, the user's setup.
 
-Versions don't tell: who develops TVM, or patches a wheel, has another TVM of the same version.
+Versions aren't enough: developing TVM, or patching a wheel, makes another TVM of the same version.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _MAPS = Path("/proc/self/maps")
 
 
 def toolchain_identity(store: Store) -> str:
-    """Return the SHA-256 of what makes a library out of a module: TVM, and the C++ compiler.
+    """Return the SHA-256 of the tools that make a library of a module: TVM and the C++ compiler.
 
-    Every Python file and native library of `tvm` and `tvm_ffi`, as this process imports them; the
-    compiler's program and what it says of itself. The same content is the same, wherever it is.
-    Found once a process.
+    It covers every Python file and native library of `tvm` and `tvm_ffi`, as this process imports
+    them; the compiler's program, and the compiler's description of itself. The location doesn't
+    count, only the content. Computed once a process.
     """
     return _digest_of({"tvm": tvm_identity(store), "compiler": _compiler(store)})
 
@@ -51,7 +51,7 @@ def tvm_identity(store: Store) -> str:
         files = {path: name for package in _PACKAGES for path, name in _files_of(package)}
     except OSError as error:
         raise EnvironmentProblemError(
-            f"TVM's files can't be read, so that it isn't known which TVM this is: {error}"
+            f"TVM's files can't be read, so the installed TVM can't be identified: {error}"
         ) from error
     loaded = _loaded_libraries()
     digests = file_digests(store, [*files, *loaded])
@@ -78,7 +78,7 @@ def _setup_identity(store: Store, modules: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=4)
 def _compiler(store: Store) -> list[str]:
-    """Return what tells a compiler, and the linker it calls, from others."""
+    """Return what identifies a compiler, and the linker that it calls."""
     try:
         compiler = check_compiler()
     except EnvironmentProblemError:

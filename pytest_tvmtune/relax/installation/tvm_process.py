@@ -20,13 +20,13 @@ _MOST_JOBS_IMPORT = (
 
 
 def begin() -> None:
-    """Record from now on what registers with TVM, and keep `import tvm` from importing torch."""
+    """Record registrations with TVM from now on, and keep `import tvm` from importing torch."""
     start_recording()
     leave_out_torch()
 
 
 def leave_out_torch() -> None:
-    """Keep `import tvm` from importing torch in this process, where nobody needs it.
+    """Keep `import tvm` from importing torch in this process, which doesn't need it.
 
     tvm-ffi imports it wherever it is installed: 1.4 s and 150 MB for each process.
     """
@@ -34,7 +34,7 @@ def leave_out_torch() -> None:
 
 
 def load_ahead() -> None:
-    """Import what most jobs import, so that a fork needn't."""
+    """Import what most jobs import, so that a fork doesn't need to."""
     for module in _MOST_JOBS_IMPORT:
         importlib.import_module(module)
 

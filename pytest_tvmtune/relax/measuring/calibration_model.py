@@ -13,7 +13,7 @@ _WIDTH = 512
 def calibration_model() -> IRModule:
     """Return an MLP of two layers, `main(x, w1, w2)`: some 0.2 ms a call, bound by its weights.
 
-    Of that kind are the models whose time depends most on where things lie in memory.
+    The time of such models depends most on the placement of code and tensors in memory.
     """
     from tvm import relax
 

@@ -30,7 +30,7 @@ from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample, num_t
 from pytest_tvmtune.store.artifacts import Artifact
 
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
-# pairs an epoch to outvote those; measured in docs/gate.md.
+# pairs an epoch to outvote those; measured in docs/explanation/gate-evaluation.md.
 MIN_SAMPLE_S = 0.0005
 _PAIRS_S = 0.015
 MOST_PAIRS = 7
@@ -124,7 +124,7 @@ def pairs_per_epoch(pair_s: float) -> int:
 
 
 def _pair_s(timers: Sequence[Timer], number: int) -> float:
-    """Return the seconds of a pair, the shortest of some: one may have been interrupted."""
+    """Return the seconds of a pair, the shortest of several, because some may be interrupted."""
     taken: list[float] = []
     while len(taken) < 3 and sum(taken) < _PAIRS_S:
         started = monotonic_s()

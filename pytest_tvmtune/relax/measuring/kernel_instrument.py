@@ -1,7 +1,7 @@
 """Watching the kernels of a call, or of two at once, through the Relax VM's instrument.
 
-Nothing is recompiled: what runs is the library under test. Storage is used again by later kernels,
-so whoever looks at a tensor does so while its kernel is being called.
+Nothing is recompiled: the library under test runs. Later kernels reuse storage, so a visitor must
+look at a tensor while its kernel is being called.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelCall:
-    """A kernel about to run (`before`), or just done. index: which call of the entry it is."""
+    """A kernel about to run (`before`), or finished. index: which call of the entry it is."""
 
     index: int
     name: str
@@ -42,7 +42,7 @@ class InstrumentedSession:
 
 
 def call_watched(watched: InstrumentedSession, visit: Callable[[KernelCall], None]) -> Any:
-    """Call the entry once; `visit` is told of each kernel before and after it ran.
+    """Call the entry once; `visit` is called for each kernel before and after it runs.
 
     Its inputs are copied: a kernel may write to one in place. Returns what the entry returned.
     """
@@ -76,8 +76,8 @@ def call_both_watched(
 ) -> None:
     """Call both entries at once, in step: at each pair of calls each waits for the other.
 
-    visit: is told of each pair, before and after it ran, while both stand still, so that all their
-    tensors are there; once it returns False they run on without it. What it raises is raised here.
+    visit: is called for each pair, before and after it runs. Both calls wait for it, so all their
+    tensors exist. Once it returns False, they run on without it. What it raises is raised here.
     Raises RuntimeError when the two don't come to all of the pairs.
     """
     rendezvous = _Rendezvous(pairs, visit)

@@ -63,8 +63,8 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """Time the kernels of `now`, and of `baseline` in turn with it.
 
     In each round both are placed anew, and called in as many pairs as in an epoch of the gate, with
-    and without the instrument. What the instrument itself takes, as null kernels tell, is taken off
-    each call. A pair in which a side never took its usual course tells nothing of kernels.
+    and without the instrument. Null kernels show the time of the instrument itself, which is taken
+    off each call. A pair in which a side never took its usual course shows nothing about kernels.
 
     Args:
         request: What is measured.
@@ -74,7 +74,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         What the kernels take.
 
     Raises:
-        ModelError: The entry calls other kernels each time.
+        ModelError: The entry calls different kernels in each call.
 
     """
     measurement = open_measurement(request.pair, context)
@@ -140,7 +140,7 @@ def _kernels(
     ]
     told = [index for index in range(len(seen[1])) if all(alike[side][index] for side in sides)]
     if not told:
-        raise ModelError("it calls other kernels each time, so that they can't be compared")
+        raise ModelError("it calls different kernels in each call, so they can't be compared")
     return [
         _by_kernel(course, [alike[side][index] for index in told], cost) if side in sides else {}
         for side, course in enumerate(usual)

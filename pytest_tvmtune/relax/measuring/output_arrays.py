@@ -28,6 +28,6 @@ def to_numpy(value: Any, path: str = ROOT) -> Any:
         return tuple(to_numpy(item, f"{path}[{index}]") for index, item in enumerate(value))
     kind = "a string" if isinstance(value, str) else f"a {type(value).__name__}"
     raise ModelError(
-        f"{path} is {'null' if value is None else kind}: only tensors, shapes and numbers can be "
-        "compared, in tuples or by themselves; leave it out of what the entry returns"
+        f"{path} is {'null' if value is None else kind}, but only tensors, shapes, and numbers can "
+        "be compared, alone or in tuples; don't return it from the entry"
     )

@@ -1,9 +1,10 @@
 """Both libraries of a comparison in memory: loaded and placed anew for every epoch.
 
-Where code and tensors come to lie makes one library differ from its copy by some percent, for as
-long as they lie there (docs/gate.md). So each epoch loads fresh copies, allocates everything anew,
-and lets both sides share every tensor they can; tensors that one side wants in another layout trade
-places within the epoch. TVM never unmaps a library, so what its copies may take is bounded.
+The placement of code and tensors makes a library differ from its copy by some percent, for as long
+as they stay there (docs/explanation/gate-evaluation.md). So each epoch loads fresh copies,
+allocates everything anew, and lets both sides share every tensor they can. Tensors that one side
+wants in another layout trade places within the epoch. TVM never unmaps a library, so the memory
+and disk space of its copies are bounded.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _COPY_COST = 4
 class MeasuredLibrary:
     """A library, and the parameters its entry takes: transformed, to be copied into each epoch.
 
-    arrays: shared ones that the parameters lie in.
+    arrays: the shared arrays that contain the parameters.
     """
 
     library: Path
@@ -48,7 +49,7 @@ class MeasuredLibrary:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairedMeasurement:
-    """A baseline and what is compared with it.
+    """A baseline and the library to compare with it.
 
     shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
     of those that are as large, but differ. flush: called before each call, to empty the caches;
@@ -67,7 +68,7 @@ class PairedMeasurement:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParamPlacement:
-    """One way in which the parameters lie; `enter` puts them there.
+    """A placement of the parameters; `enter` puts them there.
 
     vms, arguments, timers: of the baseline and of now.
     """
@@ -82,8 +83,8 @@ class ParamPlacement:
 class LoadedCopies:
     """Copies of libraries, loaded from `folder` while they keep within `budget_bytes`.
 
-    Beyond it those that are there serve again, picked at random: the code of a library with large
-    constants moves a few times only.
+    Beyond it, existing copies serve again, picked at random. So the code of a library with large
+    constants moves only a few times.
     """
 
     folder: Path
@@ -130,7 +131,7 @@ class LoadedCopies:
 
 
 def open_copies(measurement: PairedMeasurement, folder: Path) -> LoadedCopies:
-    """Return no copies yet, and what they may take of memory and of `folder`'s disk."""
+    """Return no copies yet, with the memory and disk space in `folder` that they may take."""
     scarce = [shutil.disk_usage(folder).free]
     if (left_bytes := cgroup_memory_bytes()) is not None:
         scarce.append(left_bytes)
@@ -217,8 +218,9 @@ def _timers(
 def _in_any_order(make: Callable[[int], Made], rng: random.Random) -> list[Made]:
     """Return what `make` makes of each side.
 
-    What comes first lies elsewhere, the same way in every epoch of a process, for as long as it
-    runs: up to 1.6 % in one process of fifteen (docs/gate.md). So neither side is always first.
+    The first side gets another place in memory, the same in every epoch, for as long as the process
+    runs: up to 1.6 % in one process of fifteen (docs/explanation/gate-evaluation.md). So neither
+    side is always first.
     """
     made = {side: make(side) for side in rng.sample((0, 1), 2)}
     return [made[0], made[1]]

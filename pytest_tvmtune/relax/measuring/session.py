@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import CompileError
+from pytest_tvmtune.core.errors import CompileError, counted
 from pytest_tvmtune.core.tensors.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.shared_arrays import (
@@ -50,9 +50,9 @@ class EntryCall:
 class Session:
     """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
 
-    params: transformed where the artifact is prepacked. arrays: the shared ones that they lie in.
-    transform_s and transform_extra_bytes: what the transform cost, None without one; never part of
-    a timed call.
+    params: transformed where the artifact is prepacked. arrays: the shared arrays that contain
+    them. transform_s and transform_extra_bytes: the cost of the transform, None without a
+    transform; never part of a timed call.
     """
 
     vm: VirtualMachine
@@ -222,16 +222,16 @@ def _check_arguments(
     if got == want:
         return
     start = len(inputs)
-    what = f"{entry}_transform_params returns" if point.transforms else "there are"
+    count = f"{counted(len(params), 'parameter')} after {counted(start, 'input')}"
+    given = f"{entry}_transform_params returns {count}" if point.transforms else f"{count} given"
     if len(got) != len(want):
         raise CompileError(
-            f"{what} {len(params)} parameter(s) after {start} input(s), "
-            f"the compiled {entry} takes {len(want)} arguments in all"
+            f"{given}, but the compiled {entry} takes {counted(len(want), 'argument')} in all"
         )
     index = next(i for i, (one, other) in enumerate(zip(got, want, strict=True)) if one != other)
     raise CompileError(
-        f"{what} {len(params)} parameter(s) after {start} input(s); the compiled {entry} takes "
-        f"{want[index]} as argument {index}, not {got[index]}"
+        f"{given}, but the compiled {entry} takes {want[index]} as argument {index}, not "
+        f"{got[index]}"
     )
 
 

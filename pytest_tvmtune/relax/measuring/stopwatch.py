@@ -1,8 +1,8 @@
 """What each call within a call takes, by a clock that the Relax VM's instrument reads.
 
-The instrument is native code where it can be built: a Python function takes some 2 us for each
-kernel, which can be taken off, and leaves its own data in the caches, which can't: the kernels of a
-model of many small ones seemed to take a sixth longer.
+The instrument is native code where it can be built. A Python function takes some 2 us for each
+kernel, which can be taken off. It also leaves its own data in the caches, which can't be taken off:
+in a model of many small kernels, the kernels seemed to take a sixth longer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Called(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCall:
-    """A call of an entry: what it called in turn, innermost only, and what each of those took."""
+    """A call of an entry: its innermost calls in turn, and the time of each."""
 
     course: tuple[Called, ...]
     seconds: npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class TimedCall:
 class Stopwatch:
     """What watches calls. folder: where the native instrument is built.
 
-    is_native: else no C++ compiler is there, or it can't build it.
+    is_native: if false, the machine has no C++ compiler, or it can't build the instrument.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Stopwatch:
 
 
 class Watch:
-    """A stopwatch on the entry of a VirtualMachine. A first call tells the names.
+    """A stopwatch on the entry of a VirtualMachine. A first call finds the names.
 
     flush: called before each call.
     """
@@ -114,8 +114,8 @@ class Watch:
     def take(self, calls: int) -> list[TimedCall]:
         """Call the entry so often; return what each call took.
 
-        An entry that keeps something from call to call may call what it hasn't so far: the native
-        instrument leaves such a call out, and one more tells those names.
+        An entry that keeps something from call to call may call functions that it hasn't called so
+        far. The native instrument leaves such a call out, and an additional call finds those names.
         """
         if not self._stopwatch.is_native:
             return [self._in_python() for _ in range(calls)]

@@ -60,7 +60,7 @@ def calls_per_sample(one_call_s: float, min_sample_s: float) -> int:
 def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: float) -> list[float]:
     """Return up to `samples` seconds per call, each averaged over at least `min_sample_s`.
 
-    At least one sample is taken, whatever the budget.
+    At least one sample is taken, regardless of the budget.
     """
     timer = make_timer(
         session.vm, session.entry, (*session.inputs, *session.params), session.device

@@ -1,1 +1,1 @@
-"""The tuner: MetaSchedule in a process of its own, on a builder that forks."""
+"""The tuner: MetaSchedule in a separate process, on a builder that forks."""

@@ -38,7 +38,7 @@ class Batch:
 
     @property
     def arguments(self) -> list[Any]:
-        """MetaSchedule's JSON of what each of them is called with."""
+        """MetaSchedule's JSON of the arguments of each module."""
         own = (plain_arguments(candidate.args_info) for candidate in self.candidates)
         return [*map(arguments_of, self.untuned), *own]
 

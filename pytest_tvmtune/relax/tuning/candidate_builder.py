@@ -73,9 +73,9 @@ def build_candidates(
     scratch: Path,
     build: BuildFunction = build_library,
 ) -> list[BuiltCandidate]:
-    """Build each module in a process of its own; a crash or a time-out costs that one only.
+    """Build each module in a separate process; a crash or a time-out costs that module only.
 
-    One that was killed from outside is not to blame: it is built once more.
+    A module isn't to blame if its process was killed from outside: it is built once more.
 
     max_workers: processes at a time. timeout_s: for one candidate, from when its process starts.
     scratch: an existing folder for the libraries.

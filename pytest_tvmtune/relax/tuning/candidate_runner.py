@@ -88,8 +88,8 @@ class Runner:
     def compare(self, sides: Sequence[tuple[Path, Any]], device_kind: str) -> list[float]:
         """Return the seconds of one call of several candidates, measured in turn and at random.
 
-        sides: library and args_info of each. Taken together, they differ by what they are and not
-        by what the machine did at the time. Empty where that fails.
+        sides: library and args_info of each. Measured together, they differ by their own speed,
+        not by the state of the machine at the time. Empty where that fails.
         """
         told = [(str(library), args_info) for library, args_info in sides]
         answer = self._ask(measure_in_turn, (told, device_kind))
@@ -133,7 +133,7 @@ class Runner:
 
 
 def _serve(connection: Any) -> None:
-    """Call whatever is asked for, until the other end is closed."""
+    """Call each requested function, until the other end is closed."""
     tensors: Tensors = {}
     while True:
         try:

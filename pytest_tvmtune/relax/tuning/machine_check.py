@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import TuningError
+from pytest_tvmtune.core.errors import TuningError, all_of
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, KILLED, build_candidates
@@ -30,8 +30,8 @@ _SHORTAGE = re.compile(
     re.IGNORECASE,
 )
 _NEXT = (
-    "nothing was recorded of these candidates. Check disk space, memory and the compiler: "
-    "tvmtune doctor examines them"
+    "nothing was recorded for these candidates; to check disk space, memory, and the compiler, run "
+    "`tvmtune doctor`"
 )
 
 
@@ -46,9 +46,13 @@ def check_machine(
     without a schedule.
     """
     if all(problem.endswith(KILLED) for problem in problems):
-        raise TuningError(f"all {len(problems)} candidates were killed (SIGKILL): {_NEXT}")
+        raise TuningError(
+            f"tuning stopped: SIGKILL ended {all_of(len(problems), 'candidate')}; {_NEXT}"
+        )
     if all(map(_SHORTAGE.search, problems)):
-        raise TuningError(f"all {len(problems)} candidates failed ({problems[0]}): {_NEXT}")
+        raise TuningError(
+            f"tuning stopped: {all_of(len(problems), 'candidate')} failed ({problems[0]}); {_NEXT}"
+        )
     if device_kind(target) != "cpu":
         return
     mod = _known_good()

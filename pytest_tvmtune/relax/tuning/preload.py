@@ -1,4 +1,4 @@
-"""What tuning takes, loaded once by the servers that fork tuners and what tuners need.
+"""Modules for tuning, loaded once by the servers that fork tuners and their processes.
 
 A tuner, a builder's candidate and the measuring runner then start in milliseconds.
 """

@@ -1,7 +1,7 @@
 """The tuner's rounds: search, build, measure, store, until the trials are spent; then the finals.
 
-The next round is searched while this one is built; while one is measured, nothing else of ours
-runs on the machine.
+The search for the next round runs while the current round is built. While a round is measured,
+nothing else of the plugin runs on the machine.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RoundProgress:
 class Rounds:
     """One tuning run: its tasks, what they share, and the trials not yet given out.
 
-    recorded: the end of what the database writes. request, context: the job's.
+    recorded: the end of the file that the database writes. request, context: the job's.
     """
 
     request: Request
@@ -119,7 +119,7 @@ class Rounds:
 
     @contextmanager
     def _stage(self, name: str, cores: AbstractContextManager[None]) -> Iterator[None]:
-        """Enter a stage once the machine's cores are there; waiting for them has no time-out."""
+        """Enter a stage once the machine's cores are free; waiting for them has no time-out."""
         self.context.enter_stage(WAITING)
         with cores:
             self.context.enter_stage(JobStage(f"tuning, {self.done} trials done, {name}", "trials"))
@@ -305,7 +305,7 @@ class Rounds:
     def store_results(
         self, search: Search, *, records: Sequence[Record] = (), complete: bool = False
     ) -> Workload:
-        """Put records, and what was spent so far, into the store; return what it then knows."""
+        """Store records and the trials spent so far; return the workload as it is stored then."""
         request, task_trials = self.request, search.task_trials
         served = LedgerLine(
             run_id=request.run_id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import TuningError
+from pytest_tvmtune.core.errors import TuningError, all_of
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.core.tuning.trial_budget import TaskTrials
 from pytest_tvmtune.machine.fingerprint import usable_cores
@@ -45,7 +45,7 @@ _DRAWS = 2
 class Search:
     """One task on its way.
 
-    ir: MetaSchedule's serialisation of the workload, as in a work_dir. explorer, context: its
+    ir: MetaSchedule's serialization of the workload, as in a work_dir. explorer, context: its
     random and its evolutionary search. known: structural hashes of the schedules proposed, or
     measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
     proposed and not yet taken. lossy: what a schedule would have lost of a weight, which was
@@ -73,8 +73,8 @@ class Search:
         if self.lossy:
             return f"every schedule that the search finds would be wrong: {self.lossy}"
         return (
-            "MetaSchedule finds no valid schedule for it, which happens to a block that reads what "
-            "it writes; more trials don't help"
+            "MetaSchedule finds no valid schedule for this task, for example because a block reads "
+            "its own output; more trials don't help"
         )
 
     @property
@@ -84,8 +84,10 @@ class Search:
         if self.reason or task_trials.valid:
             return self.reason
         if task_trials.spent:
-            most_frequent = self.errors.most_common(1)[0][0] if self.errors else "none was valid"
-            return f"all {task_trials.spent} candidates failed: {most_frequent}"
+            most_frequent = "no candidate was valid"
+            if self.errors:
+                most_frequent = self.errors.most_common(1)[0][0]
+            return f"{all_of(task_trials.spent, 'candidate')} failed: {most_frequent}"
         # Trials were left for it, and it took none.
         return self.nothing_proposed if task_trials.exhausted and not self.measured else ""
 
@@ -210,7 +212,7 @@ def update_cost_model(
     run_secs: Sequence[float | None],
     model: CostModel,
 ) -> None:
-    """Tell the cost model what was measured, None where it failed."""
+    """Update the cost model with measured times, None where measuring failed."""
     from tvm.s_tir.meta_schedule.runner import RunnerResult
 
     results = [
@@ -246,7 +248,7 @@ def _prepare(
     ]
     spaces = contexts[0].generate_design_space()
     if not spaces:
-        raise TuningError("the rules give no schedule")
+        raise TuningError("MetaSchedule's rules give no schedule")
     # Evolution starts from what is known, and proposes the best of it once more. Neither strategy
     # is told of results, of which they only count how many there were.
     for context, size in zip(contexts, (2 * EXPLORED, round_size + 2 * EXPLORED), strict=True):

@@ -77,8 +77,8 @@ class Result:
 def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
     """Spend trials on workloads of a module, and note it in their ledgers.
 
-    Records and what was spent are in the store after every measured batch; the ledger's line is
-    marked complete at the end only, so that a run that was interrupted is taken up again.
+    Records and the trials spent are in the store after every measured batch. The ledger's line is
+    marked complete only at the end, so that an interrupted run is taken up again.
 
     Args:
         request: What is tuned.
@@ -88,7 +88,7 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
         What became of the tasks.
 
     Raises:
-        TuningError: It failed by what is no candidate's fault. Nothing of it is recorded.
+        TuningError: It failed through no candidate's fault. Nothing of it is recorded.
 
     """
     context.enter_stage(JobStage("starting the tuner"))
@@ -155,7 +155,7 @@ def _open(
 
 
 def _seed(request: Request, search: Search, database: Database) -> None:
-    """Let a search start from what earlier runs left; refuse records that would spoil it."""
+    """Start a search from the records of earlier runs; refuse records that would spoil it."""
     store, key = request.store, request.target_key
     stored = read_workload(store, key, search.task.shash)
     if stored is None:

@@ -51,8 +51,8 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
 
     Args:
         kind: The target's, whose intrinsics it loads.
-        memory_bytes: What each fork may take beyond what it starts with; None: half of what is
-            free now, divided by the builders at work.
+        memory_bytes: Memory that each fork may take in addition to its memory at the start; None:
+            half of the memory that is free now, divided by the builders at work.
 
     """
     if memory_bytes is None:
@@ -75,7 +75,7 @@ def start_server(kind: str, *, memory_bytes: int | None = None) -> None:
 def fork(
     name: str, function: Callable[..., None], *arguments: Any
 ) -> tuple[ForkedProcess, Connection[Any, Any]]:
-    """Call a function in a process that is bound to this one's life and to the memory limit.
+    """Call a function in a process that ends with this process and keeps to the memory limit.
 
     Args:
         name: What `ps` and `top` show, at most 15 characters.

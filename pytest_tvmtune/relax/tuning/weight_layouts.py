@@ -17,14 +17,14 @@ def lost_elements(mod: IRModule) -> str:
     """Return which weight a scheduled workload would lose elements of, "" when none.
 
     TVM's RewriteLayout may drop a dimension (0.27: of a conv2d_transpose to one channel the
-    weight's input channels). Such a kernel is wrong, and quicker than right ones: a search prefers
-    it. More elements than before are padding.
+    weight's input channels). Such a kernel is wrong, and faster than correct kernels, so a search
+    prefers it. More elements than before are padding.
     """
     for block in _relaying_blocks(mod["main"]):
         old, new = block.reads[0].source, block.writes[0].source
         before, after = (math.prod(int(size) for size in one.shape) for one in (old, new))
         if after < before:
-            return f"its layout of {old.name} holds {after} of {before} elements"
+            return f"its layout of {old.name} has {after} of {before} elements"
     return ""
 
 

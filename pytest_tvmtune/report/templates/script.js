@@ -14,7 +14,7 @@
 
   root.classList.add("js");
 
-  // Whether storage is allowed depends on where the page stands.
+  // Some places of the page allow no storage.
   const stored = (value) => {
     try {
       if (value !== undefined) localStorage.setItem("tvmtune-theme", value);
@@ -69,7 +69,7 @@
 
   const sort = (key, down) => {
     sorted = { key, down };
-    // What has no value comes last, whichever way.
+    // Cases without a value come last in both directions.
     const lacks = (one) => Number.isNaN(value(one, key));
     const order = [...cases].sort(
       (a, b) =>
@@ -111,7 +111,7 @@
   for (const one of cases) {
     open(one, one.classList.contains("open"));
     one.querySelector(".row").addEventListener("click", (event) => {
-      // Marking text to copy it is no click.
+      // Selecting text to copy it isn't a click.
       if (!event.target.closest("a") && !String(getSelection())) open(one);
     });
   }

@@ -1,1 +1,1 @@
-"""Outputs compared with what is expected, with golden ones, with test data."""
+"""Outputs compared with expected outputs, golden outputs, and test data."""

@@ -1,4 +1,4 @@
-"""Stage: outputs compared with golden ones, which are written when a run accepts them."""
+"""Stage: outputs compared with golden outputs, which are written when a run accepts them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_tvmtune.store.accepted.golden_files import read_golden, write_golden
 from pytest_tvmtune.store.locks import path_lock
 
 FOLDER = "tvmtune_golden"
-_ANEW = "if that is meant, write it anew with --tvm-update"
+_ANEW = "if you meant this change, write the file again with --tvm-update"
 
 
 def compare_with_golden(
@@ -33,12 +33,12 @@ def compare_with_golden(
     update: bool,
     update_new: bool,
 ) -> GoldenOutcome:
-    """Compare a case's outputs with the golden ones in a file.
+    """Compare a case's outputs with the golden outputs in a file.
 
     identity: what the file must say that it belongs to. update: propose these outputs where there
-    are none, or where those there can't be used or differ; update_new: only where there are none.
-    What this run wrote is never replaced: items of other targets, and with the other prepack,
-    share it.
+    are none, or where the golden outputs can't be used or differ; update_new: only where there are
+    none. A file that this run wrote is never replaced: items of other targets, and with the other
+    prepack, share it.
     """
     own = Golden(
         identity=identity, data_digest=case.model.data_digest, outputs=dict(flatten(outputs))
@@ -81,8 +81,8 @@ def write_proposal(case: Case, proposal: GoldenProposal) -> bool:
         error = _compare(case, proposal.outputs, stored, proposal.comparison)
     if not error.passed:
         raise GoldenError(
-            f"another test item of this run wrote {path}, and this one computes something else; "
-            f"give them names of their own, name=..., or fix one of them: {error.message}"
+            f"another test item of this run wrote {path}, and the outputs of this item differ; "
+            f"give them different names with name=..., or fix one of them: {error.message}"
         )
     return False
 
@@ -111,12 +111,12 @@ def _check_fits(path: Path, stored: Golden, own: Golden) -> None:
     """Raise GoldenError unless stored outputs are of this case and its inputs."""
     if stored.identity != own.identity:
         raise GoldenError(
-            f"{path} belongs to another test: {_listing(stored.identity)}; give it its name back, "
-            "or remove it and write this test's with --tvm-update-new"
+            f"{path} belongs to another test: {_listing(stored.identity)}; restore the name of the "
+            "file, or remove it and write the outputs of this test with --tvm-update-new"
         )
     if stored.data_digest != own.data_digest:
         raise GoldenError(
-            f"{path} was made with other inputs or parameters; give the same ones "
+            f"{path} was made with other inputs or parameters; give the same inputs and parameters "
             f"(from a file, or from a fixed seed), or {_ANEW}"
         )
 

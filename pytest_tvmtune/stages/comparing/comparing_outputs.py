@@ -1,4 +1,4 @@
-"""Stages: outputs compared with what is expected, or with prepack the other way."""
+"""Stages: outputs compared with the expected outputs, or with those of the other prepack choice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def compare_with_expected(
     case: Case, built: BuiltModel, outputs: Any, expected: Any, comparison: ComparisonOptions
 ) -> ComparisonOutcome:
-    """Compare a case's outputs with what its test expects.
+    """Compare a case's outputs with the outputs that its test expects.
 
     Args:
         case: Whose outputs they are.
@@ -76,7 +76,7 @@ def compare_outputs(
     *,
     dtypes: Dtypes = "kinds",
 ) -> ErrorResult:
-    """Compare, with what `comparison` leaves open taken from the marker. Raises ModelError."""
+    """Compare; the marker sets the options that `comparison` leaves open. Raises ModelError."""
     return compare(
         outputs,
         expected,
@@ -99,7 +99,7 @@ def _referred(case: Case, name: str) -> Any:
         known = ", ".join(f"expected={one!r}" for one in references) or "none"
         raise ModelError(
             f"expected={name!r}: this model has no such reference; it has {known}. "
-            "Arrays, or a callable that takes the inputs, can be given for any model"
+            "For any model, you can give arrays, or a callable that takes the inputs"
         )
     with errors_logged(lambda: case.log_path("reference")):
         return _call(references[name], case)
@@ -108,5 +108,5 @@ def _referred(case: Case, name: str) -> Any:
 def _call(function: Any, case: Case) -> Any:
     # Copies: a function that works in place must not change what the model is called with.
     inputs = [array.copy() for array in case.model.inputs]
-    with under_way(case.run_context.on_progress, case.label, "computing what is expected"):
+    with under_way(case.run_context.on_progress, case.label, "computing the expected outputs"):
         return function(*inputs)

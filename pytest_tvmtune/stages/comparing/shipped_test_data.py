@@ -1,4 +1,4 @@
-"""Stage: outputs compared with those of ONNX test data, for the inputs next to them."""
+"""Stage: outputs compared with the outputs of ONNX test data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _expected(folder: Path) -> Any:
     """Return a data set's outputs as a model returns them: an array, or a tuple of several."""
     outputs = read_tensors(folder, "output")
     if not outputs:
-        raise ModelError("there is no output_0.pb")
+        raise ModelError("the file output_0.pb is missing")
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 

@@ -15,7 +15,7 @@ VersionPair = tuple[str, str]
 
 
 def content_here(store: Store) -> dict[str, str]:
-    """Return what a baseline's fingerprint keeps beside the versions."""
+    """Return what a baseline's fingerprint keeps in addition to the versions."""
     return dict(zip(_CONTENT, (tvm_identity(store), setup_identity(store)), strict=True))
 
 

@@ -17,7 +17,7 @@ from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 
 # What faulty code ends with; SIGKILL comes from outside.
 FAULTS = frozenset({"SIGSEGV", "SIGFPE", "SIGABRT", "SIGILL", "SIGBUS"})
-_AGAIN = "run once more to find the kernel"
+_AGAIN = "a second run to find the kernel"
 
 
 def first_run(
@@ -61,23 +61,23 @@ def _run_watched(case: Case, library: Path, manifest: Manifest | None) -> tuple[
         run_job(run_once_job.JOB, request, job_context(case, "crash"))
     except ChildError as again:
         if again.cause not in FAULTS:
-            return "", f"; {_AGAIN}, it failed in another way: {again}"
+            return "", f"; {_AGAIN} failed in another way: {again}"
         if again.stage.kind != "kernel":
             return "", " outside of all kernels"
         name = again.stage.kernel
         return name, f" in {_words(name, manifest.kernels if manifest else {})}"
     except (OSError, ValueError, TvmTuneError) as problem:
-        return "", f"; it could not be {_AGAIN}: {problem}"
-    return "", f"; {_AGAIN}, it didn't crash"
+        return "", f"; {_AGAIN} could not be made: {problem}"
+    return "", f"; {_AGAIN} did not crash"
 
 
 def _words(name: str, kernels: Kernels) -> str:
     if name not in kernels:
-        return f"{name}, which is none of the model's own kernels"
+        return f"{name}, which is not a kernel of the model"
     record = kernels[name].record
     if not record:
         return f"kernel {name} (untuned)"
     return (
-        f"kernel {name} (tuned, record {record[:12]}): --tvm-tuning=refresh tunes it anew, and "
-        "leaves out what crashes"
+        f"kernel {name} (tuned, record {record[:12]}); --tvm-tuning=refresh tunes it again and "
+        "leaves out records that crash"
     )

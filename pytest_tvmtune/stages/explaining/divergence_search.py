@@ -24,7 +24,7 @@ from pytest_tvmtune.store.layout import slug
 UNTUNED = "the untuned, unpacked build"
 PLAIN, PREPACKED = "not prepacked", "prepacked"
 _BEFORE_TUNING = (
-    "the fault is in the model, in its import, or in what TVM makes of it before tuning"
+    "the fault is in the model, in its import, or in the code that TVM generates without tuning"
 )
 
 
@@ -81,9 +81,9 @@ def _sides(
         sides = built, counterpart_build(case)
         return (*(sides if case.options.prepack else sides[::-1]), PLAIN)
     if case.model.library is not None:
-        return "a ready library has no other build whose kernels it could be compared with"
+        return "a compiled library has no other build to compare its kernels with"
     if compared_with != "untuned build" and any(one.problem for one in error.outputs):
-        return f"all builds of this model return the same shapes and types: {_BEFORE_TUNING}"
+        return f"all builds of this model return the same shapes and types, so {_BEFORE_TUNING}"
     reference = reference_build(case, built)
     if reference is None:
         return _untuned_itself(case, error)
@@ -91,21 +91,21 @@ def _sides(
 
 
 def _untuned_itself(case: Case, error: ErrorResult) -> str:
-    """Say what may be behind wrong numbers of the build that others are compared with."""
+    """Return a possible reason for wrong numbers of the build that others are compared with."""
     share, dtype = _rounding(case, error)
     if not share:
-        return f"this is {UNTUNED} itself: {_BEFORE_TUNING}"
+        return f"this is {UNTUNED} itself, so {_BEFORE_TUNING}"
     return (
-        f"this is {UNTUNED} itself. No value is off by more than {share:.2g} of the output's root "
-        f"mean square: {dtype} rounding that adds up can do that. Where that is good enough, give "
-        f"rtol= and atol=, or statistic='mean'; otherwise {_BEFORE_TUNING}"
+        f"this is {UNTUNED} itself. No error exceeds {share:.2g} of the output's root mean square, "
+        f"so accumulated {dtype} rounding can explain the errors. If this accuracy is enough, set "
+        f"rtol= and atol=, or statistic='mean'. Otherwise, {_BEFORE_TUNING}"
     )
 
 
 def _elsewhere(
     case: Case, found: Divergence, error: ErrorResult, compared_with: ComparedWith
 ) -> str:
-    """Say where a fault is that no kernel shows, as far as that is known."""
+    """Return where a fault is that no kernel shows, as far as it's known."""
     if not found.compared or found.compared < found.calls:
         return ""
     is_rounding = not any(one.not_finite or one.problem for one in error.outputs)
@@ -113,9 +113,9 @@ def _elsewhere(
         return (
             "; small differences add up"
             if is_rounding
-            else "; NaN, Inf or another shape on one side only is no rounding"
+            else "; rounding can't explain NaN, Inf, or a shape that differs"
         )
-    older = "; the fault is older than tuning and prepacking"
+    older = "; the fault exists without tuning and prepacking, too"
     return f"{older}, or small differences add up" if _rounding(case, error)[0] else older
 
 
@@ -141,7 +141,7 @@ def first_divergence(
     Args:
         case: Whose builds they are.
         now: The build with wrong numbers.
-        reference: The other one.
+        reference: The other build.
         against: Its name in messages.
         tolerance: How far a kernel's outputs may be off.
         number: Of the reproducer, among those of one test.

@@ -1,4 +1,4 @@
-"""When a build fails: find the tuning records that spoil it, and refuse them for good."""
+"""After a failed build: find the tuning records that break it, and refuse them permanently."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ def refuse_bad_records(case: Case, records: Records, error: CompileError | Child
     key = tuning_key(case)
     for shash, (state, reason) in bad.items():
         workload, record = records[shash]
-        told = f"its IR isn't what its name says: {reason}"
+        told = f"its IR doesn't match the hash in its name: {reason}"
         if state == "foreign" and drop_workload(case.store, key, shash, told):
             continue
         # Of a foreign file in a fallback, none can be used.
         refused = workload.records if state == "foreign" else (record,)
         refuse_records(case.store, key, workload, refused, reason)
         warnings.warn(
-            f"tuning store: a record of {workload.name} ({shash}) is refused, since it can't "
-            f"be applied or built ({reason}); --tvm-tuning=refresh tunes it again, and "
-            f"`tvmtune db show {shash}` shows what is refused",
+            f"tuning store: a record of {workload.name} ({shash}) was refused, because it can't be "
+            f"applied or built ({reason}); to tune the task again, use --tvm-tuning=refresh; to "
+            "list "
+            f"the refused records, run `tvmtune db show {shash}`",
             stacklevel=2,
         )
     return bool(bad)
 
 
 def _check_each(case: Case, records: Records) -> dict[str, tuple[str, str]]:
-    """Return {hash: (state, reason)} of the records that fail by themselves."""
+    """Return {hash: (state, reason)} of the records that fail alone."""
     shashes = list(records)
     pairs: list[tuple[Workload, list[Record]]] = [
         (workload, [record]) for workload, record in records.values()

@@ -1,4 +1,4 @@
-"""Stage: why an artifact is slower or faster than the accepted one, and which kernels are."""
+"""Stage: the cause of a slowdown or speed-up, and the kernels that became slower."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def explain_change(
 ) -> LatencyOutcome:
     """Return a REGRESSION or IMPROVEMENT with its cause; other verdicts as they are.
 
-    Of a REGRESSION the kernels of both artifacts are timed as well. What can't be found out is a
-    warning: the verdict stands.
+    For a REGRESSION, the kernels of both artifacts are timed as well. Anything that can't be found
+    out is a warning: the verdict stays.
     """
     outcome = LatencyOutcome(latency=latency)
     if latency.verdict not in {"REGRESSION", "IMPROVEMENT"}:
@@ -44,7 +44,11 @@ def explain_change(
             kernels = time_kernels(case, built.artifact, accepted)
             outcome = replace(outcome, kernels=kernels)
     except TvmTuneError as error:
-        unknown = "its kernels could not be timed" if latency.cause else "its cause can't be told"
+        unknown = (
+            "its kernels could not be measured"
+            if latency.cause
+            else "the cause of the change could not be found"
+        )
         outcome = replace(outcome, warnings=(f"{case.label}: {unknown}: {error}",))
     return outcome
 
@@ -84,7 +88,7 @@ def _without_tuning(case: Case, built: BuiltModel, baseline: Baseline) -> tuple[
         now = build(case, built.plan, {})
         compiled_s = now.compiled_s
         if old.sha256 == now.artifact.sha256:
-            same = "whose untuned code is the same: the search found something else"
+            same = "the untuned code is the same, so the search found other schedules"
             return same, compiled_s
         measured = measure(
             case,
@@ -96,7 +100,7 @@ def _without_tuning(case: Case, built: BuiltModel, baseline: Baseline) -> tuple[
             tell_noise=False,
         )
     except TvmTuneError as error:
-        return f"untuned code can't be compared ({error})", compiled_s
+        return f"the untuned code can't be compared ({error})", compiled_s
     ratio = evidence_of(measured.epochs, item_alpha(1)).ratio
-    clause = f"untuned against untuned {ratio_words(ratio)}: so much is code generation's"
+    clause = f"the untuned code is {ratio_words(ratio)}, because of code generation"
     return clause, compiled_s

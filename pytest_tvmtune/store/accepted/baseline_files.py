@@ -1,4 +1,4 @@
-"""Accepted baselines: one JSON file a case, and beside it the tuning records of its artifact."""
+"""Accepted baselines: a JSON file for each case, next to the tuning records of its artifact."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def records_path(store: Store, name: str) -> Path:
 
 
 def records_name(name: str) -> str:
-    """Return the name of the file of records beside the baseline with this file name."""
+    """Return the name of the file of records next to the baseline with this file name."""
     return f"{name.removesuffix('.json')}{RECORDS_SUFFIX}"
 
 
@@ -101,9 +101,9 @@ def load_records(
     try:
         text = gzip.decompress(content) if content else None
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"no gzip file: {error}") from None
+        raise ValueError(f"not a gzip file: {error}") from None
     if text is None:
-        raise ValueError("no gzip file: it is empty")
+        raise ValueError("not a gzip file: it is empty")
     if check_signature:
         check_lines(f"records {name}", text)
     groups: list[tuple[str, str, list[bytes]]] = []
@@ -115,7 +115,7 @@ def load_records(
         if groups:
             groups[-1][2].append(line)
         elif kind != "signature":
-            raise ValueError(f"line {number}: it belongs to no workload")
+            raise ValueError(f"line {number}: no workload comes before it")
     found = []
     for key, shash, own in groups:
         workload, problem = parse(key, shash, b"".join(own), check_signature=False)

@@ -57,12 +57,12 @@ def read_golden(path: Path) -> Golden | None:
     except Exception as error:  # noqa: BLE001  a damaged file makes zipfile, zlib and numpy raise many
         raise GoldenError(
             f"{path} can't be read as golden outputs ({type(error).__name__}: {error}); "
-            "bring it back from version control, or write it anew with --tvm-update"
+            "restore it from version control, or write it again with --tvm-update"
         ) from None
 
 
 def write_golden(path: Path, golden: Golden) -> None:
-    """Write golden outputs; the same ones always make the same bytes. Raises StoreError."""
+    """Write golden outputs; the same outputs always make the same bytes. Raises StoreError."""
     facts = _Facts(
         schema=_SCHEMA,
         identity=golden.identity,

@@ -62,11 +62,11 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
 
 
 def import_baselines(store: Store, path: Path) -> list[Baseline]:
-    """Take in the baselines of a file that `export_baselines` wrote; return them.
+    """Import the baselines of a file that `export_baselines` wrote; return them.
 
     Raises:
-        StoreError: Anything in it is missing, damaged or, with a key, not signed by it; nothing is
-            taken in.
+        StoreError: A part of the file is missing, damaged, or, with a key, not signed with it;
+            nothing is imported.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -76,7 +76,7 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
                 if not _NAMES.fullmatch(info.filename) or info.compress_type not in _METHODS
             ]
             if strange:
-                raise StoreError(f"{path} is no file of baselines: {strange[0]!r} is in it")
+                raise StoreError(f"{path} is not a file of baselines: it contains {strange[0]!r}")
             content = {name: file.read(name) for name in file.namelist()}
     # RuntimeError: encrypted, or of a later version of zip.
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
@@ -86,11 +86,11 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
         baselines = [_checked(content, name) for name in names]
         needed = {inside for baseline in baselines for inside in _needed(baseline)}
         if not baselines:
-            raise ValueError("no baseline is in it")
+            raise ValueError("it contains no baseline")
         if surplus := content.keys() - needed:
-            raise ValueError(f"no baseline in it needs {min(surplus)}")
+            raise ValueError(f"it contains {min(surplus)}, which no baseline in it needs")
     except (KeyError, ValueError, TypeError) as error:
-        raise StoreError(f"{path}: {error}; nothing was taken in") from error
+        raise StoreError(f"{path}: {error}; nothing was imported") from error
     open_store(store.root)
     # Baselines last, their records before them: none is ever without what it needs.
     for name in sorted(content, key=lambda name: (name in names, name)):
@@ -108,7 +108,7 @@ def _needed(baseline: Baseline) -> list[str]:
 
 
 def _checked(content: dict[str, bytes], name: str) -> Baseline:
-    """Return a baseline, all that it needs being there and sound. Raises ValueError."""
+    """Return a baseline after checking all files that it needs. Raises ValueError."""
     own_name = Path(name).name
     baseline = load_baseline(own_name, content[name])
     if baseline.identity.file_name != own_name:
@@ -118,12 +118,12 @@ def _checked(content: dict[str, bytes], name: str) -> Baseline:
         library = content.get(f"{folder}/{artifacts.LIBRARY}")
         manifest = content.get(f"{folder}/{artifacts.MANIFEST}")
         if library is None or manifest is None:
-            raise ValueError(f"{name}: artifact {digest[:12]} is not in it")
+            raise ValueError(f"{name}: artifact {digest[:12]} is missing")
         if hashlib.sha256(library).hexdigest() != digest:
             raise ValueError(f"{name}: artifact {digest[:12]} is damaged")
         artifacts.load_manifest(digest, manifest)
     records = records_name(own_name)
     if f"baselines/{records}" not in content:
-        raise ValueError(f"{name}: its records are not in it")
+        raise ValueError(f"{name}: its records are missing")
     load_records(records, content[f"baselines/{records}"])
     return baseline

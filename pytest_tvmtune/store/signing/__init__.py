@@ -1,1 +1,1 @@
-"""Signatures on what becomes native code."""
+"""Signatures on files that become native code."""

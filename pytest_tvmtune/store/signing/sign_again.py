@@ -1,4 +1,4 @@
-"""Sign what a store holds with the key of this environment: for whoever has decided to trust it."""
+"""Sign the content of a store, which you trust, with the key of this environment."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from pytest_tvmtune.store.tuning.workload_files import stored_keys, workload_pat
 
 
 def sign_store(store: Store) -> tuple[int, list[str]]:
-    """Sign every sound file that is to be signed.
+    """Sign every valid file that needs a signature.
 
     Returns:
-        How many there are, and which were left out and why.
+        The number of signed files, and the files that were left out, with the reasons.
 
     Raises:
         StoreError: There is no key.
     """
     if signing_key() is None:
-        raise StoreError(f"there is no key: set the environment variable {KEY_VARIABLE}")
+        raise StoreError(f"no key is set; set the environment variable {KEY_VARIABLE}")
     done, left_out = 0, []
     for path, sign in _jobs(store):
         try:

@@ -1,7 +1,8 @@
-"""Signatures on what becomes native code: manifests, builds, tuning files, baselines.
+"""Signatures on files that become native code: manifests, builds, tuning files, baselines.
 
-With a key in the environment variable TVMTUNE_KEY, what this store writes is signed, and what is
-unsigned or wrongly signed is not used. Without it nothing is signed or asked for.
+With a key in the environment variable TVMTUNE_KEY, this store signs the files that it writes, and
+doesn't use files that are unsigned or wrongly signed. Without a key, it signs nothing and asks for
+no signature.
 Source: HMAC-SHA256, RFC 2104.
 """
 
@@ -42,10 +43,12 @@ def verify(what: str, content: bytes, given: object) -> None:
     if wanted is None:
         return
     if given is None:
-        raise ValueError(f"unsigned, and {KEY_VARIABLE} is set")
+        raise ValueError(f"not signed, although {KEY_VARIABLE} is set")
     # As bytes: of text it compares nothing but ASCII, and raises TypeError.
     if not hmac.compare_digest(wanted.encode(), str(given).encode("utf-8", "surrogatepass")):
-        raise ValueError(f"signed with another key than {KEY_VARIABLE}'s, or changed since")
+        raise ValueError(
+            f"signed with another key than {KEY_VARIABLE}, or changed after it was signed"
+        )
 
 
 def sign_json(what: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a case came to when its tuning files were as they are: a warm run needn't read them.
+"""The outcome of a case for unchanged tuning files, which a warm run then doesn't need to read.
 
-One JSON file for what was asked. It holds the versions of the files it was made from; when one of
-them has changed, it says nothing.
+There is one JSON file for each request. It holds the versions of the tuning files that it was made
+from. If one of them has changed, the JSON file isn't used.
 """
 
 from __future__ import annotations

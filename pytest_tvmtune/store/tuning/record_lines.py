@@ -75,7 +75,7 @@ def body(key: str, workload: Workload) -> str:
 
 
 def sign_lines(what: str, text: str) -> str:
-    """Return lines with their signature as the last one, where there is a key."""
+    """Return lines with their signature as the last line, where there is a key."""
     signed = signatures.signature(what, text.encode())
     return text if signed is None else text + _text(_SignatureLine(hmac=signed))
 
@@ -92,10 +92,10 @@ def _what(key: str, shash: str) -> str:
 def parse(
     key: str, shash: str, content: bytes, *, check_signature: bool = True
 ) -> tuple[Workload | None, str]:
-    """Return the workload in a file, and what is wrong with the file ("" when nothing is).
+    """Return the workload in a file, and the file's problems ("" if it has none).
 
-    Whatever is sound is kept; without a sound `workload` line nothing is, nor, where there is a
-    key, of what it didn't sign.
+    All sound lines are kept. Nothing is kept without a sound `workload` line. Where there is a key,
+    nothing is kept of a file that it didn't sign.
     """
     try:
         if check_signature:
@@ -115,10 +115,10 @@ def parse(
         problems.append("truncated")
     heads, records = _of(_Head, lines), _of(Record, lines)
     if not heads:
-        return None, problems[0] if problems else "no workload line"
+        return None, problems[0] if problems else "it has no workload line"
     head = heads[-1]
     if records and (called := external_calls(head.ir)):
-        problems.append(f"records refused, their IR calls external functions ({', '.join(called)})")
+        problems.append(f"records refused: their IR calls external functions ({', '.join(called)})")
         records = ()
     found = Workload(
         shash=shash,
@@ -137,7 +137,7 @@ def _of(cls: type[_Known], lines: Iterable[_Line]) -> tuple[_Known, ...]:
 
 
 def check_lines(what: str, content: bytes) -> None:
-    """Raise ValueError when there is a key and the last line isn't the others' signature."""
+    """Raise ValueError if there is a key and the last line isn't the signature of the others."""
     start = max(content.rfind(_SIGNATURE), 0)
     last = content[start:].rstrip(b"\n")
     # One line: JSON may go over several, of which each would be read as a line of its own.
@@ -152,10 +152,10 @@ def _parsed(content: bytes) -> _Line:
     row = load_line(content)
     kind = row.pop("kind", None) if isinstance(row, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError("not a line of ours")
+        raise ValueError("not a line of a tuning file")
     # The signature's own line is not signed: nothing else may be in it, nor a signature in another.
     if surplus := row.keys() - {field.name for field in fields(_KINDS[kind])}:
-        raise ValueError(f"not a {kind}: it has {min(surplus)!r}, too")
+        raise ValueError(f"not a {kind}: it has the unknown key {min(surplus)!r}")
     try:
         return from_json_values(row, _KINDS[kind])
     except ValueError as error:
@@ -163,24 +163,24 @@ def _parsed(content: bytes) -> _Line:
 
 
 def _check(line: _Line, key: str, shash: str, content: bytes) -> None:
-    """Raise ValueError for what can't be, or can't be trusted, in the file of this workload."""
+    """Raise ValueError for a line that this workload's file can't have, or that isn't trusted."""
     if isinstance(line, _Head):
         if line.format != FORMAT:
-            raise ValueError(f"format {line.format}, this version reads {FORMAT}")
+            raise ValueError(f"it has format {line.format}, and this version reads format {FORMAT}")
         if (line.key, line.shash) != (key, shash):
             raise ValueError(f"it belongs to {line.key}/{line.shash}")
         external_calls(line.ir)
     elif isinstance(line, LedgerLine) and line.valid > line.spent:
-        raise ValueError("more valid trials than were spent")
+        raise ValueError("it has more valid trials than spent trials")
     elif isinstance(line, Record):
         if not is_valid_record(line.data):
             raise ValueError("not a valid record")
         if brings_code(line.data[0], content.decode()):
-            raise ValueError("refused, its trace brings code along")
+            raise ValueError("refused: its trace contains code")
 
 
 def load_line(line: bytes) -> Any:
-    """Return the JSON value in a line of UTF-8, None when there is none."""
+    """Return the JSON value in a line of UTF-8, None without a valid value."""
     try:
         # Decoded here: given bytes, json takes UTF-16 too, which would hide code from trace_trust.
         return json.loads(line.decode())

@@ -47,7 +47,7 @@ class Record:
 
     @cached_property
     def digest(self) -> str:
-        """What identifies the schedule, whatever it measured."""
+        """The identity of the schedule, regardless of its measured times."""
         return hashlib.sha256(json.dumps(self.data[0]).encode()).hexdigest()
 
 
@@ -57,8 +57,8 @@ class LedgerLine:
 
     run_id: the same in every line that a run writes, of which the last counts. at_s: when, in
     seconds since 1970. trials, max_trials_per_task: what was asked for the whole model. spent,
-    valid: trials on this workload so far. complete: the request was served to its end, whatever
-    came of it; reason: why nothing valid came of it; environment: with which TVM and compiler, by
+    valid: trials on this workload so far. complete: the request was served to its end, with any
+    result. reason: why it has no valid result. environment: with which TVM and compiler, by
     content, "" where that is unknown.
     """
 
@@ -99,7 +99,7 @@ class Refused:
 class Workload:
     """All that is known of one workload on one target.
 
-    ir: MetaSchedule's own serialisation. records: valid ones that were not refused, best first.
+    ir: MetaSchedule's serialization. records: valid records that were not refused, best first.
     untuned: one for each CPU model and number of threads.
     """
 
@@ -246,7 +246,7 @@ def _last_measured(found: Iterable[Untuned]) -> tuple[Untuned, ...]:
 
 
 def is_valid_record(data: Any) -> bool:
-    """Tell whether this is a candidate that ran: [trace, run_secs, target, args_info]."""
+    """Return whether this is a candidate that ran: [trace, run_secs, target, args_info]."""
     return (
         isinstance(data, list)
         and len(data) == 4

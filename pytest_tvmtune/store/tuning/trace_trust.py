@@ -1,7 +1,7 @@
 """What no tuning record may do: call functions from outside, or bring code along.
 
 A record becomes native code. Its workload's IR and its trace are data from a file that others may
-write, so both are looked at before TVM sees them. This is no sandbox (docs/files.md).
+write, so both are looked at before TVM sees them. This is no sandbox (docs/reference/files.md).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def external_calls(ir: str) -> tuple[str, ...]:
     """Return what in a workload's IR calls or imports code from outside, sorted.
 
     Args:
-        ir: MetaSchedule's serialisation, base64 of JSON behind a length.
+        ir: MetaSchedule's serialization, base64 of JSON behind a length.
 
     Raises:
         ValueError: It is something else.
@@ -39,7 +39,7 @@ def external_calls(ir: str) -> tuple[str, ...]:
     try:
         content = base64.b64decode(ir, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"the IR is no base64: {error}") from None
+        raise ValueError(f"the IR is not base64: {error}") from None
     text = content.decode("utf-8", errors="replace")
     if "\\u" in text:
         # Rare, and the one way to spell a name so that the pattern misses it.

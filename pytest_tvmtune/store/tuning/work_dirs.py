@@ -33,10 +33,10 @@ def write_work_dir(work_dir: Path, pairs: Sequence[tuple[Workload, Iterable[Reco
 
 
 def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
-    """Add these workloads' records to a stock work_dir; what stands there already stays.
+    """Add these workloads' records to a stock work_dir; its present content stays.
 
     Raises:
-        StoreError: A line that is there is damaged; nothing is written.
+        StoreError: A line of the work_dir is damaged; nothing is written.
     """
     with path_lock(work_dir):
         _append(work_dir, workloads)
@@ -45,7 +45,7 @@ def append_to_work_dir(work_dir: Path, workloads: Sequence[Workload]) -> None:
 def _append(work_dir: Path, workloads: Sequence[Workload]) -> None:
     stock, problems = _work_dir_rows(work_dir)
     if problems:
-        raise StoreError(f"work_dir {work_dir} was not written to: {problems[0]}")
+        raise StoreError(f"work_dir {work_dir} was not changed: {problems[0]}")
     index_of = {str(row[0]): index for index, row in enumerate(stock["workload"])}
     present = {json.dumps(row) for row in stock["tuning_record"]}
     for workload in workloads:
@@ -61,10 +61,10 @@ def _append(work_dir: Path, workloads: Sequence[Workload]) -> None:
 
 
 def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
-    """Return the workloads with valid records of a stock work_dir, and what was left out.
+    """Return the workloads with valid records of a stock work_dir, and why others were left out.
 
-    Every line is parsed here; the records carry no machine ("unknown" CPU), since stock files
-    don't tell.
+    Every line is parsed here. The records carry no machine ("unknown" CPU), since stock files don't
+    name it.
     """
     rows, problems = _work_dir_rows(work_dir)
     found: dict[int, list[Record]] = {}
@@ -89,15 +89,15 @@ def read_work_dir(work_dir: Path) -> tuple[list[Workload], list[str]]:
 
 
 def _problem(row: list[Any], records: Sequence[Record]) -> str:
-    """Return why a workload of a work_dir and its records are not taken in, "" when they are."""
+    """Return why a workload of a work_dir and its records are not imported, "" if they are."""
     if not isinstance(row[0], str) or not _HASH.fullmatch(row[0]) or int(row[0]) >= 2**64:
-        return "no structural hash"
+        return "it has no structural hash"
     try:
         called = external_calls(row[1]) if isinstance(row[1], str) else ("no IR",)
     except ValueError as error:
         return str(error)
     if called or any(brings_code(record.data[0]) for record in records):
-        return f"refused, it brings code along or calls external functions ({', '.join(called)})"
+        return f"refused: it contains code or calls external functions ({', '.join(called)})"
     return ""
 
 

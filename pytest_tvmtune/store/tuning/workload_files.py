@@ -46,9 +46,9 @@ def add_to_workload(
     Args:
         store: The store.
         key: The target key.
-        workload: The records, ledger lines and refusals to add.
-        own_ir: Whether its IR is from a model just now, and replaces the stored one; else it is
-            only for a new file.
+        workload: The records, ledger lines, and refusals to add.
+        own_ir: Whether its IR is freshly made from a model, and replaces the stored IR. Otherwise,
+            it's only for a new file.
 
     Raises:
         StoreError: The file can't be written.
@@ -72,13 +72,13 @@ def add_to_workload(
 def refuse_records(
     store: Store, key: str, workload: Workload, records: Iterable[Record], reason: str
 ) -> None:
-    """Note that records are never to be used again, as they don't apply or build."""
+    """Note that records must not be used again, because they don't apply or build."""
     lines = tuple(Refused(digest=record.digest, reason=reason) for record in records)
     add_to_workload(store, key, replace(workload, records=(), served=(), refused=lines))
 
 
 def drop_workload(store: Store, key: str, shash: str, reason: str) -> bool:
-    """Set this store's whole file aside, with a warning that names it; whether there was one."""
+    """Set this store's whole file aside, with a warning; return whether it existed."""
     path = workload_path(store, key, shash)
     with folder_lock(path.parent):
         if not path.is_file():
@@ -95,7 +95,7 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
 
 
 def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
-    """Return what is in a file and what is wrong with it, changing nothing."""
+    """Return the content of a file and its problems, changing nothing."""
     return _parse_file(workload_path(store, key, shash), key, shash)
 
 
@@ -110,7 +110,7 @@ def file_version(path: Path) -> tuple[int, int, int]:
 
 
 def _parse_file(path: Path, key: str, shash: str) -> tuple[Workload | None, str]:
-    """Return what is in a file and what is wrong with it. Raises FileNotFoundError, StoreError."""
+    """Return the content of a file and its problems. Raises FileNotFoundError, StoreError."""
     try:
         version = (*file_version(path), signing_key())
         return _parse_version(path, key, shash, version)
@@ -153,12 +153,12 @@ def _read_fallback(folder: Path, key: str, shash: str) -> Workload | None:
         warnings.warn(f"tuning store: {error}", stacklevel=3)
         return None
     if problem:
-        warnings.warn(f"tuning store: {path} is damaged ({problem}); left out", stacklevel=3)
+        warnings.warn(f"tuning store: {path} is damaged ({problem}) and is not used", stacklevel=3)
     return workload
 
 
 def _read_repaired(path: Path, key: str, shash: str) -> Workload | None:
-    """Return what is in a file, damage set aside. Whoever calls it holds the folder's lock."""
+    """Return the content of a file, damage set aside. The caller holds the folder's lock."""
     if not path.is_file():
         return None
     workload, problem = _parse_file(path, key, shash)

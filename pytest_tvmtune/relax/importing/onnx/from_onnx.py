@@ -74,7 +74,7 @@ def load_onnx(
     get. dims: what the dimensions that neither covers get. Constant subgraphs are folded, by
     onnxruntime, only where TVM's importer doesn't take the model as it is, or makes dynamic shapes
     of it.
-    Raises ModelError, naming the file and what to do, for whatever can't be imported, and
+    Raises ModelError, naming the file and what to do, for a model that can't be imported, and
     UnsupportedOperatorError.
     """
     label, proto, dynamic = _static_proto(source, shapes, given, dims)
@@ -124,7 +124,7 @@ def _static_proto(
     given: Mapping[str, object] | Sequence[object] | None,
     dims: Dims,
 ) -> tuple[str, Any, tuple[DynamicInput, ...]]:
-    """Return what messages call the model, a copy with static shapes, and what wasn't static."""
+    """Return the model's name in messages, a copy with static shapes, and its dynamic inputs."""
     onnx = import_package("onnx", "reading ONNX models", onnxruntime_session.INSTALL)
 
     if isinstance(source, (str, os.PathLike)):
@@ -135,12 +135,12 @@ def _static_proto(
         proto = copied_model(onnx, source, label)
     # Not onnx.checker: it refuses outputs without a shape, which every runtime takes.
     if not proto.graph.node:
-        raise ModelError(f"{label}: not an ONNX model, its graph is empty")
+        raise ModelError(f"{label}: not an ONNX model: its graph is empty")
     proto = with_known_versions(onnx, proto, label)
     inputs = runtime_inputs(proto)
     if shapes is not None and not isinstance(shapes, Mapping):
         raise GivenError(
-            f"{label}: shapes is a {type(shapes).__name__}, give a dict by input name: "
+            f"{label}: shapes is a {type(shapes).__name__}; give a dict by input name: "
             f"shapes={{{inputs[0].name if inputs else 'x'!r}: (1, ...)}}"
         )
     chosen = {**shapes_of_given(inputs, given, label), **(shapes or {})}
@@ -161,7 +161,10 @@ def _import_or_fold(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     if not onnxruntime_session.can_run():
         if isinstance(problem, UnsupportedOperatorError):
             raise problem
-        hint = f"; constants were not folded, that needs onnxruntime: {onnxruntime_session.INSTALL}"
+        hint = (
+            "; constants were not folded, because this needs onnxruntime: "
+            f"{onnxruntime_session.INSTALL}"
+        )
         raise ImporterError(f"{problem}{hint}", printed=problem.printed) from problem.__cause__
     try:
         folded = onnxruntime_session.fold_constants(proto, label)
@@ -227,9 +230,8 @@ def _import(proto: Any, label: str) -> tuple[IRModule, list[Any]]:
     mod, params = detach_params(mod)
     if not _is_static(mod):
         raise ImporterError(
-            f"{label}: {_where_dynamic(proto)} a shape that only a call knows: it depends on "
-            "values, and models are compiled for static shapes; make those values constants of the "
-            "model"
+            f"{label}: {_where_dynamic(proto)} a shape that depends on values, but models are "
+            "compiled for static shapes; make these values constants of the model"
         )
     return mod, list(params.get("main", []))
 
@@ -261,7 +263,7 @@ def _place(error: BaseException) -> str:
 
 
 def _which(node: Any) -> str:
-    """Return what tells a node from others: its name, or a value that it makes or takes."""
+    """Return what identifies a node: its name, or a value that it makes or takes."""
     if node.name:
         return f"node {node.name!r}"
     if output := next(filter(None, node.output), ""):

@@ -21,7 +21,7 @@ _RANDOM = ("Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUni
 
 
 def can_run() -> bool:
-    """Whether onnxruntime is installed; it may be broken, which whoever uses it is told."""
+    """Return whether onnxruntime is installed. If it is broken, using it reports that."""
     try:
         return find_spec("onnxruntime") is not None
     except ValueError:  # None in sys.modules: its import is blocked
@@ -151,6 +151,6 @@ def _open_session(proto: Any, label: str, options: Any) -> Any:
         )
     except Exception as error:  # onnxruntime raises types of its own
         raise ModelError(
-            f"{label}: onnxruntime refuses the model: {cause_of(error)}; "
-            "check it with onnx.checker.check_model, and shapes=... if given"
+            f"{label}: onnxruntime can't load the model: {cause_of(error)}; "
+            "check the model with onnx.checker.check_model, and check shapes= if you give it"
         ) from error

@@ -33,7 +33,7 @@ def read_model(onnx: Any, path: Path) -> Any:
     except Exception as error:  # noqa: BLE001
         raise ModelError(
             f"{path}: its weights are in other files, which can't be read ({cause_of(error)}); "
-            "keep them beside it"
+            "put the files into the folder of the model"
         ) from None
     return proto
 
@@ -42,7 +42,7 @@ def read_without_external_data(onnx: Any, path: Path) -> Any:
     """Return the ModelProto that is in the file itself. Raises ModelError, naming the file."""
     require_file(path)
     if path.stat().st_size == 0:
-        raise ModelError(f"{path}: the file is empty, not an ONNX model")
+        raise ModelError(f"{path}: not an ONNX model: the file is empty")
     try:
         return onnx.load(str(path), load_external_data=False)
     except OSError as error:
@@ -73,7 +73,7 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
     known = f"the installed onnx {onnx.__version__} knows"
     if proto.ir_version < _OLDEST_IR_VERSION:
         raise ModelError(
-            f"{label}: IR version {proto.ir_version} is too old, TVM's importer takes "
+            f"{label}: IR version {proto.ir_version} is too old, because TVM's importer takes "
             f"{_OLDEST_IR_VERSION} or later; export the model again"
         )
     if proto.ir_version > onnx.IR_VERSION:
@@ -84,7 +84,7 @@ def with_known_versions(onnx: Any, proto: Any, label: str) -> Any:
     opset = next((o.version for o in proto.opset_import if o.domain in STANDARD_DOMAINS), None)
     newest = onnx.defs.onnx_opset_version()
     if opset is None:
-        raise ModelError(f"{label}: it names no opset of ONNX's own; export the model again")
+        raise ModelError(f"{label}: it has no opset of ONNX itself; export the model again")
     if opset > newest:
         raise ModelError(
             f"{label}: opset {opset} is newer than {known} ({newest}); upgrade onnx, or export "
@@ -135,7 +135,7 @@ def _mend_prelu(onnx: Any, proto: Any) -> None:
 
 
 def prepared(proto: Any, label: str) -> Any:
-    """Return the model without what TVM's importer overlooks or would put into the IR.
+    """Return the model without parts that TVM's importer overlooks or would put into the IR.
 
     Its own functions become nodes, weights that are Constant nodes become initializers, sizes,
     positions and bounds that are initializers become Constant nodes, and weights are no longer
@@ -143,7 +143,7 @@ def prepared(proto: Any, label: str) -> Any:
     """
     if proto.graph.sparse_initializer:
         raise UnsupportedTypeError(
-            f"{label}: it has sparse weights, which TVM's importer can't take"
+            f"{label}: it has sparse weights, which TVM's importer doesn't support"
         )
     if proto.functions:
         from onnx import inliner
@@ -180,7 +180,7 @@ def _sort_constants(graph: Any) -> None:
 
 
 def runtime_inputs(proto: Any) -> list[Any]:
-    """Return the graph's inputs that are no weights (old files list both), as they stand."""
+    """Return the graph's inputs that aren't weights (old files list both), unchanged."""
     weights = {tensor.name for tensor in proto.graph.initializer}
     return [value for value in proto.graph.input if value.name not in weights]
 
@@ -232,10 +232,10 @@ def _check_external(path: Path, tensor: Any) -> None:
     if not file.is_relative_to(folder):
         raise ModelError(
             f"{path}: the weights of {tensor.name!r} are in {location!r}, outside of the model's "
-            "folder; keep them beside it"
+            "folder; move the file into that folder"
         )
     if not file.is_file():
         raise ModelError(
-            f"{path}: the weights of {tensor.name!r} are in {location!r}, which is not there; "
-            "keep it beside the model"
+            f"{path}: the weights of {tensor.name!r} are in {location!r}, which doesn't "
+            "exist; put the file into the model's folder"
         )

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.errors import (
     ImporterError,
     ModelError,
     UnsupportedTypeError,
+    counted,
 )
 from pytest_tvmtune.core.settings.dimension_sizes import (
     MAX_SIZE,
@@ -31,7 +32,7 @@ from pytest_tvmtune.relax.importing.onnx.onnxruntime_session import INSTALL
 from pytest_tvmtune.relax.importing.onnx.reading import read_without_external_data, runtime_inputs
 
 # Element types of ONNX that no array can have.
-_NO_NUMBERS = {0: "things of no type", 8: "strings"}
+_NO_NUMBERS = {0: "elements without a type", 8: "strings"}
 
 
 def make_static(
@@ -41,13 +42,13 @@ def make_static(
 
     shapes: of whole inputs. A dimension that they don't cover gets the size that its name has in
     `dims`, else in another input's shape, else UNSET_SIZE.
-    Raises GivenError for what doesn't fit and for an input without rank and shape, and
+    Raises GivenError for a shape that doesn't fit and for an input without rank and shape, and
     UnsupportedTypeError.
     """
     names = [value.name for value in inputs]
     if unknown := [name for name in shapes if name not in names]:
         raise GivenError(
-            f"{label}: shapes names {unknown[0]!r}, the model's inputs are {', '.join(names)}"
+            f"{label}: shapes has {unknown[0]!r}, but the model's inputs are {', '.join(names)}"
         )
     found = dynamic_inputs(inputs, label)
     check_names(dims, found, label)
@@ -58,7 +59,7 @@ def make_static(
     if without := [one for one in found if one.declared is None and one.name not in shapes]:
         error = GivenError(
             f"{label}: input {', '.join(repr(one.name) for one in without)} has no rank; "
-            "give a static shape"
+            "give its static shape"
         )
         error.dynamic = without
         raise error
@@ -81,7 +82,7 @@ def dynamic_inputs_of_file(path: Path) -> list[DynamicInput]:
     onnx = import_package("onnx", "reading ONNX models", INSTALL)
     proto = read_without_external_data(onnx, path)
     if not proto.graph.node:
-        raise ModelError(f"{path}: not an ONNX model, its graph is empty")
+        raise ModelError(f"{path}: not an ONNX model: its graph is empty")
     return dynamic_inputs(runtime_inputs(proto), str(path))
 
 
@@ -95,13 +96,13 @@ def dynamic_inputs(inputs: Sequence[Any], label: str) -> list[DynamicInput]:
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             raise UnsupportedTypeError(
-                f"{label}: input {value.name!r} is a {kind}, only tensors can be given"
+                f"{label}: input {value.name!r} is a {kind}, but only tensors can be given"
             )
         tensor = value.type.tensor_type
         if tensor.elem_type in _NO_NUMBERS:
             raise UnsupportedTypeError(
                 f"{label}: input {value.name!r} holds {_NO_NUMBERS[tensor.elem_type]}, "
-                "only numbers can be given"
+                "but only numbers can be given"
             )
         declared = tuple(_dims(tensor)) if tensor.HasField("shape") else None
         if declared is None or any(isinstance(dim, str) for dim in declared):
@@ -129,7 +130,7 @@ def _sizes(wanted: Any, name: str, label: str) -> list[int]:
         usable = False
     if not usable:
         raise GivenError(
-            f"{label}: shapes gives {name!r} {wanted!r}, give a tuple of positive whole numbers: "
+            f"{label}: shapes[{name!r}] is {wanted!r}; give a tuple of positive whole numbers: "
             f"shapes={{{name!r}: (1, ...)}}"
         )
     return sizes
@@ -142,7 +143,8 @@ def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
     shape.SetInParent()
     if has_rank and len(shape.dim) != len(wanted):
         raise GivenError(
-            f"{label}: shapes gives {name!r} rank {len(wanted)}, the model has {len(shape.dim)}"
+            f"{label}: shapes[{name!r}] has {counted(len(wanted), 'dimension')}, but the model's "
+            f"input has {len(shape.dim)}"
         )
     for index, size in enumerate(wanted):
         if index == len(shape.dim):
@@ -150,8 +152,8 @@ def _set_dims(tensor: Any, name: str, wanted: list[int], label: str) -> None:
         dim = shape.dim[index]
         if dim.dim_value > 0 and dim.dim_value != size:
             raise GivenError(
-                f"{label}: shapes gives {name!r} the size {size} in dimension {index}, "
-                f"the model has {dim.dim_value} there"
+                f"{label}: shapes[{name!r}] has size {size} in dimension {index}, but the model's "
+                f"input has {dim.dim_value}"
             )
         dim.Clear()
         dim.dim_value = size
@@ -181,12 +183,12 @@ def shapes_of_given(
         if has_rank and not _fits(shape, dims):
             raise GivenError(
                 f"{label}: input {value.name!r} has shape {shape}, "
-                f"the model takes ({', '.join(map(str, dims))})"
+                f"but the model takes ({', '.join(map(str, dims))})"
             )
         if 0 in shape:
             raise ImporterError(
-                f"{label}: input {value.name!r} has shape {shape}, and TVM's ONNX importer takes a "
-                "size of 0 for an unknown one; give an input that isn't empty"
+                f"{label}: input {value.name!r} has shape {shape}, and TVM's ONNX importer "
+                "treats a size of 0 as unknown; give an input that isn't empty"
             )
         shapes[value.name] = shape
     return shapes

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SizedInputs:
-    """Values for each input of a program, its constants too, and what wasn't static.
+    """Values for each input of a program, its constants too, and its dynamic inputs.
 
-    made_up: the values have the right shapes and say nothing else.
+    made_up: the values have the right shapes and no other meaning.
     """
 
     leaves: list[Any]
@@ -127,7 +127,7 @@ def _check_ranges(
         accepted = program.range_constraints[symbol]
         if not accepted.lower <= sizes[symbol] <= accepted.upper:
             error = GivenError(
-                f"{label}: the size {sizes[symbol]} of {name} is out of range, the program takes "
+                f"{label}: the size {sizes[symbol]} of {name} is out of range; the program takes "
                 f"{accepted.lower} to {accepted.upper}"
             )
             error.dynamic = dynamic

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, counted
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.tensors.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.machine.import_errors import import_package
@@ -36,7 +36,7 @@ class TorchImport:
     """An imported program.
 
     params: parameters, buffers and constant tensors by name, on the module's own memory.
-    inputs: one for each input of the entry, in order; None: nobody gave any.
+    inputs: an array for each input of the entry, in order; None: no inputs were given.
     reference: computes the outputs in torch, from one array for each input of the entry.
     """
 
@@ -48,7 +48,10 @@ class TorchImport:
 
 
 def is_torch(source: Any) -> bool:
-    """Whether `source` is an nn.Module or an ExportedProgram; whoever has one imported torch."""
+    """Return whether `source` is an nn.Module or an ExportedProgram.
+
+    It can be only if the process has imported torch.
+    """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, (torch.nn.Module, torch.export.ExportedProgram))
 
@@ -92,7 +95,7 @@ def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
         args, kwargs = _arguments(inputs)
         if any(part.training for part in module.modules()):
             warnings.warn(
-                f"{label} is in training mode; it is compiled and compared in eval mode: "
+                f"{label} is in training mode, but it is compiled and compared in eval mode; "
                 "call .eval() on it",
                 stacklevel=2,
             )
@@ -131,13 +134,13 @@ def _arguments(inputs: TorchInputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
     if inputs is None:
         raise ModelError(
-            "a torch module needs example inputs: tvm_tune(module, inputs=(x,)), "
+            "a torch module needs example inputs; give tvm_tune(module, inputs=(x,)), "
             "or inputs={'x': x} by the names of its arguments"
         )
     if isinstance(inputs, Mapping):
         return (), {str(name): tree_map(_leaf, value) for name, value in inputs.items()}
     if not isinstance(inputs, (list, tuple)):
-        raise ModelError(f"inputs is a {type(inputs).__name__}, give a tuple: inputs=(x,)")
+        raise ModelError(f"inputs is a {type(inputs).__name__}; give a tuple: inputs=(x,)")
     return tuple(tree_map(_leaf, value) for value in inputs), {}
 
 
@@ -194,9 +197,9 @@ def _user_inputs(program: ExportedProgram) -> list[Any]:
 
 
 def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
-    """Return the value of each input of a program, its constants too; None where nobody gave any.
+    """Return the value of each input of a program, its constants too; None if none were given.
 
-    inputs: by the names in the program, or in order, with or without what it holds as constants.
+    inputs: by the names in the program, or in order, with or without the program's constants.
     """
     from torch.utils._pytree import tree_leaves
 
@@ -209,7 +212,7 @@ def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
         if set(named) != set(wanted):
             raise ModelError(
                 f"inputs has {', '.join(map(str, inputs)) or 'none'}, "
-                f"the program takes {', '.join(wanted)}"
+                f"but the program takes {', '.join(wanted)}"
             )
         given = [named[name] for name in wanted]
     else:
@@ -218,7 +221,8 @@ def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
             return [_checked(spec, value) for spec, value in zip(specs, given, strict=True)]
         if len(given) != len(wanted):
             raise ModelError(
-                f"{len(given)} input(s) given, the program takes {len(wanted)}: {', '.join(wanted)}"
+                f"{counted(len(given), 'input')} given, but the program takes {len(wanted)}: "
+                f"{', '.join(wanted)}"
             )
     left = iter(given)
     return [next(left) if is_tensor(spec) else spec.arg.value for spec in specs]
@@ -227,8 +231,9 @@ def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
 def _checked(spec: Any, value: Any) -> Any:
     if not is_tensor(spec) and value != spec.arg.value:
         raise ModelError(
-            f"the program was exported with {spec.arg.name}={spec.arg.value!r}, a constant; "
-            f"{value!r} needs another export"
+            f"the program was exported with {spec.arg.name}={spec.arg.value!r} as a constant; to "
+            "use "
+            f"{value!r}, export it again"
         )
     return value
 
@@ -270,7 +275,7 @@ def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
             with torch.no_grad(), mode:
                 result = runs(*args, **kwargs)
         except Exception as error:  # the model's own code, which may raise anything
-            raise ModelError(f"torch can't compute it: {cause_of(error)}") from error
+            raise ModelError(f"torch can't compute the outputs: {cause_of(error)}") from error
         if isinstance(result, torch.Tensor):
             return as_numpy(result)
         return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))

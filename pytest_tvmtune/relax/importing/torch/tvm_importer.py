@@ -140,9 +140,9 @@ def _missing(error: BaseException | None) -> set[str]:
 def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
     """Return the program as TVM's importer reads it, with buffers and constants as parameters.
 
-    The importer itself binds those into the IR, and copies all parameters. Parameters that are one
-    tensor under several names become one, those that nobody uses are left out; so are inputs and
-    outputs that are no tensors, and what the model writes into its inputs.
+    The importer itself binds those into the IR, and copies all parameters. Parameters that are the
+    same tensor under several names become a single parameter. Unused parameters are left out; so
+    are inputs and outputs that aren't tensors, and values that the model writes into its inputs.
     """
     from torch.export.graph_signature import InputKind
 
@@ -157,7 +157,9 @@ def _with_everything_as_parameters(core: ExportedProgram, label: str) -> Any:
         where = core.state_dict if spec.target in core.state_dict else core.constants
         tensor = state[spec.target] = where[spec.target]
         if tensor.is_meta:
-            raise ModelError(f"{label}: {spec.target!r} has no data, it is on the meta device")
+            raise ModelError(
+                f"{label}: {spec.target!r} has no data, because it is on the meta device"
+            )
         lies = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         same = first.setdefault(lies, nodes[spec.arg.name])
         if same.name != spec.arg.name:
@@ -202,6 +204,6 @@ def _refuse_changes(core: ExportedProgram, label: str) -> None:
         if spec.kind.name not in {*_OUTPUTS, "USER_INPUT_MUTATION"}:
             what = str(spec.kind.name).lower().replace("_", " ")
             raise ModelError(
-                f"{label}: it changes {spec.target!r} when it is called ({what}), a compiled "
-                "model keeps no state: return the new value, take the old one as an input"
+                f"{label}: it changes {spec.target!r} when it is called ({what}), but a compiled "
+                "model keeps no state; return the new value, and take the old value as an input"
             )

@@ -1,0 +1,112 @@
+"""The counts of a run, and the lines below them: details, and hints for the reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
+from pytest_tvmtune.report.case_verdicts import VERDICTS, has_failed, verdict_of
+from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
+
+_OTHER_OUTCOMES: tuple[Outcome, ...] = ("skipped", "xfailed", "xpassed")
+
+
+def count_line(results: Sequence[CaseResult]) -> str:
+    """Return the counts of a run, as a line."""
+    return f"{_outcomes(results)}; {work_words(results)}"
+
+
+def _outcomes(results: Sequence[CaseResult]) -> str:
+    outcomes = Counter("failed" if has_failed(result) else result.outcome for result in results)
+    verdicts = Counter(verdict_of(result) for result in results)
+    words = [counted(len(results), "case"), f"{outcomes['failed']} failed"]
+    words += [f"{outcomes[name]} {name}" for name in _OTHER_OUTCOMES if outcomes[name]]
+    # A later version may know more verdicts.
+    known = dict.fromkeys((*VERDICTS, *verdicts))
+    counts = [f"{verdicts[verdict]} {verdict}" for verdict in known if verdicts[verdict]]
+    return ", ".join(words) + (f": {', '.join(counts)}" if counts else "")
+
+
+def work_words(results: Sequence[CaseResult]) -> str:
+    """Return how much a run tuned, compiled, and accepted."""
+    tuned = [result for result in results if result.tuned_now]
+    compiled = sum(result.compiled_now for result in results)
+    trials = sum(result.trials_spent for result in results)
+    tuning_s = sum(result.tuning_s for result in results)
+    compile_s = sum(result.compile_s for result in results)
+    # Tests that are repeated have one baseline.
+    accepted = len(
+        {
+            result.baseline or result.label
+            for result in results
+            if result.latency and result.latency.accepted
+        }
+    )
+    new = len({result.baseline or result.label for result in results if _may_be_accepted(result)})
+    spent = f" ({counted(trials, 'trial')}, {tuning_s:.1f} s)" if tuned or trials else ""
+    took = f" ({compile_s:.1f} s)" if compiled else ""
+    advice = f" (accept {counted(new, 'new baseline')} with --tvm-update-new)" if new else ""
+    return (
+        f"tuned {counted(len(tuned), 'case')}{spent}, compiled {compiled}{took}, "
+        f"accepted {counted(accepted, 'baseline')}{advice}"
+    )
+
+
+def detail_lines(results: Sequence[CaseResult]) -> list[str]:
+    """Return other facts about a run, for readers who want details."""
+    lines = []
+    transformed = [result for result in results if result.transform_s is not None]
+    if transformed:
+        seconds = sum(result.transform_s or 0.0 for result in transformed)
+        size = sum(result.transform_extra_bytes or 0 for result in transformed)
+        lines.append(
+            f"transformed the parameters of {counted(len(transformed), 'prepacked case')} in "
+            f"{format_seconds(seconds)}, using {format_bytes(size)} more memory "
+            "(not part of the latency)"
+        )
+    if restored := sum(len(result.tasks_restored) for result in results):
+        lines.append(
+            f"took the records of {counted(restored, 'task')} from the baselines, because the "
+            "store had none"
+        )
+    return lines
+
+
+def next_lines(results: Sequence[CaseResult]) -> list[str]:
+    """Return hints on cases that need attention, with the options to use."""
+    verdicts = Counter(result.latency.verdict for result in results if result.latency)
+    lines = []
+    if left_out := sum(len(result.tasks_left_out) for result in results):
+        lines.append(f"{counted(left_out, 'task')} got no trial: raise --tvm-trials")
+    goldens = [result.golden for result in results if result.golden is not None]
+    if new_goldens := sum(golden.state == "new" for golden in goldens):
+        lines.append(
+            f"{counted(new_goldens, 'case')} without golden outputs: write them with "
+            "--tvm-update-new"
+        )
+    written = sorted({golden.path for golden in goldens if golden.state == "written"})
+    if written:
+        lines.append(f"wrote golden outputs: review and commit {', '.join(written)}")
+    for result in results:
+        if result.latency is not None and result.latency.acceptance is not None:
+            lines.append(f"{result.label}: {result.latency.acceptance.sentence}")
+    if any(map(_is_unaccepted_regression, results)):
+        lines.append("REGRESSION: if you intend it, accept it with --tvm-update")
+    if verdicts["INCONCLUSIVE"]:
+        lines.append("INCONCLUSIVE: raise --tvm-max-time, or use a quieter machine")
+    return lines
+
+
+def _may_be_accepted(result: CaseResult) -> bool:
+    """Whether a case lacks only a baseline: no wrong numbers, no other reason to fail."""
+    latency = result.latency
+    is_new = latency is not None and latency.verdict == "NEW" and not latency.accepted
+    return is_new and not result.findings and result.outcome in {"passed", "xpassed", ""}
+
+
+def _is_unaccepted_regression(result: CaseResult) -> bool:
+    latency = result.latency
+    slower = latency is not None and latency.verdict == "REGRESSION" and not latency.accepted
+    return slower and result.outcome not in {"xfailed", "skipped"}
