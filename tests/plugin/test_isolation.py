@@ -109,4 +109,4 @@ def test_candidates_that_crash_the_builder_are_reported_and_cost_that_model_only
         for path in (suite.path / ".tvmtune" / "tuning").rglob("*.jsonl")
         if '"kernel"' in (text := path.read_text())
     ]
-    assert "candidates failed: build: crashed with SIGSEGV" in ledger
+    assert "failed: build: crashed with SIGSEGV" in ledger

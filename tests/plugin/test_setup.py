@@ -106,7 +106,7 @@ def test_registers_meanwhile(tvm_tune):
     (ops / "factors.py").write_text("TWO = 2.0  # edited\n")
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*only: global function team.scale3 (*test_it.py:*). Models*"])
+    result.stdout.fnmatch_lines(["*process: global function team.scale3 (*test_it.py:*). Models*"])
     result.stdout.fnmatch_lines(["*compiled 2 *"])
 
 
@@ -122,7 +122,7 @@ def test_a_hook_names_modules_and_an_override_of_theirs_is_seen(suite: pytest.Py
     suite.makeconftest(override + hook)
     result = suite.runpytest_subprocess("-k", "function")
     result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*only: global function team.scale3 (*conftest.py:2)*"])
+    result.stdout.fnmatch_lines(["*process: global function team.scale3 (*conftest.py:2)*"])
 
 
 def test_what_is_nowhere_registered_is_named_with_what_to_do(suite: pytest.Pytester) -> None:
@@ -152,7 +152,7 @@ def test_what_was_registered_before_the_plugin_is_found_by_name(
     monkeypatch.setenv("PYTHONPATH", str(suite.path), prepend=os.pathsep)
     result = suite.runpytest_subprocess("-p", "early", "-k", "function")
     result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*only: global function team.scale3. Models*"])
+    result.stdout.fnmatch_lines(["*process: global function team.scale3. Models*"])
     result.stdout.fnmatch_lines(["tvm was imported before pytest-tvmtune was loaded*"])
     suite.runpytest_subprocess("-p", "early", "--tvm-setup=early").assert_outcomes(passed=2)
 
