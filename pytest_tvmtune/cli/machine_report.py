@@ -160,7 +160,8 @@ def _store(folder: Path) -> Finding:
     free_bytes = shutil.disk_usage(folder).free
     if found:
         text = (
-            f"{counted(len(found), 'damaged file')} in {folder}: run `tvmtune db verify --repair`"
+            f"{counted(len(found), 'damaged file')} in {folder}: run `tvmtune db verify` to list "
+            "them"
         )
         return Finding(name="store", state="note", text=text)
     if free_bytes < _LITTLE_BYTES:

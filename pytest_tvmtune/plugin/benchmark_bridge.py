@@ -87,12 +87,13 @@ class Benchmarks:
     def pytest_terminal_summary(self) -> None:
         """Leave out pytest-benchmark's table, unless it has other benchmarks or was asked for."""
         session = self._config.pluginmanager.get_plugin(SESSION)
-        if session is None or _is_asked_for(self._config):
+        # Options in a file (@FILE), or from a conftest, aren't among the arguments. Of these, the
+        # session itself knows the option that needs the table. Its other checks ignore `quiet`.
+        if session is None or session.histogram or _is_asked_for(self._config):
             return
         known = {id(one) for one in self._from_cases}
         if all(id(one) in known for one in session.benchmarks):
-            # It displays no groups.
-            session.groups = None
+            session.quiet = True
 
 
 def _is_asked_for(config: pytest.Config) -> bool:

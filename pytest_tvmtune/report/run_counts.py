@@ -25,8 +25,24 @@ def _outcomes(results: Sequence[CaseResult]) -> str:
     words += [f"{outcomes[name]} {name}" for name in _OTHER_OUTCOMES if outcomes[name]]
     # A later version may know more verdicts.
     known = dict.fromkeys((*VERDICTS, *verdicts))
-    counts = [f"{verdicts[verdict]} {verdict}" for verdict in known if verdicts[verdict]]
+    counts = [
+        f"{verdicts[verdict]} {verdict}{_reasons(results, verdict)}"
+        for verdict in known
+        if verdicts[verdict]
+    ]
     return ", ".join(words) + (f": {', '.join(counts)}" if counts else "")
+
+
+def _reasons(results: Sequence[CaseResult], verdict: str) -> str:
+    """Return the gate's verdicts behind a worse word, as of a strict run, in parentheses."""
+    behind = Counter(
+        result.latency.verdict
+        for result in results
+        if verdict_of(result) == verdict and result.latency is not None
+    )
+    shown = [(one, n) for one, n in behind.most_common() if one not in {verdict, "PASS"}]
+    words = [f"{n} {one}" for one, n in shown]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def work_words(results: Sequence[CaseResult]) -> str:
@@ -66,11 +82,6 @@ def detail_lines(results: Sequence[CaseResult]) -> list[str]:
             f"{format_seconds(seconds)}, using {format_bytes(size)} more memory "
             "(not part of the latency)"
         )
-    if restored := sum(len(result.tasks_restored) for result in results):
-        lines.append(
-            f"took the records of {counted(restored, 'task')} from the baselines, because the "
-            "store had none"
-        )
     return lines
 
 
@@ -78,6 +89,11 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
     """Return hints on cases that need attention, with the options to use."""
     verdicts = Counter(result.latency.verdict for result in results if result.latency)
     lines = []
+    if restored := sum(len(result.tasks_restored) for result in results):
+        lines.append(
+            f"took the records of {counted(restored, 'task')} from the baselines, because the "
+            "store had none"
+        )
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{counted(left_out, 'task')} got no trial: raise --tvm-trials")
     goldens = [result.golden for result in results if result.golden is not None]

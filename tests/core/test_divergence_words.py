@@ -50,7 +50,10 @@ FOUND = Divergence(
     ("changes", "said"),
     [
         ({}, "diverges from the other: the entry calls no kernel"),
-        ({"calls": 5}, "could be compared with the other: the two builds call different kernels"),
+        (
+            {"calls": 5},
+            "could be compared with the other: the kernel calls of the two builds differ",
+        ),
         (
             {"calls": 5, "compared": 5},
             "diverges from the other: all kernels agree within the tolerance",

@@ -173,6 +173,11 @@ def test_tiny(tvm_tune):
         else:
             shown.no_fnmatch_line(table.format("*"))
             shown.no_fnmatch_line("Name (time in *")
+    # Options in a file aren't among the arguments: the table may be missing, a check may not.
+    suite.path.joinpath("options").write_text("--benchmark-compare-fail=median:1%\n")
+    result = suite.runpytest_subprocess("test_tiny.py", "@options")
+    assert result.ret != pytest.ExitCode.OK
+    result.stderr.fnmatch_lines(["*--benchmark-compare-fail requires valid --benchmark-compare*"])
 
 
 def test_the_clock_gives_back_each_sample_as_it_is() -> None:

@@ -283,7 +283,15 @@ def test_a_verbose_run_says_what_else_it_did() -> None:
         ),
         "took the records of 2 tasks from the baselines, because the store had none",
     ]
-    assert footer(*cases)[1:] == []
+    assert footer(*cases)[1:] == [
+        "took the records of 2 tasks from the baselines, because the store had none"
+    ]
+
+
+def test_a_verdict_that_fails_a_strict_run_is_counted() -> None:
+    noisy = LatencyResult(verdict="INCONCLUSIVE", message="")
+    cases = [case("a", latency=noisy, findings=["noisy"], outcome="failed"), case("b")]
+    assert ": 1 FAILED (1 INCONCLUSIVE), 1 not timed; " in footer(*cases)[0]
 
 
 @pytest.mark.parametrize(

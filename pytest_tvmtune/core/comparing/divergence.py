@@ -113,8 +113,8 @@ class Divergence:
             return f"no kernel diverges from {self.against}: the entry calls no kernel"
         if not self.compared:
             return (
-                f"no kernel could be compared with {self.against}: the two builds call different "
-                "kernels"
+                f"no kernel could be compared with {self.against}: the kernel calls of the two "
+                "builds differ"
             )
         each = (
             "all kernels agree"

@@ -30,8 +30,7 @@ _SHORTAGE = re.compile(
     re.IGNORECASE,
 )
 _NEXT = (
-    "nothing was recorded for these candidates; to check disk space, memory, and the compiler, run "
-    "`tvmtune doctor`"
+    "no result was recorded; to check disk space, memory, and the compiler, run `tvmtune doctor`"
 )
 
 

@@ -102,5 +102,8 @@ def _without_tuning(case: Case, built: BuiltModel, baseline: Baseline) -> tuple[
     except TvmTuneError as error:
         return f"the untuned code can't be compared ({error})", compiled_s
     ratio = evidence_of(measured.epochs, item_alpha(1)).ratio
-    clause = f"the untuned code is {ratio_words(ratio)}, because of code generation"
+    clause = (
+        f"the untuned code is {ratio_words(ratio)} (untuned against untuned), because of code "
+        "generation"
+    )
     return clause, compiled_s
