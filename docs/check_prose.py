@@ -27,6 +27,8 @@ from proselint.config import DEFAULT, Config
 from proselint.registry import CheckRegistry
 from proselint.tools import LintFile
 
+from pytest_tvmtune.core.errors import counted
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -90,7 +92,7 @@ def main(names: Sequence[str]) -> int:
             shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
             print(f"{shown}:{line}: {word}: {advice}")  # noqa: T201
             count += 1
-    print(f"{_counted(count, 'hit')} in {_counted(len(paths), 'file')}")  # noqa: T201
+    print(f"{counted(count, 'hit')} in {counted(len(paths), 'file')}")  # noqa: T201
     return 1 if count else 0
 
 
@@ -179,10 +181,6 @@ def _proselint(text: str, rules: Rules) -> Iterator[Hit]:
         start, end = (position - 1 for position in found.check_result.span)
         line = 1 + text.count("\n", 0, start)
         yield Hit(line, _one_line(text[start:end]), _one_line(found.check_result.message))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _one_line(text: str) -> str:

@@ -15,6 +15,7 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -47,6 +48,7 @@ def page() -> str:
     return "\n".join([HEAD, *_fixture(), *_run(), *_others()])
 
 
+@cache
 def parts() -> dict[str, str]:
     """Return the generated parts of the other pages, by name."""
     found = {"settings": _settings(), "hooks": _hooks()}

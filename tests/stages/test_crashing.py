@@ -9,7 +9,7 @@ from pytest_tvmtune.core.errors import ChildError, CompileError
 from pytest_tvmtune.core.job_stage import FIRST_RUN
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.stages.compiling import build_untuned
-from tests.support.cases import build_of, forget_untuned
+from tests.support.cases import build_of, build_with_records
 from tests.support.modules import Gathers, OpenCase, Scatters
 
 INSIDE, OUTSIDE = np.ones(4, "int32"), np.full(4, 1 << 30, "int32")
@@ -31,9 +31,7 @@ def test_a_crash_names_the_kernel(open_: OpenCase) -> None:
 def test_a_crash_of_a_tuned_library_with_new_inputs_names_the_record(open_: OpenCase) -> None:
     tuned = {"trials": 8}
     case = open_(Gathers, inputs=[INSIDE], settings=tuned)
-    build_of(case)
-    forget_untuned(case.store)
-    built = build_of(open_(Gathers, inputs=[INSIDE], settings=tuned))
+    built = build_with_records(case)
     (gather,) = [
         kernel for name, kernel in built.artifact.manifest.kernels.items() if "gather" in name
     ]

@@ -13,7 +13,7 @@ import pytest
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.store.layout import Store, open_store
-from tests.support.cases import build_of, built_run, forget_untuned, opener
+from tests.support.cases import build_of, build_with_records, built_run, opener
 from tests.support.modules import OpenCase, Square
 
 UNKNOWN = ["Tensorize", ["l0", 1], ["no_such_intrinsic"], []]
@@ -41,9 +41,7 @@ def rewrite(path: Path, kind: str, change: Any) -> None:
 @pytest.fixture(scope="module")
 def tuned_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = open_store(tmp_path_factory.mktemp("tuned") / "store")
-    build_of(opener(store)(Square, settings={"trials": 8}))
-    forget_untuned(store)
-    build_of(opener(store)(Square, settings={"trials": 8}))
+    build_with_records(opener(store)(Square, settings={"trials": 8}))
     return store
 
 

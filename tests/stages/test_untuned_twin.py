@@ -8,7 +8,7 @@ from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.outcomes import UntunedOutcome
 from pytest_tvmtune.stages.untuned_twin import compare_with_untuned
-from tests.support.cases import build_of, forget_untuned
+from tests.support.cases import build_of, build_with_records
 from tests.support.modules import OpenCase, Square
 
 
@@ -19,10 +19,8 @@ def compared(case: Case, built: BuiltModel) -> UntunedOutcome:
 def test_a_tuned_model_slower_than_its_untuned_twin_warns(open_: OpenCase) -> None:
     """Schedules start threads, which takes longer than these kernels do."""
     settings = {"trials": 4, "num_threads": 2}
-    build_of(open_(Square, settings=settings))
     case = open_(Square, settings=settings)
-    forget_untuned(case.store)
-    built = build_of(case)
+    built = build_with_records(case)
     assert len(built.build.applied) == 2
     found = compared(case, built)
     said = found.warning
