@@ -23,7 +23,8 @@ from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results.task_result import Task
-from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import extract, module_text, prepare
@@ -36,7 +37,7 @@ from pytest_tvmtune.store.tuning.workload_files import read_workload
 from tests.support import IMPORTABLE, REAL_PYTHON
 
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
-KEY = target_key(TARGET, installed_version("apache-tvm"))
+KEY = target_key(TARGET, package_version("tvm"))
 TuneJob = Job[tune_job.Request, tune_job.Result, RoundProgress]
 RULE = "s_tir.meta_schedule.cpu.pytest_tvmtune_bad_rule"
 
