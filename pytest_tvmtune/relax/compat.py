@@ -29,7 +29,9 @@ class TestedVersion:
 
 TESTED = {
     "0.25": TestedVersion(ffi_versions=("0.1.12",)),
-    "0.26": TestedVersion(ffi_versions=("0.1.13.post3",)),
+    "0.26": TestedVersion(
+        ffi_versions=("0.1.14.post1", "0.1.14.post0", "0.1.13.post3", "0.1.13.post2")
+    ),
     "0.27": TestedVersion(ffi_versions=("0.1.14.post1", "0.1.14.post0")),
 }
 NEWEST_TESTED = list(TESTED)[-1]
@@ -126,6 +128,11 @@ def type_arguments_of(call: Any) -> Any:
 def name_of(variable: Any) -> str:
     """Return the name of a variable of Relax."""
     return str(_first_of(variable, "name", "name_hint"))
+
+
+def buffer_of(region: Any) -> Any:
+    """Return the buffer of a region that a block reads or writes."""
+    return _first_of(region, "source", "buffer")  # apache-tvm 0.26 and earlier: `buffer`
 
 
 def tensor_type() -> type[Any]:

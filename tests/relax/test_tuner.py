@@ -78,7 +78,7 @@ class OddOneOut:
         cls = OddOneOut
         with R.dataflow():
             y = R.nn.relu(R.matmul(x, w))
-            z = R.call_tir(cls.odd, (x,), out_ty=R.Tensor((4, 16), "float32"))
+            z = R.call_tir(cls.odd, (x,), R.Tensor((4, 16), "float32"))
             both = (y, z)
             R.output(both)
         return both
@@ -100,7 +100,7 @@ class RunningSum:
         R.func_attr({"num_input": 1})
         cls = RunningSum
         with R.dataflow():
-            s = R.call_tir(cls.running_sum, (x,), out_ty=R.Tensor((32, 64), "float32"))
+            s = R.call_tir(cls.running_sum, (x,), R.Tensor((32, 64), "float32"))
             R.output(s)
         return s
 
