@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import ChildError, counted
 from pytest_tvmtune.core.kernels.matching import family
+from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.tuning import replay_job
@@ -18,9 +19,7 @@ from pytest_tvmtune.store.tuning.other_versions import as_replayed, workloads_of
 from pytest_tvmtune.store.tuning.records import Workload, version_in_key
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
-
-# Of a workload's buffers that the schedule may lay out anew, in TVM's JSON.
-_PREPACKED = "layout_free_buffers"
+from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
 
 
 def replay_records(
@@ -48,11 +47,17 @@ def replay_records(
         for task in plan.tasks
         if not (known := stored.get(task.shash)) or not (known.records or known.served)
     ]
-    families = {family(task.name) for task in lacking}
+    families, cpu = {family(task.name) for task in lacking}, fingerprint().cpu
     old = tuple(
-        replay_job.OldRecord(task=workload.name, prepack=_PREPACKED in workload.ir, record=record)
+        replay_job.OldRecord(
+            task=workload.name,
+            free_layout=has_free_layout(workload.ir),
+            record=record,
+        )
         for workload in (_of_other_versions(case, plan, accepted) if lacking else ())
-        if not workload.name or family(workload.name) in families
+        if (not workload.name or family(workload.name) in families)
+        # Where the untuned kernel was faster there, no schedule is worth a trial.
+        and workload.best(cpu) is not None
         for record in workload.records
     )
     if not old:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record
+from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -33,10 +34,14 @@ _KEPT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class OldRecord:
-    """A record of another version. task: the name of its task, "" where that isn't known."""
+    """A record of another version.
+
+    task: the name of its task, "" where that isn't known. free_layout: whether its schedule may lay
+    out a weight anew.
+    """
 
     task: str
-    prepack: bool
+    free_layout: bool
     record: Record
 
 
@@ -87,6 +92,8 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         The workloads, with their records as a work_dir has them.
 
     """
+    from tvm.s_tir.meta_schedule.database import Workload
+
     context.enter_stage(JobStage("replaying records of another TVM"))
     mod, target = compat.load_json(request.mod_text), compat.Target(request.target)
     if '"Tensorize"' in json.dumps([one.record.data[0] for one in request.old]):
@@ -94,20 +101,23 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     found = []
     for task, extracted in extract(prepare(mod, target, prepack=request.prepack), target):
         if task.shash in request.shashes:
-            old = _matching(task, extracted.dispatched[0], request)
-            if old:
+            workload = extracted.dispatched[0]
+            ir = str(Workload(workload).as_json()[1])
+            if old := _matching(task, workload, request.old, free_layout=has_free_layout(ir)):
                 context.enter_stage(JobStage(f"replaying records of {task.name}"))
-                found.append(_replayed(task, extracted.dispatched[0], old))
+                found.append(_replayed(task, workload, ir, old))
     return Result(replayed=tuple(found))
 
 
-def _matching(task: Task, workload: IRModule, request: Request) -> list[Record]:
+def _matching(
+    task: Task, workload: IRModule, old: Iterable[OldRecord], *, free_layout: bool
+) -> list[Record]:
     """Return the records for a task, those of the same name first, then the fastest."""
     sizes = _sizes(arguments_of(workload))
     matching = [
         one
-        for one in request.old
-        if one.prepack == request.prepack
+        for one in old
+        if one.free_layout == free_layout
         and (not one.task or family(one.task) == family(task.name))
         and _sizes(one.record.data[3]) == sizes
     ]
@@ -123,7 +133,7 @@ def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
     return [(str(dtype), math.prod(map(int, shape))) for _, dtype, shape in arguments]
 
 
-def _replayed(task: Task, mod: IRModule, old: Sequence[Record]) -> Replayed:
+def _replayed(task: Task, mod: IRModule, ir: str, old: Sequence[Record]) -> Replayed:
     from tvm.s_tir.meta_schedule.database import Workload
 
     workload = Workload(mod)
@@ -138,7 +148,7 @@ def _replayed(task: Task, mod: IRModule, old: Sequence[Record]) -> Replayed:
             break
     return Replayed(
         task=task,
-        ir=str(workload.as_json()[1]),
+        ir=ir,
         records=tuple(records),
         refused=tuple(refused),
     )
