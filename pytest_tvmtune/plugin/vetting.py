@@ -68,7 +68,6 @@ def _keep_cases(state: ItemState) -> None:
 def _environment_case(run: CaseRun) -> EnvironmentCase:
     import numpy as np
 
-    from pytest_tvmtune.core.tensors.nested_outputs import flatten
     from pytest_tvmtune.processes.interpreters import import_path
     from pytest_tvmtune.processes.setup_modules import setup_in_use
     from pytest_tvmtune.relax.vetting.environment_run import BuiltCase, EnvironmentCase
@@ -77,15 +76,14 @@ def _environment_case(run: CaseRun) -> EnvironmentCase:
     case, built = run.case, None
     if hasattr(run, "session"):
         call = entry_call(case)
-        # As plain arrays: files that the processes of a run share end with the run.
-        arrays = {
-            name: tuple(np.asarray(array) for array in getattr(call, name))
-            for name in ("params", "inputs")
-        }
         built = BuiltCase(
             artifact=run.built.artifact,
-            call=replace(call, **arrays),
-            outputs=tuple((path, np.asarray(array)) for path, array in flatten(run.outputs)),
+            # As plain arrays: files that the processes of a run share end with the run.
+            call=replace(
+                call,
+                params=tuple(np.asarray(array) for array in call.params),
+                inputs=tuple(np.asarray(array) for array in call.inputs),
+            ),
         )
     return EnvironmentCase(
         nodeid=case.nodeid,
@@ -127,10 +125,10 @@ class _TestOutcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         state = _state_of(report)
         before = self._found.get(report.nodeid, ("passed", ""))[0]
-        if report.when == "setup" or state != "passed":
-            # A test that fails when it is called stays failed in its teardown.
-            if report.when == "setup" or before not in {"failed", "error"}:
-                self._found[report.nodeid] = (state, _last_line(report))
+        # A test that fails when it is called stays failed in its teardown.
+        counts = state != "passed" and before not in {"failed", "error"}
+        if report.when == "setup" or counts:
+            self._found[report.nodeid] = (state, _last_line(report))
 
     def pytest_sessionfinish(self) -> None:
         from pytest_tvmtune.core.vetting.vet_report import TestOutcome

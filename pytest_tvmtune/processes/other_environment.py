@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.machinery
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ _PACKAGE = Path(__file__).parents[1]
 # Imported by the plugin, apart from tvm.
 _NEEDED = ("numpy", "pytest", "msgspec", "filelock", "jinja2", "pytest_benchmark", "tqdm")
 _TIMEOUT_S = 120.0
-# It runs in any Python, with nothing but the standard library.
+# It needs nothing but the standard library.
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 front, back, needed, package = json.loads(sys.argv[1])
@@ -45,8 +46,7 @@ tvm = list(spec.submodule_search_locations or [""])[0] if spec else ""
 versions = version("apache-tvm"), version("apache-tvm-ffi")
 missing = lacks(needed)
 sys.path[:] = [*front, *own, *(back if missing else [])]
-entries = importlib.metadata.entry_points()
-group = entries.select(group="pytest11") if hasattr(entries, "select") else entries.get("pytest11", [])
+group = importlib.metadata.entry_points(group="pytest11")
 print(json.dumps({
     "python": list(sys.version_info[:2]), "tvm": tvm, "tvm_version": versions[0],
     "ffi_version": versions[1], "lacking": lacking, "missing": missing,
@@ -109,6 +109,8 @@ def examine_environment(name: str, interpreter: Path, folder: Path) -> OtherEnvi
     back = [path for path in sys.path if path and Path(path).is_dir() and _has_needed(path)]
     request = json.dumps([front, back, _NEEDED, str(_PACKAGE)])
     what = f"--{name} {interpreter}"
+    # Not resolved: the interpreter of a virtual environment is a link.
+    interpreter = Path(os.path.abspath(shutil.which(interpreter) or interpreter))  # noqa: PTH100
     try:
         probe = subprocess.run(
             [str(interpreter), "-c", _PROBE, request],
@@ -131,27 +133,7 @@ def examine_environment(name: str, interpreter: Path, folder: Path) -> OtherEnvi
             f"{what}: not a Python interpreter that works: {last}; give the path of a Python "
             "interpreter"
         ) from None
-    return _environment(name, interpreter, what, found, front, back)
-
-
-def _environment(
-    name: str,
-    interpreter: Path,
-    what: str,
-    found: _Probed,
-    front: Sequence[str],
-    back: Sequence[str],
-) -> OtherEnvironment:
-    theirs, here = (".".join(map(str, one)) for one in (found.python, sys.version_info[:2]))
-    if found.lacking:
-        raise EnvironmentProblemError(
-            f"{what}: this environment has no {' and no '.join(found.lacking)}; install TVM there"
-        )
-    if found.missing and theirs != here:
-        raise EnvironmentProblemError(
-            f"{what}: this environment lacks {', '.join(found.missing)}, and has Python {theirs}, "
-            f"so it can't use the packages of this Python {here}; install pytest-tvmtune there"
-        )
+    _check(what, found)
     return OtherEnvironment(
         name=name,
         python=interpreter,
@@ -163,6 +145,20 @@ def _environment(
         borrowed=tuple(found.missing),
         plugins=() if found.has_entry_point else ("-p", "pytest_tvmtune.plugin"),
     )
+
+
+def _check(what: str, found: _Probed) -> None:
+    """Raise EnvironmentProblemError for an environment that can't run the plugin."""
+    theirs, here = (".".join(map(str, one)) for one in (found.python, sys.version_info[:2]))
+    if found.lacking:
+        raise EnvironmentProblemError(
+            f"{what}: this environment has no {' and no '.join(found.lacking)}; install TVM there"
+        )
+    if found.missing and theirs != here:
+        raise EnvironmentProblemError(
+            f"{what}: this environment lacks {', '.join(found.missing)}, and has Python {theirs}, "
+            f"so it can't use the packages of this Python {here}; install pytest-tvmtune there"
+        )
 
 
 def pytest_command(environment: OtherEnvironment, arguments: Sequence[str]) -> list[str]:
@@ -177,7 +173,8 @@ def _link_to_this_package(folder: Path) -> Path:
     """Return a folder in which nothing but this package can be imported."""
     folder.mkdir(parents=True, exist_ok=True)
     link = folder.resolve() / _PACKAGE.name
-    if not link.is_symlink():
+    if not link.is_symlink() or link.readlink() != _PACKAGE:
+        link.unlink(missing_ok=True)
         link.symlink_to(_PACKAGE, target_is_directory=True)
     return link.parent
 

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -37,6 +38,12 @@ _WORKER = "pytest_tvmtune.processes.resident_worker"
 _PIECE_BYTES = 1 << 16
 # So Ctrl-C is heard within it.
 _PIECE_S = 0.25
+
+
+@cache
+def annotated_types(method: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a method's request and answer."""
+    return get_type_hints(method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +71,7 @@ class ResidentProcess:
     process: subprocess.Popen[bytes]
     stage: JobStage = field(default_factory=JobStage)
 
-    def ask(
-        self, method: Callable[[Any, Request], Result], request: Request, stage: str
-    ) -> Result:
+    def ask(self, method: Callable[[Any, Request], Result], request: Request, stage: str) -> Result:
         """Return the answer to a request.
 
         Args:
@@ -101,7 +106,7 @@ class ResidentProcess:
         frame = self._read(size, deadline_s)
         self._signal(signal.SIGSTOP)
         if frame[:1] == OK:
-            kind: type[Result] = get_type_hints(method)["return"]
+            kind: type[Result] = annotated_types(method)["return"]
             return from_binary(frame[1:], kind)
         failure = from_binary(frame[1:], JobFailure)
         if failure.kind:
@@ -109,7 +114,7 @@ class ResidentProcess:
         raise self._failed(failure.message)
 
     def end(self) -> None:
-        """Kill the process and what it started, and remove its folder."""
+        """Kill the process with all that it started, and remove its folder."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -11,13 +11,13 @@ import pkgutil
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO, get_type_hints
+from typing import Any, BinaryIO
 
 from pytest_tvmtune.core.json_codec import from_binary, to_binary
 from pytest_tvmtune.processes.job_failures import job_failure_of
 from pytest_tvmtune.processes.linux_process import die_with_parent, name_process
 from pytest_tvmtune.processes.loading import loading
-from pytest_tvmtune.processes.resident_process import FAILED, OK, SIZE
+from pytest_tvmtune.processes.resident_process import FAILED, OK, SIZE, annotated_types
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def _serve(
                 loading().import_setup(setup)
                 served = pkgutil.resolve_name(kind)(folder)
             method = getattr(served, name)
-            request = from_binary(body, get_type_hints(method)["request"])
+            request = from_binary(body, annotated_types(getattr(type(served), name))["request"])
             answer = OK + to_binary(method(request))
         except Exception as error:  # noqa: BLE001  what isn't raised on purpose is reported with the log
             traceback.print_exc()

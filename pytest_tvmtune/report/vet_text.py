@@ -6,9 +6,9 @@ from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.vetting.vet_report import (
     SidesComparison,
+    VetReport,
     VettedCase,
     VettedEnvironment,
-    VetReport,
 )
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 

@@ -204,7 +204,7 @@ def _gate(
 def latency_of(
     measured: measure_pair_job.Result, threshold: Threshold, *, alpha: float
 ) -> LatencyResult:
-    """Return the decision on what was measured. alpha: of this one decision."""
+    """Return the decision on a measurement. alpha: of this one decision."""
     epochs = measured.epochs
     evidence = evidence_of(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)

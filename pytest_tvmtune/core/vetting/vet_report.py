@@ -12,7 +12,6 @@ from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 
-VET_SCHEMA, VET_VERSION = "pytest-tvmtune-vet", 1
 TestState = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "missing"]
 # Which library under which runtime is compared with which.
 ComparedSides = Literal["old and new", "runtime", "generated code"]

@@ -134,9 +134,11 @@ def settle(arrangement: Arrangement, *, single_calls: bool) -> tuple[int, float]
             return number, _pair_s(arrangement.timers, number)
 
 
-def pairs_per_epoch(pair_s: float) -> int:
+def pairs_per_epoch(
+    pair_s: float, *, budget_s: float = _PAIRS_S, most_pairs: int = MOST_PAIRS
+) -> int:
     """Return how many pairs an epoch has, where one takes so long."""
-    return max(1, min(MOST_PAIRS, int(_PAIRS_S / pair_s)))
+    return max(1, min(most_pairs, int(budget_s / pair_s)))
 
 
 def _pair_s(timers: Sequence[Timer], number: int) -> float:

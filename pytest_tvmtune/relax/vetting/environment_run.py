@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import Artifact
 
-# In the environment of pytest's process: the folder for these files.
+# The environment variable with the folder for these files.
 FOLDER_VARIABLE = "TVMTUNE_VET"
 RUN_FILE, CASES = "run", "cases"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BuiltCase:
-    """A case's library, and how to call it. outputs: by path, of its own inputs."""
+    """A case's library, and how to call it."""
 
     artifact: Artifact
     call: EntryCall
-    outputs: tuple[tuple[str, Array], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -38,7 +38,8 @@ from pytest_tvmtune.store.artifacts import Artifact
 
 # A library with larger constants is loaded once a process: TVM never unmaps it.
 _MOST_LIBRARY_BYTES = 32 << 20
-# A single call that is shorter is called once before, to bring its code into the caches.
+# In a turn, a sample follows one that brings code and data back into the caches. A long sample does
+# so itself.
 _SHORT_S = 0.05
 
 
@@ -217,13 +218,14 @@ class Side:
         return Done()
 
     def sample(self, request: SampleRequest) -> Sample:
-        """Time so many calls, after one that isn't timed, since the other side had the caches."""
+        """Return a sample, after one that doesn't count, because the other side had the caches."""
         timer = self._timers[request.arrangement]
-        if request.number == 1 and self._flush is None:
-            started_s = monotonic_s()
-            mean_s = timer(1)
-            if monotonic_s() - started_s > _SHORT_S:
-                return Sample(mean_s=mean_s)
+        if self._flush is not None:
+            return Sample(mean_s=timer(request.number))
+        started_s = monotonic_s()
+        taken = [timer(request.number)]
+        if monotonic_s() - started_s > _SHORT_S:
+            return Sample(mean_s=taken[0])
         return Sample(mean_s=timer(request.number))
 
     @property

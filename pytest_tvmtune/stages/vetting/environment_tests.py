@@ -1,4 +1,4 @@
-"""Stage of `tvmtune vet`: the suite run by pytest in one environment, and what it left."""
+"""Stage of `tvmtune vet`: the suite run by pytest in one environment."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
 from pytest_tvmtune.relax.vetting.environment_run import (
@@ -21,7 +22,6 @@ from pytest_tvmtune.relax.vetting.environment_run import (
     EnvironmentCase,
     EnvironmentRun,
 )
-from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.store.layout import Store, open_store
 
 _PYTEST_LOG = "pytest.log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
 from collections.abc import Sequence
@@ -79,10 +80,8 @@ def compare_sides(
                 memory_folder=folder,
                 cold_cache=case.cold_cache,
             )
-            try:
+            with contextlib.closing(taken):
                 epochs = take_until_decided(taken, clock, alpha=alpha, threshold=case.threshold)
-            finally:
-                taken.close()
         measured = Result(
             epochs=epochs,
             noise=[],

@@ -12,7 +12,7 @@ import contextlib
 import random
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,10 @@ from pytest_tvmtune.relax.vetting.side import (
     Slot,
 )
 
-EPOCHS_PER_PROCESS = 6
+EPOCHS_PER_PROCESS = 8
+# Starting two processes takes seconds, so an epoch may last longer than within one process.
+_EPOCH_S = 0.2
+_MOST_PAIRS = 31
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the system's folder of files in memory
 _MOST_PADDING = 1 << 14
 # Of the addresses of tensors, as TVM's own allocator has it.
@@ -113,13 +116,13 @@ def epochs_in_turns(
     *,
     memory_folder: Path,
     cold_cache: bool,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Yield epochs without end, the first side being the baseline.
 
     Args:
         sides: What is compared.
         rng: For all that is random.
-        memory_folder: For the file that both sides map, if the system has no folder of its own.
+        memory_folder: For the file that both sides map, if the system has no folder for such files.
         cold_cache: Whether each call has empty caches.
 
     Raises:
@@ -132,7 +135,7 @@ def epochs_in_turns(
                 arrangements = _placed_anew(opened, rng, memory_folder)
                 if not number:
                     number, pair_s = settle(arrangements[0], single_calls=cold_cache)
-                    pairs = pairs_per_epoch(pair_s)
+                    pairs = pairs_per_epoch(pair_s, budget_s=_EPOCH_S, most_pairs=_MOST_PAIRS)
                 yield interleave(arrangements, rng, number=number, pairs=pairs)
 
 
@@ -149,7 +152,9 @@ def plan_memory(
         now: Those of the other side.
         start: The first byte to use.
     """
-    shared, traded = pair_params(*([(bits, bits.size_bytes) for bits in s] for s in (baseline, now)))
+    shared, traded = pair_params(
+        *([(bits, bits.size_bytes) for bits in s] for s in (baseline, now))
+    )
     end = start
 
     def room(size_bytes: int) -> int:
@@ -195,9 +200,7 @@ def _placed_anew(
     core: int | None = None
     try:
         for side in rng.sample((0, 1), 2):
-            request = PlaceRequest(
-                memory=memory, fixed=plan.fixed[side], traded=plan.traded[side]
-            )
+            request = PlaceRequest(memory=memory, fixed=plan.fixed[side], traded=plan.traded[side])
             core = opened.processes[side].ask(Side.place, request, MEASURING).core
     finally:
         memory.unlink(missing_ok=True)  # it stays in memory while it's mapped

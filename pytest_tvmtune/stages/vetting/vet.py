@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +13,17 @@ from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.vetting.vet_report import (
-    VET_SCHEMA,
-    VET_VERSION,
     Schedules,
     TestOutcome,
+    VetReport,
     VettedCase,
     VettedEnvironment,
-    VetReport,
 )
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, examine_environment
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment, run_tests
-from pytest_tvmtune.stages.vetting.vet_case import PairedCase, vet_case
+from pytest_tvmtune.stages.vetting.paired_case import PairedCase
+from pytest_tvmtune.stages.vetting.vet_case import vet_case
 from pytest_tvmtune.store.layout import open_store
 
 _FAILED = frozenset({"failed", "error", "xpassed"})
@@ -71,7 +70,7 @@ def vet(request: VetRequest, on_progress: Callable[[str], None]) -> VetReport:
     test_findings, test_notes = _compare_tests(*tested)
     findings += test_findings
     notes += test_notes
-    pairs, missing = _pairs(*tested, "untuned")
+    pairs, missing = pairs_of(*tested, "untuned")
     findings += missing
     if not pairs and not missing:
         raise EnvironmentProblemError(
@@ -82,8 +81,8 @@ def vet(request: VetRequest, on_progress: Callable[[str], None]) -> VetReport:
     notes += remark
     cases = _vet_pairs([*pairs, *replayed], root, on_progress)
     return VetReport(
-        schema=VET_SCHEMA,
-        version=VET_VERSION,
+        schema="pytest-tvmtune-vet",
+        version=1,
         created_at=utc_text(now_s()),
         cpu=fingerprint().cpu,
         old=_described(tested[0]),
@@ -119,12 +118,13 @@ def _replayed(
     The records are those of the store. Each environment applies those that fit its own workloads.
     """
     if not any((request.store / "tuning").glob("*/*")):
-        return [], [
+        remark = (
             f"nothing was compared with tuned schedules: {request.store} has no tuning records; "
             "to compare tuned models, too, tune them in the old environment first"
-        ]
+        )
+        return [], [remark]
     tested = _run_both(environments, request, request.store.resolve(), on_progress)
-    pairs, _ = _pairs(*tested, "replayed")
+    pairs, _ = pairs_of(*tested, "replayed")
     kept, notes = [], []
     for pair in pairs:
         old, new = pair.old.tuned_kernels, pair.new.tuned_kernels
@@ -138,7 +138,7 @@ def _replayed(
     return kept, notes
 
 
-def _pairs(
+def pairs_of(
     old: TestedEnvironment, new: TestedEnvironment, schedules: Schedules
 ) -> tuple[list[PairedCase], list[str]]:
     """Return the cases of both environments, and a finding for each that only one has."""
@@ -161,9 +161,7 @@ def _pairs(
     return pairs, findings
 
 
-def _compare_tests(
-    old: TestedEnvironment, new: TestedEnvironment
-) -> tuple[list[str], list[str]]:
+def _compare_tests(old: TestedEnvironment, new: TestedEnvironment) -> tuple[list[str], list[str]]:
     """Return findings and notes on tests whose outcomes differ, or that fail in both."""
     findings, notes = [], []
     for nodeid in sorted({*old.tests, *new.tests}):
@@ -188,16 +186,9 @@ def _vet_pairs(
     alpha = item_alpha(max(1, sum(pair.decisions for pair in pairs)))
     cases = []
     for number, pair in enumerate(pairs, 1):
+        on_progress(f"[{number}/{len(pairs)}] {pair.label}, {pair.schedules}")
         with _folder_in(root) as folder:
-            count = f"[{number}/{len(pairs)}]"
-            cases.append(
-                vet_case(
-                    pair,
-                    alpha=alpha,
-                    folder=folder,
-                    on_progress=lambda words, count=count: on_progress(f"{count} {words}"),
-                )
-            )
+            cases.append(vet_case(pair, alpha=alpha, folder=folder))
     return tuple(cases)
 
 
