@@ -86,9 +86,11 @@ class ResidentProcess:
         self.send(method, request, stage)
         return self.receive(method)
 
-    def send(self, method: Callable[[Any, Request], Any], request: Request, stage: str) -> None:
+    def send(
+        self, method: Callable[[Any, Request], Any], request: Request, stage: JobStage
+    ) -> None:
         """Begin a request; `receive` returns its answer. Raises ChildError."""
-        self.stage = JobStage(stage)
+        self.stage = stage
         name = method.__name__.encode()
         frame = SIZE.pack(len(name)) + name + to_binary(request)
         assert self.process.stdin is not None

@@ -124,5 +124,5 @@ def _complaint(log_path: Path) -> str:
     """Return the line of pytest's output that says what is wrong."""
     lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines()]
     lines = [line for line in lines if line]
-    errors = [line for line in lines if line.startswith("ERROR")]
+    errors = [line for line in lines if "error: " in line.lower()]
     return (errors or lines or ["no output"])[-1]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.resident_process import (
     ResidentContext,
     ResidentProcess,
@@ -44,7 +45,8 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the system's folder of files in
 _MOST_PADDING = 1 << 14
 # Of the addresses of tensors, as TVM's own allocator has it.
 _ALIGNMENT = 64
-LOADING, MEASURING = "loading the library, and the first run", "measuring"
+LOADING = JobStage("loading a library of the vetted case")
+MEASURING = JobStage("measuring in turns")
 
 
 @dataclass(frozen=True, kw_only=True)
