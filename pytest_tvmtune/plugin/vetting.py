@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.tvm_strict = False
     config.option.tvm_update = config.option.tvm_update_new = False
     if not is_worker(config):
+        from pytest_tvmtune.processes.linux_process import die_with_parent
+
+        die_with_parent()
         config.pluginmanager.register(_TestOutcomes(config), "tvmtune-vet-tests")
 
 

@@ -71,7 +71,9 @@ class ResidentProcess:
     process: subprocess.Popen[bytes]
     stage: JobStage = field(default_factory=JobStage)
 
-    def ask(self, method: Callable[[Any, Request], Result], request: Request, stage: str) -> Result:
+    def ask(
+        self, method: Callable[[Any, Request], Result], request: Request, stage: JobStage
+    ) -> Result:
         """Return the answer to a request.
 
         Args:
