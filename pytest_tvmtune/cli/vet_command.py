@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, print_json
-from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.json_codec import finite, to_json_values
 
-_WRONG_USAGE = 2
+_NOT_VETTED = 2
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -58,15 +58,15 @@ def _vet(options: argparse.Namespace) -> int:
     )
     try:
         report = vet(request, lambda words: print(words, file=sys.stderr, flush=True))
-    except EnvironmentProblemError as error:
+        if options.html is not None:
+            from pytest_tvmtune.report.vet_html import vet_page
+            from pytest_tvmtune.store.atomic_files import write_text
+
+            write_text(options.html, vet_page(report))
+    except TvmTuneError as error:
         # 1 is for findings.
         print(f"tvmtune: {error}", file=sys.stderr)
-        return _WRONG_USAGE
-    if options.html is not None:
-        from pytest_tvmtune.report.vet_html import vet_page
-        from pytest_tvmtune.store.atomic_files import write_text
-
-        write_text(options.html, vet_page(report))
+        return _NOT_VETTED
     if options.json:
         print_json(finite(to_json_values(report)))
     else:

@@ -17,6 +17,8 @@ import pytest
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState, is_worker
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.core.results.case_result import CaseResult
+    from pytest_tvmtune.core.settings.options import CaseOptions
     from pytest_tvmtune.core.vetting.vet_report import TestState
     from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
     from pytest_tvmtune.stages.case_run import CaseRun
@@ -60,8 +62,11 @@ def _keep_cases(state: ItemState) -> None:
     from pytest_tvmtune.processes.messages import write_message
     from pytest_tvmtune.relax.vetting.environment_run import CASES, FOLDER_VARIABLE
 
-    for run in state.runs:
-        case = _environment_case(run)
+    failed = [one for one in state.results if all(one is not run.result for run in state.runs)]
+    for case in (
+        *(_environment_case(run) for run in state.runs),
+        *(_unopened_case(result, state.options) for result in failed),
+    ):
         digest = hashlib.sha256(repr(case.key).encode(errors="replace")).hexdigest()[:16]
         folder = Path(os.environ[FOLDER_VARIABLE]) / CASES / digest
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +112,32 @@ def _environment_case(run: CaseRun) -> EnvironmentCase:
         atol=case.options.atol,
         path=tuple(import_path()),
         setup=tuple(setup_in_use()),
+    )
+
+
+def _unopened_case(result: CaseResult, options: CaseOptions) -> EnvironmentCase:
+    """Return a case whose model couldn't be opened."""
+    from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
+
+    return EnvironmentCase(
+        nodeid=result.nodeid,
+        name=result.name,
+        label=result.label,
+        prepack=result.prepack,
+        signature={},
+        output_names=(),
+        tuned_kernels=0,
+        findings=tuple(result.findings),
+        built=None,
+        num_threads=1,
+        threshold=options.threshold,
+        max_time_s=options.max_time_s,
+        timeout_s=options.timeout_s,
+        cold_cache=options.cold_cache,
+        rtol=options.rtol,
+        atol=options.atol,
+        path=(),
+        setup=(),
     )
 
 

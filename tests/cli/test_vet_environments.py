@@ -81,6 +81,11 @@ def test_that_is_skipped(tvm_tune):
 
 def test_that_fails_in_both():
     raise ValueError("in any environment")
+
+
+@quick
+def test_model_that_opens_nowhere(tvm_tune):
+    tvm_tune("no-such-file.onnx")
 """
 
 
@@ -117,7 +122,7 @@ def test_the_same_environment_twice(folder: Path, capsys: pytest.CaptureFixture[
     assert "same[llvm]" in (folder / "vet.html").read_text()
     # Nothing is left but the stores of both environments.
     parts = {path.name for path in (folder / ".tvmtune" / "vet").iterdir()}
-    assert parts == {"old", "new", "package", "CACHEDIR.TAG", ".gitignore"}
+    assert parts == {"old", "new", "package", "vet.lock"}
 
 
 @pytest.mark.slow
@@ -127,7 +132,13 @@ def test_what_differs_is_found(folder: Path, capsys: pytest.CaptureFixture[str])
     code, report = vet(capsys, Path(sys.executable), new, "test_it.py")
     assert code == 1
     cases = {case["name"]: case for case in report["cases"]}
-    assert set(cases) == {"same", "other_numbers", "slower_code", "other_inputs"}
+    assert set(cases) == {
+        "same",
+        "other_numbers",
+        "slower_code",
+        "other_inputs",
+        "model_that_opens_nowhere",
+    }
     assert cases["same"]["findings"] == []
     (wrong,) = cases["other_numbers"]["findings"]
     assert "changed by: the generated code" in wrong
@@ -143,6 +154,7 @@ def test_what_differs_is_found(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "only the old one works" in found
     assert "test_that_is_skipped[llvm]: passed in the old environment, but skipped" in found
     assert "that_is_skipped[llvm]: only the old environment has this case" in found
+    assert "opens_nowhere[llvm]: can't be opened, compiled, or run in both environments" in found
     assert "test_that_fails_in_both" not in found
     assert any("test_that_fails_in_both: failed in both" in note for note in report["notes"])
 

@@ -27,9 +27,9 @@ class BuiltCase:
 class EnvironmentCase:
     """A call of `tvm_tune` in one environment.
 
-    signature: of the model, in JSON values. built: None where the model couldn't be compiled or
-    run; the findings say why. path: `sys.path` of its process. setup: the modules of `tvm_setup`.
-    The other fields are the options of its test.
+    signature: of the model, in JSON values. built: None where the model couldn't be opened,
+    compiled, or run; the findings say why. path: `sys.path` of its process. setup: the modules of
+    `tvm_setup`. The other fields are the options of its test.
     """
 
     nodeid: str

@@ -55,9 +55,12 @@ def sides_of(pair: PairedCase) -> VettedSides | str:
     old, new = pair.old.built, pair.new.built
     if old is None or new is None:
         if old is None and new is None:
-            return f"can't be compiled or run in both environments: {_first_finding(pair.new)}"
+            words = _first_finding(pair.new)
+            return f"can't be opened, compiled, or run in both environments: {words}"
         which, case = ("old", pair.old) if old is None else ("new", pair.new)
-        return f"can't be compiled or run in the {which} environment: {_first_finding(case)}"
+        return (
+            f"can't be opened, compiled, or run in the {which} environment: {_first_finding(case)}"
+        )
     if pair.old.signature["inputs"] != pair.new.signature["inputs"]:
         return (
             "the model has other inputs in each environment: "

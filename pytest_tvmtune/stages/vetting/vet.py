@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s, utc_text
-from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
+from pytest_tvmtune.core.errors import EnvironmentProblemError, StoreError, counted
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.vetting.vet_report import (
     Schedules,
@@ -25,7 +25,11 @@ from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment, r
 from pytest_tvmtune.stages.vetting.paired_case import PairedCase
 from pytest_tvmtune.stages.vetting.vet_case import vet_case
 from pytest_tvmtune.store.layout import open_store
+from pytest_tvmtune.store.locks import try_lock
 
+# Below the folder of the store.
+FOLDER = "vet"
+_CASE = "case-"
 _FAILED = frozenset({"failed", "error", "xpassed"})
 _MISSING = TestOutcome(nodeid="", state="missing", message="the test isn't collected there")
 
@@ -53,9 +57,21 @@ def vet(request: VetRequest, on_progress: Callable[[str], None]) -> VetReport:
 
     Raises:
         EnvironmentProblemError: An environment can't run the suite, or the suite has no case.
-        StoreError: There is no room for the files.
+        StoreError: There is no room for the files, or another process uses the folder.
     """
-    root = open_store(request.store.resolve() / "vet").root
+    root = open_store(request.store.resolve()).root / FOLDER
+    lock = try_lock(root / "vet.lock")
+    if lock is None:
+        raise StoreError(
+            f"another `tvmtune vet` uses {root}: wait for it, or give another folder with --dir"
+        )
+    with lock:
+        for leftover in root.glob(f"{_CASE}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        return _vet(request, root, on_progress)
+
+
+def _vet(request: VetRequest, root: Path, on_progress: Callable[[str], None]) -> VetReport:
     environments = tuple(
         examine_environment(name, python, root / "package")
         for name, python in (("old", request.old), ("new", request.new))
@@ -103,7 +119,7 @@ def _run_both(
     done = []
     for one in environments:
         on_progress(f"{one.name} environment: running the tests {how}, with {one.described}")
-        folder = request.store.resolve() / "vet" / one.name
+        folder = request.store.resolve() / FOLDER / one.name
         done.append(run_tests(one, request.arguments, folder, records=records))
     return done[0], done[1]
 
@@ -194,7 +210,7 @@ def _vet_pairs(
 
 @contextlib.contextmanager
 def _folder_in(root: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="case-", dir=root))
+    folder = Path(tempfile.mkdtemp(prefix=_CASE, dir=root))
     try:
         yield folder
     finally:
