@@ -61,7 +61,7 @@ def run_tests(
         EnvironmentProblemError: pytest couldn't run the tests. A failing test is no error.
     """
     store = open_store(folder)
-    kept = store.scratch / ("untuned-cases" if records is None else "replayed-cases")
+    kept = store.scratch / "vetted"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     log_path = store.logs / _PYTEST_LOG
@@ -79,7 +79,7 @@ def run_tests(
             *([] if records is None else [f"--tvm-store-fallback={records}"]),
         ],
     )
-    with log_path.open("ab" if records else "wb") as log:
+    with log_path.open("wb") as log:
         exit_code = _run(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log.fileno())
     run_file = kept / RUN_FILE
     if exit_code not in _SENSIBLE or not run_file.is_file():

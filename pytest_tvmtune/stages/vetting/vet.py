@@ -65,10 +65,12 @@ def vet(request: VetRequest, on_progress: Callable[[str], None]) -> VetReport:
         raise StoreError(
             f"another `tvmtune vet` uses {root}: wait for it, or give another folder with --dir"
         )
-    with lock:
+    try:
         for leftover in root.glob(f"{_CASE}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         return _vet(request, root, on_progress)
+    finally:
+        lock.release()
 
 
 def _vet(request: VetRequest, root: Path, on_progress: Callable[[str], None]) -> VetReport:
@@ -119,7 +121,9 @@ def _run_both(
     done = []
     for one in environments:
         on_progress(f"{one.name} environment: running the tests {how}, with {one.described}")
-        folder = request.store.resolve() / FOLDER / one.name
+        # Not the same store: nothing tuned may get into the one that is untuned.
+        store = one.name if records is None else f"{one.name}-replayed"
+        folder = request.store.resolve() / FOLDER / store
         done.append(run_tests(one, request.arguments, folder, records=records))
     return done[0], done[1]
 
@@ -179,10 +183,12 @@ def pairs_of(
 
 def _compare_tests(old: TestedEnvironment, new: TestedEnvironment) -> tuple[list[str], list[str]]:
     """Return findings and notes on tests whose outcomes differ, or that fail in both."""
-    findings, notes = [], []
+    findings, notes, skipped = [], [], []
     for nodeid in sorted({*old.tests, *new.tests}):
         before, now = old.tests.get(nodeid, _MISSING), new.tests.get(nodeid, _MISSING)
-        if before.state == now.state:
+        if before.state == now.state == "skipped":
+            skipped.append(f"{nodeid}: {now.message}")
+        elif before.state == now.state:
             if now.state in _FAILED:
                 notes.append(f"{nodeid}: {now.state} in both environments: {now.message}")
         elif before.state in _FAILED and now.state not in {*_FAILED, "missing"}:
@@ -193,6 +199,9 @@ def _compare_tests(old: TestedEnvironment, new: TestedEnvironment) -> tuple[list
                 f"{nodeid}: {before.state} in the old environment, but {now.state} in the new"
                 + (f": {reason}" if reason else "")
             )
+    if skipped:
+        count = counted(len(skipped), "test")
+        notes.append(f"{count} skipped in both environments, such as {skipped[0]}")
     return findings, notes
 
 
