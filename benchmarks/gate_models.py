@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tvmtune.relax import compat
+
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.model import Model
 
@@ -61,11 +63,13 @@ def open_chain(name: str, *, units: int, naming: str) -> Model:
 def open_stages(size: int, rounds: Sequence[int]) -> Model:
     """Return a chain of kernels of their own, each of which goes over one matrix so many rounds."""
     from tvm import relax
-    from tvm.relax import TensorType
 
     from pytest_tvmtune.relax import importing
 
-    vector, matrix = TensorType((size,), "float32"), TensorType((size, size), "float32")
+    vector, matrix = (
+        compat.tensor_type()((size,), "float32"),
+        compat.tensor_type()((size, size), "float32"),
+    )
     x, w = relax.Var("x", vector), relax.Var("w", matrix)
     builder = relax.BlockBuilder()
     with builder.function("main", [x, w], attrs={"num_input": 1}):
@@ -84,12 +88,11 @@ def open_stages(size: int, rounds: Sequence[int]) -> Model:
 
 def _module(chain: Chain, units: int, naming: str) -> Any:
     from tvm import relax
-    from tvm.relax import TensorType
 
-    vector = TensorType((chain.size,), "float32")
+    vector = compat.tensor_type()((chain.size,), "float32")
     x = relax.Var("x", vector)
     count = MOST_UNITS if chain.own_weights else 1
-    matrix = TensorType((chain.size, chain.size), "float32")
+    matrix = compat.tensor_type()((chain.size, chain.size), "float32")
     weights = [relax.Var(f"w{index}", matrix) for index in range(count)]
     builder = relax.BlockBuilder()
     with builder.function("main", [x, *weights], attrs={"num_input": 1}):

@@ -42,8 +42,8 @@ LAYERS, SIZE = int(LAYERS), int(SIZE)
 
 
 def chain():
-    matrix = relax.TensorType((SIZE, SIZE), "float32")
-    x = relax.Var("x", relax.TensorType((1, SIZE), "float32"))
+    matrix = compat.tensor_type()((SIZE, SIZE), "float32")
+    x = relax.Var("x", compat.tensor_type()((1, SIZE), "float32"))
     weights = [relax.Var(f"w{i}", matrix) for i in range(LAYERS)]
     builder = relax.BlockBuilder()
     with builder.function("main", [x, *weights], attrs={"num_input": 1}):

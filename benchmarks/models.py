@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_tvmtune.relax import compat
+
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.model import Model
 
@@ -74,8 +76,8 @@ def wide() -> Model:
     from tvm import relax
 
     size = 2560
-    vector = relax.TensorType((1, size), "float32")
-    matrix = relax.TensorType((size, size), "float32")
+    vector = compat.tensor_type()((1, size), "float32")
+    matrix = compat.tensor_type()((size, size), "float32")
     x, *weights = (
         relax.Var(name, vector if name == "x" else matrix) for name in ("x", "a", "b", "c", "d")
     )

@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_tvmtune.relax.installation import toolchain_identity
+from pytest_tvmtune.relax.installation import toolchain_identity, tvm_files
 from pytest_tvmtune.store.layout import Store, open_store
 
 
 def once(store: Store) -> tuple[float, float]:
-    toolchain_identity.tvm_identity.cache_clear()
+    tvm_files._identity.cache_clear()  # noqa: SLF001
     toolchain_identity._compiler.cache_clear()  # noqa: SLF001
     began, cpu_began = time.perf_counter(), time.process_time()
     toolchain_identity.toolchain_identity(store)

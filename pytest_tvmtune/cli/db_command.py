@@ -12,7 +12,8 @@ from pytest_tvmtune.cli.arguments import add_group, add_json, days_ago, existing
 from pytest_tvmtune.cli.gc_command import carry_out
 from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.core.versions import minor
-from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import cleaning, inventory
 from pytest_tvmtune.store.builds import Plan
@@ -289,7 +290,7 @@ def _prune(options: argparse.Namespace) -> int:
         store,
         before_s=options.older_than,
         unreferenced=options.unreferenced,
-        keep_minor=minor(installed_version("apache-tvm")) if options.other_tvm else None,
+        keep_minor=minor(package_version("tvm")) if options.other_tvm else None,
     )
     removed = carry_out(list(removals), options)
     dropped = 0
@@ -310,4 +311,4 @@ def _key_of(target: str) -> str:
     from pytest_tvmtune.relax.devices.targets import canonical, resolve_target
 
     resolved = resolve_target(parse_target(target, "--target"))
-    return target_key(canonical(resolved), installed_version("apache-tvm"))
+    return target_key(canonical(resolved), package_version("tvm"))

@@ -22,13 +22,17 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     from pytest_tvmtune.relax.installation.startup_check import check_installation
+    from pytest_tvmtune.relax.installation.tvm_files import tvm_info
 
-    machine = asdict(fingerprint())
+    store = open_store(options.dir)
+    machine = {**asdict(fingerprint()), **tvm_info(store)}
     if not options.json:
-        print("\n".join(f"{name:14}{value}" for name, value in machine.items()))
-    check_installation(open_store(options.dir), tuning=True)
+        print("\n".join(f"{name:14}{value}" for name, value in machine.items() if value))
+    warning = check_installation(store, tuning=True)
     if options.json:
         print_json(machine)
         return 0
+    if warning:
+        print(f"{'warning':14}{warning}")
     print("installation  works: the pair of versions, the compiler, and the packages for tuning")
     return 0

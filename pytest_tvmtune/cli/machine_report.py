@@ -97,10 +97,11 @@ def _checked(name: str, look: Callable[[], str]) -> Finding:
 
 def _versions(store: Store) -> str:
     startup_check.check_platform()
-    startup_check.check_pair(store)
+    warning = startup_check.check_tvm(store)
     startup_check.check_imports()
     here = fingerprint()
-    return f"apache-tvm {here.tvm} works with apache-tvm-ffi {here.tvm_ffi}; Python {here.python}"
+    works = f"apache-tvm {here.tvm} works with apache-tvm-ffi {here.tvm_ffi}; Python {here.python}"
+    return f"{works}; {warning}" if warning else works
 
 
 def _tuning() -> str:

@@ -9,14 +9,12 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from pytest_tvmtune.machine.installed_tvm import NOT_INSTALLED, package_version
+
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 _CGROUP_MEMORY_V2 = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY_V1 = Path("/sys/fs/cgroup/memory")
-SUPPORTED_TVM_MINORS = ("0.27",)
-# apache-tvm minor -> apache-tvm-ffi versions, measured (docs/explanation/tvm-findings.md).
-GOOD_PAIRS = {"0.27": frozenset({"0.1.14.post0", "0.1.14.post1"})}
-RECOMMENDED_FFI = {"0.27": "0.1.14.post1", "0.26": "0.1.13.post3", "0.25": "0.1.12"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +37,8 @@ def fingerprint() -> Fingerprint:
         usable_cores=usable_cores(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        tvm=installed_version("apache-tvm"),
-        tvm_ffi=installed_version("apache-tvm-ffi"),
+        tvm=package_version("tvm"),
+        tvm_ffi=package_version("tvm_ffi"),
     )
 
 
@@ -50,7 +48,7 @@ def installed_version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def allowed_cores() -> list[int]:

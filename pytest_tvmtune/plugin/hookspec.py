@@ -26,8 +26,8 @@ def pytest_tvmtune_machine_info(config: pytest.Config, machine_info: dict[str, A
 
     Args:
         config: pytest's configuration.
-        machine_info: `cpu`, `usable_cores`, `system`, `python`, `tvm`, and `tvm_ffi`. Change it in
-            place.
+        machine_info: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`, `tvm_path`,
+            `tvm_revision`, and `tvm_identity`. Change it in place.
     """
 
 

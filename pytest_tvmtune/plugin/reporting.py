@@ -184,10 +184,12 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     if not (paths or summary or cases):
         return
     from pytest_tvmtune.machine.fingerprint import fingerprint
+    from pytest_tvmtune.relax.installation.tvm_files import tvm_info
     from pytest_tvmtune.report.json_report import make_report
     from pytest_tvmtune.report.report_files import append_step_summary, write_reports
+    from pytest_tvmtune.store.layout import Store
 
-    machine_info = asdict(fingerprint())
+    machine_info = {**asdict(fingerprint()), **tvm_info(Store(root=state.run.store_dir))}
     session.config.hook.pytest_tvmtune_machine_info(
         config=session.config, machine_info=machine_info
     )

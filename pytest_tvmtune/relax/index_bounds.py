@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from pytest_tvmtune.relax import compat
+
 # Operators that hand indices on as they are, of which some may be left out.
 _HAND_ON = frozenset(
     f"relax.{name}"
@@ -116,11 +118,11 @@ def _fields(expr: Any) -> list[Any]:
 
 
 def _shape(expr: Any) -> tuple[int, ...] | None:
-    dims = getattr(getattr(expr, "ty", None), "shape", None)
+    dims = getattr(compat.type_of(expr), "shape", None)
     if dims is None or not all(hasattr(dim, "value") for dim in dims):
         return None
     return tuple(int(dim) for dim in dims)
 
 
 def _is_integer(expr: Any) -> bool:
-    return str(getattr(getattr(expr, "ty", None), "dtype", "")).startswith(("int", "uint"))
+    return str(getattr(compat.type_of(expr), "dtype", "")).startswith(("int", "uint"))

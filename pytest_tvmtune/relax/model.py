@@ -22,6 +22,7 @@ from pytest_tvmtune.processes.shared_arrays import (
     releasing_pages,
     share_arrays,
 )
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.index_bounds import index_bounds
 
 if TYPE_CHECKING:
@@ -206,15 +207,13 @@ def _signature(mod: IRModule, entry: str, params: Params) -> Signature:
 
 
 def _tensor_spec(entry: str, param: Any) -> TensorSpec:
-    from tvm import relax
-
-    name = str(param.name)
-    if not isinstance(param.ty, relax.TensorType):
+    name, ty = compat.name_of(param), compat.type_of(param)
+    if not isinstance(ty, compat.tensor_type()):
         raise ModelError(
-            f"{entry}: parameter {name!r} is {param.ty}, but an entry takes only tensors; "
+            f"{entry}: parameter {name!r} is {ty}, but an entry takes only tensors; "
             "make it a tensor, or compute it in the function"
         )
-    return spec_of_type(name, param.ty, entry)
+    return spec_of_type(name, ty, entry)
 
 
 def spec_of_type(name: str, ty: Any, entry: str) -> TensorSpec:

@@ -30,8 +30,10 @@ class Report:
         schema: Always `pytest-tvmtune`.
         version: The version of the format. It increases when a key changes its meaning.
         created_at: The time of the report, in UTC.
-        machine: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`, and the keys that
-            the hook `pytest_tvmtune_machine_info` adds.
+        machine: `cpu`, `usable_cores`, `system`, `python`, `tvm`, `tvm_ffi`; `tvm_path`, the
+            folder of the imported TVM; `tvm_revision`, its git revision if it's in a checkout;
+            `tvm_identity`, the SHA-256 of its files; and the keys that the hook
+            `pytest_tvmtune_machine_info` adds.
         cases: An object for each call of `tvm_tune`, in order of `nodeid` and `name`.
     """
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
+from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report.case_verdicts import VERDICTS, has_failed, verdict_of
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
 
@@ -94,6 +95,12 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
             f"took the records of {counted(restored, 'task')} from the baselines, because the "
             "store had none"
         )
+    if versions := sorted({task.replayed_from for task in _replayed(results)}):
+        lines.append(
+            f"replayed the schedules of {counted(len(_replayed(results)), 'task')} from "
+            f"{' and '.join(map(_tvm, versions))}, not measured here: to measure them, and to "
+            "search for better ones, raise --tvm-trials without --tvm-tuning=never"
+        )
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{counted(left_out, 'task')} got no trial: raise --tvm-trials")
     goldens = [result.golden for result in results if result.golden is not None]
@@ -113,6 +120,14 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
     if verdicts["INCONCLUSIVE"]:
         lines.append("INCONCLUSIVE: raise --tvm-max-time, or use a quieter machine")
     return lines
+
+
+def _replayed(results: Sequence[CaseResult]) -> list[TaskResult]:
+    return [task for result in results for task in result.tasks if task.replayed_from]
+
+
+def _tvm(source: str) -> str:
+    return source if source == "work_dir" else f"TVM {source}"
 
 
 def _may_be_accepted(result: CaseResult) -> bool:

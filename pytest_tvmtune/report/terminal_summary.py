@@ -20,6 +20,7 @@ from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import tvm_origin
 from pytest_tvmtune.report.case_verdicts import verdict_words
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
@@ -59,12 +60,12 @@ def header_lines(
         gated_items: The number of items that share the error rate.
         verbose: Whether to describe everything.
     """
-    machine = fingerprint()
+    machine, origin = fingerprint(), tvm_origin()
     trials_text = f"trials {', '.join(map(str, trials))}"
     if not verbose:
         names = list(dict.fromkeys(name for name, _text in targets))
         parts = [
-            f"apache-tvm {machine.tvm}",
+            f"apache-tvm {machine.tvm}" + (f" (git {origin.revision})" if origin.revision else ""),
             counted(machine.usable_cores, "core"),
             f"{'target' if len(names) == 1 else 'targets'} {', '.join(names)}",
             trials_text + ("" if tuning == _USUAL_TUNING else f" (tuning={tuning})"),
@@ -78,6 +79,7 @@ def header_lines(
             f"tvmtune: apache-tvm {machine.tvm}, apache-tvm-ffi {machine.tvm_ffi}, "
             f"{counted(machine.usable_cores, 'usable core')}, {machine.cpu}"
         ),
+        f"tvmtune: TVM in {origin.path}" + (f", git {origin.revision}" if origin.revision else ""),
         *(f"tvmtune: target {line}" for line in _target_lines(targets)),
         f"tvmtune: {trials_text} (tuning={tuning}), store {store}",
         (

@@ -11,7 +11,7 @@ from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
 from pytest_tvmtune.core.settings.options import CaseOptions
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.relax.compiling.compile_job import PIPELINE
 from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
 from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
@@ -149,4 +149,4 @@ def toolchain_parts(case: Case) -> dict[str, Any]:
 
 def tuning_key(case: Case) -> str:
     """Return the store's folder for this case's target: canonical, without num-cores."""
-    return target_key(case.target_json, installed_version("apache-tvm"))
+    return target_key(case.target_json, package_version("tvm"))

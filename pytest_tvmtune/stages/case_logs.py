@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from pytest_tvmtune.store.layout import Store, slug
 
 LogStage = Literal[
-    "import", "pipeline", "plan", "check", "build", "tune", "run", "crash", "reference",
+    "import", "pipeline", "plan", "check", "replay", "build", "tune", "run", "crash", "reference",
     "divergence", "gate", "kernels",
 ]  # fmt: skip
 _STAGES: tuple[LogStage, ...] = get_args(LogStage)

@@ -53,6 +53,7 @@ from pytest_tvmtune.stages.outcomes import (
     SizesOutcome,
     TuningOutcome,
 )
+from pytest_tvmtune.stages.replaying import replay_records
 from pytest_tvmtune.stages.size_growth import artifact_sizes, compare_sizes
 from pytest_tvmtune.stages.tuned_build import (
     build_tuned,
@@ -132,6 +133,7 @@ def tune_and_build(run: CaseRun) -> None:
         result.warnings += import_work_dir(case, plan)
         accepted = partial(_accepted_records, run)
         result.tasks_restored += restore_accepted_records(case, plan, accepted)
+        result.warnings += replay_records(case, plan, accepted)
         tuned = tune_missing(case, plan)
         _fold_tuning(result, tuned)
         if tuned.error is not None:

@@ -219,6 +219,7 @@ def _task_result(task: Task, workload: Workload | None, built: BuiltModel) -> Ta
         measured_on_other_cpu=bool(best and best.cpu != cpu),
         reason="" if tuned or workload is None else _why_untuned(workload),
         untuned_s=untuned_s,
+        replayed_from=best.replayed_from if best and tuned else "",
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_tvmtune.cli import main
 from pytest_tvmtune.core.versions import minor
-from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir, write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload, stored_keys
@@ -75,7 +76,7 @@ def test_real_records_travel_from_tvm_into_the_store_and_back(
     code, out, err = run("db", "import", tmp_path / "stock", "--target", "llvm")
     assert (code, err) == (0, "")
     ((key, shash),) = stored_keys(store)
-    assert key.startswith(f"llvm-tvm{minor(installed_version('apache-tvm'))}-")
+    assert key.startswith(f"llvm-tvm{minor(package_version('tvm'))}-")
     assert out == f"imported 1 workload with 1 record for {key}\n"
     found = read_workload(store, key, shash)
     assert found is not None

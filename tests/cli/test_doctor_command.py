@@ -11,7 +11,7 @@ from pytest_tvmtune.cli import main
 from pytest_tvmtune.cli.machine_report import Gating, judge_noise
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
 from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.store.layout import Store
 
 GATING = Gating(threshold=Threshold(text="3%", ratio=0.03), max_time_s=10.0, items=10)
@@ -28,7 +28,7 @@ def test_everything_is_looked_at_and_the_noise_measured(
         "versions", "compiler", "tuning", "cores", "in the way", "store", "CPU features",
         "threads", "noise",
     ]  # fmt: skip
-    assert installed_version("apache-tvm") in found["versions"]["text"]
+    assert package_version("tvm") in found["versions"]["text"]
     assert Path(found["compiler"]["text"]).is_file()
     assert found["threads"]["state"] == "ok"
     assert "of a library of" in found["noise"]["text"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 from tests.support.sample_records import KEY, SHASH, record, workload
@@ -36,7 +36,7 @@ def filled(store: Store) -> Store:
 
 
 def of_env(told: Any) -> bool:
-    return bool(told["tvm"] == installed_version("apache-tvm"))
+    return bool(told["tvm"] == package_version("tvm"))
 
 
 @pytest.mark.parametrize(

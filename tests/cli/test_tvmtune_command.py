@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.store.layout import open_store
 
 
@@ -28,8 +28,8 @@ def test_env_shows_versions_and_says_that_the_set_up_works(
     assert main(["env", "--dir", str(tmp_path / "store")]) == 0
     out = capsys.readouterr().out
     shown = dict(line.split(maxsplit=1) for line in out.splitlines())
-    assert shown["tvm"] == installed_version("apache-tvm")
-    assert shown["tvm_ffi"] == installed_version("apache-tvm-ffi")
+    assert shown["tvm"] == package_version("tvm")
+    assert shown["tvm_ffi"] == package_version("tvm_ffi")
     assert shown["installation"].startswith("works: ")
     assert (tmp_path / "store" / "CACHEDIR.TAG").is_file()
 

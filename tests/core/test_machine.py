@@ -19,6 +19,7 @@ from pytest_tvmtune.machine.fingerprint import (
     installed_version,
     usable_cores,
 )
+from pytest_tvmtune.machine.installed_tvm import package_version
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_the_fingerprint_describes_this_machine() -> None:
     assert json.loads(json.dumps(machine)) == machine
     assert machine["usable_cores"] == usable_cores()
     assert machine["python"] == sys.version.split()[0]
-    assert machine["tvm"] == installed_version("apache-tvm")
+    assert machine["tvm"] == package_version("tvm")
     assert all(machine.values())
 
 

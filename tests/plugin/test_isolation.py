@@ -25,7 +25,7 @@ class {name}:
         R.func_attr({{"num_input": 1}})
         cls = {name}
         with R.dataflow():
-            y = R.call_tir(cls.kernel, (x,), out_ty=R.Tensor((4,), "float32"))
+            y = R.call_tir(cls.kernel, (x,), R.Tensor((4,), "float32"))
             R.output(y)
         return y
 '''

@@ -48,7 +48,7 @@ class CallsPython:
     def main(x: R.Tensor((2, 3), "float32")) -> R.Tensor((2, 3), "float32"):
         R.func_attr({"num_input": 1})
         with R.dataflow():
-            y = R.call_dps_packed("team.scale3", (x,), out_ty=R.Tensor((2, 3), "float32"))
+            y = R.call_dps_packed("team.scale3", (x,), R.Tensor((2, 3), "float32"))
             z = R.add(y, x)
             R.output(z)
         return z

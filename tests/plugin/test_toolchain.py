@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
+
+from tests.support.edited_tvm import edited_tvm
 
 RELU = """
 import numpy as np
@@ -27,27 +27,6 @@ EDITED = "relax/transform/legalize_ops/nn.py"
 SOUND, WRONG = "_call_topi_without_attr(topi.nn.relu)", "_call_topi_without_attr(topi.negative)"
 
 
-def edited_tvm(folder: Path) -> Path:
-    """Make a `tvm` of links to the installed one, but for one file: relu is another function."""
-    spec = find_spec("tvm")
-    assert spec is not None
-    assert spec.origin is not None
-    installed, edited = Path(spec.origin).parent, folder / "tvm"
-    edited.mkdir()
-    below = Path()
-    for part in Path(EDITED).parts:
-        for entry in (installed / below).iterdir():
-            if entry.name not in {part, "__pycache__"}:
-                (edited / below / entry.name).symlink_to(entry)
-        below /= part
-        if below != Path(EDITED):
-            (edited / below).mkdir()
-    source = (installed / EDITED).read_text()
-    assert source.count(SOUND) == 1
-    (edited / EDITED).write_text(source.replace(SOUND, WRONG))
-    return folder
-
-
 def test_an_edited_tvm_compiles_again_and_is_judged(
     suite: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
@@ -59,12 +38,16 @@ def test_an_edited_tvm_compiles_again_and_is_judged(
     again.assert_outcomes(passed=1)
     again.stdout.fnmatch_lines(["* same code  PASS", "*compiled 0,*"])
 
-    edited_folder = str(edited_tvm(tmp_path_factory.mktemp("edited")))
+    def edited(source: str) -> str:
+        assert source.count(SOUND) == 1
+        return source.replace(SOUND, WRONG)
+
+    edited_folder = str(edited_tvm(tmp_path_factory.mktemp("edited"), {EDITED: edited}))
     monkeypatch.setenv("PYTHONPATH", edited_folder, prepend=os.pathsep)
-    edited = suite.runpytest_subprocess()
-    edited.assert_outcomes(failed=1)
-    edited.stdout.fnmatch_lines(["*WRONG NUMBERS*"])
-    edited.stdout.no_fnmatch_line("*compiled 0,*")
+    wrong = suite.runpytest_subprocess()
+    wrong.assert_outcomes(failed=1)
+    wrong.stdout.fnmatch_lines(["*WRONG NUMBERS*"])
+    wrong.stdout.no_fnmatch_line("*compiled 0,*")
 
     monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"].removeprefix(edited_folder)[1:])
     sound = suite.runpytest_subprocess()

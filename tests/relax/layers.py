@@ -13,6 +13,7 @@ import numpy as np
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import KERNELS, Artifact, Manifest
@@ -39,10 +40,11 @@ def layers(
     computes one NaN, `one` adds 0.1 to a single value. rounds: kernel -> how often it computes.
     """
     from tvm import relax
-    from tvm.relax import TensorType
 
-    x = relax.Var("x", TensorType(X.shape, "float32"))
-    weights = [relax.Var(f"w{i}", TensorType(w.shape, "float32")) for i, w in enumerate(WEIGHTS)]
+    x = relax.Var("x", compat.tensor_type()(X.shape, "float32"))
+    weights = [
+        relax.Var(f"w{i}", compat.tensor_type()(w.shape, "float32")) for i, w in enumerate(WEIGHTS)
+    ]
     builder = relax.BlockBuilder()
     with builder.function("main", [x, *weights], attrs={"num_input": 1}):
         with builder.dataflow():
@@ -58,7 +60,7 @@ def layers(
                     f"layer{chr(ord('a') + number)}",
                 )
                 transposed = builder.emit(relax.op.permute_dims(weight))
-                out = TensorType((len(X), SIZES[number + 1]), "float32")
+                out = compat.tensor_type()((len(X), SIZES[number + 1]), "float32")
                 value = builder.emit(relax.call_tir(kernel, (value, transposed), out))
             result = builder.emit_output(value)
         builder.emit_func_output(result)

@@ -16,6 +16,7 @@ from tvm.script import relax as R  # noqa: N812
 
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, take_epoch
 from pytest_tvmtune.relax.measuring.placement import ParamPairs, open_copies, place
 from pytest_tvmtune.relax.measuring.session import EntryCall
@@ -51,8 +52,8 @@ def products(count: int, size: int) -> Any:
     """Return a module with so many square parameters: x is multiplied by one after the other."""
     from tvm import relax
 
-    vector = relax.TensorType((1, size), "float32")
-    matrix = relax.TensorType((size, size), "float32")
+    vector = compat.tensor_type()((1, size), "float32")
+    matrix = compat.tensor_type()((size, size), "float32")
     x = relax.Var("x", vector)
     params = [relax.Var(f"w{index}", matrix) for index in range(count)]
     builder = relax.BlockBuilder()

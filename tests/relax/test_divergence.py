@@ -16,6 +16,7 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.json_codec import from_binary, to_binary
 from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.diagnosing.divergence_job import run
 from pytest_tvmtune.store.artifacts import Artifact
 from tests.relax.layers import COUNT, WEIGHTS, X, build, divergence_request, entry_call, layers
@@ -90,7 +91,7 @@ def test_a_tolerance_of_the_users_own_counts(find: Find, tmp_path: Path) -> None
 def transform(lowered: Any, made: Callable[[relax.BlockBuilder, Any], list[Any]]) -> Any:
     """Return a lowered module with another transform: made(builder, params) are what it returns."""
     old = lowered["main_transform_params"]
-    params = relax.Var("params", old.params[0].ty)
+    params = relax.Var("params", compat.type_of(old.params[0]))
     builder = relax.BlockBuilder()
     with builder.function("main_transform_params", [params], attrs={"num_input": 0}):
         with builder.dataflow():
@@ -107,8 +108,10 @@ def transform(lowered: Any, made: Callable[[relax.BlockBuilder, Any], list[Any]]
 def square(count: int = 4, size: int = 16) -> tuple[Any, list[Any], Any]:
     """Return a module of square weights, whose shapes tell nothing; its params and input."""
     weights = [RNG.standard_normal((size, size)).astype("float32") for _ in range(count)]
-    x = relax.Var("x", relax.TensorType((2, size), "float32"))
-    names = [relax.Var(f"w{i}", relax.TensorType((size, size), "float32")) for i in range(count)]
+    x = relax.Var("x", compat.tensor_type()((2, size), "float32"))
+    names = [
+        relax.Var(f"w{i}", compat.tensor_type()((size, size), "float32")) for i in range(count)
+    ]
     builder = relax.BlockBuilder()
     with builder.function("main", [x, *names], attrs={"num_input": 1}):
         with builder.dataflow():

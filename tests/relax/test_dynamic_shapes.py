@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from pytest_tvmtune.core.errors import GivenError, ModelError, UnsupportedOperatorError
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, sizes_by_name
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.relax.importing.onnx.static_shapes import dynamic_inputs_of_file
 from tests.relax.small_onnx import (
@@ -155,8 +156,8 @@ def test_symbolic_modules_of_tvm_have_dimensions_too() -> None:
     from tvm import relax, tirx
 
     batch, length = tirx.Var("batch", "int64"), tirx.Var("length", "int64")
-    x = relax.Var("x", relax.TensorType((batch, 4), "float32"))
-    y = relax.Var("y", relax.TensorType((length, 4), "float32"))
+    x = relax.Var("x", compat.tensor_type()((batch, 4), "float32"))
+    y = relax.Var("y", compat.tensor_type()((length, 4), "float32"))
     builder = relax.BlockBuilder()
     with builder.function("main", [x, y]):
         builder.emit_func_output(builder.emit(relax.op.concat([x, y], 0)))

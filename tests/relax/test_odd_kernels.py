@@ -16,11 +16,12 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.tensors.dtypes import dtype_of
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.diagnosing.divergence_job import run
 from tests.relax.layers import build, divergence_request
 from tests.relax.reproducing import reproduced
 
-FOUR = relax.TensorType((4,), "float32")
+FOUR = compat.tensor_type()((4,), "float32")
 
 
 def look(
@@ -58,7 +59,7 @@ def one_call(kernel: Any, given: Any, out: Any) -> Any:
 def test_elements_of_any_type_and_rank(
     tmp_path: Path, shape: tuple[int, ...], dtype: str, value: int
 ) -> None:
-    tensor = relax.TensorType(shape, dtype)
+    tensor = compat.tensor_type()(shape, dtype)
     right, wrong = (one_call(plus(more, shape, dtype), tensor, tensor) for more in (0, 1))
     told = look(tmp_path, right, wrong, [np.full(shape, value, dtype_of(dtype))])
     assert (told.kernel, told.input_error) == ("kernel", 0.0)
@@ -81,7 +82,7 @@ def two_outputs(scale: float, index: int) -> Any:
                 vi = T.axis.remap("S", [i])
                 z[vi] = T.int32(index)
 
-    return one_call(kernel, FOUR, [FOUR, relax.TensorType((4,), "int32")])
+    return one_call(kernel, FOUR, [FOUR, compat.tensor_type()((4,), "int32")])
 
 
 def test_each_of_several_outputs_has_its_own_tolerance(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tvm import relax
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, table_of
 from pytest_tvmtune.processes.job import WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.measuring import epochs
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.relax.measuring.kernel_times_job import (
@@ -41,7 +42,7 @@ def with_garbage() -> Iterator[None]:
 def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
     compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tensor = relax.TensorType((1,), "float32")
+    tensor = compat.tensor_type()((1,), "float32")
     builder = relax.BlockBuilder()
     x, y = (relax.Var(name, tensor) for name in "xy")
     with builder.function("inner", [y]):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_tvmtune.relax.installation.toolchain_identity import tvm_identity
+from pytest_tvmtune.relax.installation.tvm_files import tvm_identity
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support import REAL_PYTHON
 
@@ -19,7 +19,7 @@ from tests.support import REAL_PYTHON
 EDITS = """
 import json, os, shutil, sys
 from pathlib import Path
-from pytest_tvmtune.relax.installation import toolchain_identity
+from pytest_tvmtune.relax.installation import toolchain_identity, tvm_files
 from pytest_tvmtune.store.layout import open_store
 work = Path(sys.argv[1])
 store = open_store(work / "store")
@@ -27,7 +27,7 @@ at = work / "here"
 sys.path.insert(0, str(at))
 
 def now():
-    for cached in (toolchain_identity.tvm_identity, toolchain_identity._compiler):
+    for cached in (tvm_files._identity, toolchain_identity._compiler):
         cached.cache_clear()
     return toolchain_identity.toolchain_identity(store)
 
@@ -105,7 +105,7 @@ def test_a_library_outside_of_the_package_counts(tmp_path: Path) -> None:
     """As in a source checkout, whose libraries are in its build folder."""
     code = (
         "import ctypes, sys; from pathlib import Path\n"
-        "from pytest_tvmtune.relax.installation.toolchain_identity import tvm_identity\n"
+        "from pytest_tvmtune.relax.installation.tvm_files import tvm_identity\n"
         "from pytest_tvmtune.store.layout import Store\n"
         "ctypes.CDLL(sys.argv[2])\n"
         "print(tvm_identity(Store(root=Path(sys.argv[1]))))"

@@ -23,7 +23,8 @@ from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import TuningError
 from pytest_tvmtune.core.results.task_result import Task
-from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import extract, module_text, prepare
@@ -36,7 +37,7 @@ from pytest_tvmtune.store.tuning.workload_files import read_workload
 from tests.support import IMPORTABLE, REAL_PYTHON
 
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
-KEY = target_key(TARGET, installed_version("apache-tvm"))
+KEY = target_key(TARGET, package_version("tvm"))
 TuneJob = Job[tune_job.Request, tune_job.Result, RoundProgress]
 RULE = "s_tir.meta_schedule.cpu.pytest_tvmtune_bad_rule"
 
@@ -77,7 +78,7 @@ class OddOneOut:
         cls = OddOneOut
         with R.dataflow():
             y = R.nn.relu(R.matmul(x, w))
-            z = R.call_tir(cls.odd, (x,), out_ty=R.Tensor((4, 16), "float32"))
+            z = R.call_tir(cls.odd, (x,), R.Tensor((4, 16), "float32"))
             both = (y, z)
             R.output(both)
         return both
@@ -99,7 +100,7 @@ class RunningSum:
         R.func_attr({"num_input": 1})
         cls = RunningSum
         with R.dataflow():
-            s = R.call_tir(cls.running_sum, (x,), out_ty=R.Tensor((32, 64), "float32"))
+            s = R.call_tir(cls.running_sum, (x,), R.Tensor((32, 64), "float32"))
             R.output(s)
         return s
 

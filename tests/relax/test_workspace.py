@@ -9,11 +9,12 @@ import pytest
 import tvm
 from tvm import relax
 
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import compile_module
 from pytest_tvmtune.relax.compiling.workspace_memory import peak_bytes
 
 SIZE = 4 * 1024  # of one tensor
-TENSOR = relax.TensorType((1024,), "float32")
+TENSOR = compat.tensor_type()((1024,), "float32")
 TARGET = tvm.target.Target("llvm")
 
 
@@ -64,7 +65,7 @@ def test_a_chain_needs_two_tensors_at_once_and_its_outputs(
 
 def test_a_size_that_only_a_call_tells_is_unknown() -> None:
     builder = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((tvm.tirx.Var("n", "int64"),), "float32"))
+    x = relax.Var("x", compat.tensor_type()((tvm.tirx.Var("n", "int64"),), "float32"))
     with builder.function("main", [x]):
         builder.emit_func_output(builder.emit(relax.op.sort(builder.emit(relax.op.sort(x)))))
     assert peak_bytes(planned(builder.finalize())[2], "main") is None

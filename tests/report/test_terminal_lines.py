@@ -17,6 +17,7 @@ from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenRes
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.installed_tvm import tvm_origin
 from pytest_tvmtune.report.terminal_summary import header_lines, summary_lines
 from pytest_tvmtune.report.text_tables import format_seconds
 
@@ -369,6 +370,7 @@ def test_a_verbose_header_describes_everything() -> None:
     assert lines[0].startswith(versions)
     assert re.search(rf" {machine.usable_cores} usable cores?, {re.escape(machine.cpu)}$", lines[0])
     assert lines[1:] == [
+        f"tvmtune: TVM in {tvm_origin().path}",
         "tvmtune: target llvm-1 = {1}",
         'tvmtune: target llvm = {"num-cores": 1}, other tests with num-cores 2',
         "tvmtune: trials 0, 8 (tuning=never), store /tmp/store",

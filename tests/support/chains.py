@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pytest_tvmtune.relax import compat
+
 UNITS = 100
 SIZE = 64
 
@@ -24,11 +26,10 @@ def chain(
     arguments.
     """
     from tvm import relax
-    from tvm.relax import TensorType
 
-    vector = TensorType((SIZE,), "float32")
+    vector = compat.tensor_type()((SIZE,), "float32")
     x = relax.Var("x", vector)
-    w = relax.Var("w", TensorType((SIZE, SIZE), "float32"))
+    w = relax.Var("w", compat.tensor_type()((SIZE, SIZE), "float32"))
     builder = relax.BlockBuilder()
     with builder.function("main", [x, w], attrs={"num_input": 1}):
         added = builder.add_func(kernel or _kernel(SIZE, rounds), naming)

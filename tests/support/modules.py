@@ -71,8 +71,8 @@ class Gathers:
         R.func_attr({"num_input": 1})
         cls = Gathers
         with R.dataflow():
-            y = R.call_tir(cls.plus_one, (x,), out_ty=R.Tensor((4,), "int32"))
-            z = R.call_tir(cls.gather, (x, y), out_ty=R.Tensor((4,), "int32"))
+            y = R.call_tir(cls.plus_one, (x,), R.Tensor((4,), "int32"))
+            z = R.call_tir(cls.gather, (x, y), R.Tensor((4,), "int32"))
             R.output(z)
         return z
 

@@ -120,7 +120,8 @@ def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOpti
     store = open_store(state.run.store_dir, state.run.store_fallback)
     sweep_scratch(store)
     tuning = state.run.tuning != "never" and any(one.trials for one in told.values())
-    check_installation(store, tuning=tuning)
+    if warning := check_installation(store, tuning=tuning):
+        state.notes.append(warning)
     check_imports()
     use_setup(_setup_modules(config, state))
     if began_late():

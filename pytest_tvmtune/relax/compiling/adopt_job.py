@@ -9,8 +9,9 @@ from typing import Any
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.job_stage import JobStage
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.run_once_job import run_new_library
 from pytest_tvmtune.relax.devices.targets import device_of
 from pytest_tvmtune.relax.measuring.session import EntryCall
@@ -50,7 +51,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     from tvm import relax
 
     context.enter_stage(JobStage("loading the library"))
-    entry, device = request.call.entry, device_of(tvm.target.Target(request.call.target))
+    entry, device = request.call.entry, device_of(compat.Target(request.call.target))
     try:
         vm = relax.VirtualMachine(tvm.runtime.load_module(str(request.library)), device)
     except Exception as error:
@@ -60,8 +61,8 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     transforms = _has_function(vm, f"{entry}_transform_params")
     manifest = Manifest(
         target=request.call.target,
-        tvm=installed_version("apache-tvm"),
-        tvm_ffi=installed_version("apache-tvm-ffi"),
+        tvm=package_version("tvm"),
+        tvm_ffi=package_version("tvm_ffi"),
         entries={entry: EntryPoint(arguments=None, transforms=transforms)},
     )
     run_new_library(request.call, request.library, manifest, context)

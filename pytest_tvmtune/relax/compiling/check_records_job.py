@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, WORKLOADS_FILE
@@ -47,9 +48,7 @@ def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
         context: Of this process.
 
     """
-    import tvm
-
-    work_dir, target = request.work_dir, tvm.target.Target(request.target)
+    work_dir, target = request.work_dir, compat.Target(request.target)
     import_intrinsics_of_records(work_dir, str(target.kind.name))
     workloads = [json.loads(line) for line in (work_dir / WORKLOADS_FILE).open()]
     for line in (work_dir / RECORDS_FILE).open():
@@ -69,7 +68,6 @@ def _check(index: int, workload: list[str], data: list[Any], target: Any) -> Rec
     from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
     from tvm.s_tir.meta_schedule.utils import shash2hex
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
-    from tvm.tirx import build
 
     try:
         stock = Workload.from_json(workload)
@@ -83,7 +81,7 @@ def _check(index: int, workload: list[str], data: list[Any], target: Any) -> Rec
         schedule = Schedule(stock.mod)
         TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
         mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
-        build(mod, target=target)
+        compat.build_kernels(mod, target=target)
     except (OSError, MemoryError):
         raise  # the machine's, and not the record's
     except Exception as error:  # noqa: BLE001  and here

@@ -13,8 +13,9 @@ from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
-from pytest_tvmtune.machine.fingerprint import installed_version
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
     compile_module,
@@ -73,11 +74,10 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         CompileError: TVM refuses the module.
 
     """
-    import tvm
     from tvm import relax
 
-    target = tvm.target.Target(request.call.target)
-    mod = tvm.ir.load_json(request.mod_text)
+    target = compat.Target(request.call.target)
+    mod = compat.load_json(request.mod_text)
     import_intrinsics_of_records(request.folder, str(target.kind.name))
     pipeline = relax.pipeline.static_shape_tuning_pipeline(
         total_trials=0,
@@ -104,8 +104,8 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     kernels = describe(compiled, request.tasks)
     manifest = Manifest(
         target=request.call.target,
-        tvm=installed_version("apache-tvm"),
-        tvm_ffi=installed_version("apache-tvm-ffi"),
+        tvm=package_version("tvm"),
+        tvm_ffi=package_version("tvm_ffi"),
         toolchain=request.toolchain,
         entries=entry_points(lowered, planned),
         kernels=kernels,

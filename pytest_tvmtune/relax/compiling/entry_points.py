@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.workspace_memory import peak_bytes
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.store.artifacts import EntryPoint
@@ -36,7 +37,9 @@ def entry_points(lowered: IRModule, planned: IRModule) -> dict[str, EntryPoint]:
         ):
             continue
         try:
-            arguments = tuple(spec_of_type(str(p.name), p.ty, name) for p in function.params)
+            arguments = tuple(
+                spec_of_type(compat.name_of(p), compat.type_of(p), name) for p in function.params
+            )
         except (ModelError, AttributeError):
             continue  # it takes more than static tensors, so no test can call it
         entries[name] = EntryPoint(

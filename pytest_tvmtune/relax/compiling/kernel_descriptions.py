@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.kernels.matching import Kernel, task_name
+from pytest_tvmtune.relax import compat
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -33,7 +34,7 @@ def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRMod
 
     last = {_CALLED: lowered, _PLANNED: lowered}
 
-    @tvm.instrument.pass_instrument
+    @compat.pass_instrument
     class Before:
         """Notes the modules that come to these passes."""
 
@@ -41,7 +42,7 @@ def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRMod
             if str(info.name) in last:
                 last[str(info.name)] = mod
 
-    with tvm.transform.PassContext(instruments=[Before()]):
+    with compat.PassContext(instruments=[Before()]):
         executable = tvm.compile(lowered, target)
     return executable, last[_CALLED], last[_PLANNED]
 
@@ -72,9 +73,7 @@ def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[s
 
 def by_itself(function: Any) -> Any:
     """Return a module with one PrimFunc, `main`, to be compiled alone."""
-    import tvm
-
-    return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    return compat.IRModule({"main": function.with_attr("global_symbol", "main")})
 
 
 def is_scheduled(function: Any) -> bool:
@@ -84,29 +83,23 @@ def is_scheduled(function: Any) -> bool:
 
 def write_kernels(compiled: IRModule, path: Path) -> None:
     """Write the IR of all kernels, as they are compiled, to a compressed file."""
-    import tvm
-
-    text = str(tvm.ir.save_json(tvm.IRModule(_prim_funcs(compiled))))
+    text = str(compat.save_json(compat.IRModule(_prim_funcs(compiled))))
     # No time and no name in it: the same kernels make the same file.
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def read_kernel(path: Path, name: str) -> PrimFunc:
     """Return the IR of one kernel. Raises OSError, KeyError."""
-    import tvm
-
-    mod = tvm.ir.load_json(gzip.decompress(path.read_bytes()).decode())
+    mod = compat.load_json(gzip.decompress(path.read_bytes()).decode())
     found = {str(var.name_hint): function for var, function in mod.functions_items()}
     return found[name]
 
 
 def _prim_funcs(mod: IRModule) -> dict[str, PrimFunc]:
-    from tvm.tirx import PrimFunc
-
     return {
         str(var.name_hint): function
         for var, function in mod.functions_items()
-        if isinstance(function, PrimFunc)
+        if isinstance(function, compat.PrimFunc)
     }
 
 
@@ -121,7 +114,7 @@ def _calls(compiled: IRModule) -> tuple[dict[str, tuple[_Positions, _Positions]]
         if not isinstance(expr, relax.Call) or str(getattr(expr.op, "name", "")) not in _CALLS:
             return
         given = len(expr.args[1].fields)
-        out = expr.ty_args[0]
+        out = compat.type_arguments_of(expr)[0]
         count = len(out.fields) if hasattr(out, "fields") else 1
         new = iter(range(given, given + count))
         # Of those written in place an index says which argument that is; -1 is a new one.

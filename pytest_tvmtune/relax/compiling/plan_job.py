@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 
 
@@ -37,11 +38,9 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         The tasks.
 
     """
-    import tvm
-
     context.enter_stage(JobStage("preparing the module"))
-    mod = tvm.ir.load_json(request.mod_text)
-    target = tvm.target.Target(request.target)
+    mod = compat.load_json(request.mod_text)
+    target = compat.Target(request.target)
     prepared = prepare(mod, target, prepack=request.prepack)
     return Result(tasks=tuple(task for task, _ in extract(prepared, target)))
 

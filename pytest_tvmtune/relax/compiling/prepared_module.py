@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.results.task_result import Task
+from pytest_tvmtune.relax import compat
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 def module_text(mod: IRModule) -> str:
     """Return a module in TVM's JSON, for a job to load."""
-    import tvm
-
-    return str(tvm.ir.save_json(mod))
+    return str(compat.save_json(mod))
 
 
 def prepare(mod: IRModule, target: Target, *, prepack: bool) -> IRModule:
@@ -28,7 +27,6 @@ def prepare(mod: IRModule, target: Target, *, prepack: bool) -> IRModule:
 
     Source: tvm/relax/pipeline.py, static_shape_tuning_pipeline.
     """
-    import tvm
     from tvm.relax import transform
     from tvm.relax.pipeline import zero_pipeline
 
@@ -40,7 +38,7 @@ def prepare(mod: IRModule, target: Target, *, prepack: bool) -> IRModule:
     if prepack:
         passes.append(transform.AttachAttrLayoutFreeBuffers())
     with target:
-        return tvm.transform.Sequential(passes)(mod)
+        return compat.Sequential(passes)(mod)
 
 
 def extract(prepared: IRModule, target: Target) -> list[tuple[Task, ExtractedTask]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.model import Model, entry_names
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
     in this process; its result is compiled by tvm.compile, whose default pipeline lowers the rest.
     Raises ModelError when it isn't callable, fails, or loses the entry.
     """
-    from tvm.ir import IRModule
-
     if model.is_ready or model.mod is None:
         raise ModelError("pipeline=... is only for models that are not compiled yet")
     if not callable(pipeline):
@@ -35,7 +34,7 @@ def apply_user_pipeline(model: Model, pipeline: Any, target: Target) -> Model:
             mod = pipeline(model.mod.clone())
     except Exception as error:  # the user's own code, which may raise anything
         raise ModelError(f"the pipeline failed: {typed_cause_of(error)}") from error
-    if not isinstance(mod, IRModule):
+    if not isinstance(mod, compat.IRModule):
         raise ModelError(f"the pipeline returned a {type(mod).__name__}, not an IRModule")
     entry = model.signature.entry
     if entry not in (names := entry_names(mod)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pytest_tvmtune.relax import compat
+
 # Of LLVM's features those that put instructions into ordinary code; others tune it (`fast-...`),
 # or are for kernels and key stores.
 _INSTRUCTIONS = re.compile(
@@ -31,11 +33,8 @@ _VECTORS = ("avx", "avx2", "fma", "avxvnni", "avx512f", "avx512vnni", "avx512bf1
 
 def vector_features() -> tuple[str, list[str]]:
     """Return LLVM's name of this CPU, and which vector instructions it then uses."""
-    import tvm
-    from tvm.target.codegen import llvm_get_cpu_features, llvm_get_system_cpu
-
-    cpu = str(llvm_get_system_cpu())
-    own = set(map(str, llvm_get_cpu_features(tvm.target.Target({"kind": "llvm", "mcpu": cpu}))))
+    cpu = str(compat.llvm_get_system_cpu())
+    own = set(map(str, compat.llvm_get_cpu_features(compat.Target({"kind": "llvm", "mcpu": cpu}))))
     return cpu, [name for name in _VECTORS if name in own]
 
 
@@ -45,15 +44,12 @@ def lacking_features(target_json: str, cpuinfo: Path = Path("/proc/cpuinfo")) ->
     Empty for targets other than `llvm`. LLVM derives a CPU's features from its model. If Linux
     lists fewer, for example because a virtual machine hides some, the list of Linux counts.
     """
-    import tvm
-    from tvm.target.codegen import llvm_get_cpu_features, llvm_get_system_cpu
-
-    target = tvm.target.Target(target_json)
+    target = compat.Target(target_json)
     if str(target.kind.name) != "llvm":
         return []
-    wanted = {str(name) for name in llvm_get_cpu_features(target)}
-    host = tvm.target.Target({"kind": "llvm", "mcpu": str(llvm_get_system_cpu())})
-    own = {str(name) for name in llvm_get_cpu_features(host)}
+    wanted = {str(name) for name in compat.llvm_get_cpu_features(target)}
+    host = compat.Target({"kind": "llvm", "mcpu": str(compat.llvm_get_system_cpu())})
+    own = {str(name) for name in compat.llvm_get_cpu_features(host)}
     listed = _listed(cpuinfo)
 
     def is_there(name: str) -> bool:

@@ -9,6 +9,7 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import LackingError, OptionError, listed
 from pytest_tvmtune.core.settings.target_spec import HOST, TargetSpec, parse_target
 from pytest_tvmtune.machine.fingerprint import usable_cores
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 
 if TYPE_CHECKING:
@@ -24,26 +25,27 @@ def resolve_target(spec: TargetSpec) -> Target:
 
     Raises OptionError when TVM doesn't know the kind, the tag, an attribute or the CPU.
     """
-    import tvm
-    from tvm.target.codegen import llvm_get_cpu_archlist, llvm_get_system_cpu
-
     config = spec.config
     if spec.is_host:
-        config = {"kind": "llvm", "mcpu": str(llvm_get_system_cpu())}
+        config = {"kind": "llvm", "mcpu": str(compat.llvm_get_system_cpu())}
     try:
-        target = tvm.target.Target(config)
+        target = compat.Target(config)
     except (ValueError, TypeError, RuntimeError) as error:
         raise OptionError(f"target {spec.given!r}: {_explain(config, error)}") from None
     kind = str(target.kind.name)
     if kind in _CPU_KINDS and "num-cores" not in target.attrs:
         config = {**json.loads(str(target)), "num-cores": usable_cores()}
-        target = tvm.target.Target({key: value for key, value in config.items() if value != ""})
+        target = compat.Target({key: value for key, value in config.items() if value != ""})
     mcpu = target.attrs.get("mcpu")
-    if kind == "llvm" and mcpu and str(mcpu) not in set(map(str, llvm_get_cpu_archlist(target))):
+    if (
+        kind == "llvm"
+        and mcpu
+        and str(mcpu) not in set(map(str, compat.llvm_get_cpu_archlist(target)))
+    ):
         raise OptionError(
             f"target {spec.given!r}: LLVM doesn't know the CPU {str(mcpu)!r}; for this machine, "
             "give "
-            f"the CPU {str(llvm_get_system_cpu())!r}, or the target 'host'"
+            f"the CPU {str(compat.llvm_get_system_cpu())!r}, or the target 'host'"
         )
     return target
 
@@ -71,15 +73,13 @@ def shortest_config(value: object) -> object:
 
     A Target has all that TVM fills in, so the Target of `llvm` doesn't look like `llvm`.
     """
-    from tvm.target import Target, list_tags
-
-    if not isinstance(value, Target):
+    if not isinstance(value, compat.Target):
         return value
     full = json.loads(str(value))
 
     def makes_it(config: dict[str, Any] | str) -> bool:
         try:
-            return bool(json.loads(str(Target(config))) == full)
+            return bool(json.loads(str(compat.Target(config))) == full)
         except (ValueError, TypeError, RuntimeError):
             return False
 
@@ -90,7 +90,7 @@ def shortest_config(value: object) -> object:
             config = less
     if len(config) > 2:
         # A Target doesn't remember the tag that it was made of.
-        tags = (str(tag) for tag in list_tags() or ())
+        tags = (str(tag) for tag in compat.list_tags() or ())
         config = next(({"tag": tag} for tag in tags if makes_it(tag)), config)
     if value.host is not None and "host" in config:
         config["host"] = shortest_config(value.host)
@@ -98,9 +98,8 @@ def shortest_config(value: object) -> object:
 
 
 def _explain(config: dict[str, object], error: Exception) -> str:
-    import tvm
 
-    kinds = sorted(map(str, tvm.target.Target.list_kinds()))
+    kinds = sorted(map(str, compat.Target.list_kinds()))
     kind = config.get("kind")
     if kind is not None and kind not in kinds:
         return f"unknown kind {kind!r}; the installed TVM has {', '.join(kinds)}"

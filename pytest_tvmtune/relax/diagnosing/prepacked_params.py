@@ -11,6 +11,7 @@ from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.kernels.matching import PREPACKED, WEIGHT_PREPACK, task_name
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import by_itself, read_kernel
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
 from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
@@ -103,7 +104,7 @@ def _relay(
         tvm.runtime.empty(shape, str(param.dtype))
         for shape, param in zip(shapes[count:], layout.params[count:], strict=True)
     ]
-    tvm.compile(mod, tvm.target.Target(target))["main"](
+    tvm.compile(mod, compat.Target(target))["main"](
         *(tvm.runtime.tensor(weights[position]) for position in positions), *outputs
     )
     return {position: output.numpy() for position, output in zip(positions, outputs, strict=True)}

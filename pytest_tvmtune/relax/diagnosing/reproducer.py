@@ -14,6 +14,7 @@ from pytest_tvmtune.core.comparing.kernel_outputs import kernel_tolerance
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import by_itself, read_kernel
 
 # What its users call it, and what it is here.
@@ -61,8 +62,6 @@ def write_reproducer(
         KeyError: The IR has no such kernel.
 
     """
-    import tvm
-
     folder = scratch / "written-reproducer"
     folder.mkdir()
     allowed = [kernel_tolerance(value, tolerance) for value in sides[0].written]
@@ -74,7 +73,7 @@ def write_reproducer(
     for side, taken, path in zip(("reference", "now"), sides, kernels, strict=True):
         function = read_kernel(path, taken.kernel)
         mod = by_itself(function)
-        (folder / f"{side}.json").write_text(str(tvm.ir.save_json(mod)))
+        (folder / f"{side}.json").write_text(str(compat.save_json(mod)))
         (folder / f"{side}.txt").write_text(function.script())
         arguments = []
         for index, value in enumerate(taken.arguments):

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, check_names
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.importing.symbolic_dims import bind_symbolic, check_sizes
 from pytest_tvmtune.relax.importing.tensor_files import Inputs, read_inputs
 from pytest_tvmtune.relax.importing.torch.from_torch import is_torch, load_torch
@@ -58,7 +59,6 @@ def open_model(
     dims: sizes of dimensions whose shapes neither `shapes` nor `inputs` give.
     Raises ModelError, naming the given source and the accepted sources.
     """
-    from tvm.ir import IRModule
     from tvm.relax.frontend import nn
 
     inputs = read_inputs(inputs)
@@ -99,7 +99,7 @@ def open_model(
 
         mod, own_params = export_nn_module(source, spec)
         params = own_params if params is None else params
-    elif isinstance(source, IRModule):
+    elif isinstance(source, compat.IRModule):
         mod = source
     else:
         raise ModelError(

@@ -10,6 +10,7 @@ import numpy as np
 from pytest_tvmtune.core.errors import ImporterError
 from pytest_tvmtune.core.settings.dimension_sizes import UNSET_SIZE, Dims, DynamicInput, check_names
 from pytest_tvmtune.core.tensors.signature import normalise_name
+from pytest_tvmtune.relax import compat
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -34,14 +35,14 @@ def bind_symbolic(
     variables = {str(dim.name): dim for dim in relax.analysis.free_symbolic_vars(function)}
     variables |= {str(dim.name): dim for dim in relax.analysis.defined_symbolic_vars(function)}
     for number in function.params:  # one that is itself a parameter is no dimension to choose
-        variables.pop(str(number.name), None)
+        variables.pop(compat.name_of(number), None)
     dynamic = []
     for param, shape in zip(params, shapes, strict=True):
         declared = tuple(int(dim) if hasattr(dim, "value") else str(dim) for dim in shape)
         if any(isinstance(dim, str) for dim in declared):
             dynamic.append(
                 DynamicInput(
-                    name=str(param.name),
+                    name=compat.name_of(param),
                     declared=declared,
                     sizes=tuple(
                         d if isinstance(d, int) else known.get(d, UNSET_SIZE) for d in declared
@@ -69,13 +70,15 @@ def check_sizes(mod: IRModule, entry: str, dynamic: Sequence[DynamicInput]) -> N
     negative = []
 
     def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Var) and any(size < 0 for size in _sizes_in(expr.ty)):
-            negative.append(str(expr.ty))
+        if isinstance(expr, relax.Var) and any(
+            size < 0 for size in _sizes_in(compat.type_of(expr))
+        ):
+            negative.append(str(compat.type_of(expr)))
 
     if not dynamic:
         return
     relax.analysis.post_order_visit(mod[entry], visit)
-    outputs = mod[entry].ret_ty
+    outputs = compat.return_type_of(mod[entry])
     problem = f"a tensor in the model has the shape {negative[0]}" if negative else ""
     if any(one.unset for one in dynamic) and 0 in _sizes_in(outputs):
         problem = problem or f"an output is empty: {outputs}"
@@ -94,7 +97,7 @@ def _sizes_in(ty: Any) -> list[int]:
 
 
 def _dims(param: Any) -> list[Any]:
-    shape = getattr(param.ty, "shape", None)
+    shape = getattr(compat.type_of(param), "shape", None)
     return [] if shape is None else list(shape)
 
 
@@ -102,7 +105,7 @@ def _given(params: Sequence[Any], shapes: Sequence[list[Any]], inputs: Any) -> d
     """Return the sizes that given inputs have where a dimension has a name."""
     if isinstance(inputs, Mapping):
         by_name = {normalise_name(str(name)): value for name, value in inputs.items()}
-        values = [by_name.get(normalise_name(str(param.name))) for param in params]
+        values = [by_name.get(normalise_name(compat.name_of(param))) for param in params]
     else:
         values = list(inputs or ())
     return {

@@ -1,7 +1,7 @@
 """The start-up check: whether this machine can tune, compile, and run models.
 
-Each problem becomes a message with the command to type. Versions are read from metadata, so that
-a pair of packages that crashes on import is never imported here.
+Each problem becomes a message with the command to type. Versions are found without an import, so
+that a pair of packages that crashes on import is never imported here.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ import sys
 from importlib.util import find_spec
 
 from pytest_tvmtune.core.errors import ChildError, EnvironmentProblemError
+from pytest_tvmtune.core.json_codec import from_json_values
 from pytest_tvmtune.core.versions import minor
-from pytest_tvmtune.machine.fingerprint import (
-    GOOD_PAIRS,
-    RECOMMENDED_FFI,
-    SUPPORTED_TVM_MINORS,
-    installed_version,
-)
 from pytest_tvmtune.machine.import_errors import import_cause
+from pytest_tvmtune.machine.installed_tvm import NOT_INSTALLED, package_version
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
-from pytest_tvmtune.relax.installation import probe_job
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.installation import conformance_job
+from pytest_tvmtune.relax.installation.tvm_files import tvm_files_identity
 from pytest_tvmtune.store.atomic_files import write_json
 from pytest_tvmtune.store.layout import Store
 
-_PROBE_TIMEOUT_S = 120.0
+_TIMEOUT_S = 120.0
+# Without them there is nothing to test.
+_NEEDED = frozenset(conformance_job.PARTS[:4])
 _TUNING_MODULES = {"psutil": "psutil", "cloudpickle": "cloudpickle", "xgboost": "xgboost"}
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # tvm.support.cc.get_cc
 
 
-def check_installation(store: Store, *, tuning: bool) -> None:
-    """Raise EnvironmentProblemError when marked tests can't run here.
+def check_installation(store: Store, *, tuning: bool) -> str:
+    """Raise EnvironmentProblemError when marked tests can't run here; return a warning, or "".
 
     tuning: whether any test may tune, which needs more than compiling does.
     """
     check_platform()
-    check_pair(store)
     check_compiler()
+    warning = check_tvm(store)
     if tuning:
         check_tuning()
+    return warning
 
 
 def check_platform() -> None:
@@ -90,52 +91,77 @@ def check_tuning() -> None:
         )
 
 
-def check_pair(store: Store) -> None:
-    """Raise EnvironmentProblemError when tvm and tvm-ffi don't work together.
+def check_tvm(store: Store) -> str:
+    """Raise EnvironmentProblemError where the installed TVM can't be used; return a warning, or "".
 
-    A pair not known to be good is tried once in a child; the answer is kept in the store.
+    Versions that this package isn't tested with are tried once, in a child. The result is kept in
+    the store, for as long as TVM's files are the same.
     """
-    tvm, ffi = installed_version("apache-tvm"), installed_version("apache-tvm-ffi")
-    if tvm == "not installed":
+    tvm, ffi = package_version("tvm"), package_version("tvm_ffi")
+    for name, version in (("apache-tvm", tvm), ("apache-tvm-ffi", ffi)):
+        if version == NOT_INSTALLED:
+            raise EnvironmentProblemError(
+                f"{name} is not installed; run pip install 'apache-tvm=={compat.NEWEST_TESTED}.*'"
+            )
+    if compat.is_tested_pair(tvm, ffi):
+        return ""
+    problems = _known_problems(store)
+    found = "; ".join(f"{part}: {why}" for part, why in problems.items())
+    tested = compat.TESTED.get(minor(tvm))
+    if not _NEEDED.isdisjoint(problems) or not problems.keys() <= set(conformance_job.PARTS):
+        if tested:
+            raise EnvironmentProblemError(
+                f"apache-tvm {tvm} doesn't work with apache-tvm-ffi {ffi} ({found}); "
+                f"run pip install 'apache-tvm-ffi=={tested.ffi_versions[0]}'"
+            )
         raise EnvironmentProblemError(
-            f"apache-tvm is not installed; run pip install 'apache-tvm>={SUPPORTED_TVM_MINORS[0]}'"
+            f"{compat.this_tvm()} doesn't work with pytest-tvmtune ({found}); {compat.advice()}"
         )
-    if minor(tvm) not in SUPPORTED_TVM_MINORS:
-        raise EnvironmentProblemError(
-            f"apache-tvm {tvm} is not supported; install a supported version "
-            f"({', '.join(SUPPORTED_TVM_MINORS)}) with pip install "
-            f"'apache-tvm=={SUPPORTED_TVM_MINORS[-1]}.*'"
-        )
-    if ffi in GOOD_PAIRS[minor(tvm)]:
-        return
-    pair = f"{tvm} {ffi}"
+    return (
+        f"{compat.this_tvm()} with apache-tvm-ffi {ffi} is used, but pytest-tvmtune isn't tested "
+        f"with these versions; {f'what fails in it: {found}' if found else 'a short check passed'}"
+    )
+
+
+def _known_problems(store: Store) -> dict[str, str]:
+    """Return what doesn't work in the installed TVM: tried now, unless its files were before."""
     known = _read_probes(store)
-    if pair not in known:
-        problem, is_the_pairs = _probe(store)
-        known[pair] = problem
-        # A kill or a time-out says nothing of the pair.
-        if is_the_pairs:
-            write_json(store.probes, known)
-    if known[pair]:
-        raise EnvironmentProblemError(
-            f"apache-tvm {tvm} doesn't work with apache-tvm-ffi {ffi} ({known[pair]}); "
-            f"run pip install 'apache-tvm-ffi=={RECOMMENDED_FFI[minor(tvm)]}'"
-        )
+    identity = tvm_files_identity(store)
+    if identity not in known:
+        check_compiler()  # the lack of one isn't TVM's fault
+        problems, lasting = _try_parts(store)
+        if not lasting:
+            check_imports()  # its message is better, and what hasn't crashed there doesn't here
+            return problems
+        known[identity] = problems
+        write_json(store.probes, known)
+    return known[identity]
 
 
-def _probe(store: Store) -> tuple[str, bool]:
-    """Return what went wrong with the installed pair, "" when it works; whether it is its fault."""
-    try:
-        context = JobContext(
-            scratch=store.scratch,
-            log_path=store.logs / "probe.log",
-            timeout_s=_PROBE_TIMEOUT_S,
-            num_threads=1,
-        )
-        run_job(probe_job.JOB, None, context)
-    except ChildError as error:
-        return str(error).splitlines()[0], error.cause not in {"time-out", "SIGKILL"}
-    return "", True
+def _try_parts(store: Store) -> tuple[dict[str, str], bool]:
+    """Return the problems of the installed TVM, by part, and whether they are its own."""
+    context = JobContext(
+        scratch=store.scratch,
+        log_path=store.logs / "probe.log",
+        timeout_s=_TIMEOUT_S,
+        num_threads=1,
+    )
+    crashed: dict[str, str] = {}
+    left = list(conformance_job.PARTS)
+    while True:
+        try:
+            result = run_job(
+                conformance_job.JOB, conformance_job.Request(parts=tuple(left)), context
+            )
+        except ChildError as error:
+            part = error.stage.text
+            crashed[part] = str(error).splitlines()[0].removeprefix(f"{part}: ")
+            is_tvms = error.cause.startswith("SIG") and error.cause != "SIGKILL"
+            if not is_tvms or part not in left:
+                return crashed, is_tvms
+            left = [one for one in left if one != part]
+            continue
+        return crashed | {str(part): why for part, why in result.problems.items()}, True
 
 
 def _is_there(module: str) -> bool:
@@ -145,12 +171,11 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _read_probes(store: Store) -> dict[str, str]:
+def _read_probes(store: Store) -> dict[str, dict[str, str]]:
     try:
-        loaded = json.loads(store.probes.read_bytes())
+        return from_json_values(json.loads(store.probes.read_bytes()), dict[str, dict[str, str]])
     except (OSError, ValueError):
         return {}
-    return dict(loaded) if isinstance(loaded, dict) else {}
 
 
 def _named_compiler() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_tvmtune.relax import compat
+
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
@@ -18,9 +20,9 @@ def calibration_model() -> IRModule:
     from tvm import relax
 
     builder = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((1, _WIDTH), "float32"))
+    x = relax.Var("x", compat.tensor_type()((1, _WIDTH), "float32"))
     weights = [
-        relax.Var(name, relax.TensorType((_WIDTH, _WIDTH), "float32")) for name in ("w1", "w2")
+        relax.Var(name, compat.tensor_type()((_WIDTH, _WIDTH), "float32")) for name in ("w1", "w2")
     ]
     with builder.function("main", [x, *weights], attrs={"num_input": 1}):
         with builder.dataflow():

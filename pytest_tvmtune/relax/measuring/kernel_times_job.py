@@ -18,6 +18,7 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.measuring.epochs import (
     ArtifactPair,
     fixed_affinity,
@@ -179,7 +180,7 @@ def _instrument_cost(stopwatch: Stopwatch) -> Cost:
     import tvm
     from tvm import relax
 
-    tensor = relax.TensorType((1,), "float32")
+    tensor = compat.tensor_type()((1,), "float32")
     x = relax.Var("x", tensor)
     builder = relax.BlockBuilder()
     with builder.function("main", [x]):

@@ -24,6 +24,7 @@ from pytest_tvmtune.processes.shared_arrays import (
     releasing_pages,
     share_arrays,
 )
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.targets import device_of
 from pytest_tvmtune.relax.measuring.output_arrays import to_numpy
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
@@ -153,15 +154,13 @@ def open_requested(
         CompileError: The library doesn't take what its model promised.
 
     """
-    import tvm
-
     return open_session(
         library,
         entry_call.entry,
         manifest.entries[entry_call.entry],
         params=entry_call.params,
         inputs=entry_call.inputs,
-        device=device_of(tvm.target.Target(entry_call.target)),
+        device=device_of(compat.Target(entry_call.target)),
         scratch=scratch,
         instrument=instrument,
     )

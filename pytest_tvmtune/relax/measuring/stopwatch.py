@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.measuring.kernel_instrument import instrumented
 
 _SOURCE = Path(__file__).with_suffix(".cc")
@@ -169,13 +170,12 @@ class Watch:
 
 def _build(folder: Path) -> Path:
     """Build the native instrument. Raises RuntimeError, OSError."""
-    from tvm.support.cc import create_shared, get_cc
     from tvm_ffi.libinfo import include_paths
 
-    if not get_cc():
+    if not compat.get_cc():
         raise RuntimeError("no C++ compiler")
     library = folder / "stopwatch.so"
     # Its own variables, whatever else in the process has the same names.
     options = ["-O2", "-Wl,-Bsymbolic", *(f"-I{path}" for path in include_paths())]
-    create_shared(str(library), [str(_SOURCE)], options=options)
+    compat.create_shared(str(library), [str(_SOURCE)], options=options)
     return library

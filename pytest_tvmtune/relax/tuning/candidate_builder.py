@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.processes.forking import ForkedProcess
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.tuning.tuner_forks import fork
 
 if TYPE_CHECKING:
@@ -47,13 +48,10 @@ class BuiltCandidate:
 
 def build_library(mod_text: str, target_text: str, library: Path) -> None:
     """Build one candidate as a shared library, as MetaSchedule's default_build does."""
-    import tvm
-    from tvm.ir import load_json
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
-    from tvm.tirx import build
 
-    mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(load_json(mod_text))
-    build(mod, target=tvm.target.Target(target_text)).export_library(str(library))
+    mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(compat.load_json(mod_text))
+    compat.build_kernels(mod, target=compat.Target(target_text)).export_library(str(library))
 
 
 @dataclass(kw_only=True)
@@ -80,8 +78,6 @@ def build_candidates(
     max_workers: processes at a time. timeout_s: for one candidate, from when its process starts.
     scratch: an existing folder for the libraries.
     """
-    from tvm.ir import save_json
-
     results: dict[int, BuiltCandidate] = {}
     waiting = list(enumerate(mods))[::-1]
     running: list[_UnderWay] = []
@@ -91,7 +87,12 @@ def build_candidates(
                 index, mod = waiting.pop()
                 folder = Path(tempfile.mkdtemp(prefix="candidate-", dir=scratch))
                 process, connection = fork(
-                    "tvmtune-build", _run_candidate, build, save_json(mod), str(target), folder
+                    "tvmtune-build",
+                    _run_candidate,
+                    build,
+                    compat.save_json(mod),
+                    str(target),
+                    folder,
                 )
                 connection.close()
                 running.append(_UnderWay(index=index, folder=folder, process=process))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm.ir.utils import derived_object
 from tvm.s_tir.meta_schedule.cost_model import PyCostModel, XGBModel
+
+from pytest_tvmtune.relax import compat
 
 # MetaSchedule predicts at random until it has 100 samples, more than most runs here ever take.
 WARMUP_SAMPLES = 16
@@ -14,7 +15,7 @@ WARMUP_SAMPLES = 16
 _NEVER = 1 << 60
 
 
-@derived_object
+@compat.derived_object
 class CostModel(PyCostModel):  # type: ignore[misc]
     """MetaSchedule's XGBModel, which learns from all tasks of a run together.
 

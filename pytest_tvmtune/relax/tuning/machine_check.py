@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TuningError, all_of
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, KILLED, build_candidates
@@ -72,9 +73,8 @@ def check_machine(
 
 
 def _known_good() -> IRModule:
-    import tvm
     from tvm import te
 
     given = te.placeholder((16,), "float32", name="a")
     added = te.compute((16,), lambda i: given[i] + 1.0, name="b")
-    return tvm.IRModule({"main": te.create_prim_func([given, added])})
+    return compat.IRModule({"main": te.create_prim_func([given, added])})

@@ -5,9 +5,7 @@ A tuner, a builder's candidate and the measuring runner then start in millisecon
 
 import psutil  # noqa: F401
 import tvm.s_tir.meta_schedule.runner.local_runner
-import tvm.s_tir.transform
-import tvm.support.cc
-import tvm.tirx  # noqa: F401
+import tvm.s_tir.transform  # noqa: F401
 
 import pytest_tvmtune.relax.tuning.candidate_builder
 import pytest_tvmtune.relax.tuning.candidate_runner  # noqa: F401

@@ -125,10 +125,13 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
     """Let a search start from a stored record; return why that can't be, "" when it can.
 
     own: measured on this CPU with this many threads. What others measured is a schedule to start
-    from and no yardstick: it may be proposed, and is then measured here like any other.
+    from and no yardstick: it may be proposed, and is then measured here like any other. What was
+    replayed from another TVM is the first to be measured.
     """
     from tvm.s_tir import Schedule
+    from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.database import TuningRecord
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
     workload = database.commit_workload(search.extracted.dispatched[0])
     try:
@@ -140,6 +143,13 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
         return cause_of(error)
     if lost:
         return lost
+    if record.replayed_from:
+        shash = structural_hash(schedule.mod)
+        if shash not in search.known:
+            search.known.add(shash)
+            arguments = ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
+            search.spare.append(MeasureCandidate(schedule, arguments))
+        return ""
     database.commit_tuning_record(found)
     if own:
         search.known.add(structural_hash(schedule.mod))

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.tuning.trial_budget import round_size
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.tuning.candidate_runner import Runner
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
@@ -95,11 +96,10 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
     kind = json.loads(request.target)["kind"]
     # First, since it imports in a process of its own, while this one does.
     start_server(kind)
-    import tvm
 
     import_intrinsics(kind)
-    mod = tvm.ir.load_json(request.mod_text)
-    rounds = _open(request, context, mod, tvm.target.Target(request.target))
+    mod = compat.load_json(request.mod_text)
+    rounds = _open(request, context, mod, compat.Target(request.target))
     try:
         rounds.run()
     finally:

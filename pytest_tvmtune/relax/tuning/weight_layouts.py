@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.relax import compat
+
 if TYPE_CHECKING:
     from tvm.ir import IRModule
 
@@ -21,7 +23,7 @@ def lost_elements(mod: IRModule) -> str:
     prefers it. More elements than before are padding.
     """
     for block in _relaying_blocks(mod["main"]):
-        old, new = block.reads[0].source, block.writes[0].source
+        old, new = compat.buffer_of(block.reads[0]), compat.buffer_of(block.writes[0])
         before, after = (math.prod(int(size) for size in one.shape) for one in (old, new))
         if after < before:
             return f"its layout of {old.name} has {after} of {before} elements"

@@ -6,7 +6,8 @@ from typing import Any
 
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, tvm_identity
+from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity
+from pytest_tvmtune.relax.installation.tvm_files import tvm_identity
 from pytest_tvmtune.store.layout import Store
 
 _CONTENT = ("tvm_files", "tvm_setup")

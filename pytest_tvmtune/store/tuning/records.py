@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from pytest_tvmtune.store.layout import slug
 KEPT_RECORDS = 8
 # MetaSchedule stores a failed candidate with this run time.
 _FAILED_S = 1e9
+_KEY = re.compile(r"(?P<kind>.+)-tvm(?P<minor>[^-]+)-(?P<digest>[0-9a-f]{12})")
 # Seconds since 1970, to the year 9999: what a calendar can show.
 _Time = Annotated[float, Meta(ge=0, lt=253_370_764_800)]
 
@@ -31,7 +33,9 @@ class Record:
     """One measured schedule. data: MetaSchedule's [trace, run_secs, target, args_info].
 
     num_threads: what TVM's runtime really used while it was measured. at_s: when that was, in
-    seconds since 1970; of one schedule on one CPU the last measurement counts.
+    seconds since 1970; of one schedule on one CPU the last measurement counts. replayed_from: where
+    the schedule and its times come from, such as another version of TVM; "" for a measurement of
+    this workload.
     """
 
     data: list[Any]
@@ -39,6 +43,7 @@ class Record:
     cores: int
     num_threads: int
     at_s: _Time
+    replayed_from: str = ""
 
     @property
     def mean_s(self) -> float:
@@ -154,9 +159,13 @@ class Workload:
         )
 
     def fastest(self, cpu: str) -> Record | None:
-        """Return the best record measured on this CPU model, else the best of any."""
+        """Return the best record measured on this CPU model, else the best of any.
+
+        Of this CPU's, a replayed one counts only where no other is known.
+        """
         own = [record for record in self.records if record.cpu == cpu]
-        return min(own or self.records, key=lambda record: record.mean_s, default=None)
+        measured = [record for record in own if not record.replayed_from]
+        return min(measured or own or self.records, key=lambda record: record.mean_s, default=None)
 
     def best(self, cpu: str) -> Record | None:
         """Return the record to apply: the fastest, unless the untuned kernel was faster there."""
@@ -181,6 +190,18 @@ def target_key(target_json: str, tvm_version: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     kind = slug(str(json.loads(text).get("kind", "target")))
     return f"{kind}-tvm{minor(tvm_version)}-{digest}"
+
+
+def version_in_key(key: str) -> str:
+    """Return the minor version of TVM in a target key, "" where there is none."""
+    found = _KEY.fullmatch(key)
+    return found["minor"] if found else ""
+
+
+def keys_of_other_versions(key: str) -> str:
+    """Return the pattern of this target's keys under other versions of TVM, for `glob`."""
+    found = _KEY.fullmatch(key)
+    return f"{found['kind']}-tvm*-{found['digest']}" if found else key
 
 
 def comparable_target(target_json: str) -> str:

@@ -6,12 +6,12 @@ write, so both are looked at before TVM sees them. This is no sandbox (docs/refe
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from functools import lru_cache
 from typing import Any
+
+from pytest_tvmtune.store.tuning.workload_ir import ir_text
 
 # Operators of tvm.tirx that call a function by its name or bring its source, and pragmas that
 # compile the code in their value.
@@ -36,11 +36,7 @@ def external_calls(ir: str) -> tuple[str, ...]:
     Raises:
         ValueError: It is something else.
     """
-    try:
-        content = base64.b64decode(ir, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"the IR is not base64: {error}") from None
-    text = content.decode("utf-8", errors="replace")
+    text = ir_text(ir)
     if "\\u" in text:
         # Rare, and the one way to spell a name so that the pattern misses it.
         text = json.dumps(json.loads(text[text.index("{") :]), ensure_ascii=False)

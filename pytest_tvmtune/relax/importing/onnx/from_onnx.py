@@ -18,6 +18,7 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.machine.import_errors import import_package
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.importing.importer_errors import (
     importer,
     innermost_local,
@@ -195,9 +196,9 @@ def _is_dynamic(expr: Any) -> bool:
     """Whether a tensor has a shape that isn't all numbers."""
     from tvm import relax
 
-    if not isinstance(getattr(expr, "ty", None), relax.TensorType):
+    if not isinstance(compat.type_of(expr), compat.tensor_type()):
         return False
-    dims = expr.ty.shape
+    dims = compat.type_of(expr).shape
     # A shape may be a variable, too.
     return not isinstance(dims, relax.ShapeExpr) or not all(hasattr(dim, "value") for dim in dims)
 

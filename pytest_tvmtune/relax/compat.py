@@ -1,0 +1,147 @@
+"""Every difference between versions of TVM that this package meets; nothing else knows a version.
+
+Names of TVM's core come from here, as attributes: the core is on its way to a separate package,
+whose name then joins `CORE_ROOTS`. A name or a form that differs between versions has a function
+here. Importing this module imports no tvm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.core.versions import minor
+from pytest_tvmtune.machine.installed_tvm import package_version, tvm_origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestedVersion:
+    """A minor version of apache-tvm that this package is tested with.
+
+    ffi_versions: the versions of apache-tvm-ffi that work with it, the best one first; measured by
+    `benchmarks/version_pairs.py`.
+    """
+
+    ffi_versions: tuple[str, ...]
+
+
+TESTED = {
+    "0.25": TestedVersion(ffi_versions=("0.1.12",)),
+    "0.26": TestedVersion(
+        ffi_versions=("0.1.14.post1", "0.1.14.post0", "0.1.13.post3", "0.1.13.post2")
+    ),
+    "0.27": TestedVersion(ffi_versions=("0.1.14.post1", "0.1.14.post0")),
+}
+NEWEST_TESTED = list(TESTED)[-1]
+
+# The packages that can have TVM's core.
+CORE_ROOTS = ("tvm", "tvm_tirx")
+_CORE = {
+    "IRModule": "ir:IRModule",
+    "PassContext": "ir.transform:PassContext",
+    "PrimFunc": "tirx:PrimFunc",
+    "Sequential": "ir.transform:Sequential",
+    "Target": "target:Target",
+    "build_kernels": "tirx:build",
+    "create_shared": "support.cc:create_shared",
+    "derived_object": "ir.utils:derived_object",
+    "get_cc": "support.cc:get_cc",
+    "list_tags": "target:list_tags",
+    "llvm_get_cpu_archlist": "target.codegen:llvm_get_cpu_archlist",
+    "llvm_get_cpu_features": "target.codegen:llvm_get_cpu_features",
+    "llvm_get_system_cpu": "target.codegen:llvm_get_system_cpu",
+    "load_json": "ir:load_json",
+    "pass_instrument": "ir.instrument:pass_instrument",
+    "save_json": "ir:save_json",
+}
+CORE_NAMES = tuple(_CORE)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of TVM's core. Raises EnvironmentProblemError where TVM doesn't have it."""
+    if name not in _CORE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for root in CORE_ROOTS:
+        try:
+            return resolve_name(f"{root}.{_CORE[name]}")
+        except (ImportError, AttributeError):
+            continue
+    raise EnvironmentProblemError(
+        f"{this_tvm()} has no {_places(name)}, which pytest-tvmtune needs; {advice()}"
+    )
+
+
+def missing_names() -> list[str]:
+    """Return the names that this TVM has in none of their places."""
+    missing = []
+    for name in _CORE:
+        try:
+            __getattr__(name)
+        except EnvironmentProblemError:
+            missing.append(_places(name))
+    return missing
+
+
+def _places(name: str) -> str:
+    return " or ".join(f"{root}.{_CORE[name]}".replace(":", ".") for root in CORE_ROOTS)
+
+
+def advice() -> str:
+    """Return what to do about a version that doesn't work."""
+    return (
+        f"it's tested with apache-tvm {', '.join(TESTED)}: upgrade pytest-tvmtune, or run pip "
+        f"install 'apache-tvm=={NEWEST_TESTED}.*'"
+    )
+
+
+def this_tvm() -> str:
+    """Return what messages call the installed TVM: its version, and its place without a wheel."""
+    return f"apache-tvm {package_version('tvm')} in {tvm_origin().path}"
+
+
+def is_tested_pair(tvm: str, ffi: str) -> bool:
+    """Return whether versions of apache-tvm and apache-tvm-ffi are known to work together."""
+    tested = TESTED.get(minor(tvm))
+    return tested is not None and ffi in tested.ffi_versions
+
+
+# apache-tvm 0.25 calls the types of Relax StructInfo, and the name of a variable a hint.
+
+
+def type_of(expr: Any) -> Any:
+    """Return the type of a Relax expression, None for anything else."""
+    return _first_of(expr, "ty", "struct_info")
+
+
+def return_type_of(function: Any) -> Any:
+    """Return the type of a Relax function's result."""
+    return _first_of(function, "ret_ty", "ret_struct_info")
+
+
+def type_arguments_of(call: Any) -> Any:
+    """Return the types that a call is given, as `call_tir` is given those of its outputs."""
+    return _first_of(call, "ty_args", "sinfo_args")
+
+
+def name_of(variable: Any) -> str:
+    """Return the name of a variable of Relax."""
+    return str(_first_of(variable, "name", "name_hint"))
+
+
+def buffer_of(region: Any) -> Any:
+    """Return the buffer of a region that a block reads or writes."""
+    return _first_of(region, "source", "buffer")  # apache-tvm 0.26 and earlier: `buffer`
+
+
+def tensor_type() -> type[Any]:
+    """Return the class of a Relax tensor's type; it takes a shape and a dtype."""
+    from tvm import relax
+
+    found: type[Any] = getattr(relax, "TensorStructInfo", None) or relax.TensorType
+    return found
+
+
+def _first_of(value: Any, *names: str) -> Any:
+    return next((getattr(value, name) for name in names if hasattr(value, name)), None)

@@ -1,0 +1,179 @@
+"""Job that applies the traces of another version's records to the workloads of this TVM.
+
+Structural hashes differ between versions of TVM, and so does the IR. The following survives: the
+name of a task, the elements and dtypes of its arguments, and whether weights are prepacked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.job_stage import JobStage
+from pytest_tvmtune.core.kernels.matching import family
+from pytest_tvmtune.core.results.task_result import Task
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
+from pytest_tvmtune.relax.tuning.batches import arguments_of
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
+from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
+from pytest_tvmtune.store.tuning.records import Record
+from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+
+# Of a task: what a tuner would try first, and what a build falls back to.
+_KEPT = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldRecord:
+    """A record of another version.
+
+    task: the name of its task, "" where that isn't known. free_layout: whether its schedule may lay
+    out a weight anew.
+    """
+
+    task: str
+    free_layout: bool
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A module, as `plan_job` gets it, and the records to replay.
+
+    shashes: the hashes of the workloads that lack records.
+    """
+
+    mod_text: str
+    target: str
+    prepack: bool
+    shashes: frozenset[str]
+    old: tuple[OldRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """A workload of this TVM with the records whose traces apply, the best first.
+
+    ir: MetaSchedule's serialization. refused: why other traces don't apply.
+    """
+
+    task: Task
+    ir: str
+    records: tuple[Record, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The workloads for which there was a record to replay."""
+
+    replayed: tuple[Replayed, ...]
+
+
+def run(request: Request, context: WorkerContext[None]) -> Result:
+    """Apply each matching trace to this TVM's workload.
+
+    Whether a schedule builds is found where it's built: by the tuner, or with the whole model.
+
+    Args:
+        request: What is replayed.
+        context: Of this process.
+
+    Returns:
+        The workloads, with their records as a work_dir has them.
+
+    """
+    from tvm.s_tir.meta_schedule.database import Workload
+
+    context.enter_stage(JobStage("replaying records of another TVM"))
+    mod, target = compat.load_json(request.mod_text), compat.Target(request.target)
+    if '"Tensorize"' in json.dumps([one.record.data[0] for one in request.old]):
+        import_intrinsics(str(target.kind.name))
+    found = []
+    for task, extracted in extract(prepare(mod, target, prepack=request.prepack), target):
+        if task.shash in request.shashes:
+            workload = extracted.dispatched[0]
+            ir = str(Workload(workload).as_json()[1])
+            if old := _matching(task, workload, request.old, free_layout=has_free_layout(ir)):
+                context.enter_stage(JobStage(f"replaying records of {task.name}"))
+                found.append(_replayed(task, workload, ir, old))
+    return Result(replayed=tuple(found))
+
+
+def _matching(
+    task: Task, workload: IRModule, old: Iterable[OldRecord], *, free_layout: bool
+) -> list[Record]:
+    """Return the records for a task, those of the same name first, then the fastest."""
+    sizes = _sizes(arguments_of(workload))
+    matching = [
+        one
+        for one in old
+        if one.free_layout == free_layout
+        and (not one.task or family(one.task) == family(task.name))
+        and _sizes(one.record.data[3]) == sizes
+    ]
+    matching.sort(key=lambda one: (one.task != task.name, one.record.mean_s))
+    return [one.record for one in matching]
+
+
+def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
+    """Return dtype and number of elements of each argument.
+
+    A record of a prepacked workload has the shapes of weights as its schedule lays them out.
+    """
+    return [(str(dtype), math.prod(map(int, shape))) for _, dtype, shape in arguments]
+
+
+def _replayed(task: Task, mod: IRModule, ir: str, old: Sequence[Record]) -> Replayed:
+    from tvm.s_tir.meta_schedule.database import Workload
+
+    workload = Workload(mod)
+    records: list[Record] = []
+    refused: list[str] = []
+    for record in _distinct(old):
+        if why := _why_not(record, workload):
+            refused.append(why)
+        else:
+            records.append(record)
+        if len(records) == _KEPT:
+            break
+    return Replayed(
+        task=task,
+        ir=ir,
+        records=tuple(records),
+        refused=tuple(refused),
+    )
+
+
+def _distinct(records: Sequence[Record]) -> Iterator[Record]:
+    seen = set()
+    for record in records:
+        if record.digest not in seen:
+            seen.add(record.digest)
+            yield record
+
+
+def _why_not(record: Record, workload: Any) -> str:
+    """Return why a record's trace doesn't apply to a workload, "" if it does."""
+    from tvm.s_tir import Schedule
+    from tvm.s_tir.meta_schedule.database import TuningRecord
+
+    try:
+        schedule = Schedule(workload.mod)
+        found = TuningRecord.from_json(record.data, workload)
+        found.trace.apply_to_schedule(schedule, remove_postproc=False)
+        return lost_elements(schedule.mod)
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        return cause_of(error)
+
+
+JOB = Job(run=run)

@@ -1,0 +1,106 @@
+"""Stage: for tasks without records of this TVM, those of the same task under another version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import ChildError, counted
+from pytest_tvmtune.core.kernels.matching import family
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling.prepared_module import module_text
+from pytest_tvmtune.relax.tuning import replay_job
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.job_context import job_context
+from pytest_tvmtune.stages.tuning_tasks import stored_workloads
+from pytest_tvmtune.store import builds
+from pytest_tvmtune.store.tuning.other_versions import as_replayed, workloads_of_other_versions
+from pytest_tvmtune.store.tuning.records import Workload, version_in_key
+from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
+from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
+
+
+def replay_records(
+    case: Case, plan: builds.Plan, accepted: Callable[[], Sequence[tuple[str, Workload]]]
+) -> list[str]:
+    """Give tasks without records the schedules that another version of TVM has found for them.
+
+    They are in the store from then on, as replayed: the tuner measures them first, and without
+    tuning they are applied as they are.
+
+    Args:
+        case: Whose records they are.
+        plan: Its tasks.
+        accepted: Reads (target key, workload) of the case's baseline.
+
+    Returns:
+        Warnings.
+
+    """
+    if case.options.tuning == "refresh":
+        return []
+    stored = stored_workloads(case, plan)
+    lacking = [
+        task
+        for task in plan.tasks
+        if not (known := stored.get(task.shash)) or not (known.records or known.served)
+    ]
+    families, cpu = {family(task.name) for task in lacking}, fingerprint().cpu
+    old = tuple(
+        replay_job.OldRecord(
+            task=workload.name,
+            free_layout=has_free_layout(workload.ir),
+            record=record,
+        )
+        for workload in (_of_other_versions(case, plan, accepted) if lacking else ())
+        if (not workload.name or family(workload.name) in families)
+        # Where the untuned kernel was faster there, no schedule is worth a trial.
+        and workload.best(cpu) is not None
+        for record in workload.records
+    )
+    if not old:
+        return []
+    request = replay_job.Request(
+        mod_text=module_text(case.model.mod),
+        target=case.target_json,
+        prepack=case.options.prepack,
+        shashes=frozenset(task.shash for task in lacking),
+        old=old,
+    )
+    try:
+        result = run_job(replay_job.JOB, request, job_context(case, "replay"))
+    except ChildError as error:
+        return [f"records of another TVM were not replayed: {error}"]
+    return list(_store(case, plan, result.replayed))
+
+
+def _of_other_versions(
+    case: Case, plan: builds.Plan, accepted: Callable[[], Sequence[tuple[str, Workload]]]
+) -> Iterable[Workload]:
+    """Yield workloads from the store and its fallbacks, the baseline, and the user's work_dir."""
+    yield from workloads_of_other_versions(case.store, plan.target_key)
+    for key, workload in accepted():
+        if key != plan.target_key:
+            yield as_replayed(workload, version_in_key(key) or key)
+    if case.options.work_dir is not None:
+        own = {task.shash for task in plan.tasks}
+        for workload in read_work_dir(case.options.work_dir)[0]:
+            if workload.shash not in own:
+                yield as_replayed(workload, "work_dir")
+
+
+def _store(case: Case, plan: builds.Plan, replayed: Iterable[replay_job.Replayed]) -> Iterator[str]:
+    """Store what was replayed; yield a warning for each task for which no trace applies."""
+    for one in replayed:
+        if not one.records:
+            yield (
+                f"{one.task.name}: {counted(len(one.refused), 'record')} of another TVM "
+                f"{'does' if len(one.refused) == 1 else 'do'} not apply: {cause_of(one.refused[0])}"
+            )
+            continue
+        workload = Workload(
+            shash=one.task.shash, name=one.task.name, ir=one.ir, records=one.records
+        )
+        add_to_workload(case.store, plan.target_key, workload)

@@ -1,0 +1,28 @@
+"""The IR of a workload, as MetaSchedule writes it: base64 of TVM's JSON, behind a length."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+
+def ir_text(ir: str) -> str:
+    """Return the JSON of a workload's IR, with the length before it.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        content = base64.b64decode(ir, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"the IR is not base64: {error}") from None
+    return content.decode("utf-8", errors="replace")
+
+
+def has_free_layout(ir: str) -> bool:
+    """Return whether a schedule of a workload may lay out a weight anew: it's prepacked.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return "layout_free_buffers" in ir_text(ir)

@@ -1,0 +1,136 @@
+"""Records of another version of TVM: replayed for the same task, wherever they come from.
+
+The other version is this one under another name, with other structural hashes, as another version
+has. Real ones are in `tests/versions`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_tvmtune.core.comparing.outputs_comparison import compare
+from pytest_tvmtune.relax.measuring.session import call
+from pytest_tvmtune.stages.compiling import load
+from pytest_tvmtune.stages.tuning_tasks import stored_workloads
+from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.record_lines import dump, parse
+from pytest_tvmtune.store.tuning.records import Workload
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from tests.support.cases import build_with_records, built_run, opener
+from tests.support.modules import NotMain
+
+RNG = np.random.default_rng(13)
+X, W, B = (RNG.standard_normal(shape, "float32") for shape in ((2, 4), (6, 4), (6,)))
+GIVEN = {"params": [W, B], "inputs": [X]}
+OTHER = "0.26"
+# Prepack -> (store of another version, its workloads, library with its schedules).
+Tuned = dict[bool, tuple[Store, list[Workload], str]]
+
+
+def as_of_another_version(store: Store) -> list[Workload]:
+    """Move a store's records to another version; return what was there."""
+    found = []
+    for path in list(store.tuning.rglob("*.jsonl")):
+        key, shash = path.parent.name, path.stem
+        workload, problem = parse(key, shash, path.read_bytes())
+        assert workload is not None, problem
+        found.append(workload)
+        kind, _, digest = key.split("-")
+        other_key = f"{kind}-tvm{OTHER}-{digest}"
+        other_hash = f"{int(shash, 16) ^ 0xFFFF:016x}"
+        moved = store.tuning / other_key / f"{other_hash}.jsonl"
+        moved.parent.mkdir(exist_ok=True)
+        moved.write_text(dump(other_key, replace(workload, shash=other_hash)))
+        path.unlink()
+    return found
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    made = {}
+    for prepack in (False, True):
+        store = open_store(tmp_path_factory.mktemp("old") / "store")
+        case = opener(store)(NotMain, prepack=prepack, settings={"trials": 6}, **GIVEN)
+        built = build_with_records(case)
+        made[prepack] = (store, as_of_another_version(store), built.artifact.sha256)
+    return made
+
+
+@pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
+def test_without_trials_they_are_applied_and_said_to_be_replayed(
+    tuned: Tuned, prepack: bool, tmp_path: Path
+) -> None:
+    old, _, library = tuned[prepack]
+    store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
+    case = opener(store)(
+        NotMain, prepack=prepack, settings={"trials": 6, "tuning": "never"}, **GIVEN
+    )
+    run = built_run(case)
+    assert run.result.tasks
+    assert {(task.state, task.replayed_from) for task in run.result.tasks} == {("tuned", OTHER)}
+    assert run.result.warnings == []
+    assert run.built.artifact.sha256 == library
+    assert compare(call(load(case, run.built)), X @ W.T + B, against="numpy").passed
+
+    again = built_run(case)
+    assert again.result.tasks == run.result.tasks
+    assert not again.result.compiled_now
+
+
+def test_with_trials_they_are_measured_first(tuned: Tuned, tmp_path: Path) -> None:
+    old, workloads, _ = tuned[False]
+    store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
+    run = built_run(opener(store)(NotMain, settings={"trials": len(workloads)}, **GIVEN))
+    assert run.result.trials_spent == len(workloads)  # one each
+    assert {task.replayed_from for task in run.result.tasks} == {""}
+    stored = stored_workloads(run.case, run.built.plan)
+    best = {record.digest for workload in workloads for record in workload.records}
+    for workload in stored.values():
+        measured = [record for record in workload.records if not record.replayed_from]
+        assert {record.digest for record in measured} <= best
+        assert len(measured) == 1
+
+
+def test_prepacked_and_plain_workloads_are_apart(tuned: Tuned, tmp_path: Path) -> None:
+    old, _, _ = tuned[True]
+    store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
+    run = built_run(opener(store)(NotMain, settings={"tuning": "never"}, **GIVEN))
+    states = {task.state for task in run.result.tasks if "matmul" in task.name}
+    assert states == {"untuned"}
+
+
+def test_a_stock_work_dir_of_another_version(tuned: Tuned, tmp_path: Path) -> None:
+    _, workloads, library = tuned[False]
+    work_dir = tmp_path / "work_dir"
+    work_dir.mkdir()
+    others = [replace(one, shash=f"{int(one.shash, 16) ^ 0xFF:016x}") for one in workloads]
+    write_work_dir(work_dir, [(one, one.records) for one in others])
+    settings = {"tuning": "never", "work_dir": str(work_dir)}
+    run = built_run(opener(open_store(tmp_path / "store"))(NotMain, settings=settings, **GIVEN))
+    assert {task.replayed_from for task in run.result.tasks} == {"work_dir"}
+    assert run.built.artifact.sha256 == library
+
+
+def test_a_trace_that_does_not_apply_is_said_and_not_used(tuned: Tuned, tmp_path: Path) -> None:
+    old, _, _ = tuned[False]
+    store = open_store(tmp_path / "store")
+    for path in old.tuning.rglob("*.jsonl"):
+        copy = store.tuning / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            if line["kind"] == "record":
+                for instruction in line["data"][0][0]:
+                    if instruction[0] == "GetSBlock":
+                        instruction[2][0] = "no_such_block"
+        copy.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = built_run(opener(store)(NotMain, settings={"tuning": "never"}, **GIVEN))
+    assert {task.state for task in run.result.tasks} == {"untuned"}
+    assert len(run.result.warnings) == len(run.result.tasks)
+    assert all("of another TVM do" in warning for warning in run.result.warnings)
+    assert all("not apply: " in warning for warning in run.result.warnings)
