@@ -44,7 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let no marker ask for trials: stored records are used, and nothing is tuned."""
     state = item.stash.get(ITEM_STATE, None)
     if state is not None:
-        state.options = replace(state.options, trials=0, tuning="never")
+        state.options = replace(state.options, trials=0, tuning="never", work_dir=None)
 
 
 @pytest.hookimpl(wrapper=True)
