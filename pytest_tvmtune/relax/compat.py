@@ -7,6 +7,7 @@ here. Importing this module imports no tvm.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -57,6 +58,8 @@ _CORE = {
     "save_json": "ir:save_json",
 }
 CORE_NAMES = tuple(_CORE)
+# Of DLTensor, behind data, device, ndim, dtype, shape, and strides.
+_BYTE_OFFSET = 8 + 8 + 4 + 4 + 8 + 8
 
 
 def __getattr__(name: str) -> Any:
@@ -128,6 +131,19 @@ def type_arguments_of(call: Any) -> Any:
 def name_of(variable: Any) -> str:
     """Return the name of a variable of Relax."""
     return str(_first_of(variable, "name", "name_hint"))
+
+
+def address_of(tensor: Any) -> int:
+    """Return the address of a tensor's first element."""
+    if hasattr(tensor, "data_ptr"):
+        return int(tensor.data_ptr())
+    # apache-tvm-ffi 0.1.12. Source: DLPack's DLManagedTensor, which begins with the DLTensor.
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    capsule = tensor._to_dlpack()  # noqa: SLF001
+    managed = int(get_pointer(capsule, b"dltensor"))
+    data = ctypes.c_void_p.from_address(managed).value or 0
+    return data + ctypes.c_uint64.from_address(managed + _BYTE_OFFSET).value
 
 
 def buffer_of(region: Any) -> Any:

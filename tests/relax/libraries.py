@@ -142,7 +142,7 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
     """Job: place baseline and now for some epochs, and watch what their timers do."""
     from pytest_tvmtune.processes.shared_arrays import SharedArray
     from pytest_tvmtune.relax.measuring import placement, session
-    from pytest_tvmtune.relax.measuring.session import _address
+    from pytest_tvmtune.relax.measuring.session import 
     from pytest_tvmtune.relax.measuring.timing import make_timer
 
     if request.large_bytes is not None:
@@ -152,7 +152,7 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
 
     def watched(vm: Any, entry: str, arguments: Any, *args: Any, **options: Any) -> Any:
         timer = make_timer(vm, entry, arguments, *args, **options)
-        made[id(timer)] = (vm, [_address(tensor) for tensor in arguments])
+        made[id(timer)] = (vm, [compat.address_of(tensor) for tensor in arguments])
         return timer
 
     pytest.MonkeyPatch().setattr(placement, "make_timer", watched)
@@ -177,7 +177,7 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
         shared=measurement.shared,
         traded=measurement.traded,
         own=[
-            _address(tensor)
+            compat.address_of(tensor)
             for tensor in (
                 *measurement.inputs,
                 *measurement.baseline.params,
@@ -207,14 +207,14 @@ def occupy(request: Request, context: WorkerContext[None]) -> list[int]:
 
 def _watch(vm: Any, timer: Any) -> tuple[set[int], list[Array]]:
     """Take a sample of one call and one of two; return what the kernels touched and computed."""
-    from pytest_tvmtune.relax.measuring.session import _address
+    from pytest_tvmtune.relax.measuring.session import 
 
     touched: set[int] = set()
     results: list[Any] = []
 
     def instrument(_function: Any, name: str, before: bool, _ret: Any, *tensors: Any) -> int:
         if not before and not name.startswith("vm."):
-            touched.update(_address(tensor) for tensor in tensors)
+            touched.update(compat.address_of(tensor) for tensor in tensors)
             if tuple(tensors[-1].shape) == (2, 10):
                 results.append(np.array(tensors[-1].numpy()))
         return 0

@@ -13,6 +13,7 @@ from tvm import te
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import write_kernels
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
@@ -51,7 +52,7 @@ def said(kernels: Path, v: Array, b: Array) -> str:
     """Return what is said of a kernel that got these transformed parameters."""
     params = [tvm.runtime.tensor(v), tvm.runtime.tensor(b)]
     session: Any = SimpleNamespace(params=params, entry="main")
-    pointers = [0, *(int(param.data_ptr()) for param in params), 0]
+    pointers = [0, *(compat.address_of(param) for param in params), 0]
 
     def captured(kernel: str, *arguments: Array) -> CapturedKernel:
         return CapturedKernel(

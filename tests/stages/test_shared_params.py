@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_tvmtune.processes.shared_arrays import SharedArray
-from pytest_tvmtune.relax import model
+from pytest_tvmtune.relax import compat, model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import load_and_call
@@ -46,4 +46,4 @@ def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPat
 
 
 def addresses(opened: session.Session) -> list[int]:
-    return [int(tensor.data_ptr()) for tensor in opened.params]
+    return [compat.address_of(tensor) for tensor in opened.params]

@@ -20,6 +20,7 @@ from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel, write_reproducer
 from pytest_tvmtune.relax.measuring.kernel_instrument import (
@@ -212,7 +213,7 @@ def _capture(
         if one.before:
             for visit in (one, other):
                 before.append([argument.numpy() for argument in visit.arguments])
-                pointers.append([int(argument.data_ptr()) for argument in visit.arguments])
+                pointers.append([compat.address_of(argument) for argument in visit.arguments])
             return True
         for side, (watched, visit) in enumerate(((reference, one), (now, other))):
             kernel = watched.kernels[visit.name]

@@ -262,8 +262,8 @@ def _contiguous(array: Array) -> Array:
 
 def _own(originals: Sequence[Any], ready: Sequence[Any]) -> list[int]:
     """Return which of the transformed parameters are not the originals themselves."""
-    aliases = {(_address(p), tuple(p.shape)) for p in originals}
-    return [i for i, p in enumerate(ready) if (_address(p), tuple(p.shape)) not in aliases]
+    aliases = {(compat.address_of(p), tuple(p.shape)) for p in originals}
+    return [i for i, p in enumerate(ready) if (compat.address_of(p), tuple(p.shape)) not in aliases]
 
 
 def size_bytes(tensor: Any) -> int:
@@ -278,7 +278,3 @@ def copy_of(tensor: Any) -> Any:
     fresh = tvm.runtime.empty(tensor.shape, tensor.dtype, tensor.device)
     fresh.copyfrom(tensor)
     return fresh
-
-
-def _address(tensor: Any) -> int:
-    return int(tensor.data_ptr())
