@@ -142,7 +142,6 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
     """Job: place baseline and now for some epochs, and watch what their timers do."""
     from pytest_tvmtune.processes.shared_arrays import SharedArray
     from pytest_tvmtune.relax.measuring import placement, session
-    from pytest_tvmtune.relax.measuring.session import 
     from pytest_tvmtune.relax.measuring.timing import make_timer
 
     if request.large_bytes is not None:
@@ -207,7 +206,6 @@ def occupy(request: Request, context: WorkerContext[None]) -> list[int]:
 
 def _watch(vm: Any, timer: Any) -> tuple[set[int], list[Array]]:
     """Take a sample of one call and one of two; return what the kernels touched and computed."""
-    from pytest_tvmtune.relax.measuring.session import 
 
     touched: set[int] = set()
     results: list[Any] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.error_text import cause_of
@@ -20,6 +20,7 @@ from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.tuning.batches import arguments_of
+from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 # Of a task: what a tuner would try first, and what a build falls back to.
 _KEPT = 3
+
+
+class ReplayError(Exception):
+    """A trace doesn't apply to a workload."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +145,10 @@ def _replayed(task: Task, mod: IRModule, ir: str, old: Sequence[Record]) -> Repl
     records: list[Record] = []
     refused: list[str] = []
     for record in _distinct(old):
-        if why := _why_not(record, workload):
-            refused.append(why)
-        else:
-            records.append(record)
+        try:
+            records.append(_applied(record, workload))
+        except ReplayError as error:
+            refused.append(str(error))
         if len(records) == _KEPT:
             break
     return Replayed(
@@ -162,18 +167,22 @@ def _distinct(records: Sequence[Record]) -> Iterator[Record]:
             yield record
 
 
-def _why_not(record: Record, workload: Any) -> str:
-    """Return why a record's trace doesn't apply to a workload, "" if it does."""
+def _applied(record: Record, workload: Any) -> Record:
+    """Return a record whose trace applies to a workload. Raises ReplayError."""
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.database import TuningRecord
 
     try:
+        own = [with_own_index_maps(record.data[0]), *record.data[1:]]
         schedule = Schedule(workload.mod)
-        found = TuningRecord.from_json(record.data, workload)
+        found = TuningRecord.from_json(own, workload)
         found.trace.apply_to_schedule(schedule, remove_postproc=False)
-        return lost_elements(schedule.mod)
-    except Exception as error:  # noqa: BLE001  TVM raises several types here
-        return cause_of(error)
+        lost = lost_elements(schedule.mod)
+    except Exception as error:  # TVM raises several types here
+        raise ReplayError(cause_of(error)) from error
+    if lost:
+        raise ReplayError(lost)
+    return replace(record, data=own)
 
 
 JOB = Job(run=run)
