@@ -25,12 +25,19 @@ example-all: $(VENV)/.models
 # More workers than most machines have cores, since many tests wait for time-outs and processes.
 PYTEST := -m pytest -n 4 --dist worksteal
 
-## Lint, types, layers, prose, then all tests but the slow ones with branch coverage.
-test: lint
+# The oldest versions of TVM of each minor that are supported, each in a separate environment.
+OLDER := 0.25.0.post1 0.26.0
+
+## Lint, types, layers, prose, then all tests but the slow ones with branch coverage; then, with
+## each older version of TVM, the tests of what its versions differ in.
+test: lint $(OLDER:%=.versions/%/.installed)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST) -m "not slow"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+	for version in $(OLDER); do \
+		.versions/$$version/bin/python $(PYTEST) -q -m each_version || exit 1; \
+	done
 
 ## And what takes minutes: suites with other plugins and in odd environments, every page of the
 ## docs, fifty kills of each kind, thousands of examples of each property.
@@ -76,6 +83,10 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r example_suite/requirements.txt
 	touch $@
 
+.versions/%/.installed: $(VENV)/.installed tests/versions/environment.py
+	$(BIN)/python tests/versions/environment.py .versions/$* $*
+	touch $@
+
 # A folder for each plugin: all of them in one environment would be loaded by every test.
 .setups/.installed: $(VENV)/.installed tests/setups/requirements.txt
 	rm -rf .setups
@@ -86,4 +97,4 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(EXAMPLE) .setups .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site
+	rm -rf $(VENV) $(EXAMPLE) .setups .versions .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site

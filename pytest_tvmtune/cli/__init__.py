@@ -17,6 +17,7 @@ from pytest_tvmtune.cli import (
     gc_command,
     history_command,
     init_command,
+    vet_command,
 )
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.machine.fingerprint import installed_version
@@ -29,6 +30,7 @@ examples:
   tvmtune baselines export baselines.zip     write baselines for another machine
   tvmtune db import WORK_DIR --target=llvm   import records that were tuned elsewhere
   tvmtune gc --max-size 2G                   remove the least recently used files
+  tvmtune vet --old PYTHON --new PYTHON      compare two TVMs on the tests of a suite
 
 exit codes: 0 success, 1 a problem was found, 2 wrong usage. Most commands take --json, which prints
 the result as JSON. For the options of a command, run `tvmtune COMMAND --help`.
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # If a terminal can't show a character of a name, it shows the character's number.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     try:
         exit_code: int = options.run(options)
         sys.stdout.flush()
@@ -57,6 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return exit_code
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if options.command == "vet":
+        options.pytest_arguments = [one for one in unknown if one != "--"]
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         baselines_command,
         db_command,
         gc_command,
+        vet_command,
     ):
         module.add_parser(commands, common)
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -32,6 +33,13 @@ def command_elsewhere(interpreter: Path, module: str, *arguments: str) -> list[s
     It imports what that environment has, and nothing of this process's `sys.path`.
     """
     return [str(interpreter), *_call("filter(None, sys.path)", module), *arguments]
+
+
+def command_with_path(
+    interpreter: Path, path: Sequence[str], module: str, *arguments: str
+) -> list[str]:
+    """Return the command of an interpreter in another environment, with this `sys.path`."""
+    return [str(interpreter), *_call(f"{list(path)!a}", module), *arguments]
 
 
 def _call(path: str, module: str) -> list[str]:

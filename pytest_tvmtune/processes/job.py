@@ -17,9 +17,24 @@ from pytest_tvmtune.core.json_codec import to_json
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 Progress = TypeVar("Progress")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherInterpreter:
+    """The interpreter of another environment, with the `sys.path` that a process there had.
+
+    setup: the modules that it imports (processes/setup_modules.py).
+    """
+
+    python: Path
+    path: tuple[str, ...]
+    setup: tuple[str, ...] = ()
+
+
 # Where a job runs: in a process forked from a server that has TVM loaded, in a new interpreter, or
-# in the interpreter of another environment that has this package, by its absolute path.
-Where: TypeAlias = Literal["forked", "new interpreter"] | Path
+# in the interpreter of another environment that has this package, by its absolute path or with the
+# path of its modules.
+Where: TypeAlias = Literal["forked", "new interpreter"] | Path | OtherInterpreter
 
 PROGRESS_FILE = "progress"
 STAGE_FILE = "stage"

@@ -22,8 +22,13 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import EnvironmentProblemError
 from pytest_tvmtune.processes.fork_server import ForkServer, ServerRole, begin_interpreter
-from pytest_tvmtune.processes.interpreters import command, command_elsewhere, import_path
-from pytest_tvmtune.processes.job import Job, Where
+from pytest_tvmtune.processes.interpreters import (
+    command,
+    command_elsewhere,
+    command_with_path,
+    import_path,
+)
+from pytest_tvmtune.processes.job import Job, OtherInterpreter, Where
 from pytest_tvmtune.processes.loading import loading
 from pytest_tvmtune.processes.setup_modules import setup_in_use
 from pytest_tvmtune.processes.worker import run_request
@@ -75,10 +80,11 @@ def start_job(
         while where == "forked" and (server := _server(folder, environment)) is not None:
             with suppress(OSError):  # it was killed since: another one is begun
                 return server.fork(_fork_request(job, folder, environment), log.fileno())
-    interpreter = str(where) if isinstance(where, Path) else sys.executable
+    interpreter = _interpreter(where)
+    setup = list(where.setup) if isinstance(where, OtherInterpreter) else setup_in_use()
     with _naming(interpreter):
         process = subprocess.Popen(
-            _worker_command(where, str(folder), job.name, json.dumps(setup_in_use())),
+            _worker_command(where, str(folder), job.name, json.dumps(setup)),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -89,8 +95,16 @@ def start_job(
     return _NewInterpreter(process=process)
 
 
+def _interpreter(where: Where) -> str:
+    if isinstance(where, OtherInterpreter):
+        return str(where.python)
+    return str(where) if isinstance(where, Path) else sys.executable
+
+
 def _worker_command(where: Where, *words: str) -> list[str]:
     worker, words = "pytest_tvmtune.processes.worker", (*words, str(os.getpid()))
+    if isinstance(where, OtherInterpreter):
+        return command_with_path(where.python, where.path, worker, *words)
     if isinstance(where, Path):
         return command_elsewhere(where, worker, *words)
     return command(worker, *words)

@@ -80,7 +80,7 @@ def run_job(
         full = log_path.exists() and log_path.stat().st_size > _MOST_LOG_BYTES
         with log_path.open("wb" if full else "ab", buffering=0) as log:
             log.write(_log_heading(job.name).encode())
-            environment = _environment(folder, context.num_threads)
+            environment = job_environment(folder, context.num_threads)
             process = start_job(job, folder, log, environment, context.where)
     except BaseException as error:
         if folder:
@@ -108,7 +108,7 @@ def _log_heading(job_name: str) -> str:
     return f"{_HEADING}{utc_text(now_s())} {job_name} {test}".rstrip() + "\n"
 
 
-def _environment(folder: Path, num_threads: int) -> dict[str, str]:
+def job_environment(folder: Path, num_threads: int) -> dict[str, str]:
     """Return a job's environment variables.
 
     Its temporary files are in its folder: what a killed compiler or linker leaves goes with it.

@@ -44,7 +44,7 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
         ReportError: The object isn't a report, or a later version wrote it.
     """
     results = case_verdicts.worst_first(cases_of(report))
-    environment = _environment()
+    environment = page_environment()
     counts = Counter(case_verdicts.verdict_of(result) for result in results)
     style, script = (_asset(environment, name) for name in ("style.css", "script.js"))
     scale = case_plots.mark_scale(results)
@@ -61,13 +61,14 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
         link=lambda path: _link(path, links_from),
         style=style,
         script=script,
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=source_hash(style),
+        script_hash=source_hash(script),
         plots=case_plots,
     )
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Return the templates of pages, with their filters."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pytest_tvmtune.report"),
         autoescape=True,
@@ -92,12 +93,17 @@ def _or_nothing(value: float | None, write: Any) -> str:
     return NOTHING if value is None or math.isnan(value) else write(value)
 
 
+def style_sheet(environment: jinja2.Environment) -> Markup:
+    """Return the style of all pages."""
+    return _asset(environment, "style.css")
+
+
 def _asset(environment: jinja2.Environment, name: str) -> Markup:
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704  our own file
 
 
-def _hash(content: str) -> str:
+def source_hash(content: str) -> str:
     """Return the source of a Content-Security-Policy that allows only this style or script."""
     digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
     return f"'sha256-{digest}'"

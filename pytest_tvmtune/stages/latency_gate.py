@@ -21,6 +21,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
 from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
@@ -189,7 +190,22 @@ def _gate(
         if error.stage.kind != "loading the baseline":
             raise
         raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
-    epochs, threshold = measured.epochs, case.options.threshold
+    latency = latency_of(measured, case.options.threshold, alpha=alpha)
+    accepted, here = versions_of_both(case.store, baseline)
+    if accepted == here:
+        return latency
+    versions = (
+        f"; the baseline was built with TVM {accepted[0]} (ffi {accepted[1]}), "
+        f"and this run with TVM {here[0]} (ffi {here[1]})"
+    )
+    return replace(latency, message=latency.message + versions)
+
+
+def latency_of(
+    measured: measure_pair_job.Result, threshold: Threshold, *, alpha: float
+) -> LatencyResult:
+    """Return the decision on a measurement. alpha: of this one decision."""
+    epochs = measured.epochs
     evidence = evidence_of(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
     _, limit = threshold.limits(evidence.baseline_median_s)
@@ -199,18 +215,13 @@ def _gate(
     interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
     message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
     if verdict == "INCONCLUSIVE":
-        message += f"; undecided after {measured.spent_s:.1f} s; {_noise_words(resolvable)}"
+        message += f"; undecided after {measured.spent_s:.1f} s"
+        message += f"; {_noise_words(resolvable)}" if measured.noise else ""
     if measured.placements < min(MIN_EPOCHS, evidence.epochs):
         message += (
             "; the library is large, so its code was placed in memory only "
             f"{counted(measured.placements, 'time')}, and the effect of its placement is not "
             "averaged out"
-        )
-    accepted, here = versions_of_both(case.store, baseline)
-    if accepted != here:
-        message += (
-            f"; the baseline was built with TVM {accepted[0]} (ffi {accepted[1]}), "
-            f"and this run with TVM {here[0]} (ffi {here[1]})"
         )
     return LatencyResult(
         verdict=verdict,

@@ -34,6 +34,7 @@ _GITIGNORE = "# Commit baselines and tuning records only. Other files are made a
         "tmp/",
         "probes.json",
         "digests.json",
+        "vet/",
         "runs.sqlite*",
         "*.lock",
         "*.damaged",

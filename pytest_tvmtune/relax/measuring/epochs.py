@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from pytest_tvmtune.relax.measuring.placement import (
     LoadedCopies,
     MeasuredLibrary,
     PairedMeasurement,
-    ParamPlacement,
     match_params,
     place,
 )
@@ -37,6 +37,16 @@ MOST_PAIRS = 7
 _MOST_WARM_UP_S = 1.0
 _STABLE = 0.05
 _MOST_FLUSH_BYTES = 256 << 20
+
+
+class Arrangement(Protocol):
+    """Both sides of a comparison, ready to be timed; `enter` puts the parameters in their place."""
+
+    @property
+    def enter(self) -> Callable[[], None]: ...  # noqa: D102
+
+    @property
+    def timers(self) -> tuple[Timer, Timer]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +98,7 @@ def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> Paired
         inputs=accepted.inputs,
         shared=shared,
         traded=traded,
-        flush=_flusher() if pair.cold_cache else None,
+        flush=cache_flusher() if pair.cold_cache else None,
     )
 
 
@@ -103,24 +113,32 @@ def warm_up(
 
     Returns how many calls make a sample, and the seconds that a pair of samples takes.
     """
-    arrangement = place(measurement, copies, rng)[0]
+    return settle(place(measurement, copies, rng)[0], single_calls=measurement.flush is not None)
+
+
+def settle(arrangement: Arrangement, *, single_calls: bool) -> tuple[int, float]:
+    """Call both sides until their times are stable; return as `warm_up`.
+
+    single_calls: whether a sample is one call, as with cold caches.
+    """
     arrangement.enter()
     deadline = monotonic_s() + _MOST_WARM_UP_S
     rounds: list[tuple[float, ...]] = []
     number = 1
     while True:
         rounds.append(tuple(timer(number) for timer in arrangement.timers))
-        # With cold caches a sample is one call.
-        number = 1 if measurement.flush else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
+        number = 1 if single_calls else calls_per_sample(min(rounds[-1]), MIN_SAMPLE_S)
         recent = list(zip(*rounds[-3:], strict=True))
         stable = all(max(times) <= (1 + _STABLE) * min(times) for times in recent)
         if (len(rounds) >= 4 and stable) or monotonic_s() > deadline:
             return number, _pair_s(arrangement.timers, number)
 
 
-def pairs_per_epoch(pair_s: float) -> int:
+def pairs_per_epoch(
+    pair_s: float, *, budget_s: float = _PAIRS_S, most_pairs: int = MOST_PAIRS
+) -> int:
     """Return how many pairs an epoch has, where one takes so long."""
-    return max(1, min(MOST_PAIRS, int(_PAIRS_S / pair_s)))
+    return max(1, min(most_pairs, int(budget_s / pair_s)))
 
 
 def _pair_s(timers: Sequence[Timer], number: int) -> float:
@@ -135,21 +153,28 @@ def _pair_s(timers: Sequence[Timer], number: int) -> float:
 
 
 def take_epoch(
-    arrangements: Sequence[ParamPlacement], rng: random.Random, *, number: int, pairs: int
+    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
 ) -> Epoch:
-    """Return an epoch of interleaved pairs, each in random order.
+    """Return an epoch of interleaved pairs, each in random order, taken in this process.
 
     number: calls a sample. pairs: at least so many; where parameters trade places, as many each
     way.
     """
-    taken: tuple[list[float], list[float]] = ([], [])
     with fixed_affinity():
-        for arrangement in arrangements:
-            arrangement.enter()
-            _touch(arrangement.timers, rng)
-            for _ in range(math.ceil(pairs / len(arrangements))):
-                for side in rng.sample((0, 1), 2):
-                    taken[side].append(arrangement.timers[side](number))
+        return interleave(arrangements, rng, number=number, pairs=pairs)
+
+
+def interleave(
+    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
+) -> Epoch:
+    """Return an epoch as `take_epoch` does, on any cores."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for arrangement in arrangements:
+        arrangement.enter()
+        _touch(arrangement.timers, rng)
+        for _ in range(math.ceil(pairs / len(arrangements))):
+            for side in rng.sample((0, 1), 2):
+                taken[side].append(arrangement.timers[side](number))
     return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1]))
 
 
@@ -166,16 +191,20 @@ def fixed_affinity() -> Iterator[None]:
         yield
         return
     allowed = os.sched_getaffinity(0)
-    # The last field but 13: man 5 proc_pid_stat, field 39.
-    core = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
     try:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {current_core()})
         yield
     finally:
         os.sched_setaffinity(0, allowed)
 
 
-def _flusher() -> Callable[[], None]:
+def current_core() -> int:
+    """Return the number of the core that the main thread is on, or was on last; only on Linux."""
+    # The last field but 13: man 5 proc_pid_stat, field 39.
+    return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+
+
+def cache_flusher() -> Callable[[], None]:
     """Return what writes over twice the largest cache."""
     sizes = []
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pytest_tvmtune.core.clock import monotonic_s
@@ -14,7 +14,6 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     evidence_of,
     least_epochs,
 )
-from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.processes.job import Job, WorkerContext
@@ -86,28 +85,20 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
     gc.disable()
 
-    def decision(epochs: list[Epoch], *, final: bool) -> Verdict:
-        return decide(evidence_of(epochs, request.alpha), request.threshold, final=final)
-
     clock = Clock(max_time_s=request.max_time_s, least_epochs=least_epochs(request.alpha))
-    epochs = _epochs(
-        measurement,
-        copies,
-        rng,
-        stop=lambda epochs: (
-            clock.is_over(len(epochs)) or decision(epochs, final=False) != "INCONCLUSIVE"
-        ),
+    epochs = take_until_decided(
+        _epochs(measurement, copies, rng), clock, alpha=request.alpha, threshold=request.threshold
     )
     spent_s = clock.spent_s
     placements = min(len(epochs), copies.count(measurement.now.library))
     noise: list[Epoch] = []
-    if request.tell_noise and decision(epochs, final=True) == "INCONCLUSIVE":
+    evidence = evidence_of(epochs, request.alpha)
+    is_decided = decide(evidence, request.threshold, final=True) != "INCONCLUSIVE"
+    if request.tell_noise and not is_decided:
         context.enter_stage(JobStage("measuring the baseline against itself"))
         noise_clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
-        noise = _epochs(
-            _against_itself(measurement),
-            copies,
-            rng,
+        noise = _take_until(
+            _epochs(_against_itself(measurement), copies, rng),
             stop=lambda epochs: noise_clock.is_over(len(epochs)),
         )
     return Result(
@@ -143,20 +134,36 @@ def _against_itself(measurement: PairedMeasurement) -> PairedMeasurement:
     return replace(measurement, now=measurement.baseline, shared=everything, traded=())
 
 
-def _epochs(
-    measurement: PairedMeasurement,
-    copies: LoadedCopies,
-    rng: random.Random,
-    stop: Callable[[list[Epoch]], bool],
+def take_until_decided(
+    taken: Iterator[Epoch], clock: Clock, *, alpha: float, threshold: Threshold
 ) -> list[Epoch]:
-    """Return epochs, at least one, until `stop` says so."""
-    number, pair_s = warm_up(measurement, copies, rng)
-    pairs = pairs_per_epoch(pair_s)
+    """Return epochs, at least one, until their ratio is decided or the time is over.
+
+    alpha: of this one decision.
+    """
+
+    def is_decided(epochs: list[Epoch]) -> bool:
+        return decide(evidence_of(epochs, alpha), threshold, final=False) != "INCONCLUSIVE"
+
+    return _take_until(taken, lambda epochs: clock.is_over(len(epochs)) or is_decided(epochs))
+
+
+def _take_until(taken: Iterator[Epoch], stop: Callable[[list[Epoch]], bool]) -> list[Epoch]:
     epochs: list[Epoch] = []
     while not epochs or not stop(epochs):
-        # Nothing of the epoch before stays in memory meanwhile.
-        epochs.append(take_epoch(place(measurement, copies, rng), rng, number=number, pairs=pairs))
+        epochs.append(next(taken))
     return epochs
+
+
+def _epochs(
+    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+) -> Iterator[Epoch]:
+    """Yield epochs without end."""
+    number, pair_s = warm_up(measurement, copies, rng)
+    pairs = pairs_per_epoch(pair_s)
+    while True:
+        # Nothing of the epoch before stays in memory meanwhile.
+        yield take_epoch(place(measurement, copies, rng), rng, number=number, pairs=pairs)
 
 
 JOB = Job(run=run)

@@ -13,7 +13,7 @@ import hashlib
 import random
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -141,10 +141,23 @@ def open_copies(measurement: PairedMeasurement, folder: Path) -> LoadedCopies:
 
 def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[ParamPairs, ParamPairs]:
     """Return the index pairs of bit-equal parameters, and those of others that are as large."""
-    shared = _pair_up([_bits(t) for t in baseline], [_bits(t) for t in now])
+    return pair_params(
+        [(_bits(tensor), size_bytes(tensor)) for tensor in baseline],
+        [(_bits(tensor), size_bytes(tensor)) for tensor in now],
+    )
+
+
+def pair_params(
+    baseline: Sequence[tuple[Hashable, int]], now: Sequence[tuple[Hashable, int]]
+) -> tuple[ParamPairs, ParamPairs]:
+    """Return as `match_params`, for parameters of which the bits and the size are known.
+
+    bits: a value that is equal where the shape, the dtype, and all bits are.
+    """
+    shared = _pair_up([bits for bits, _ in baseline], [bits for bits, _ in now])
     done = [{pair[side] for pair in shared} for side in (0, 1)]
     sizes = [
-        [None if index in done[side] else size_bytes(t) for index, t in enumerate(params)]
+        [None if index in done[side] else size for index, (_, size) in enumerate(params)]
         for side, params in enumerate((baseline, now))
     ]
     return shared, _pair_up(*sizes)

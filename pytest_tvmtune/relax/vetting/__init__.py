@@ -1,0 +1,1 @@
+"""Comparing a model of two environments: what each compiled, and both sides' processes."""

@@ -1,0 +1,272 @@
+"""One side of a comparison, in the process that has its TVM: `stages/vetting/turns.py` asks it.
+
+Inputs and parameters are in memory that both sides map: with copies, the two sides would differ by
+some percent for no reason but the place of their copies.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import mmap
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.tensors.dtypes import to_plain
+from pytest_tvmtune.core.tensors.nested_outputs import flatten
+from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.processes.messages import read_message, write_message
+from pytest_tvmtune.relax.measuring.epochs import cache_flusher, current_core
+from pytest_tvmtune.relax.measuring.session import (
+    EntryCall,
+    Session,
+    call,
+    empty_pools,
+    open_requested,
+    size_bytes,
+)
+from pytest_tvmtune.relax.measuring.timing import Timer, make_timer, num_threads_used
+from pytest_tvmtune.store.artifacts import Artifact
+
+# A library with larger constants is loaded once a process: TVM never unmaps it.
+_MOST_LIBRARY_BYTES = 32 << 20
+# In a turn, a sample follows one that brings code and data back into the caches. A long sample does
+# so itself.
+_SHORT_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SideCall:
+    """A library, and how it is called. It is read from a file, because it has arrays."""
+
+    artifact: Artifact
+    call: EntryCall
+    cold_cache: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SideOutputs:
+    """What a side returned, by path. It is written to a file."""
+
+    arrays: tuple[tuple[str, Array], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRequest:
+    """call: the file of a SideCall. outputs: the file to write, None if no one needs them."""
+
+    call: Path
+    outputs: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgumentBits:
+    """An argument of the entry: runtime inputs, then transformed parameters."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A side that has been called once. num_threads: that TVM really uses."""
+
+    arguments: tuple[ArgumentBits, ...]
+    num_threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """The place of an argument in the shared memory. is_written: by this side."""
+
+    index: int
+    offset: int
+    is_written: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceRequest:
+    """A new placement of code and tensors.
+
+    memory: the file that both sides map. fixed: the slots of all arrangements. traded: the slots
+    that change, by arrangement; one arrangement where there are none.
+    """
+
+    memory: Path
+    fixed: tuple[Slot, ...]
+    traded: tuple[tuple[Slot, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """core: the number of the core that the process was on, None if it isn't known."""
+
+    core: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnterRequest:
+    """The arrangement to use from now on. core: to run on, None for all that are allowed."""
+
+    arrangement: int
+    core: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """The number of calls of a sample."""
+
+    arrangement: int
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """An answer without values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """mean_s: of one call."""
+
+    mean_s: float
+
+
+class Side:
+    """A library under this process's runtime. folder: of this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        self._request: SideCall
+        self._session: Session
+        self._flush: Callable[[], None] | None = None
+        self._module: Any = None
+        self._moves: list[list[tuple[Any, Any]]] = []
+        self._timers: list[Timer] = []
+        # Of the last placement: what has to stay in memory.
+        self._kept: Any = None
+
+    def open(self, request: OpenRequest) -> Opened:
+        """Load the library, transform the parameters, and call the entry once."""
+        self._request = read_message(request.call, SideCall)
+        artifact, entry_call = self._request.artifact, self._request.call
+        self._session = open_requested(entry_call, artifact.library, artifact.manifest)
+        outputs = call(self._session)
+        if request.outputs is not None:
+            arrays = tuple((path, np.asarray(array)) for path, array in flatten(outputs))
+            write_message(request.outputs, SideOutputs(arrays=arrays))
+        if self._request.cold_cache:
+            self._flush = cache_flusher()
+        gc.disable()
+        return Opened(
+            arguments=tuple(_bits(tensor) for tensor in self._arguments),
+            num_threads=num_threads_used(),
+        )
+
+    def place(self, request: PlaceRequest) -> Placed:
+        """Load a copy of the library at a new place, and put the arguments into shared memory."""
+        if self._allowed:
+            os.sched_setaffinity(0, self._allowed)
+        self._timers, self._moves, self._kept = [], [], None
+        empty_pools()
+        memory = _mapped(request.memory)
+        vm = self._fresh_vm()
+        arguments = list(self._arguments)
+        for slot in request.fixed:
+            view = _view(memory, slot.offset, arguments[slot.index])
+            if slot.is_written:
+                view.copyfrom(arguments[slot.index])
+            arguments[slot.index] = view
+        for number, slots in enumerate(request.traded or ((),)):
+            moved, moves = list(arguments), []
+            for slot in slots:
+                source = self._arguments[slot.index]
+                moved[slot.index] = _view(memory, slot.offset, source)
+                moves.append((source, moved[slot.index]))
+            self._moves.append(moves)
+            self._timers.append(
+                make_timer(
+                    vm,
+                    self._request.call.entry,
+                    moved,
+                    self._session.device,
+                    saved_as=f"arranged_{number}",
+                    flush=self._flush,
+                )
+            )
+        self._kept = vm, memory
+        return Placed(core=current_core() if self._allowed else None)
+
+    def enter(self, request: EnterRequest) -> Done:
+        """Put the arguments that trade places where an arrangement has them, and call once."""
+        if request.core is not None and self._allowed:
+            os.sched_setaffinity(0, {request.core})
+        for source, view in self._moves[request.arrangement]:
+            view.copyfrom(source)
+        self._timers[request.arrangement](1)
+        return Done()
+
+    def sample(self, request: SampleRequest) -> Sample:
+        """Return a sample, after one that doesn't count, because the other side had the caches."""
+        timer = self._timers[request.arrangement]
+        if self._flush is not None:
+            return Sample(mean_s=timer(request.number))
+        started_s = monotonic_s()
+        taken = [timer(request.number)]
+        if monotonic_s() - started_s > _SHORT_S:
+            return Sample(mean_s=taken[0])
+        return Sample(mean_s=timer(request.number))
+
+    @property
+    def _arguments(self) -> tuple[Any, ...]:
+        return (*self._session.inputs, *self._session.params)
+
+    def _fresh_vm(self) -> Any:
+        import tvm
+        from tvm import relax
+
+        library = self._request.artifact.library
+        if self._module is None or library.stat().st_size <= _MOST_LIBRARY_BYTES:
+            copy = self._folder / f"placed-{secrets.token_hex(8)}.so"
+            shutil.copyfile(library, copy)
+            try:
+                self._module = tvm.runtime.load_module(str(copy))
+            finally:
+                copy.unlink()
+        return relax.VirtualMachine(self._module, self._session.device)
+
+
+def _mapped(path: Path) -> Any:
+    """Return the bytes of a file as an array; changes are seen by all who map it."""
+    with path.open("r+b") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0), np.uint8)
+
+
+def _view(memory: Any, offset: int, tensor: Any) -> Any:
+    import tvm
+
+    size = size_bytes(tensor)
+    if not size:
+        return tensor
+    raw = tvm.runtime.from_dlpack(memory[offset : offset + size])
+    return raw._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
+
+
+def _bits(tensor: Any) -> ArgumentBits:
+    return ArgumentBits(
+        shape=tuple(int(size) for size in tensor.shape),
+        dtype=str(tensor.dtype),
+        digest=hashlib.sha256(np.ascontiguousarray(to_plain(tensor.numpy())).data).hexdigest(),
+        size_bytes=size_bytes(tensor),
+    )

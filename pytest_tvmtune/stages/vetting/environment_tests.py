@@ -1,0 +1,129 @@
+"""Stage of `tvmtune vet`: the suite run by pytest in one environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.core.vetting.vet_report import TestOutcome
+from pytest_tvmtune.processes.messages import read_message
+from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
+from pytest_tvmtune.relax.vetting.environment_run import (
+    CASES,
+    FOLDER_VARIABLE,
+    RUN_FILE,
+    EnvironmentCase,
+    EnvironmentRun,
+)
+from pytest_tvmtune.store.layout import Store, open_store
+
+_PYTEST_LOG = "pytest.log"
+_NO_TESTS = 5
+_SENSIBLE = (0, 1, _NO_TESTS)
+# pytest kills its jobs in it.
+_INTERRUPT_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestedEnvironment:
+    """An environment whose pytest has run. cases: by their keys. tests: by their ids."""
+
+    environment: OtherEnvironment
+    store: Store
+    exit_code: int
+    cases: Mapping[tuple[str, str], EnvironmentCase]
+    tests: Mapping[str, TestOutcome]
+
+
+def run_tests(
+    environment: OtherEnvironment,
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    records: Path | None = None,
+) -> TestedEnvironment:
+    """Run pytest in an environment, untuned.
+
+    Args:
+        environment: The environment.
+        arguments: pytest's, as the user gives them.
+        folder: Where its store is.
+        records: A store whose records are applied; None: no records are applied.
+
+    Raises:
+        EnvironmentProblemError: pytest couldn't run the tests. A failing test is no error.
+    """
+    store = open_store(folder)
+    kept = store.scratch / "vetted"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    log_path = store.logs / _PYTEST_LOG
+    log_path.parent.mkdir(exist_ok=True)
+    command = pytest_command(
+        environment,
+        [
+            "-p",
+            "pytest_tvmtune.plugin.vetting",
+            *arguments,
+            "--continue-on-collection-errors",
+            "--tvm-tuning=never",
+            "--tvm-step-summary=off",
+            f"--tvm-dir={store.root}",
+            # Without records, an empty folder, since the ini file may name one with records.
+            f"--tvm-store-fallback={kept if records is None else records}",
+        ],
+    )
+    with log_path.open("wb") as log:
+        exit_code = _run(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log.fileno())
+    run_file = kept / RUN_FILE
+    if exit_code not in _SENSIBLE or not run_file.is_file():
+        raise EnvironmentProblemError(
+            f"--{environment.name} {environment.python}: pytest can't run the tests "
+            f"(exit code {exit_code}): {_complaint(log_path)}\nlog: {log_path}"
+        )
+    cases = [read_message(path, EnvironmentCase) for path in (kept / CASES).glob("*/case")]
+    return TestedEnvironment(
+        environment=environment,
+        store=store,
+        exit_code=exit_code,
+        cases={case.key: case for case in cases},
+        tests={one.nodeid: one for one in read_message(run_file, EnvironmentRun).tests},
+    )
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], log: int) -> int:
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        # Once, and not by the terminal: a second one would cut its end short.
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_INTERRUPT_S)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _complaint(log_path: Path) -> str:
+    """Return the line of pytest's output that says what is wrong."""
+    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    errors = [line for line in lines if "error: " in line.lower()]
+    return (errors or lines or ["no output"])[-1]

@@ -1,0 +1,237 @@
+"""`tvmtune vet` from its interpreters to its report: the stages in order."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.clock import now_s, utc_text
+from pytest_tvmtune.core.errors import EnvironmentProblemError, StoreError, counted
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.vetting.vet_report import (
+    Schedules,
+    TestOutcome,
+    VetReport,
+    VettedCase,
+    VettedEnvironment,
+)
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.processes.other_environment import OtherEnvironment, examine_environment
+from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment, run_tests
+from pytest_tvmtune.stages.vetting.paired_case import PairedCase
+from pytest_tvmtune.stages.vetting.vet_case import vet_case
+from pytest_tvmtune.store.layout import open_store
+from pytest_tvmtune.store.locks import try_lock
+
+# Below the folder of the store.
+FOLDER = "vet"
+_CASE = "case-"
+_FAILED = frozenset({"failed", "error", "xpassed"})
+_MISSING = TestOutcome(nodeid="", state="missing", message="the test isn't collected there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VetRequest:
+    """What is vetted.
+
+    old, new: interpreters. arguments: pytest's. store: the folder of the store whose records are
+    replayed; the files of vetting are below it.
+    """
+
+    old: Path
+    new: Path
+    arguments: tuple[str, ...]
+    store: Path
+
+
+def vet(request: VetRequest, on_progress: Callable[[str], None]) -> VetReport:
+    """Run a suite in two environments, and compare all of its cases.
+
+    Args:
+        request: The environments and the suite.
+        on_progress: Is called with each step, in words.
+
+    Raises:
+        EnvironmentProblemError: An environment can't run the suite, or the suite has no case.
+        StoreError: There is no room for the files, or another process uses the folder.
+    """
+    root = open_store(request.store.resolve()).root / FOLDER
+    lock = try_lock(root / "vet.lock")
+    if lock is None:
+        raise StoreError(
+            f"another `tvmtune vet` uses {root}: wait for it, or give another folder with --dir"
+        )
+    try:
+        for leftover in root.glob(f"{_CASE}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        return _vet(request, root, on_progress)
+    finally:
+        lock.release()
+
+
+def _vet(request: VetRequest, root: Path, on_progress: Callable[[str], None]) -> VetReport:
+    environments = tuple(
+        examine_environment(name, python, root / "package")
+        for name, python in (("old", request.old), ("new", request.new))
+    )
+    findings: list[str] = []
+    notes = [
+        f"{one.name} environment: {', '.join(one.borrowed)} of this Python's environment"
+        for one in environments
+        if one.borrowed
+    ]
+    tested = _run_both(environments, request, None, on_progress)
+    test_findings, test_notes = _compare_tests(*tested)
+    findings += test_findings
+    notes += test_notes
+    pairs, missing = pairs_of(*tested, "untuned")
+    findings += missing
+    if not pairs and not missing:
+        raise EnvironmentProblemError(
+            "no test with the fixture tvm_tune was run in any environment; give pytest's arguments "
+            "that select some, as in `tvmtune vet --old=... --new=... tests/models`"
+        )
+    replayed, remark = _replayed(environments, request, on_progress)
+    notes += remark
+    cases = _vet_pairs([*pairs, *replayed], root, on_progress)
+    return VetReport(
+        schema="pytest-tvmtune-vet",
+        version=1,
+        created_at=utc_text(now_s()),
+        cpu=fingerprint().cpu,
+        old=_described(tested[0]),
+        new=_described(tested[1]),
+        cases=cases,
+        findings=(*findings, *(text for case in cases for text in case.findings)),
+        notes=(*notes, *(text for case in cases for text in case.notes)),
+    )
+
+
+def _run_both(
+    environments: Sequence[OtherEnvironment],
+    request: VetRequest,
+    records: Path | None,
+    on_progress: Callable[[str], None],
+) -> tuple[TestedEnvironment, TestedEnvironment]:
+    how = "untuned" if records is None else "with stored records"
+    done = []
+    for one in environments:
+        on_progress(f"{one.name} environment: running the tests {how}, with {one.described}")
+        # Not the same store: nothing tuned may get into the one that is untuned.
+        store = one.name if records is None else f"{one.name}-replayed"
+        folder = request.store.resolve() / FOLDER / store
+        done.append(run_tests(one, request.arguments, folder, records=records))
+    return done[0], done[1]
+
+
+def _replayed(
+    environments: Sequence[OtherEnvironment],
+    request: VetRequest,
+    on_progress: Callable[[str], None],
+) -> tuple[list[PairedCase], list[str]]:
+    """Return the cases with the same schedules in both environments, and notes on the others.
+
+    The records are those of the store. Each environment applies those that fit its own workloads.
+    """
+    if not any((request.store / "tuning").glob("*/*")):
+        remark = (
+            f"nothing was compared with tuned schedules: {request.store} has no tuning records; "
+            "to compare tuned models, too, tune them in the old environment first"
+        )
+        return [], [remark]
+    tested = _run_both(environments, request, request.store.resolve(), on_progress)
+    pairs, _ = pairs_of(*tested, "replayed")
+    kept, notes = [], []
+    for pair in pairs:
+        old, new = pair.old.tuned_kernels, pair.new.tuned_kernels
+        if old and new == old:
+            kept.append(pair)
+        elif old or new:
+            notes.append(
+                f"{pair.label}: not compared with tuned schedules: the records apply to "
+                f"{counted(old, 'kernel')} in the old environment and to {new} in the new one"
+            )
+    return kept, notes
+
+
+def pairs_of(
+    old: TestedEnvironment, new: TestedEnvironment, schedules: Schedules
+) -> tuple[list[PairedCase], list[str]]:
+    """Return the cases of both environments, and a finding for each that only one has."""
+    pairs, findings = [], []
+    for key in sorted({*old.cases, *new.cases}):
+        if key in old.cases and key in new.cases:
+            pairs.append(
+                PairedCase(
+                    old=old.cases[key],
+                    new=new.cases[key],
+                    old_tested=old,
+                    new_tested=new,
+                    schedules=schedules,
+                )
+            )
+            continue
+        there, where = (old, "old") if key in old.cases else (new, "new")
+        label = there.cases[key].label
+        findings.append(f"{label}: only the {where} environment has this case ({key[0]})")
+    return pairs, findings
+
+
+def _compare_tests(old: TestedEnvironment, new: TestedEnvironment) -> tuple[list[str], list[str]]:
+    """Return findings and notes on tests whose outcomes differ, or that fail in both."""
+    findings, notes, skipped = [], [], []
+    for nodeid in sorted({*old.tests, *new.tests}):
+        before, now = old.tests.get(nodeid, _MISSING), new.tests.get(nodeid, _MISSING)
+        if before.state == now.state == "skipped":
+            skipped.append(f"{nodeid}: {now.message}")
+        elif before.state == now.state:
+            if now.state in _FAILED:
+                notes.append(f"{nodeid}: {now.state} in both environments: {now.message}")
+        elif before.state in _FAILED and now.state not in {*_FAILED, "missing"}:
+            notes.append(f"{nodeid}: {before.state} in the old environment, {now.state} in the new")
+        else:
+            reason = now.message or before.message
+            findings.append(
+                f"{nodeid}: {before.state} in the old environment, but {now.state} in the new"
+                + (f": {reason}" if reason else "")
+            )
+    if skipped:
+        count = counted(len(skipped), "test")
+        notes.append(f"{count} skipped in both environments, such as {skipped[0]}")
+    return findings, notes
+
+
+def _vet_pairs(
+    pairs: Sequence[PairedCase], root: Path, on_progress: Callable[[str], None]
+) -> tuple[VettedCase, ...]:
+    alpha = item_alpha(max(1, sum(pair.decisions for pair in pairs)))
+    cases = []
+    for number, pair in enumerate(pairs, 1):
+        on_progress(f"[{number}/{len(pairs)}] {pair.label}, {pair.schedules}")
+        with _folder_in(root) as folder:
+            cases.append(vet_case(pair, alpha=alpha, folder=folder))
+    return tuple(cases)
+
+
+@contextlib.contextmanager
+def _folder_in(root: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=_CASE, dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _described(tested: TestedEnvironment) -> VettedEnvironment:
+    one = tested.environment
+    return VettedEnvironment(
+        python=str(one.python),
+        tvm=str(one.tvm),
+        tvm_version=one.tvm_version,
+        ffi_version=one.ffi_version,
+        exit_code=tested.exit_code,
+    )

@@ -1,0 +1,1 @@
+"""Other versions of TVM: their environments, and what crosses from one version to the next."""
