@@ -94,8 +94,8 @@ def _places(name: str) -> str:
 def advice() -> str:
     """Return what to do about a version that doesn't work."""
     return (
-        f"it's tested with apache-tvm {', '.join(TESTED)}: upgrade pytest-tvmtune, or run pip "
-        f"install 'apache-tvm=={NEWEST_TESTED}.*'"
+        f"pytest-tvmtune is tested with apache-tvm {', '.join(TESTED)}: upgrade "
+        f"pytest-tvmtune, or run pip install 'apache-tvm=={NEWEST_TESTED}.*'"
     )
 
 

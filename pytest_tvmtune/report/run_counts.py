@@ -99,7 +99,7 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
         lines.append(
             f"replayed the schedules of {counted(len(_replayed(results)), 'task')} from "
             f"{' and '.join(map(_tvm, versions))}, not measured here: to measure them, and to "
-            "search for better ones, raise --tvm-trials without --tvm-tuning=never"
+            "search for faster schedules, raise --tvm-trials, and don't use --tvm-tuning=never"
         )
     if left_out := sum(len(result.tasks_left_out) for result in results):
         lines.append(f"{counted(left_out, 'task')} got no trial: raise --tvm-trials")

@@ -105,7 +105,7 @@ def test_a_part_that_not_all_tests_need_is_named(
     use({"_version.py": next_version, "relax/pipeline.py": pipeline})
     run = suite.runpytest_subprocess()
     run.assert_outcomes(passed=1)
-    run.stdout.fnmatch_lines(["*what fails in it: cpu_weight_prepack: *prepack is gone*"])
+    run.stdout.fnmatch_lines(["*these parts fail: cpu_weight_prepack: *prepack is gone*"])
 
 
 def test_a_missing_name_ends_the_run(suite: pytest.Pytester, use: Callable[[Edits], str]) -> None:

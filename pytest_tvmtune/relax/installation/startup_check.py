@@ -119,7 +119,7 @@ def check_tvm(store: Store) -> str:
         )
     return (
         f"{compat.this_tvm()} with apache-tvm-ffi {ffi} is used, but pytest-tvmtune isn't tested "
-        f"with these versions; {f'what fails in it: {found}' if found else 'a short check passed'}"
+        f"with these versions; {f'these parts fail: {found}' if found else 'a short check passed'}"
     )
 
 

@@ -41,8 +41,8 @@ class ReplayError(Exception):
 class OldRecord:
     """A record of another version.
 
-    task: the name of its task, "" where that isn't known. free_layout: whether its schedule may lay
-    out a weight anew.
+    task: the name of its task, "" where that isn't known. free_layout: whether its schedule may
+    change the layout of a weight.
     """
 
     task: str

@@ -20,7 +20,7 @@ def ir_text(ir: str) -> str:
 
 
 def has_free_layout(ir: str) -> bool:
-    """Return whether a schedule of a workload may lay out a weight anew: it's prepacked.
+    """Return whether schedules of a workload may change a weight's layout: it's prepacked.
 
     Raises:
         ValueError: It is something else.
