@@ -39,7 +39,14 @@ NEWEST_TESTED = list(TESTED)[-1]
 
 # The packages that can have TVM's core.
 CORE_ROOTS = ("tvm", "tvm_tirx")
+# The binary operators of index maps.
+INDEX_OPERATORS = ("Add", "FloorDiv", "FloorMod", "Max", "Min", "Mul", "Sub")
 _CORE = {
+    **{name: f"tirx:{name}" for name in INDEX_OPERATORS},
+    "Cast": "tirx:Cast",
+    "IndexMap": "tirx:IndexMap",
+    "IndexVar": "tirx:Var",
+    "IntImm": "tirx:IntImm",
     "IRModule": "ir:IRModule",
     "PassContext": "ir.transform:PassContext",
     "PrimFunc": "tirx:PrimFunc",

@@ -98,7 +98,7 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
     if versions := sorted({task.replayed_from for task in _replayed(results)}):
         lines.append(
             f"replayed the schedules of {counted(len(_replayed(results)), 'task')} from "
-            f"{' and '.join(map(_tvm, versions))}, not measured here: to measure them, and to "
+            f"TVM {' and '.join(versions)}, not measured here: to measure them, and to "
             "search for faster schedules, raise --tvm-trials, and don't use --tvm-tuning=never"
         )
     if left_out := sum(len(result.tasks_left_out) for result in results):
@@ -124,10 +124,6 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
 
 def _replayed(results: Sequence[CaseResult]) -> list[TaskResult]:
     return [task for result in results for task in result.tasks if task.replayed_from]
-
-
-def _tvm(source: str) -> str:
-    return source if source == "work_dir" else f"TVM {source}"
 
 
 def _may_be_accepted(result: CaseResult) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import ChildError, counted
+from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.kernels.matching import family
+from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
@@ -19,7 +19,7 @@ from pytest_tvmtune.store.tuning.other_versions import as_replayed, workloads_of
 from pytest_tvmtune.store.tuning.records import Workload, version_in_key
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
-from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
+from pytest_tvmtune.store.tuning.workload_ir import has_free_layout, version_of
 
 
 def replay_records(
@@ -45,7 +45,8 @@ def replay_records(
     lacking = [
         task
         for task in plan.tasks
-        if not (known := stored.get(task.shash)) or not (known.records or known.served)
+        if not (known := stored.get(task.shash))
+        or not (known.records or known.served or known.refused)
     ]
     families, cpu = {family(task.name) for task in lacking}, fingerprint().cpu
     old = tuple(
@@ -73,7 +74,8 @@ def replay_records(
         result = run_job(replay_job.JOB, request, job_context(case, "replay"))
     except ChildError as error:
         return [f"records of another TVM were not replayed: {error}"]
-    return list(_store(case, plan, result.replayed))
+    _store(case, plan, result.replayed)
+    return []
 
 
 def _of_other_versions(
@@ -85,22 +87,21 @@ def _of_other_versions(
         if key != plan.target_key:
             yield as_replayed(workload, version_in_key(key) or key)
     if case.options.work_dir is not None:
-        own = {task.shash for task in plan.tasks}
+        here = version_in_key(plan.target_key)
         for workload in read_work_dir(case.options.work_dir)[0]:
-            if workload.shash not in own:
-                yield as_replayed(workload, "work_dir")
+            version = minor(version_of(workload.ir))
+            if version not in {"", here}:
+                yield as_replayed(workload, version)
 
 
-def _store(case: Case, plan: builds.Plan, replayed: Iterable[replay_job.Replayed]) -> Iterator[str]:
-    """Store what was replayed; yield a warning for each task for which no trace applies."""
+def _store(case: Case, plan: builds.Plan, replayed: Iterable[replay_job.Replayed]) -> None:
+    """Store what was replayed, and why other records can't be."""
     for one in replayed:
-        if not one.records:
-            yield (
-                f"{one.task.name}: {counted(len(one.refused), 'record')} of another TVM "
-                f"{'does' if len(one.refused) == 1 else 'do'} not apply: {cause_of(one.refused[0])}"
-            )
-            continue
         workload = Workload(
-            shash=one.task.shash, name=one.task.name, ir=one.ir, records=one.records
+            shash=one.task.shash,
+            name=one.task.name,
+            ir=one.ir,
+            records=one.records,
+            refused=one.refused,
         )
         add_to_workload(case.store, plan.target_key, workload)

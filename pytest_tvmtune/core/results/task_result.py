@@ -55,8 +55,8 @@ class TaskResult:
         measured_on_other_cpu: Whether the best time was measured on another CPU model.
         reason: The reason why the task isn't tuned; empty if it's tuned.
         untuned_s: The time of a call without a schedule, measured as the first candidate.
-        replayed_from: The version of TVM, or `work_dir`, that the applied schedule comes from if it
-            wasn't measured under this TVM; otherwise empty. Then `best_s` was measured there.
+        replayed_from: The version of TVM that the applied schedule comes from if it wasn't measured
+            under this TVM; otherwise empty. Then `best_s` was measured there.
     """
 
     name: str

@@ -28,7 +28,7 @@ from pytest_tvmtune.store.layout import Store
 
 _TIMEOUT_S = 120.0
 # Without them there is nothing to test.
-_NEEDED = frozenset(conformance_job.PARTS[:4])
+_NEEDED = frozenset(conformance_job.PARTS[:5])
 _TUNING_MODULES = {"psutil": "psutil", "cloudpickle": "cloudpickle", "xgboost": "xgboost"}
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # tvm.support.cc.get_cc
 

@@ -7,12 +7,12 @@ expressions differ between versions. All other parts of a trace are the same.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pytest_tvmtune.relax import compat
 
-# Classes of `tvm.tirx` with two operands, by their names in JSON behind any prefix.
-_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Mod", "FloorDiv", "FloorMod", "Min", "Max"})
+_PARTS = ("initial_indices", "final_indices", "inverse_index_map")
 
 
 def with_own_index_maps(trace: Any) -> Any:
@@ -38,6 +38,17 @@ class _Graph:
         self._has_int_nodes = any(node["type"] == "int" for node in self._nodes)
         self._made: dict[int, Any] = {}
 
+        self._makers: dict[str, Callable[[Any], Any]] = {
+            "None": lambda _: None,
+            "int": lambda data: data,
+            "String": lambda data: data,
+            "Array": lambda data: [self._value(one) for one in data],
+            "Var": lambda data: compat.IndexVar(self._value(data["name"]), self._dtype(data)),
+            "IntImm": lambda data: compat.IntImm(self._dtype(data), self._integer(data["value"])),
+            "Cast": lambda data: compat.Cast(self._dtype(data), self._value(data["value"])),
+            "IndexMap": lambda data: compat.IndexMap(*(self._value(data[part]) for part in _PARTS)),
+        }
+
     def index_map(self) -> Any:
         return self._value(self._root)
 
@@ -49,27 +60,16 @@ class _Graph:
         return self._made[index]
 
     def _make(self, kind: str, data: Any) -> Any:
+        # The prefix is another one in each version.
         name = kind.rpartition(".")[2]
-        tirx = compat.tirx()
-        if kind == "None":
-            return None
-        if name in {"int", "String"}:
-            return data
-        if name == "Array":
-            return [self._value(one) for one in data]
-        if name == "Var":
-            return tirx.Var(self._value(data["name"]), self._dtype(data))
-        if name == "IntImm":
-            value = self._value(data["value"]) if self._has_int_nodes else data["value"]
-            return tirx.IntImm(self._dtype(data), value)
-        if name == "Cast":
-            return tirx.Cast(self._dtype(data), self._value(data["value"]))
-        if name == "IndexMap":
-            parts = ("initial_indices", "final_indices", "inverse_index_map")
-            return tirx.IndexMap(*(self._value(data[part]) for part in parts))
-        if name in _BINARY:
-            return getattr(tirx, name)(self._value(data["a"]), self._value(data["b"]))
+        if name in compat.INDEX_OPERATORS:
+            return getattr(compat, name)(self._value(data["a"]), self._value(data["b"]))
+        if name in self._makers:
+            return self._makers[name](data)
         raise ValueError(f"an index map with {kind} can't be replayed")
+
+    def _integer(self, value: int) -> int:
+        return int(self._value(value)) if self._has_int_nodes else value
 
     def _dtype(self, data: dict[str, Any]) -> str:
         """Return the dtype of an expression: until 0.25 its own, then that of its type."""

@@ -23,7 +23,7 @@ from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
-from pytest_tvmtune.store.tuning.records import Record
+from pytest_tvmtune.store.tuning.records import Record, Refused
 from pytest_tvmtune.store.tuning.workload_ir import has_free_layout
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Request:
 class Replayed:
     """A workload of this TVM with the records whose traces apply, the best first.
 
-    ir: MetaSchedule's serialization. refused: why other traces don't apply.
+    ir: MetaSchedule's serialization. refused: other records, whose traces don't apply.
     """
 
     task: Task
     ir: str
     records: tuple[Record, ...]
-    refused: tuple[str, ...]
+    refused: tuple[Refused, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +143,13 @@ def _replayed(task: Task, mod: IRModule, ir: str, old: Sequence[Record]) -> Repl
 
     workload = Workload(mod)
     records: list[Record] = []
-    refused: list[str] = []
+    refused: list[Refused] = []
     for record in _distinct(old):
         try:
             records.append(_applied(record, workload))
         except ReplayError as error:
-            refused.append(str(error))
+            reason = f"replayed from {record.replayed_from}: {error}"
+            refused.append(Refused(digest=record.digest, reason=reason))
         if len(records) == _KEPT:
             break
     return Replayed(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+
+_VERSION = re.compile(r'"tvm_version":\s*"([^"]+)"')
 
 
 def ir_text(ir: str) -> str:
@@ -26,3 +29,13 @@ def has_free_layout(ir: str) -> bool:
         ValueError: It is something else.
     """
     return "layout_free_buffers" in ir_text(ir)
+
+
+def version_of(ir: str) -> str:
+    """Return the version of TVM that wrote a workload's IR, "" where it doesn't name one.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    found = _VERSION.search(ir_text(ir))
+    return found.group(1) if found else ""
