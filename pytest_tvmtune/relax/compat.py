@@ -153,6 +153,13 @@ def address_of(tensor: Any) -> int:
     return data + ctypes.c_uint64.from_address(managed + _BYTE_OFFSET).value
 
 
+def buffers_of(function: Any) -> list[Any]:
+    """Return the buffers that a PrimFunc takes; each has a name, a shape, and a dtype."""
+    # Until apache-tvm 0.26, parameters are variables, and a map leads to their buffers.
+    buffers = getattr(function, "buffer_map", None) or {}
+    return [buffers.get(param, param) for param in function.params]
+
+
 def buffer_of(region: Any) -> Any:
     """Return the buffer of a region that a block reads or writes."""
     return _first_of(region, "source", "buffer")  # apache-tvm 0.26 and earlier: `buffer`

@@ -190,7 +190,7 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
     flushes: list[None] = []
-    monkeypatch.setattr(epochs, "_flusher", lambda: lambda: flushes.append(None))
+    monkeypatch.setattr(epochs, "cache_flusher", lambda: lambda: flushes.append(None))
     alone = run(
         replace(request, pair=replace(pair, baseline=now, cold_cache=True), alone=True), context
     )

@@ -72,9 +72,10 @@ def _expected(
         return same
     try:
         layout = read_kernel(kernels, f"{task_name(got.kernel)}{WEIGHT_PREPACK}")
-        names = [str(param.name) for param in read_kernel(kernels, got.kernel).params]
+        kernel = read_kernel(kernels, got.kernel)
     except (OSError, KeyError):
         return {}
+    names = [str(buffer.name) for buffer in compat.buffers_of(kernel)]
     relaid = _relay(layout, names, want.arguments, target)
     # A new layout may have the old shape: without knowing which are relaid none can be judged.
     return same | relaid if relaid else {}
@@ -91,18 +92,19 @@ def _relay(
     """
     import tvm
 
-    count = len(layout.params) // 2
-    new = [str(param.name) for param in layout.params[count:]]
+    buffers = compat.buffers_of(layout)
+    count = len(buffers) // 2
+    new = [str(buffer.name) for buffer in buffers[count:]]
     if any(names.count(name) != 1 or new.count(name) != 1 for name in new):
         return {}
     positions = [names.index(name) for name in new]
-    shapes = [tuple(int(size) for size in param.shape) for param in layout.params]
+    shapes = [tuple(int(size) for size in buffer.shape) for buffer in buffers]
     if shapes[:count] != [weights[position].shape for position in positions]:
         return {}
     mod = by_itself(layout)
     outputs = [
-        tvm.runtime.empty(shape, str(param.dtype))
-        for shape, param in zip(shapes[count:], layout.params[count:], strict=True)
+        tvm.runtime.empty(shape, str(buffer.dtype))
+        for shape, buffer in zip(shapes[count:], buffers[count:], strict=True)
     ]
     tvm.compile(mod, compat.Target(target))["main"](
         *(tvm.runtime.tensor(weights[position]) for position in positions), *outputs
