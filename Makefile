@@ -36,7 +36,8 @@ test: lint $(OLDER:%=.versions/%/.installed)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	for version in $(OLDER); do \
-		.versions/$$version/bin/python $(PYTEST) -q -m each_version || exit 1; \
+		.versions/$$version/bin/python -m pytest -q -n 2 -m each_version tests/relax tests/stages \
+			|| exit 1; \
 	done
 
 ## And what takes minutes: suites with other plugins and in odd environments, every page of the

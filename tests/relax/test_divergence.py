@@ -82,6 +82,7 @@ def test_the_same_numbers_diverge_nowhere(find: Find, tmp_path: Path, prepack: b
     assert "no kernel diverges from the right one" in told.sentence()
 
 
+@pytest.mark.each_version
 def test_a_tolerance_of_the_users_own_counts(find: Find, tmp_path: Path) -> None:
     now = build(layers(4, "one"), tmp_path / "wrong", prepack=False)
     assert find(now, tolerance=Tolerance(atol=0.2)).kind == "none"

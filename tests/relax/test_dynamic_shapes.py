@@ -152,6 +152,7 @@ def test_made_up_indices_stay_inside_what_they_index() -> None:
         np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+@pytest.mark.each_version
 def test_symbolic_modules_of_tvm_have_dimensions_too() -> None:
     from tvm import relax, tirx
 

@@ -147,6 +147,7 @@ def test_names_that_the_importer_changes_stay_the_users() -> None:
     assert [spec.name for spec in opened.signature.inputs] == ["0:a.b", "c/d"]
 
 
+@pytest.mark.each_version
 def test_several_outputs_and_a_scalar_input() -> None:
     proto = model(
         [
@@ -177,6 +178,7 @@ def reshape_to_a_computed_shape() -> Any:
     return model(nodes, [("x", FLOAT, [2, 3, 4])], ["y"], weights)
 
 
+@pytest.mark.each_version
 def test_a_constant_subgraph_is_folded() -> None:
     """The importer refuses a Reshape whose shape is computed by the graph."""
     assert_same(reshape_to_a_computed_shape(), {"x": floats(2, 3, 4)})

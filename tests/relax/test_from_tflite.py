@@ -104,6 +104,7 @@ def linear_model(*, last: int = tflite.BuiltinOperator.RELU) -> bytes:
     return bytes(builder.Output())
 
 
+@pytest.mark.each_version
 @pytest.mark.parametrize("as_file", [True, False])
 def test_a_model(tmp_path: Path, as_file: bool) -> None:
     import tvm

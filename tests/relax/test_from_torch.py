@@ -70,7 +70,9 @@ class Linear(nn.Module):
         return self.fc(x).relu()
 
 
-@pytest.mark.parametrize("kind", ["torch", "numpy", "by name"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("torch", marks=pytest.mark.each_version), "numpy", "by name"]
+)
 def test_a_module(kind: str) -> None:
     module, x = Linear().eval(), floats(2, 4)
     inputs = {"torch": (torch.from_numpy(x),), "numpy": [x], "by name": {"x": x}}[kind]

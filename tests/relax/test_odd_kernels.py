@@ -85,6 +85,7 @@ def two_outputs(scale: float, index: int) -> Any:
     return one_call(kernel, FOUR, [FOUR, compat.tensor_type()((4,), "int32")])
 
 
+@pytest.mark.each_version
 def test_each_of_several_outputs_has_its_own_tolerance(tmp_path: Path) -> None:
     x = np.arange(1, 5, dtype="float32")
     told = look(tmp_path, two_outputs(1.0, 1), two_outputs(1.000001, 2), [x])

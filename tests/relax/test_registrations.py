@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys
 from pytest_tvmtune.relax.installation.registrations import (
@@ -38,13 +40,14 @@ def copy(a: T.Buffer((4,), "float32"), b: T.Buffer((4,), "float32")):
 def lowering(bb, call):
     return call
 
+at = tvm.tirx if hasattr(tvm.tirx, "register_intrin_lowering") else tvm.ir  # until 0.26
 line = sys._getframe().f_lineno
 Op.get("relax.nn.gelu").reset_attr("FLegalize")
 register_legalize("relax.nn.gelu", lowering)
 register_op_attr("relax.nn.relu", "FLegalize", level=11)(lowering)
 Op.get("relax.add").set_attr("FLegalize", lowering, 11)
 tvm.relax.pipeline.register_pipeline("team")(lambda: None)
-tvm.tirx.register_intrin_lowering("tirx.exp", target="llvm", f=lowering, level=20)
+at.register_intrin_lowering("tirx.exp", target="llvm", f=lowering, level=20)
 register_patterns([("team.matmul", is_op("relax.matmul")(wildcard(), wildcard()))])
 TensorIntrin.register("team.copy", copy, copy)
 tvm.register_global_func(lowering)
@@ -67,6 +70,7 @@ global function lowering
 """
 
 
+@pytest.mark.each_version
 def test_each_way_to_register(tmp_path: Path) -> None:
     script = tmp_path / "registers.py"
     script.write_text(SCRIPT)

@@ -39,6 +39,7 @@ def test_what_is_no_target_stays_what_it_is() -> None:
     assert shortest_config(5) == 5
 
 
+@pytest.mark.each_version
 @pytest.mark.parametrize("kind", FILLED_IN)
 def test_what_tvm_fills_in_is_known(kind: str) -> None:
     full = json.loads(str(Target(kind)))

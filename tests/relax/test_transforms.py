@@ -85,6 +85,7 @@ def test_a_square_weight_left_as_it_was_is_one(kernels: Path) -> None:
     assert wrong == WHERE.format(0) + "was not transformed"
 
 
+@pytest.mark.each_version
 def test_wrong_values_are_counted(kernels: Path) -> None:
     assert said(kernels, V.T.copy(), B.reshape(2, 2) + 1) == WHERE.format(1) + (
         "has wrong values (4 of 4)"

@@ -71,6 +71,7 @@ def test_a_size_that_only_a_call_tells_is_unknown() -> None:
     assert peak_bytes(planned(builder.finalize())[2], "main") is None
 
 
+@pytest.mark.each_version
 def test_branches_and_functions_called() -> None:
     builder = relax.BlockBuilder()
     y = relax.Var("y", TENSOR)

@@ -164,6 +164,7 @@ class Swapped(PyExprMutator):
         return relax.Tuple(list(reversed(op.fields)))
 
 
+@pytest.mark.each_version
 def test_relaid_weights_that_are_swapped_are_the_transforms_fault(
     tuned: Tuned, tmp_path: Path
 ) -> None:

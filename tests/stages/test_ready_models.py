@@ -54,6 +54,7 @@ def executable(work_dir: Path, **options: Any) -> Any:
     return tvm.compile(pipeline(Square), "llvm")
 
 
+@pytest.mark.each_version
 def test_own_passes_are_run_compiled_and_compared_with_the_model_before(open_: OpenCase) -> None:
     case = open_(Square, pipeline=doubled, settings={"trials": 8}, **DATA)
     run = built_run(case)

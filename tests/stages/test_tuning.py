@@ -98,6 +98,7 @@ def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) ->
     assert written == added
 
 
+@pytest.mark.each_version
 def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> None:
     x, w, b = (RNG.standard_normal(shape, "float32") for shape in ((2, 4), (6, 4), (6,)))
     given = {"params": [w, b], "inputs": [x]}

@@ -14,7 +14,9 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
-_OWN = frozenset({"tvm", "tvm_ffi", "pytest_tvmtune"})
+from pytest_tvmtune.relax.compat import CORE_ROOTS
+
+_OWN = frozenset({*CORE_ROOTS, "tvm_ffi", "pytest_tvmtune"})
 _MARK = "_tvmtune_records"
 
 
@@ -38,6 +40,7 @@ class _Recorder:
 
     late: TVM was imported before the hook was installed. python_names: global functions that Python
     registered, TVM's own included; tvm_names: those that existed when `import tvm` was done.
+    registering: one of the registering functions is running.
     """
 
     started: bool = False
@@ -47,6 +50,7 @@ class _Recorder:
     tvm_names: set[str] = field(default_factory=set)
     unexplained: frozenset[str] = frozenset()
     count: int = -1
+    registering: bool = False
 
 
 _recorder = _Recorder()
@@ -128,20 +132,24 @@ def _patterns(patterns: Any, *_: Any, **__: Any) -> str:
 
 
 # Module -> function -> (kind, what names one in messages from the function's arguments).
-_POINTS: dict[str, dict[str, tuple[str, Callable[..., str]]]] = {
-    "tvm_ffi.registry": {
-        "register_global_func": ("global function", _global_func),
-        "remove_global_func": ("removal of global function", _first),
-    },
-    "tvm.ir.op": {
+_Points = dict[str, dict[str, tuple[str, Callable[..., str]]]]
+# Of TVM's core; `register_intrin_lowering` is in `ir.op` until apache-tvm 0.26.
+_CORE_POINTS: _Points = {
+    "ir.op": {
         "register_op_attr": ("operator attribute", _op_attr),
+        "register_intrin_lowering": ("lowering of intrinsic", _lowering),
         "Op.set_attr": ("operator attribute", _set_attr),
         "Op.reset_attr": ("removal of operator attribute", _set_attr),
     },
-    "tvm.tirx.op": {"register_intrin_lowering": ("lowering of intrinsic", _lowering)},
-    "tvm.tirx.compilation_pipeline": {"register_tir_pipeline": ("pipeline", _first)},
-    "tvm.tirx.operator.tile_primitive.dispatcher": {
-        "register_dispatch": ("dispatch of", _lowering)
+    "tirx.op": {"register_intrin_lowering": ("lowering of intrinsic", _lowering)},
+    "tirx.compilation_pipeline": {"register_tir_pipeline": ("pipeline", _first)},
+    "tirx.operator.tile_primitive.dispatcher": {"register_dispatch": ("dispatch of", _lowering)},
+}
+_POINTS: _Points = {
+    **{f"{root}.{name}": points for root in CORE_ROOTS for name, points in _CORE_POINTS.items()},
+    "tvm_ffi.registry": {
+        "register_global_func": ("global function", _global_func),
+        "remove_global_func": ("removal of global function", _first),
     },
     "tvm.s_tir._tensor_intrin": {"TensorIntrin.register": ("tensor intrinsic", _first)},
     "tvm.relax.backend.pattern_registry": {"register_patterns": ("pattern", _patterns)},
@@ -212,8 +220,15 @@ def _replace_copies(name: str, original: Any, wrapped: Any) -> None:
 def _recording(original: Any, kind: str, name_of: Callable[..., str]) -> Any:
     @functools.wraps(original)
     def register(*arguments: Any, **named: Any) -> Any:
+        # One of these functions may call another; the name of a global function counts anyway.
+        if _recorder.registering and name_of is not _global_func:
+            return original(*arguments, **named)
         _record(kind, name_of, arguments, named)
-        return original(*arguments, **named)
+        _recorder.registering = True
+        try:
+            return original(*arguments, **named)
+        finally:
+            _recorder.registering = False
 
     setattr(register, _MARK, True)
     return register

@@ -1,4 +1,4 @@
-"""Index maps in traces, from the JSON of any version of TVM to this one's.
+"""Index maps in traces: from the JSON of any version of TVM to that of the installed TVM.
 
 A trace that lays out a weight anew has the map as TVM's JSON, in which the names and the fields of
 expressions differ between versions. All other parts of a trace are the same.
