@@ -133,7 +133,8 @@ def _patterns(patterns: Any, *_: Any, **__: Any) -> str:
 
 # Module -> function -> (kind, what names one in messages from the function's arguments).
 _Points = dict[str, dict[str, tuple[str, Callable[..., str]]]]
-# Of TVM's core; `register_intrin_lowering` is in `ir.op` until apache-tvm 0.26.
+# Of TVM's core. Until apache-tvm 0.26, lowerings of intrinsics and tensor intrinsics are registered
+# in other modules.
 _CORE_POINTS: _Points = {
     "ir.op": {
         "register_op_attr": ("operator attribute", _op_attr),
@@ -141,6 +142,7 @@ _CORE_POINTS: _Points = {
         "Op.set_attr": ("operator attribute", _set_attr),
         "Op.reset_attr": ("removal of operator attribute", _set_attr),
     },
+    "tirx.function": {"TensorIntrin.register": ("tensor intrinsic", _first)},
     "tirx.op": {"register_intrin_lowering": ("lowering of intrinsic", _lowering)},
     "tirx.compilation_pipeline": {"register_tir_pipeline": ("pipeline", _first)},
     "tirx.operator.tile_primitive.dispatcher": {"register_dispatch": ("dispatch of", _lowering)},
