@@ -24,7 +24,7 @@ _PACKAGE = Path(__file__).parents[1]
 # Imported by the plugin, apart from tvm.
 _NEEDED = ("numpy", "pytest", "msgspec", "filelock", "jinja2", "pytest_benchmark", "tqdm")
 _TIMEOUT_S = 120.0
-# It needs nothing but the standard library.
+# It needs nothing but the standard library, and parts of this package that need no more.
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 front, back, needed, package = json.loads(sys.argv[1])
@@ -33,23 +33,17 @@ own = list(filter(None, sys.path))
 def lacks(names):
     return [name for name in names if importlib.util.find_spec(name) is None]
 
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
 sys.path[:] = own
 lacking = lacks(["tvm", "tvm_ffi"])
 spec = importlib.util.find_spec("tvm") if "tvm" not in lacking else None
 tvm = list(spec.submodule_search_locations or [""])[0] if spec else ""
-versions = version("apache-tvm"), version("apache-tvm-ffi")
 missing = lacks(needed)
 sys.path[:] = [*front, *own, *(back if missing else [])]
+from pytest_tvmtune.machine.installed_tvm import package_version
 group = importlib.metadata.entry_points(group="pytest11")
 print(json.dumps({
-    "python": list(sys.version_info[:2]), "tvm": tvm, "tvm_version": versions[0],
-    "ffi_version": versions[1], "lacking": lacking, "missing": missing,
+    "python": list(sys.version_info[:2]), "tvm": tvm, "tvm_version": package_version("tvm"),
+    "ffi_version": package_version("tvm_ffi"), "lacking": lacking, "missing": missing,
     "has_entry_point": any(one.value.startswith("pytest_tvmtune") for one in group),
 }))
 """
@@ -72,7 +66,7 @@ class _Probed:
 class OtherEnvironment:
     """An environment that can run this plugin.
 
-    name: in messages. tvm: the folder of its TVM. tvm_version, ffi_version: "" without metadata.
+    name: in messages. tvm: the folder of its TVM.
     front, back: before and after its own `sys.path`. borrowed: the packages that come from `back`.
     plugins: pytest's arguments that load the plugin.
     """
@@ -90,8 +84,7 @@ class OtherEnvironment:
     @property
     def described(self) -> str:
         """Its TVM in words."""
-        version = self.tvm_version or "without metadata"
-        return f"TVM {version} (ffi {self.ffi_version or 'without metadata'}), {self.tvm}"
+        return f"TVM {self.tvm_version} (ffi {self.ffi_version}), {self.tvm}"
 
 
 def examine_environment(name: str, interpreter: Path, folder: Path) -> OtherEnvironment:

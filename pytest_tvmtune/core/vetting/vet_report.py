@@ -111,8 +111,8 @@ class VettedEnvironment:
     Attributes:
         python: The interpreter.
         tvm: The folder of TVM.
-        tvm_version: The version of apache-tvm; empty without metadata.
-        ffi_version: The version of apache-tvm-ffi; empty without metadata.
+        tvm_version: The version of apache-tvm.
+        ffi_version: The version of apache-tvm-ffi.
         exit_code: The exit code of pytest.
     """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.errors import EnvironmentProblemError, StoreError, counted
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.core.vetting.vet_report import (
     Schedules,
     TestOutcome,
@@ -26,6 +27,7 @@ from pytest_tvmtune.stages.vetting.paired_case import PairedCase
 from pytest_tvmtune.stages.vetting.vet_case import vet_case
 from pytest_tvmtune.store.layout import open_store
 from pytest_tvmtune.store.locks import try_lock
+from pytest_tvmtune.store.tuning.records import version_in_key
 
 # Below the folder of the store.
 FOLDER = "vet"
@@ -135,15 +137,18 @@ def _replayed(
 ) -> tuple[list[PairedCase], list[str]]:
     """Return the cases with the same schedules in both environments, and notes on the others.
 
-    The records are those of the store. Each environment applies those that fit its own workloads.
+    The records are those of the store for the old TVM. The new environment replays them.
     """
-    if not any((request.store / "tuning").glob("*/*")):
+    old_version = environments[0].tvm_version
+    records = _records_of(request.store.resolve(), old_version)
+    if records is None:
         remark = (
-            f"nothing was compared with tuned schedules: {request.store} has no tuning records; "
-            "to compare tuned models, too, tune them in the old environment first"
+            f"nothing was compared with tuned schedules: {request.store} has no tuning records of "
+            f"TVM {minor(old_version)}; to compare tuned models, too, tune them in the old "
+            "environment first"
         )
         return [], [remark]
-    tested = _run_both(environments, request, request.store.resolve(), on_progress)
+    tested = _run_both(environments, request, records, on_progress)
     pairs, _ = pairs_of(*tested, "replayed")
     kept, notes = [], []
     for pair in pairs:
@@ -156,6 +161,23 @@ def _replayed(
                 f"{counted(old, 'kernel')} in the old environment and to {new} in the new one"
             )
     return kept, notes
+
+
+def _records_of(store: Path, version: str) -> Path | None:
+    """Return a folder with only those records of a store that belong to a version of TVM."""
+    keys = [
+        path
+        for path in (store / "tuning").glob("*")
+        if version_in_key(path.name) == minor(version) and any(path.iterdir())
+    ]
+    if not keys:
+        return None
+    folder = store / FOLDER / "records"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tuning").mkdir(parents=True)
+    for path in keys:
+        (folder / "tuning" / path.name).symlink_to(path)
+    return folder
 
 
 def pairs_of(
