@@ -35,6 +35,7 @@ TASKS = [
         measured_on_other_cpu=True,
         reason="budget",
         untuned_s=2e-6,
+        replayed_from="0.26",
     ),
     TaskResult(name="relu", shash="f" * 16, weight=1, state="untuned"),
     TaskResult(name="sum", shash="e" * 16, weight=1, state="failed", trials=4),
