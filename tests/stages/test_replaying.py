@@ -11,12 +11,15 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
+from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax.measuring.session import call
+from pytest_tvmtune.stages import replaying
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store.layout import Store, open_store
@@ -71,6 +74,16 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return made
 
 
+@pytest.fixture
+def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the job run where its coverage is measured."""
+
+    def run_here(job: Any, request: Any, context: Any) -> Any:
+        return job.run(request, WorkerContext[None](folder=tmp_path))
+
+    monkeypatch.setattr(replaying, "run_job", run_here)
+
+
 @pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
 def test_without_trials_they_are_applied_and_said_to_be_replayed(
     tuned: Tuned, prepack: bool, tmp_path: Path
@@ -106,7 +119,9 @@ def test_with_trials_they_are_measured_first(tuned: Tuned, tmp_path: Path) -> No
         assert len(measured) == 1
 
 
-def test_prepacked_and_plain_workloads_are_apart(tuned: Tuned, tmp_path: Path) -> None:
+def test_prepacked_and_plain_workloads_are_apart(
+    tuned: Tuned, tmp_path: Path, in_this_process: None
+) -> None:
     old, _, _ = tuned[True]
     store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
     run = built_run(opener(store)(NotMain, settings={"tuning": "never"}, **GIVEN))
@@ -114,7 +129,9 @@ def test_prepacked_and_plain_workloads_are_apart(tuned: Tuned, tmp_path: Path) -
     assert states == {"untuned"}
 
 
-def test_a_stock_work_dir_of_another_version(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_stock_work_dir_of_another_version(
+    tuned: Tuned, tmp_path: Path, in_this_process: None
+) -> None:
     _, workloads, library = tuned[False]
     work_dir = tmp_path / "work_dir"
     work_dir.mkdir()
@@ -129,7 +146,9 @@ def test_a_stock_work_dir_of_another_version(tuned: Tuned, tmp_path: Path) -> No
     assert run.built.artifact.sha256 == library
 
 
-def test_a_trace_that_does_not_apply_is_said_and_not_used(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_trace_that_does_not_apply_is_said_and_not_used(
+    tuned: Tuned, tmp_path: Path, in_this_process: None
+) -> None:
     old, _, _ = tuned[False]
     store = open_store(tmp_path / "store")
     for path in old.tuning.rglob("*.jsonl"):
