@@ -36,7 +36,8 @@ test: lint $(OLDER:%=.versions/%/.installed)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	for version in $(OLDER); do \
-		.versions/$$version/bin/python -m pytest -q -n 2 -m each_version tests/relax tests/stages \
+		.versions/$$version/bin/python -m pytest -q -n 2 -m each_version \
+			$$(grep -rl --include='test_*.py' 'mark[.]each_version' tests/relax tests/stages) \
 			|| exit 1; \
 	done
 

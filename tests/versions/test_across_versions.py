@@ -50,7 +50,9 @@ def run(folder: Path, python: str, *options: str) -> tuple[int, list[dict[str, A
     return done.returncode, cases, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("version", ["0.25.0.post1", "0.26.0"])
+@pytest.mark.parametrize(
+    "version", [pytest.param("0.25.0.post1", marks=pytest.mark.slow), "0.26.0"]
+)
 def test_schedules_and_baselines_of_an_older_version(version: str, tmp_path: Path) -> None:
     older = VERSIONS / version / "bin" / "python"
     if not older.exists():
