@@ -16,15 +16,11 @@ def slower_part_of(comparisons: Sequence[SidesComparison]) -> SlowerPart:
     the other part makes up for it.
     """
     by_sides = {one.sides: one for one in comparisons}
-    runtime = _is_slower(by_sides, "runtime")
-    code = _is_slower(by_sides, "generated code")
-    if runtime and code:
-        return "both"
-    if runtime:
-        return "runtime"
-    if code:
-        return "generated code"
-    return "not separated" if _is_slower(by_sides, "old and new") else ""
+    return _part(
+        runtime=_is_slower(by_sides, "runtime"),
+        code=_is_slower(by_sides, "generated code"),
+        whole=_is_slower(by_sides, "old and new"),
+    )
 
 
 def differing_part_of(comparisons: Sequence[SidesComparison]) -> SlowerPart:
@@ -34,6 +30,10 @@ def differing_part_of(comparisons: Sequence[SidesComparison]) -> SlowerPart:
         sides in by_sides and by_sides[sides].differs
         for sides in ("runtime", "generated code", "old and new")
     )
+    return _part(runtime=runtime, code=code, whole=whole)
+
+
+def _part(*, runtime: bool, code: bool, whole: bool) -> SlowerPart:
     if runtime and code:
         return "both"
     if runtime:

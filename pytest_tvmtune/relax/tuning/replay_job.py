@@ -106,19 +106,19 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     found = []
     for task, extracted in extract(prepare(mod, target, prepack=request.prepack), target):
         if task.shash in request.shashes:
-            workload = extracted.dispatched[0]
-            ir = str(Workload(workload).as_json()[1])
-            if old := _matching(task, workload, request.old, free_layout=has_free_layout(ir)):
+            workload = Workload(extracted.dispatched[0])
+            ir = str(workload.as_json()[1])
+            if old := _matching(task, workload.mod, request.old, free_layout=has_free_layout(ir)):
                 context.enter_stage(JobStage(f"replaying records of {task.name}"))
                 found.append(_replayed(task, workload, ir, old))
     return Result(replayed=tuple(found))
 
 
 def _matching(
-    task: Task, workload: IRModule, old: Iterable[OldRecord], *, free_layout: bool
+    task: Task, mod: IRModule, old: Iterable[OldRecord], *, free_layout: bool
 ) -> list[Record]:
     """Return the records for a task, those of the same name first, then the fastest."""
-    sizes = _sizes(arguments_of(workload))
+    sizes = _sizes(arguments_of(mod))
     matching = [
         one
         for one in old
@@ -138,10 +138,7 @@ def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
     return [(str(dtype), math.prod(map(int, shape))) for _, dtype, shape in arguments]
 
 
-def _replayed(task: Task, mod: IRModule, ir: str, old: Sequence[Record]) -> Replayed:
-    from tvm.s_tir.meta_schedule.database import Workload
-
-    workload = Workload(mod)
+def _replayed(task: Task, workload: Any, ir: str, old: Sequence[Record]) -> Replayed:
     records: list[Record] = []
     refused: list[Refused] = []
     for record in _distinct(old):
@@ -179,6 +176,8 @@ def _applied(record: Record, workload: Any) -> Record:
         found = TuningRecord.from_json(own, workload)
         found.trace.apply_to_schedule(schedule, remove_postproc=False)
         lost = lost_elements(schedule.mod)
+    except (OSError, MemoryError):
+        raise  # the machine's, and not the record's
     except Exception as error:  # TVM raises several types here
         raise ReplayError(cause_of(error)) from error
     if lost:
