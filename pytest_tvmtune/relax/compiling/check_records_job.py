@@ -11,6 +11,7 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 from pytest_tvmtune.store.locks import shared_cores
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, WORKLOADS_FILE
@@ -64,8 +65,7 @@ def run(request: Request, context: WorkerContext[RecordCheck]) -> None:
 
 
 def _check(index: int, workload: list[str], data: list[Any], target: Any) -> RecordCheck:
-    from tvm.s_tir import Schedule
-    from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
+    from tvm.s_tir.meta_schedule.database import Workload
     from tvm.s_tir.meta_schedule.utils import shash2hex
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
@@ -78,8 +78,7 @@ def _check(index: int, workload: list[str], data: list[Any], target: Any) -> Rec
         reason = "its structural hash differs"
         return RecordCheck(index=index, state="foreign", reason=reason)
     try:
-        schedule = Schedule(stock.mod)
-        TuningRecord.from_json(data, stock).trace.apply_to_schedule(schedule, remove_postproc=False)
+        _, schedule = apply_record(data, stock)
         mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(schedule.mod)
         compat.build_kernels(mod, target=target)
     except (OSError, MemoryError):

@@ -103,8 +103,9 @@ def _extract() -> None:
 
 def _apply_trace() -> None:
     from tvm import te
-    from tvm.s_tir import Schedule
-    from tvm.s_tir.meta_schedule.database import TuningRecord, Workload
+    from tvm.s_tir.meta_schedule.database import Workload
+
+    from pytest_tvmtune.relax.compiling.applied_record import apply_record
 
     given = te.placeholder((_SIZE, _SIZE), name="given")
     doubled = te.compute(given.shape, lambda i, j: given[i, j] * 2, name="doubled")
@@ -115,9 +116,7 @@ def _apply_trace() -> None:
         ["GetLoops", ["b0"], [], ["l1", "l2"]],
         ["Vectorize", ["l2"], [], []],
     ]
-    record = TuningRecord.from_json([[instructions, []], [1.0], _TARGET, []], workload)
-    schedule = Schedule(workload.mod)
-    record.trace.apply_to_schedule(schedule, remove_postproc=False)
+    _, schedule = apply_record([[instructions, []], [1.0], _TARGET, []], workload)
     _expect("vectorized", "T.vectorized" in str(schedule.mod), True)
     compat.build_kernels(schedule.mod, target=compat.Target(_TARGET))
 

@@ -18,6 +18,7 @@ from pytest_tvmtune.core.kernels.matching import family
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
@@ -167,14 +168,9 @@ def _distinct(records: Sequence[Record]) -> Iterator[Record]:
 
 def _applied(record: Record, workload: Any) -> Record:
     """Return a record whose trace applies to a workload. Raises ReplayError."""
-    from tvm.s_tir import Schedule
-    from tvm.s_tir.meta_schedule.database import TuningRecord
-
     try:
         own = [with_own_index_maps(record.data[0]), *record.data[1:]]
-        schedule = Schedule(workload.mod)
-        found = TuningRecord.from_json(own, workload)
-        found.trace.apply_to_schedule(schedule, remove_postproc=False)
+        _, schedule = apply_record(own, workload)
         lost = lost_elements(schedule.mod)
     except (OSError, MemoryError):
         raise  # the machine's, and not the record's

@@ -13,6 +13,7 @@ from pytest_tvmtune.core.errors import TuningError, all_of
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.core.tuning.trial_budget import TaskTrials
 from pytest_tvmtune.machine.fingerprint import usable_cores
+from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record, Untuned
 from pytest_tvmtune.store.tuning.trace_trust import external_calls
@@ -128,16 +129,12 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
     from and no yardstick: it may be proposed, and is then measured here like any other. What was
     replayed from another TVM is the first to be measured.
     """
-    from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-    from tvm.s_tir.meta_schedule.database import TuningRecord
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
     workload = database.commit_workload(search.extracted.dispatched[0])
     try:
-        found = TuningRecord.from_json(record.data, workload)
-        schedule = Schedule(workload.mod)
-        found.trace.apply_to_schedule(schedule, remove_postproc=False)
+        found, schedule = apply_record(record.data, workload)
         lost = lost_elements(schedule.mod)
     except Exception as error:  # noqa: BLE001  TVM raises several types here
         return cause_of(error)
