@@ -22,6 +22,7 @@ __all__ = [
     "html_report",
     "make_report",
     "report_schema",
+    "vet_report_schema",
 ]
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.plugin.tune_fixture import TvmTune
     from pytest_tvmtune.plugin.warning import TvmTuneWarning
     from pytest_tvmtune.report.html_report import html_report
-    from pytest_tvmtune.report.json_report import make_report, report_schema
+    from pytest_tvmtune.report.json_report import make_report, report_schema, vet_report_schema
 else:  # else a type checker would take any name for one of these
     _HOMES = {
         "CaseResult": "core.results.case_result",
@@ -50,6 +51,7 @@ else:  # else a type checker would take any name for one of these
         "html_report": "report.html_report",
         "make_report": "report.json_report",
         "report_schema": "report.json_report",
+        "vet_report_schema": "report.json_report",
     }
 
     def __getattr__(name: str) -> object:

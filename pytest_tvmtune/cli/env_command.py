@@ -30,7 +30,7 @@ def _show(options: argparse.Namespace) -> int:
         print("\n".join(f"{name:14}{value}" for name, value in machine.items() if value))
     warning = check_installation(store, tuning=True)
     if options.json:
-        print_json(machine)
+        print_json({**machine, "warning": warning})
         return 0
     if warning:
         print(f"{'warning':14}{warning}")

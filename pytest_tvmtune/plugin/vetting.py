@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState, is_worker
+from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
 
 if TYPE_CHECKING:
     from pytest_tvmtune.core.results.case_result import CaseResult
@@ -78,7 +78,7 @@ def _environment_case(run: CaseRun) -> EnvironmentCase:
 
     from pytest_tvmtune.processes.interpreters import import_path
     from pytest_tvmtune.processes.setup_modules import setup_in_use
-    from pytest_tvmtune.relax.vetting.environment_run import BuiltCase, EnvironmentCase
+    from pytest_tvmtune.relax.vetting.environment_run import BuiltCase
     from pytest_tvmtune.stages.job_context import entry_call
 
     case, built = run.case, None
@@ -93,30 +93,20 @@ def _environment_case(run: CaseRun) -> EnvironmentCase:
                 inputs=tuple(np.asarray(array) for array in call.inputs),
             ),
         )
-    return EnvironmentCase(
-        nodeid=case.nodeid,
-        name=case.name,
-        label=case.label,
-        prepack=case.options.prepack,
+    return replace(
+        _unopened_case(run.result, case.options),
         signature=case.model.signature.to_json(),
         output_names=tuple(case.model.output_names),
         tuned_kernels=0 if built is None else _tuned_kernels(built.artifact.manifest),
-        findings=tuple(run.result.findings),
         built=built,
         num_threads=case.num_threads,
-        threshold=case.options.threshold,
-        max_time_s=case.options.max_time_s,
-        timeout_s=case.options.timeout_s,
-        cold_cache=case.options.cold_cache,
-        rtol=case.options.rtol,
-        atol=case.options.atol,
         path=tuple(import_path()),
         setup=tuple(setup_in_use()),
     )
 
 
 def _unopened_case(result: CaseResult, options: CaseOptions) -> EnvironmentCase:
-    """Return a case whose model couldn't be opened."""
+    """Return what is known of a case whose model couldn't be opened."""
     from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
 
     return EnvironmentCase(
@@ -124,20 +114,13 @@ def _unopened_case(result: CaseResult, options: CaseOptions) -> EnvironmentCase:
         name=result.name,
         label=result.label,
         prepack=result.prepack,
-        signature={},
-        output_names=(),
-        tuned_kernels=0,
         findings=tuple(result.findings),
-        built=None,
-        num_threads=1,
         threshold=options.threshold,
         max_time_s=options.max_time_s,
         timeout_s=options.timeout_s,
         cold_cache=options.cold_cache,
         rtol=options.rtol,
         atol=options.atol,
-        path=(),
-        setup=(),
     )
 
 
@@ -167,17 +150,20 @@ class _TestOutcomes:
     def pytest_sessionfinish(self) -> None:
         from pytest_tvmtune.core.vetting.vet_report import TestOutcome
         from pytest_tvmtune.processes.messages import write_message
+        from pytest_tvmtune.relax.installation.tvm_files import tvm_info
         from pytest_tvmtune.relax.vetting.environment_run import (
             FOLDER_VARIABLE,
             RUN_FILE,
             EnvironmentRun,
         )
+        from pytest_tvmtune.store.layout import Store
 
         run = EnvironmentRun(
             tests=tuple(
                 TestOutcome(nodeid=nodeid, state=state, message=message)
                 for nodeid, (state, message) in sorted(self._found.items())
             ),
+            tvm=tvm_info(Store(root=self._config.stash[STATE].run.store_dir)),
         )
         write_message(Path(os.environ[FOLDER_VARIABLE]) / RUN_FILE, run)
 

@@ -91,6 +91,15 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
 
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the report, which is part of the package."""
-    text = files("pytest_tvmtune.report").joinpath("report.schema.json").read_text("utf-8")
+    return _schema("report.schema.json")
+
+
+def vet_report_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of what `tvmtune vet --json` prints."""
+    return _schema("vet_report.schema.json")
+
+
+def _schema(name: str) -> dict[str, Any]:
+    text = files("pytest_tvmtune.report").joinpath(name).read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

@@ -16,6 +16,8 @@ HEADINGS = (
     "case", "schedules", "numbers", "old", "new", "new/old", "verdict", "runtime", "code", "slower"
 )  # fmt: skip
 NOTHING = "-"
+# Of an identity, enough to see that two differ.
+_DIGITS = 12
 _RIGHT = ("old", "new", "new/old")
 
 
@@ -38,7 +40,9 @@ def environment_words(environment: VettedEnvironment) -> str:
     """Return an environment in a line."""
     version = environment.tvm_version or "of no known version"
     ffi = environment.ffi_version or "of no known version"
-    return f"TVM {version}, ffi {ffi} ({environment.tvm})"
+    revision = f", git {environment.tvm_revision}" if environment.tvm_revision else ""
+    identity = environment.tvm_identity[:_DIGITS]
+    return f"TVM {version}{revision}, ffi {ffi} ({environment.tvm}, identity {identity})"
 
 
 def case_cells(case: VettedCase) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_tvmtune.cli import main
 from tests.support.environments import make_environment
+from tests.support.schemas import validate_vet_report
 
 # In the new environment, each interpreter begins with it.
 IS_NEW = {"is_new.pth": "import os; os.environ['VET_IS_NEW'] = '1'"}
@@ -101,7 +102,9 @@ def vet(
     capsys: pytest.CaptureFixture[str], old: Path, new: Path, *arguments: str
 ) -> tuple[int, dict[str, Any]]:
     code = main(["vet", f"--old={old}", f"--new={new}", "--json", *arguments])
-    return code, json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
+    validate_vet_report(report)
+    return code, report
 
 
 @pytest.mark.slow
@@ -117,7 +120,9 @@ def test_the_same_environment_twice(folder: Path, capsys: pytest.CaptureFixture[
         assert one["same_code"]
         assert one["numbers"]["max_abs_error"] == 0
         assert one["latency"]["epochs"] > 0
-    assert report["old"]["exit_code"] == report["new"]["exit_code"] == 0
+    assert report["old"] == report["new"]
+    assert report["old"]["exit_code"] == 0
+    assert "both environments have the same TVM: all of its files are equal" in report["notes"]
     assert any("has no tuning records" in note for note in report["notes"])
     assert "same[llvm]" in (folder / "vet.html").read_text()
     # Nothing is left but the stores of both environments.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_tvmtune.machine.installed_tvm import package_version
-from tests.support.edited_tvm import edited_tvm
+from tests.support.edited_tvm import Edits, edited_tvm
 
 MATMUL = """
 import numpy as np
@@ -31,19 +31,18 @@ def test_linear(tvm_tune):
     tvm_tune(Linear(), spec=spec).assert_allclose()
 """
 NEXT = "0.28.dev7+g1234567"
-Edits = dict[str, Callable[[str], str]]
 
 
-def next_version(source: str) -> str:
-    edited, count = re.subn(r"(__version__ = version = ).*", rf"\g<1>{NEXT!r}", source)
+def next_version(source: bytes) -> bytes:
+    edited, count = re.subn(r"(__version__ = version = ).*", rf"\g<1>{NEXT!r}", source.decode())
     assert count == 1
-    return edited
+    return edited.encode()
 
 
-def replaced(old: str, new: str) -> Callable[[str], str]:
-    def edit(source: str) -> str:
-        assert source.count(old) == 1
-        return source.replace(old, new)
+def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
+    def edit(source: bytes) -> bytes:
+        assert source.count(old.encode()) == 1
+        return source.replace(old.encode(), new.encode())
 
     return edit
 

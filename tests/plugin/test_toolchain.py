@@ -24,7 +24,8 @@ def test_relu(tvm_tune):
     tvm_tune(Relu(), spec=spec, inputs={"x": x}).check(np.maximum(x, 0))
 """
 EDITED = "relax/transform/legalize_ops/nn.py"
-SOUND, WRONG = "_call_topi_without_attr(topi.nn.relu)", "_call_topi_without_attr(topi.negative)"
+SOUND, WRONG = b"_call_topi_without_attr(topi.nn.relu)", b"_call_topi_without_attr(topi.negative)"
+LIBRARY = "lib/libtvm_runtime.so"
 
 
 def test_an_edited_tvm_compiles_again_and_is_judged(
@@ -38,7 +39,7 @@ def test_an_edited_tvm_compiles_again_and_is_judged(
     again.assert_outcomes(passed=1)
     again.stdout.fnmatch_lines(["* same code  PASS", "*compiled 0,*"])
 
-    def edited(source: str) -> str:
+    def edited(source: bytes) -> bytes:
         assert source.count(SOUND) == 1
         return source.replace(SOUND, WRONG)
 
@@ -53,3 +54,23 @@ def test_an_edited_tvm_compiles_again_and_is_judged(
     sound = suite.runpytest_subprocess()
     sound.assert_outcomes(passed=1)
     sound.stdout.fnmatch_lines(["* same code  PASS", "*compiled 0,*"])
+
+
+def test_a_rebuilt_library_of_the_same_version_compiles_again(
+    suite: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    suite.makepyfile(RELU)
+    suite.runpytest_subprocess("--tvm-update-new").assert_outcomes(passed=1)
+
+    def rebuilt(library: bytes) -> bytes:
+        return library + b"\0"  # the loader doesn't read what is behind the sections
+
+    folder = str(edited_tvm(tmp_path_factory.mktemp("rebuilt"), {LIBRARY: rebuilt}))
+    monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+    first, second = suite.runpytest_subprocess(), suite.runpytest_subprocess()
+    for run in (first, second):
+        run.assert_outcomes(passed=1)
+    first.stdout.no_fnmatch_line("*compiled 0,*")
+    second.stdout.fnmatch_lines(["*compiled 0,*"])

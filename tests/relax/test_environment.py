@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.relax.installation.startup_check import check_installation, check_tvm
 from pytest_tvmtune.store.layout import open_store
 
@@ -99,3 +100,22 @@ def test_what_tuning_needs_is_told_before_anything_is_tuned(
     with pytest.raises(EnvironmentProblemError, match="tuning needs xgboost") as caught:
         check_installation(store, tuning=True)
     assert "pip install 'pytest-tvmtune[tune]'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("tvm", r"apache-tvm is not installed; run pip install 'apache-tvm==0\.27\.\*'"),
+        ("tvm_ffi", r"which apache-tvm 0\.27.* needs; run pip install 'apache-tvm-ffi==0\.1\."),
+    ],
+)
+def test_a_missing_package_is_told(
+    missing: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package_version.cache_clear()
+    monkeypatch.setitem(sys.modules, missing, None)
+    try:
+        with pytest.raises(EnvironmentProblemError, match=told):
+            check_tvm(open_store(tmp_path / "store"))
+    finally:
+        package_version.cache_clear()

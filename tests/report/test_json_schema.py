@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import runpy
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,37 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pytest_tvmtune.report.json_report import SCHEMA, SCHEMA_VERSION, report_schema
+from pytest_tvmtune.report.json_report import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    report_schema,
+    vet_report_schema,
+)
 from tests.support.sample_report import sample_report
+from tests.support.schemas import validate_report
 
 GENERATOR = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_json.py"))
+SHIPPED = {"Report": report_schema, "VetReport": vet_report_schema}
 REPORT: dict[str, Any] = json.loads(json.dumps(sample_report()))
 
 
-def validate(report: Any) -> None:
-    schema = report_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(report, schema, cls=jsonschema.Draft202012Validator)
+@pytest.mark.parametrize("one", GENERATOR["ALL"], ids=lambda one: one.report.__name__)
+def test_the_schema_and_the_tables_are_those_of_the_types(one: Any) -> None:
+    """Else run `make reference`."""
+    assert one.schema_file.read_text() == one.schema_text
+    assert one.page_file.read_text() == one.page(one.page_file.read_text())
 
 
-def test_the_schema_and_the_tables_are_those_of_the_types() -> None:
-    """Else run `python docs/make_json.py`."""
-    for path, text in (
-        (GENERATOR["SCHEMA"], GENERATOR["schema_text"]()),
-        (GENERATOR["PAGE"], GENERATOR["page"](GENERATOR["PAGE"].read_text())),
-    ):
-        assert path.read_text() == text, path
-    assert report_schema() == GENERATOR["schema"]()
-
-
-def test_each_part_is_described_and_each_key_is_required() -> None:
-    schema = report_schema()
-    for name, part in {"Report": schema, **schema["$defs"]}.items():
-        assert part["description"], name
-        assert part["required"] == list(part["properties"]), name
+@pytest.mark.parametrize(("name", "shipped"), SHIPPED.items())
+def test_each_part_is_described_and_each_key_is_required(
+    name: str, shipped: Callable[[], dict[str, Any]]
+) -> None:
+    schema = shipped()
+    for part_name, part in {name: schema, **schema["$defs"]}.items():
+        assert part["description"], part_name
+        assert part["required"] == list(part["properties"]), part_name
         for key, value in part["properties"].items():
-            assert value["description"], f"{name}.{key}"
+            assert value["description"], f"{part_name}.{key}"
 
 
 def test_the_version_is_the_one_that_is_written() -> None:
@@ -52,15 +54,16 @@ def test_the_version_is_the_one_that_is_written() -> None:
 
 
 def test_it_is_part_of_the_package() -> None:
-    assert files("pytest_tvmtune.report").joinpath("report.schema.json").is_file()
+    for one in GENERATOR["ALL"]:
+        assert files("pytest_tvmtune.report").joinpath(one.schema_file.name).is_file()
 
 
 def test_a_report_of_every_kind_keeps_it_also_with_what_hooks_add() -> None:
-    validate(REPORT)
+    validate_report(REPORT)
     added = copy.deepcopy(REPORT)
     added["cases"][0]["mine"] = {"any": "thing"}
     added["machine"]["rack"] = 7
-    validate(added)
+    validate_report(added)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_what_does_not_keep_it_is_found(path: tuple[Any, ...], value: Any) -> No
         inside = inside[key]
     inside[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError) as raised:
-        validate(broken)
+        validate_report(broken)
     assert tuple(raised.value.absolute_path) == path
 
 
@@ -91,4 +94,4 @@ def test_a_key_that_is_missing_is_found() -> None:
     broken = copy.deepcopy(REPORT)
     del broken["cases"][0]["latency"]
     with pytest.raises(jsonschema.ValidationError, match="'latency' is a required property"):
-        validate(broken)
+        validate_report(broken)

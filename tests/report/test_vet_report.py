@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.gating.verdict import Verdict
-from pytest_tvmtune.core.json_codec import from_json, to_json
+from pytest_tvmtune.core.json_codec import finite, from_json, to_json, to_json_values
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.vetting.vet_report import (
@@ -18,6 +18,7 @@ from pytest_tvmtune.core.vetting.vet_report import (
 )
 from pytest_tvmtune.report.vet_html import vet_page
 from pytest_tvmtune.report.vet_text import case_cells, vet_lines
+from tests.support.schemas import validate_vet_report
 
 
 def made(
@@ -49,7 +50,13 @@ SLOWER = VettedCase(
     findings=("mlp[llvm]: 1.25x slower <b>",),
 )
 OLD = VettedEnvironment(
-    python="old/python", tvm="/old/tvm", tvm_version="0.26.0", ffi_version="0.1.13", exit_code=0
+    python="old/python",
+    tvm="/old/tvm",
+    tvm_version="0.26.0",
+    tvm_revision="",
+    tvm_identity="0123456789abcdef" * 4,
+    ffi_version="0.1.13",
+    exit_code=0,
 )
 REPORT = VetReport(
     schema="pytest-tvmtune-vet",
@@ -57,7 +64,7 @@ REPORT = VetReport(
     created_at="2026-01-02T03:04:05Z",
     cpu="a CPU",
     old=OLD,
-    new=replace(OLD, tvm="/new/tvm", tvm_version=""),
+    new=replace(OLD, tvm="/new/tvm", tvm_version="", tvm_revision="1a2b3c"),
     cases=(SLOWER,),
     findings=SLOWER.findings,
     notes=("nothing tuned",),
@@ -74,8 +81,8 @@ def test_the_table() -> None:
         "1.24x slower (REGRESSION)  generated code"
     )
     assert vet_lines(REPORT) == [
-        "old: TVM 0.26.0, ffi 0.1.13 (/old/tvm)",
-        "new: TVM of no known version, ffi 0.1.13 (/new/tvm)",
+        "old: TVM 0.26.0, ffi 0.1.13 (/old/tvm, identity 0123456789ab)",
+        "new: TVM of no known version, git 1a2b3c, ffi 0.1.13 (/new/tvm, identity 0123456789ab)",
         "",
         headings,
         row,
@@ -116,5 +123,6 @@ def test_the_page() -> None:
     assert "script-src" not in page
 
 
-def test_the_json_is_read_back() -> None:
+def test_the_json_is_read_back_and_keeps_the_schema() -> None:
     assert from_json(to_json(REPORT), VetReport) == REPORT
+    validate_vet_report(finite(to_json_values(REPORT)))

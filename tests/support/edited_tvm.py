@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+Edits = Mapping[str, Callable[[bytes], bytes]]
 
-def edited_tvm(folder: Path, edits: Mapping[str, Callable[[str], str]]) -> Path:
+
+def edited_tvm(folder: Path, edits: Edits) -> Path:
     """Make a package `tvm` in a folder, for PYTHONPATH; return the folder.
 
-    edits: path in the package -> what becomes of the file's text.
+    edits: path in the package -> what becomes of the file's content.
     """
     spec = find_spec("tvm")
     assert spec is not None
@@ -19,7 +21,7 @@ def edited_tvm(folder: Path, edits: Mapping[str, Callable[[str], str]]) -> Path:
     return folder
 
 
-def _link(source: Path, made: Path, edits: Mapping[str, Callable[[str], str]]) -> None:
+def _link(source: Path, made: Path, edits: Edits) -> None:
     made.mkdir()
     for entry in source.iterdir():
         name, copy = entry.name, made / entry.name
@@ -29,7 +31,7 @@ def _link(source: Path, made: Path, edits: Mapping[str, Callable[[str], str]]) -
             if path.startswith(f"{name}/")
         }
         if name in edits:
-            copy.write_text(edits[name](entry.read_text()))
+            copy.write_bytes(edits[name](entry.read_bytes()))
         elif below:
             _link(entry, copy, below)
         elif name != "__pycache__":

@@ -112,6 +112,8 @@ class VettedEnvironment:
         python: The interpreter.
         tvm: The folder of TVM.
         tvm_version: The version of apache-tvm.
+        tvm_revision: The git revision of TVM, if it's in a checkout; else empty.
+        tvm_identity: The SHA-256 of TVM's files.
         ffi_version: The version of apache-tvm-ffi.
         exit_code: The exit code of pytest.
     """
@@ -119,6 +121,8 @@ class VettedEnvironment:
     python: str
     tvm: str
     tvm_version: str
+    tvm_revision: str
+    tvm_identity: str
     ffi_version: str
     exit_code: int
 

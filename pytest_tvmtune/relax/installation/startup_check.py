@@ -98,16 +98,21 @@ def check_tvm(store: Store) -> str:
     the store, for as long as TVM's files are the same.
     """
     tvm, ffi = package_version("tvm"), package_version("tvm_ffi")
-    for name, version in (("apache-tvm", tvm), ("apache-tvm-ffi", ffi)):
-        if version == NOT_INSTALLED:
-            raise EnvironmentProblemError(
-                f"{name} is not installed; run pip install 'apache-tvm=={compat.NEWEST_TESTED}.*'"
-            )
+    tested = compat.TESTED.get(minor(tvm))
+    if tvm == NOT_INSTALLED:
+        raise EnvironmentProblemError(
+            f"apache-tvm is not installed; run pip install 'apache-tvm=={compat.NEWEST_TESTED}.*'"
+        )
+    if ffi == NOT_INSTALLED:
+        needed = f"=={tested.ffi_versions[0]}" if tested else ""
+        raise EnvironmentProblemError(
+            f"apache-tvm-ffi is not installed, which apache-tvm {tvm} needs; "
+            f"run pip install 'apache-tvm-ffi{needed}'"
+        )
     if compat.is_tested_pair(tvm, ffi):
         return ""
     problems = _known_problems(store)
     found = "; ".join(f"{part}: {why}" for part, why in problems.items())
-    tested = compat.TESTED.get(minor(tvm))
     if not _NEEDED.isdisjoint(problems) or not problems.keys() <= set(conformance_job.PARTS):
         if tested:
             raise EnvironmentProblemError(

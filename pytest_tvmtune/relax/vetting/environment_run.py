@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_tvmtune.core.settings.quantities import Threshold
@@ -36,20 +36,20 @@ class EnvironmentCase:
     name: str
     label: str
     prepack: bool
-    signature: dict[str, Any]
-    output_names: tuple[str, ...]
-    tuned_kernels: int
     findings: tuple[str, ...]
-    built: BuiltCase | None
-    num_threads: int
     threshold: Threshold
     max_time_s: float
     timeout_s: float
     cold_cache: bool
     rtol: float | None
     atol: float | None
-    path: tuple[str, ...]
-    setup: tuple[str, ...]
+    signature: dict[str, Any] = field(default_factory=dict)
+    output_names: tuple[str, ...] = ()
+    tuned_kernels: int = 0
+    built: BuiltCase | None = None
+    num_threads: int = 1
+    path: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -59,6 +59,11 @@ class EnvironmentCase:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentRun:
-    """A finished run of pytest. tests: all of them, and the files that couldn't be collected."""
+    """A finished run of pytest.
+
+    tests: all of them, and the files that couldn't be collected. tvm: what reports say of the TVM
+    that was tested, from `tvm_info`.
+    """
 
     tests: tuple[TestOutcome, ...]
+    tvm: dict[str, str]

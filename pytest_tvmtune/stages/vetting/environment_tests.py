@@ -33,13 +33,17 @@ _INTERRUPT_S = 20.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TestedEnvironment:
-    """An environment whose pytest has run. cases: by their keys. tests: by their ids."""
+    """An environment whose pytest has run.
+
+    cases: by their keys. tests: by their ids. tvm: what reports say of its TVM.
+    """
 
     environment: OtherEnvironment
     store: Store
     exit_code: int
     cases: Mapping[tuple[str, str], EnvironmentCase]
     tests: Mapping[str, TestOutcome]
+    tvm: Mapping[str, str]
 
 
 def run_tests(
@@ -89,12 +93,14 @@ def run_tests(
             f"(exit code {exit_code}): {_complaint(log_path)}\nlog: {log_path}"
         )
     cases = [read_message(path, EnvironmentCase) for path in (kept / CASES).glob("*/case")]
+    run = read_message(run_file, EnvironmentRun)
     return TestedEnvironment(
         environment=environment,
         store=store,
         exit_code=exit_code,
         cases={case.key: case for case in cases},
-        tests={one.nodeid: one for one in read_message(run_file, EnvironmentRun).tests},
+        tests={one.nodeid: one for one in run.tests},
+        tvm=run.tvm,
     )
 
 

@@ -87,6 +87,8 @@ def _vet(request: VetRequest, root: Path, on_progress: Callable[[str], None]) ->
         if one.borrowed
     ]
     tested = _run_both(environments, request, None, on_progress)
+    if tested[0].tvm["tvm_identity"] == tested[1].tvm["tvm_identity"]:
+        notes.append("both environments have the same TVM: all of its files are equal")
     test_findings, test_notes = _compare_tests(*tested)
     findings += test_findings
     notes += test_notes
@@ -254,6 +256,8 @@ def _described(tested: TestedEnvironment) -> VettedEnvironment:
         python=str(one.python),
         tvm=str(one.tvm),
         tvm_version=one.tvm_version,
+        tvm_revision=tested.tvm["tvm_revision"],
+        tvm_identity=tested.tvm["tvm_identity"],
         ffi_version=one.ffi_version,
         exit_code=tested.exit_code,
     )
