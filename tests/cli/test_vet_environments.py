@@ -90,6 +90,32 @@ def test_model_that_opens_nowhere(tvm_tune):
 """
 
 
+FUNCTIONS = """
+import os
+
+import tvm
+
+
+@tvm.register_global_func("vet.changed", override=True)
+def changed(x, out):
+    out.copyfrom(x.numpy() + ("VET_IS_NEW" in os.environ))
+"""
+CALLS_A_FUNCTION = """
+@quick
+def test_function(tvm_tune):
+    vector, matrix = (TensorType(shape, "float32") for shape in ((1, 64), (64, 64)))
+    x, w = relax.Var("x", vector), relax.Var("w", matrix)
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, w], attrs={"num_input": 1}):
+        with builder.dataflow():
+            y = builder.emit(relax.op.matmul(x, w))
+            y = builder.emit(relax.op.call_dps_packed("vet.changed", (y,), vector))
+            result = builder.emit_output(relax.op.nn.relu(y))
+        builder.emit_func_output(result)
+    tvm_tune(builder.finalize(), params=[W], inputs=[X])
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -162,6 +188,23 @@ def test_what_differs_is_found(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "opens_nowhere[llvm]: can't be opened, compiled, or run in both environments" in found
     assert "test_that_fails_in_both" not in found
     assert any("test_that_fails_in_both: failed in both" in note for note in report["notes"])
+
+
+@pytest.mark.slow
+def test_what_only_the_runtime_computes_otherwise_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "functions.py").write_text(FUNCTIONS)
+    (folder / "pytest.ini").write_text("[pytest]\ntvm_setup = functions.py\n")
+    (folder / "test_it.py").write_text(SUITE + CALLS_A_FUNCTION)
+    new = make_environment(folder / "new", IS_NEW)
+    code, report = vet(capsys, Path(sys.executable), new, "test_it.py")
+    assert code == 1
+    (case,) = report["cases"]
+    assert all(one["same_code"] for one in case["comparisons"])
+    (finding,) = case["findings"]
+    assert "changed by: the runtime" in finding
+    assert "first call with other values: vet.changed, call 2 of 3" in finding
 
 
 @pytest.mark.slow

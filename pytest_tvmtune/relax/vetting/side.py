@@ -25,6 +25,7 @@ from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.messages import read_message, write_message
 from pytest_tvmtune.relax.measuring.epochs import cache_flusher, current_core
+from pytest_tvmtune.relax.measuring.kernel_instrument import instrumented
 from pytest_tvmtune.relax.measuring.session import (
     EntryCall,
     Session,
@@ -38,6 +39,8 @@ from pytest_tvmtune.store.artifacts import Artifact
 
 # A library with larger constants is loaded once a process: TVM never unmaps it.
 _MOST_LIBRARY_BYTES = 32 << 20
+# They make and pass on storage, and compute nothing.
+_OF_THE_VM = "vm.builtin."
 # In a turn, a sample follows one that brings code and data back into the caches. A long sample does
 # so itself.
 _SHORT_S = 0.05
@@ -131,6 +134,28 @@ class SampleRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchRequest:
+    """A request for what each call within the entry computes: of the first `most_calls`."""
+
+    most_calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedCall:
+    """A call of a kernel, or of another function. digest: of all its tensors, after the call."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Such calls, in order."""
+
+    calls: tuple[WatchedCall, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """An answer without values."""
 
@@ -173,6 +198,22 @@ class Side:
             arguments=tuple(_bits(tensor) for tensor in self._arguments),
             num_threads=num_threads_used(),
         )
+
+    def watch(self, request: WatchRequest) -> Watched:
+        """Call the entry once more, and return what each call in it leaves in its tensors."""
+        calls: list[WatchedCall] = []
+
+        def note(_function: Any, name: str, before: bool, _ret: Any, *arguments: Any) -> int:
+            is_kept = not name.startswith(_OF_THE_VM) and len(calls) < request.most_calls
+            if is_kept and not before:
+                tensors = [one for one in arguments if hasattr(one, "numpy")]
+                digests = "".join(map(_digest, tensors))
+                calls.append(WatchedCall(name=name, digest=digests))
+            return 0
+
+        with instrumented(self._session.vm, note):
+            call(self._session)
+        return Watched(calls=tuple(calls))
 
     def place(self, request: PlaceRequest) -> Placed:
         """Load a copy of the library at a new place, and put the arguments into shared memory."""
@@ -267,6 +308,10 @@ def _bits(tensor: Any) -> ArgumentBits:
     return ArgumentBits(
         shape=tuple(int(size) for size in tensor.shape),
         dtype=str(tensor.dtype),
-        digest=hashlib.sha256(np.ascontiguousarray(to_plain(tensor.numpy())).data).hexdigest(),
+        digest=_digest(tensor),
         size_bytes=size_bytes(tensor),
     )
+
+
+def _digest(tensor: Any) -> str:
+    return hashlib.sha256(np.ascontiguousarray(to_plain(tensor.numpy())).data).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from shlex import quote
 
 from pytest_tvmtune.core.comparing.divergence import Divergence
@@ -21,6 +22,7 @@ from pytest_tvmtune.relax.measuring import kernel_times_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.vetting.paired_case import MIXED_SIDE, PairedCase, VettedSides
+from pytest_tvmtune.stages.vetting.runtime_divergence import runtime_divergence
 from pytest_tvmtune.store.layout import slug
 from pytest_tvmtune.store.locks import exclusive_cores
 
@@ -28,8 +30,11 @@ _KERNELS_S = 2.0
 _SEED = 0
 
 
-def explained(vetted: VettedCase, pair: PairedCase, sides: VettedSides) -> VettedCase:
-    """Return the case with its findings, its diverging kernel, and the kernels that cost more."""
+def explained(vetted: VettedCase, pair: PairedCase, sides: VettedSides, folder: Path) -> VettedCase:
+    """Return the case with its findings, its diverging kernel, and the kernels that cost more.
+
+    folder: for files.
+    """
     findings, notes = [], list(vetted.notes)
     label = vetted.label
     for made in vetted.comparisons:
@@ -43,10 +48,11 @@ def explained(vetted: VettedCase, pair: PairedCase, sides: VettedSides) -> Vette
     if part := differing_part_of(vetted.comparisons):
         whole = next(one for one in vetted.comparisons if one.differs)
         assert whole.numbers is not None
-        found, words = None, _RUNTIME_ALONE
-        if part != "runtime":
+        if part == "runtime":
+            words = runtime_divergence(pair, sides, folder)
+        else:
             found, words = _divergence(pair, sides)
-        vetted = replace(vetted, divergence=found)
+            vetted = replace(vetted, divergence=found)
         findings.append(
             f"{label}: other numbers than {whole.numbers.against}: {whole.numbers.message}\n"
             f"  changed by: {_PARTS[part]}\n  {words}"
@@ -66,10 +72,6 @@ _PARTS: dict[SlowerPart, str] = {
     "both": "the runtime and the generated code",
     "not separated": "not separated",
 }
-_RUNTIME_ALONE = (
-    "the library is the same, so no kernel is named: the runtime, or a function that the library "
-    "calls, returns other values"
-)
 
 
 def _slower_words(vetted: VettedCase) -> str:

@@ -69,7 +69,7 @@ def compare_sides(
     made = SidesComparison(sides=sides, same_code=same_code)
     case = other.case
     processes = tuple(
-        _side_process(side, folder / f"{slug(sides)}-{number}", case)
+        side_process(side, folder / f"{slug(sides)}-{number}", case)
         for number, side in enumerate((one, other))
     )
     pair = processes[0], processes[1]
@@ -101,7 +101,14 @@ def compare_sides(
     return made
 
 
-def _side_process(side: VettedSide, files: Path, case: EnvironmentCase) -> SideProcess:
+def side_process(side: VettedSide, files: Path, case: EnvironmentCase) -> SideProcess:
+    """Return the process of a side; its files are written to a folder.
+
+    Args:
+        side: The side.
+        files: The folder, made if it doesn't exist.
+        case: Whose options the process has.
+    """
     files.mkdir(parents=True, exist_ok=True)
     call_file = files / "call"
     # A target is written as the TVM that reads it writes it.

@@ -47,4 +47,4 @@ def vet_case(pair: PairedCase, *, alpha: float, folder: Path) -> VettedCase:
         slower_part=slower_part_of(comparisons),
         notes=sides.notes,
     )
-    return explained(vetted, pair, sides)
+    return explained(vetted, pair, sides, folder)
