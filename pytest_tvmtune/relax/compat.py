@@ -8,6 +8,7 @@ here. Importing this module imports no tvm.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -65,6 +66,25 @@ _CORE = {
     "save_json": "ir:save_json",
 }
 CORE_NAMES = tuple(_CORE)
+# The converters that came with a version. Source: the convert maps of TVM's importers.
+_NEW_CONVERTERS = {
+    "0.26": {
+        "ONNX": ("Dropout", "GroupNormalization"),
+        "torch": ("aten.atan2.default", "aten.rnn_tanh.input"),
+        "TFLite": (
+            "BITWISE_XOR", "BUCKETIZE", "RANK", "RELU_0_TO_1", "RFFT2D", "RIGHT_SHIFT", "SIGN",
+            "UNIQUE", "UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_SUM",
+        ),
+    },
+    "0.27": {
+        "ONNX": ("CastLike",),
+        "torch": (
+            "aten._assert_async.default", "aten._assert_async.msg", "aten.diagonal.default",
+            "aten.round.decimals", "aten.scatter.src",
+        ),
+        "TFLite": ("STABLEHLO_RESHAPE", "STABLEHLO_SLICE", "STABLEHLO_TRANSPOSE"),
+    },
+}  # fmt: skip
 # Of DLTensor, behind data, device, ndim, dtype, shape, and strides.
 _BYTE_OFFSET = 8 + 8 + 4 + 4 + 8 + 8
 
@@ -115,6 +135,20 @@ def is_tested_pair(tvm: str, ffi: str) -> bool:
     """Return whether versions of apache-tvm and apache-tvm-ffi are known to work together."""
     tested = TESTED.get(minor(tvm))
     return tested is not None and ffi in tested.ffi_versions
+
+
+def version_that_converts(importer: str, operators: Iterable[str]) -> str:
+    """Return the minor version of TVM since when an importer has converters for all operators.
+
+    importer: "ONNX", "torch", or "TFLite". "" if no tested version is known to have all of them.
+    """
+    since = {
+        operator: version
+        for version, converters in _NEW_CONVERTERS.items()
+        for operator in converters[importer]
+    }
+    versions = [since.get(operator, "") for operator in operators]
+    return "" if "" in versions else max(versions, key=list(TESTED).index, default="")
 
 
 # apache-tvm 0.25 calls the types of Relax StructInfo, and the name of a variable a hint.

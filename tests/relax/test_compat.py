@@ -91,3 +91,17 @@ def test_names_of_the_core_come_from_one_place() -> None:
 )
 def test_tested_pairs(tvm: str, ffi: str, tested: bool) -> None:
     assert compat.is_tested_pair(tvm, ffi) == tested
+
+
+@pytest.mark.parametrize(
+    ("operators", "version"),
+    [
+        (["CastLike"], "0.27"),
+        (["Dropout", "GroupNormalization"], "0.26"),
+        (["Dropout", "CastLike"], "0.27"),
+        (["CastLike", "LSTM"], ""),
+        ([], ""),
+    ],
+)
+def test_the_version_that_converts_all_operators(operators: list[str], version: str) -> None:
+    assert compat.version_that_converts("ONNX", operators) == version

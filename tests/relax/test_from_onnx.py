@@ -240,6 +240,16 @@ def test_every_unsupported_operator_is_named_and_counted() -> None:
     assert "GRU (node 'gate', 1 in all), LSTM (node 'first', 2 in all)" in str(caught.value)
 
 
+@pytest.mark.each_version
+def test_a_function_that_an_older_importer_lacks_is_expanded() -> None:
+    nodes = [
+        helper.make_node("CastLike", ["s", "x"], ["f"]),
+        helper.make_node("Mul", ["x", "f"], ["y"]),
+    ]
+    proto = model(nodes, [("x", FLOAT, [2, 3]), ("s", INT64, [1])], ["y"])
+    assert_same(proto, {"x": floats(2, 3), "s": np.array([3], "int64")})
+
+
 def test_an_unsupported_operator_in_a_branch_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     branches = {
         name: helper.make_graph(

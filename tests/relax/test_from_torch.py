@@ -19,6 +19,8 @@ from pytest_tvmtune.core.settings.dimension_sizes import (
     sizes_by_name,
     unset_sentence,
 )
+from pytest_tvmtune.core.versions import minor
+from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.relax.importing import open_model
 
 RNG = np.random.default_rng(7)
@@ -275,6 +277,21 @@ def test_unsupported_operators_are_named_and_counted() -> None:
     assert "unsupported operator aten.frexp.Tensor (node 'frexp', 1 in all), aten.sp" in str(
         caught.value
     )
+
+
+class Angle(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.atan2(x, x + 1)
+
+
+@pytest.mark.each_version
+def test_an_older_importer_names_the_version_that_has_the_converter() -> None:
+    if minor(package_version("tvm")) != "0.25":
+        assert_same(Angle().eval(), inputs=(floats(3),))
+        return
+    words = r"aten\.atan2\.default .* no converter; the importer of apache-tvm 0\.26 converts it"
+    with pytest.raises(UnsupportedOperatorError, match=words):
+        open_model(Angle().eval(), name="m", inputs=(floats(3),))
 
 
 class Counter(nn.Module):

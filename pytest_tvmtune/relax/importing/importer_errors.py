@@ -15,6 +15,7 @@ from typing import Any
 
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ImporterError, ModelError, UnsupportedOperatorError
+from pytest_tvmtune.relax import compat
 
 
 def require_file(path: Path) -> None:
@@ -110,7 +111,10 @@ def unsupported(
     listing = ", ".join(
         f"{name} ({first[name]}, {count} in all)" for name, count in sorted(counts.items())
     )
+    later = compat.version_that_converts(importer, counts)
+    hint = f"; the importer of apache-tvm {later} converts it" if later else ""
+    why = f"TVM's {importer} importer has no converter{hint}"
     return UnsupportedOperatorError(
-        f"{label}: unsupported operator {listing}: TVM's {importer} importer has no converter",
+        f"{label}: unsupported operator {listing}: {why}",
         operators=counts,
     )
