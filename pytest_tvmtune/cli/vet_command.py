@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +57,24 @@ def _vet(options: argparse.Namespace) -> int:
         arguments=tuple(options.pytest_arguments),
         store=options.dir,
     )
+    # The exit code 1 is for findings.
     try:
         report = vet(request, lambda words: print(words, file=sys.stderr, flush=True))
+        if options.json:
+            print_json(finite(to_json_values(report)))
+        else:
+            print("\n".join(vet_lines(report)), flush=True)
         if options.html is not None:
             from pytest_tvmtune.report.vet_html import vet_page
             from pytest_tvmtune.store.atomic_files import write_text
 
             write_text(options.html, vet_page(report))
     except TvmTuneError as error:
-        # 1 is for findings.
         print(f"tvmtune: {error}", file=sys.stderr)
         return _NOT_VETTED
-    if options.json:
-        print_json(finite(to_json_values(report)))
-    else:
-        print("\n".join(vet_lines(report)))
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001  a fault of this package, or of the machine
+        traceback.print_exc()
+        return _NOT_VETTED
     return 1 if report.findings else 0

@@ -45,7 +45,8 @@ def begin(item: pytest.Item, options: CaseOptions, origin: ItemOrigin) -> ItemSt
     if (problem := item.config.stash[STATE].target_problems.get(options.target)) is not None:
         said = f"{origin.sidecar}: {problem}" if origin.sidecar else mark_problem(item, problem)
         pytest.fail(said, pytrace=False)
-    state = ItemState(options=options, origin=origin, marks=tuple(marks_of(item)))
+    adjusted = item.config.stash[STATE].adjust_options(options)
+    state = ItemState(options=adjusted, origin=origin, marks=tuple(marks_of(item)))
     item.stash[ITEM_STATE] = state
     return state
 

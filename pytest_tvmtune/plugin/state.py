@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class State:
             written.
         notes: Lines of the summary that fail no test.
         details: Lines of the summary with -v.
+        adjust_options: Returns the options that a test really gets, from those of its markers.
     """
 
     run: RunOptions
@@ -66,6 +68,7 @@ class State:
     usage_error: str | None = None
     notes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    adjust_options: Callable[[CaseOptions], CaseOptions] = lambda options: options
 
     @property
     def cases(self) -> list[FinishedCase]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_TestOutcomes(config), "tvmtune-vet-tests")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Let no marker ask for trials: stored records are used, and nothing is tuned."""
-    state = item.stash.get(ITEM_STATE, None)
-    if state is not None:
-        state.options = replace(state.options, trials=0, tuning="never", work_dir=None)
+    session.config.stash[STATE].adjust_options = partial(
+        replace, trials=0, tuning="never", work_dir=None
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,6 +134,14 @@ class _TestOutcomes:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._found: dict[str, tuple[TestState, str]] = {}
+        self._collected: set[str] = set()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._collected.update(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._collected.update(ids)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -163,6 +171,7 @@ class _TestOutcomes:
                 TestOutcome(nodeid=nodeid, state=state, message=message)
                 for nodeid, (state, message) in sorted(self._found.items())
             ),
+            not_run=tuple(sorted(self._collected - set(self._found))),
             tvm=tvm_info(Store(root=self._config.stash[STATE].run.store_dir)),
         )
         write_message(Path(os.environ[FOLDER_VARIABLE]) / RUN_FILE, run)

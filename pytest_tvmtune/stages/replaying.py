@@ -11,12 +11,17 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.tuning import replay_job
-from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.case import Case, module_parts
 from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.tuning.other_versions import as_replayed, workloads_of_other_versions
-from pytest_tvmtune.store.tuning.records import Workload, version_in_key
+from pytest_tvmtune.store.tuning.other_versions import (
+    as_replayed,
+    has_no_match,
+    note_no_match,
+    workloads_of_other_versions,
+)
+from pytest_tvmtune.store.tuning.records import Workload, is_other_version, version_in_key
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 from pytest_tvmtune.store.tuning.workload_ir import has_free_layout, version_of
@@ -70,11 +75,22 @@ def replay_records(
         shashes=frozenset(task.shash for task in lacking),
         old=old,
     )
+    mark = builds.key_of(
+        {
+            **module_parts(case),
+            "lacking": sorted(request.shashes),
+            "old": sorted([one.task, one.free_layout, one.record.digest] for one in old),
+        }
+    )
+    if has_no_match(case.store, mark):
+        return []
     try:
         result = run_job(replay_job.JOB, request, job_context(case, "replay"))
     except ChildError as error:
         return [f"records of another TVM were not replayed: {error}"]
     _store(case, plan, result.replayed)
+    if not result.replayed:
+        note_no_match(case.store, mark)
     return []
 
 
@@ -84,7 +100,7 @@ def _of_other_versions(
     """Yield workloads from the store and its fallbacks, the baseline, and the user's work_dir."""
     yield from workloads_of_other_versions(case.store, plan.target_key)
     for key, workload in accepted():
-        if key != plan.target_key:
+        if is_other_version(plan.target_key, key):
             yield as_replayed(workload, version_in_key(key) or key)
     if case.options.work_dir is not None:
         here = version_in_key(plan.target_key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def test_a_crashing_pair_is_one_usage_error(bad_pair: Path, tmp_path: Path) -> N
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(bad_pair)}
 
-    for attempt in range(2):
+    for _ in range(2):
         done = subprocess.run(
             command, cwd=suite, env=environment, capture_output=True, text=True, check=False
         )
@@ -52,13 +51,9 @@ def test_a_crashing_pair_is_one_usage_error(bad_pair: Path, tmp_path: Path) -> N
         assert "SIGSEGV" in text
         assert "pip install 'apache-tvm-ffi==0.1.14.post1'" in text
         assert "INTERNALERROR" not in text
-        # The answer is kept: the second time nothing is probed.
-        probes = suite / ".tvmtune" / "probes.json"
-        (problems,) = json.loads(probes.read_text()).values()
-        assert "crashed with SIGSEGV" in problems["serializing an IRModule"]
-        log = suite / ".tvmtune" / "logs" / "probe.log"
-        assert log.exists() == (attempt == 0)
-        log.unlink(missing_ok=True)
+        assert "serializing an IRModule: crashed with SIGSEGV" in text
+        # A failure isn't kept: another compiler, or another release of the plugin, may mend it.
+        assert not (suite / ".tvmtune" / "probes.json").exists()
 
 
 def test_no_marked_test_no_check(bad_pair: Path, tmp_path: Path) -> None:

@@ -24,11 +24,12 @@ from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.record_lines import dump, parse
-from pytest_tvmtune.store.tuning.records import Workload
+from pytest_tvmtune.store.tuning.records import Workload, is_other_version
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 from pytest_tvmtune.store.tuning.workload_ir import ir_text
 from tests.support.cases import build_with_records, built_run, opener
-from tests.support.modules import NotMain
+from tests.support.modules import NotMain, Scaled
 
 RNG = np.random.default_rng(13)
 X, W, B = (RNG.standard_normal(shape, "float32") for shape in ((2, 4), (6, 4), (6,)))
@@ -165,3 +166,49 @@ def test_a_trace_that_does_not_apply_is_said_and_not_used(
     assert {task.state for task in run.result.tasks} == {"untuned"}
     assert all(task.reason.startswith(f"replayed from {OTHER}: ") for task in run.result.tasks)
     assert run.result.warnings == []
+
+
+def test_records_that_match_no_task_are_tried_once(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _, _ = tuned[False]
+    store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
+    jobs = []
+
+    def run_here(job: Any, request: Any, context: Any) -> Any:
+        jobs.append(job)
+        return job.run(request, WorkerContext[None](folder=tmp_path))
+
+    monkeypatch.setattr(replaying, "run_job", run_here)
+    x, w = (RNG.standard_normal(shape, "float32") for shape in ((2, 8), (8, 8)))
+    for _ in range(3):
+        given = {"params": [w, np.float32(2)], "inputs": [x]}
+        run = built_run(opener(store)(Scaled, settings={"tuning": "never"}, **given))
+        assert {task.state for task in run.result.tasks} == {"untuned"}
+    assert len(jobs) == 1
+
+
+def test_records_of_another_target_are_not_replayed() -> None:
+    key = "llvm-tvm0.27-0123456789ab"
+    assert is_other_version(key, "llvm-tvm0.26-0123456789ab")
+    assert not is_other_version(key, "llvm-tvm0.26-ba9876543210")
+    assert not is_other_version(key, key)
+
+
+def test_a_task_gets_its_own_record_rather_than_a_faster_one_of_its_family(
+    tuned: Tuned, tmp_path: Path, in_this_process: None
+) -> None:
+    old, workloads, _ = tuned[False]
+    (other_key,) = (path.name for path in old.tuning.iterdir() if OTHER in path.name)
+    copies = open_store(tmp_path / "copies")
+    for workload in workloads:
+        faster = tuple(
+            replace(one, data=[one.data[0], [1e-9], *one.data[2:]]) for one in workload.records
+        )
+        other = replace(workload, name=f"{workload.name}7", records=faster, untuned=())
+        add_to_workload(copies, other_key, other)
+    store = replace(open_store(tmp_path / "store"), fallbacks=(copies.root, old.root))
+    run = built_run(opener(store)(NotMain, settings={"tuning": "never"}, **GIVEN))
+    assert {task.replayed_from for task in run.result.tasks} == {OTHER}
+    for workload in stored_workloads(run.case, run.built.plan).values():
+        assert min(record.mean_s for record in workload.records) > 1e-9

@@ -28,7 +28,7 @@ from pytest_tvmtune.store.layout import Store
 
 _TIMEOUT_S = 120.0
 # Without them there is nothing to test.
-_NEEDED = frozenset(conformance_job.PARTS[:5])
+_NEEDED = frozenset(conformance_job.PARTS[:4])
 _TUNING_MODULES = {"psutil": "psutil", "cloudpickle": "cloudpickle", "xgboost": "xgboost"}
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")  # tvm.support.cc.get_cc
 
@@ -94,8 +94,8 @@ def check_tuning() -> None:
 def check_tvm(store: Store) -> str:
     """Raise EnvironmentProblemError where the installed TVM can't be used; return a warning, or "".
 
-    Versions that this package isn't tested with are tried once, in a child. The result is kept in
-    the store, for as long as TVM's files are the same.
+    Versions that this package isn't tested with are tried in a child. If all works, the store keeps
+    that, for as long as TVM's files are the same.
     """
     tvm, ffi = package_version("tvm"), package_version("tvm_ffi")
     tested = compat.TESTED.get(minor(tvm))
@@ -129,18 +129,20 @@ def check_tvm(store: Store) -> str:
 
 
 def _known_problems(store: Store) -> dict[str, str]:
-    """Return what doesn't work in the installed TVM: tried now, unless its files were before."""
-    known = _read_probes(store)
-    identity = tvm_files_identity(store)
-    if identity not in known:
-        check_compiler()  # the lack of one isn't TVM's fault
-        problems, lasting = _try_parts(store)
-        if not lasting:
-            check_imports()  # its message is better, and what hasn't crashed there doesn't here
-            return problems
-        known[identity] = problems
-        write_json(store.probes, known)
-    return known[identity]
+    """Return what doesn't work in the installed TVM: tried now, unless all of it worked before.
+
+    Failures aren't kept: the reason may be a compiler, or a file that is missing.
+    """
+    passed, identity = _read_probes(store), tvm_files_identity(store)
+    if passed.get(identity) == list(conformance_job.PARTS):
+        return {}
+    check_compiler()  # the lack of one isn't TVM's fault
+    problems, is_tvms = _try_parts(store)
+    if not is_tvms:
+        check_imports()  # its message is better, and what hasn't crashed there doesn't here
+    elif not problems:
+        write_json(store.probes, {**passed, identity: list(conformance_job.PARTS)})
+    return problems
 
 
 def _try_parts(store: Store) -> tuple[dict[str, str], bool]:
@@ -176,9 +178,10 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _read_probes(store: Store) -> dict[str, dict[str, str]]:
+def _read_probes(store: Store) -> dict[str, list[str]]:
+    """Return the parts that have passed, by the identity of TVM."""
     try:
-        return from_json_values(json.loads(store.probes.read_bytes()), dict[str, dict[str, str]])
+        return from_json_values(json.loads(store.probes.read_bytes()), dict[str, list[str]])
     except (OSError, ValueError):
         return {}
 

@@ -48,10 +48,11 @@ def tvm_info(store: Store) -> dict[str, str]:
     files).
     """
     origin = tvm_origin()
+    is_loaded = "tvm" in sys.modules
     return {
         "tvm_path": origin.path,
         "tvm_revision": origin.revision,
-        "tvm_identity": tvm_files_identity(store),
+        "tvm_identity": tvm_identity(store) if is_loaded else tvm_files_identity(store),
     }
 
 
@@ -124,11 +125,14 @@ def _loaded_libraries() -> list[str]:
 def _built_libraries() -> Iterator[str]:
     """Yield the paths of the libraries that a checkout's build has made, where TVM looks for them.
 
-    Source: tvm/libinfo.py.
+    Source: tvm/libinfo.py, tvm_ffi/libinfo.py.
     """
-    named = os.environ.get("TVM_LIBRARY_PATH")
-    folders = [Path(named)] if named else []
-    for package in _folders("tvm"):  # <checkout>/python/tvm
+    named = [
+        *filter(None, [os.environ.get("TVM_LIBRARY_PATH")]),
+        *filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)),
+    ]
+    folders = [Path(folder) for folder in named]
+    for package in (one for name in _PACKAGES for one in _folders(name)):  # <checkout>/python/tvm
         folders += [Path(package).parents[1] / below for below in _BUILT]
     for folder in folders:
         if folder.is_dir():

@@ -109,16 +109,22 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         if task.shash in request.shashes:
             workload = Workload(extracted.dispatched[0])
             ir = str(workload.as_json()[1])
-            if old := _matching(task, workload.mod, request.old, free_layout=has_free_layout(ir)):
+            own, others = _matching(
+                task, workload.mod, request.old, free_layout=has_free_layout(ir)
+            )
+            if own or others:
                 context.enter_stage(JobStage(f"replaying records of {task.name}"))
-                found.append(_replayed(task, workload, ir, old))
+                found.append(_replayed(task, workload, ir, own, others))
     return Result(replayed=tuple(found))
 
 
 def _matching(
     task: Task, mod: IRModule, old: Iterable[OldRecord], *, free_layout: bool
-) -> list[Record]:
-    """Return the records for a task, those of the same name first, then the fastest."""
+) -> tuple[list[Record], list[Record]]:
+    """Return the records of the task of the same name, and of others, the fastest first.
+
+    Tasks of one family may differ in what they compute, so the times of others can be shorter.
+    """
     sizes = _sizes(arguments_of(mod))
     matching = [
         one
@@ -127,8 +133,9 @@ def _matching(
         and (not one.task or family(one.task) == family(task.name))
         and _sizes(one.record.data[3]) == sizes
     ]
-    matching.sort(key=lambda one: (one.task != task.name, one.record.mean_s))
-    return [one.record for one in matching]
+    matching.sort(key=lambda one: one.record.mean_s)
+    own = [one.record for one in matching if one.task == task.name]
+    return own, [one.record for one in matching if one.task != task.name]
 
 
 def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
@@ -139,23 +146,32 @@ def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
     return [(str(dtype), math.prod(map(int, shape))) for _, dtype, shape in arguments]
 
 
-def _replayed(task: Task, workload: Any, ir: str, old: Sequence[Record]) -> Replayed:
+def _replayed(
+    task: Task, workload: Any, ir: str, own: Sequence[Record], others: Sequence[Record]
+) -> Replayed:
+    refused: dict[str, Refused] = {}
+    records = _first_that_apply(own, workload, refused) or _first_that_apply(
+        others, workload, refused
+    )
+    return Replayed(task=task, ir=ir, records=tuple(records), refused=tuple(refused.values()))
+
+
+def _first_that_apply(
+    old: Sequence[Record], workload: Any, refused: dict[str, Refused]
+) -> list[Record]:
+    """Return records whose traces apply, and add those that don't to `refused`, by digest."""
     records: list[Record] = []
-    refused: list[Refused] = []
     for record in _distinct(old):
+        if record.digest in refused:
+            continue
         try:
             records.append(_applied(record, workload))
         except ReplayError as error:
             reason = f"replayed from {record.replayed_from}: {error}"
-            refused.append(Refused(digest=record.digest, reason=reason))
+            refused[record.digest] = Refused(digest=record.digest, reason=reason)
         if len(records) == _KEPT:
             break
-    return Replayed(
-        task=task,
-        ir=ir,
-        records=tuple(records),
-        refused=tuple(refused),
-    )
+    return records
 
 
 def _distinct(records: Sequence[Record]) -> Iterator[Record]:

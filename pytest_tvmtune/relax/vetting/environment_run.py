@@ -61,9 +61,11 @@ class EnvironmentCase:
 class EnvironmentRun:
     """A finished run of pytest.
 
-    tests: all of them, and the files that couldn't be collected. tvm: what reports say of the TVM
-    that was tested, from `tvm_info`.
+    tests: all that ran, and the files that couldn't be collected. not_run: the ids of those that
+    were collected, but didn't run. tvm: what reports say of the TVM that was tested, from
+    `tvm_info`.
     """
 
     tests: tuple[TestOutcome, ...]
+    not_run: tuple[str, ...]
     tvm: dict[str, str]

@@ -38,7 +38,7 @@ from pytest_tvmtune.relax.measuring.timing import Timer, make_timer, num_threads
 from pytest_tvmtune.store.artifacts import Artifact
 
 # A library with larger constants is loaded once a process: TVM never unmaps it.
-_MOST_LIBRARY_BYTES = 32 << 20
+MOST_LIBRARY_BYTES = 32 << 20
 # They make and pass on storage, and compute nothing.
 _OF_THE_VM = "vm.builtin."
 # In a turn, a sample follows one that brings code and data back into the caches. A long sample does
@@ -278,7 +278,7 @@ class Side:
         from tvm import relax
 
         library = self._request.artifact.library
-        if self._module is None or library.stat().st_size <= _MOST_LIBRARY_BYTES:
+        if self._module is None or library.stat().st_size <= MOST_LIBRARY_BYTES:
             copy = self._folder / f"placed-{secrets.token_hex(8)}.so"
             shutil.copyfile(library, copy)
             try:

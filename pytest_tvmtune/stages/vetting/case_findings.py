@@ -38,7 +38,7 @@ def explained(vetted: VettedCase, pair: PairedCase, sides: VettedSides, folder: 
     findings, notes = [], list(vetted.notes)
     label = vetted.label
     for made in vetted.comparisons:
-        if made.problem and made.sides == "old and new":
+        if made.problem and made.sides != "runtime":
             findings.append(f"{label}: {made.problem}")
         elif made.problem and not made.same_code:
             notes.append(

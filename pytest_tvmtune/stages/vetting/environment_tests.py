@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import EnvironmentProblemError
+from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
 from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
@@ -77,6 +77,7 @@ def run_tests(
             "pytest_tvmtune.plugin.vetting",
             *arguments,
             "--continue-on-collection-errors",
+            "--maxfail=0",
             "--tvm-tuning=never",
             "--tvm-step-summary=off",
             f"--tvm-dir={store.root}",
@@ -94,6 +95,7 @@ def run_tests(
         )
     cases = [read_message(path, EnvironmentCase) for path in (kept / CASES).glob("*/case")]
     run = read_message(run_file, EnvironmentRun)
+    _check(environment, run, log_path)
     return TestedEnvironment(
         environment=environment,
         store=store,
@@ -102,6 +104,23 @@ def run_tests(
         tests={one.nodeid: one for one in run.tests},
         tvm=run.tvm,
     )
+
+
+def _check(environment: OtherEnvironment, run: EnvironmentRun, log_path: Path) -> None:
+    """Raise EnvironmentProblemError for a run of another TVM, or of only a part of the tests."""
+    what = f"--{environment.name} {environment.python}"
+    if (tested := run.tvm["tvm_path"]) and not environment.tvm.samefile(tested):
+        raise EnvironmentProblemError(
+            f"{what}: the tests import TVM from {tested}, but this environment has TVM in "
+            f"{environment.tvm}; run the command in a folder without TVM, and let no conftest.py "
+            "and no ini key `pythonpath` put another TVM first"
+        )
+    if run.not_run:
+        raise EnvironmentProblemError(
+            f"{what}: pytest stopped before {counted(len(run.not_run), 'test')} ran, such as "
+            f"{run.not_run[0]}; leave out options and plugins that stop pytest early\n"
+            f"log: {log_path}"
+        )
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str], log: int) -> int:

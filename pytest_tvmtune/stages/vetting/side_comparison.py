@@ -26,7 +26,7 @@ from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
 from pytest_tvmtune.relax.vetting.side import SideCall, SideOutputs
 from pytest_tvmtune.stages.latency_gate import latency_of
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment
-from pytest_tvmtune.stages.vetting.turns import SideProcess, epochs_in_turns
+from pytest_tvmtune.stages.vetting.turns import SideProcess, epochs_in_turns, placements_in_turns
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 from pytest_tvmtune.store.locks import exclusive_cores
@@ -74,9 +74,9 @@ def compare_sides(
     )
     pair = processes[0], processes[1]
     epochs: list[Epoch] = []
-    clock = Clock(max_time_s=_TIMES * case.max_time_s, least_epochs=least_epochs(alpha))
     try:
         with exclusive_cores():
+            clock = Clock(max_time_s=_TIMES * case.max_time_s, least_epochs=least_epochs(alpha))
             taken = epochs_in_turns(
                 pair,
                 random.Random(secrets.randbits(32)),  # noqa: S311  an order, not a secret
@@ -88,7 +88,9 @@ def compare_sides(
         measured = Result(
             epochs=epochs,
             noise=[],
-            placements=len(epochs),
+            placements=min(
+                placements_in_turns(side.artifact, len(epochs)) for side in (one, other)
+            ),
             spent_s=clock.spent_s,
             num_threads=case.num_threads,
         )
@@ -142,7 +144,7 @@ def _numbers(
         against=against,
         tolerance=Tolerance(rtol=case.rtol, atol=case.atol),
         names=case.output_names,
-        dtypes="kinds",
+        dtypes="names",
     )
 
 

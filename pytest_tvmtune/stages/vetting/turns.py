@@ -27,6 +27,7 @@ from pytest_tvmtune.relax.measuring.epochs import interleave, pairs_per_epoch, s
 from pytest_tvmtune.relax.measuring.placement import pair_params
 from pytest_tvmtune.relax.measuring.timing import Timer
 from pytest_tvmtune.relax.vetting.side import (
+    MOST_LIBRARY_BYTES,
     ArgumentBits,
     EnterRequest,
     Opened,
@@ -36,6 +37,7 @@ from pytest_tvmtune.relax.vetting.side import (
     Side,
     Slot,
 )
+from pytest_tvmtune.store.artifacts import Artifact
 
 EPOCHS_PER_PROCESS = 8
 # Starting two processes takes seconds, so an epoch may last longer than within one process.
@@ -139,6 +141,13 @@ def epochs_in_turns(
                     number, pair_s = settle(arrangements[0], single_calls=cold_cache)
                     pairs = pairs_per_epoch(pair_s, budget_s=_EPOCH_S, most_pairs=_MOST_PAIRS)
                 yield interleave(arrangements, rng, number=number, pairs=pairs)
+
+
+def placements_in_turns(artifact: Artifact, epochs: int) -> int:
+    """Return how often the code of a library was placed anew in so many epochs."""
+    if artifact.library.stat().st_size <= MOST_LIBRARY_BYTES:
+        return epochs
+    return -(-epochs // EPOCHS_PER_PROCESS)
 
 
 def plan_memory(

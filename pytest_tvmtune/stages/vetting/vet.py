@@ -6,16 +6,22 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s, utc_text
-from pytest_tvmtune.core.errors import EnvironmentProblemError, StoreError, counted
+from pytest_tvmtune.core.errors import (
+    EnvironmentProblemError,
+    StoreError,
+    TvmTuneError,
+    counted,
+)
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.core.vetting.vet_report import (
     Schedules,
     TestOutcome,
+    TestState,
     VetReport,
     VettedCase,
     VettedEnvironment,
@@ -24,15 +30,26 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, examine_environment
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment, run_tests
 from pytest_tvmtune.stages.vetting.paired_case import PairedCase
-from pytest_tvmtune.stages.vetting.vet_case import vet_case
-from pytest_tvmtune.store.layout import open_store
+from pytest_tvmtune.stages.vetting.vet_case import vet_case, vetted_case
+from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.tuning.records import version_in_key
+from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload, stored_keys
 
 # Below the folder of the store.
 FOLDER = "vet"
 _CASE = "case-"
 _FAILED = frozenset({"failed", "error", "xpassed"})
+# A test with a lower rank in the new environment has a worse outcome there.
+_RANKS: dict[TestState, int] = {
+    "missing": 0,
+    "error": 1,
+    "failed": 1,
+    "xpassed": 1,
+    "skipped": 2,
+    "xfailed": 3,
+    "passed": 4,
+}
 _MISSING = TestOutcome(nodeid="", state="missing", message="the test isn't collected there")
 
 
@@ -128,6 +145,8 @@ def _run_both(
         # Not the same store: nothing tuned may get into the one that is untuned.
         store = one.name if records is None else f"{one.name}-replayed"
         folder = request.store.resolve() / FOLDER / store
+        # What was replayed earlier came from other records.
+        shutil.rmtree(Store(root=folder).tuning, ignore_errors=True)
         done.append(run_tests(one, request.arguments, folder, records=records))
     return done[0], done[1]
 
@@ -166,20 +185,21 @@ def _replayed(
 
 
 def _records_of(store: Path, version: str) -> Path | None:
-    """Return a folder with only those records of a store that belong to a version of TVM."""
-    keys = [
-        path
-        for path in (store / "tuning").glob("*")
-        if version_in_key(path.name) == minor(version) and any(path.iterdir())
-    ]
-    if not keys:
-        return None
-    folder = store / FOLDER / "records"
+    """Return a folder with the records of a store that a version of TVM applies, None without any.
+
+    There is one record for each task: where the new TVM can't apply it, it finds no other one.
+    """
+    folder, cpu, is_empty = store / FOLDER / "records", fingerprint().cpu, True
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "tuning").mkdir(parents=True)
-    for path in keys:
-        (folder / "tuning" / path.name).symlink_to(path)
-    return folder
+    for key, shash in stored_keys(Store(root=store)):
+        if version_in_key(key) != minor(version):
+            continue
+        workload = read_workload(Store(root=store), key, shash)
+        if workload is not None and (best := workload.best(cpu)) is not None:
+            applied = replace(workload, records=(best,), served=(), refused=(), untuned=())
+            add_to_workload(Store(root=folder), key, applied)
+            is_empty = False
+    return None if is_empty else folder
 
 
 def pairs_of(
@@ -215,7 +235,7 @@ def _compare_tests(old: TestedEnvironment, new: TestedEnvironment) -> tuple[list
         elif before.state == now.state:
             if now.state in _FAILED:
                 notes.append(f"{nodeid}: {now.state} in both environments: {now.message}")
-        elif before.state in _FAILED and now.state not in {*_FAILED, "missing"}:
+        elif _RANKS[now.state] >= _RANKS[before.state]:
             notes.append(f"{nodeid}: {before.state} in the old environment, {now.state} in the new")
         else:
             reason = now.message or before.message
@@ -236,8 +256,13 @@ def _vet_pairs(
     cases = []
     for number, pair in enumerate(pairs, 1):
         on_progress(f"[{number}/{len(pairs)}] {pair.label}, {pair.schedules}")
-        with _folder_in(root) as folder:
-            cases.append(vet_case(pair, alpha=alpha, folder=folder))
+        try:
+            with _folder_in(root) as folder:
+                cases.append(vet_case(pair, alpha=alpha, folder=folder))
+        except (TvmTuneError, OSError) as error:
+            # The other cases are still vetted.
+            problem = f"{pair.label}: can't be compared: {error}"
+            cases.append(replace(vetted_case(pair), findings=(problem,)))
     return tuple(cases)
 
 

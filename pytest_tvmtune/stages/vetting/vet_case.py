@@ -12,6 +12,13 @@ from pytest_tvmtune.stages.vetting.paired_case import PairedCase, sides_of
 from pytest_tvmtune.stages.vetting.side_comparison import VettedSide, compare_sides
 
 
+def vetted_case(pair: PairedCase) -> VettedCase:
+    """Return a case that hasn't been compared."""
+    return VettedCase(
+        label=pair.label, nodeid=pair.new.nodeid, name=pair.new.name, schedules=pair.schedules
+    )
+
+
 def vet_case(pair: PairedCase, *, alpha: float, folder: Path) -> VettedCase:
     """Return where a case differs between two environments, and in which part.
 
@@ -20,12 +27,12 @@ def vet_case(pair: PairedCase, *, alpha: float, folder: Path) -> VettedCase:
         alpha: Of each decision.
         folder: For files of this case.
     """
-    vetted = VettedCase(
-        label=pair.label, nodeid=pair.new.nodeid, name=pair.new.name, schedules=pair.schedules
-    )
+    vetted = vetted_case(pair)
     sides = sides_of(pair)
     if isinstance(sides, str):
-        return replace(vetted, findings=(f"{pair.label}: {sides}",))
+        words = (f"{pair.label}: {sides}",)
+        fails_in_both = pair.old.built is None and pair.new.built is None
+        return replace(vetted, notes=words) if fails_in_both else replace(vetted, findings=words)
     comparisons: list[SidesComparison] = []
 
     def make(what: ComparedSides, one: VettedSide, other: VettedSide) -> None:

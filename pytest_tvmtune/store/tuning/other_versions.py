@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from pytest_tvmtune.store.atomic_files import write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.records import Workload, keys_of_other_versions, version_in_key
+from pytest_tvmtune.store.tuning.records import (
+    Workload,
+    is_other_version,
+    keys_of_other_versions,
+    version_in_key,
+)
 from pytest_tvmtune.store.tuning.workload_files import SUFFIX, read_workload
 
 
@@ -23,7 +30,7 @@ def workloads_of_other_versions(store: Store, key: str) -> Iterator[Workload]:
         for path in root.glob(pattern)
     }
     for other, shash in sorted(found):
-        if other == key:
+        if not is_other_version(key, other):
             continue
         workload = read_workload(store, other, shash)
         if workload is not None and workload.records:
@@ -40,3 +47,17 @@ def as_replayed(workload: Workload, source: str) -> Workload:
             if not record.replayed_from
         ),
     )
+
+
+def has_no_match(store: Store, key: str) -> bool:
+    """Return whether a replay found no record for any task. key: of its tasks and records."""
+    return _mark(store, key).is_file()
+
+
+def note_no_match(store: Store, key: str) -> None:
+    """Note that a replay found no record for any task. Raises StoreError."""
+    write_json(_mark(store, key), {})
+
+
+def _mark(store: Store, key: str) -> Path:
+    return store.cached_outcomes / f"replay-{key}.json"

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from statistics import fmean
 from typing import Annotated, Any
@@ -202,6 +203,11 @@ def keys_of_other_versions(key: str) -> str:
     """Return the pattern of this target's keys under other versions of TVM, for `glob`."""
     found = _KEY.fullmatch(key)
     return f"{found['kind']}-tvm*-{found['digest']}" if found else key
+
+
+def is_other_version(key: str, other: str) -> bool:
+    """Return whether a key is that of the same target under another version of TVM."""
+    return other != key and fnmatchcase(other, keys_of_other_versions(key))
 
 
 def comparable_target(target_json: str) -> str:
