@@ -134,3 +134,43 @@ def test_all_code_of_the_installed_tvm_is_looked_at(tmp_path: Path) -> None:
         assert spec.origin is not None
         below = Path(spec.origin).parent.rglob("*")
         assert {path for path in below if path.suffix in {".py", ".so"}} <= files
+
+
+OF_A_CHECKOUT = """
+import json, os, sys
+from pathlib import Path
+from pytest_tvmtune.relax.installation import tvm_files
+from pytest_tvmtune.store.layout import open_store
+work = Path(sys.argv[1])
+store = open_store(work / "store")
+sys.path[:0] = [str(work / "python"), str(work / "3rdparty/tvm-ffi/python")]
+os.environ["LD_LIBRARY_PATH"] = str(work / "elsewhere")
+
+def now():
+    tvm_files._identity.cache_clear()
+    return tvm_files.tvm_files_identity(store)
+
+found = [now()]
+for path in sorted(work.rglob("*.so")):
+    path.write_text(f"rebuilt {path}")
+    found.append(now())
+print(json.dumps(found))
+"""
+
+
+def test_libraries_of_a_checkout_count_wherever_tvm_looks_for_them(tmp_path: Path) -> None:
+    libraries = (
+        "build/lib/libtvm_compiler.so",
+        "lib/libtvm_runtime.so",
+        "3rdparty/tvm-ffi/build/lib/libtvm_ffi.so",
+        "elsewhere/libtvm_runtime_extra.so",
+    )
+    packages = ("python/tvm/__init__.py", "3rdparty/tvm-ffi/python/tvm_ffi/__init__.py")
+    for name in (*libraries, *packages):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    done = subprocess.run(
+        [REAL_PYTHON, "-c", OF_A_CHECKOUT, str(tmp_path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(set(json.loads(done.stdout))) == 1 + len(libraries)
