@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pytest_tvmtune.core.errors import (
     GivenError,
@@ -182,6 +182,28 @@ def reshape_to_a_computed_shape() -> Any:
 def test_a_constant_subgraph_is_folded() -> None:
     """The importer refuses a Reshape whose shape is computed by the graph."""
     assert_same(reshape_to_a_computed_shape(), {"x": floats(2, 3, 4)})
+
+
+def test_weights_that_are_folded_are_no_inputs() -> None:
+    """Before version 4 of the format, each weight is listed as an input."""
+    proto = reshape_to_a_computed_shape()
+    proto.ir_version = 3
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("z", FLOAT, None))
+    names = ("a", "b")
+    for name in names:
+        size = numpy_helper.from_array(np.array([1], "int64"), f"size of {name}")
+        proto.graph.initializer.append(size)
+    filled = (helper.make_node("ConstantOfShape", [f"size of {name}"], [name]) for name in names)
+    sums = (
+        helper.make_node("Add", one, [two]) for one, two in ((["y", "a"], "s"), (["s", "b"], "z"))
+    )
+    proto.graph.node.extend((*filled, *sums))
+    for weight in proto.graph.initializer:
+        value = helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+        proto.graph.input.append(value)
+    opened = assert_same(proto, {"x": floats(2, 3, 4)})
+    assert [spec.name for spec in opened.signature.inputs] == ["x"]
 
 
 def test_without_onnxruntime_a_plain_model_opens_and_others_say_what_is_missing(

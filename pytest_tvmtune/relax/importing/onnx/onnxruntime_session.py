@@ -17,6 +17,8 @@ from pytest_tvmtune.relax.importing.onnx.reading import STANDARD_DOMAINS, all_gr
 
 INSTALL = "pip install 'pytest-tvmtune[onnx]'"
 _SILENT = 4
+# The first version of the format in which weights needn't be listed as inputs.
+_WEIGHTS_ARE_NO_INPUTS = 4
 _RANDOM = ("Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike")
 
 
@@ -38,6 +40,8 @@ def fold_constants(proto: Any, label: str) -> Any:
     What depends on static shapes alone is constant, too. proto: may be changed.
     Raises ModelError when onnxruntime refuses the model.
     """
+    # In earlier versions, onnxruntime lists weights as inputs, and those that it folds stay there.
+    proto.ir_version = max(proto.ir_version, _WEIGHTS_ARE_NO_INPUTS)
     _make_sizes_foldable(proto.graph)
     folded = _optimised(proto, label)
     while _compute_left_out(folded, label):
