@@ -48,7 +48,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _vet(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.report.vet_text import vet_lines
+    from pytest_tvmtune.report.report_files import check_report_path
+    from pytest_tvmtune.report.vet_text import summary_line, vet_lines
     from pytest_tvmtune.stages.vetting.vet import VetRequest, vet
 
     request = VetRequest(
@@ -59,9 +60,12 @@ def _vet(options: argparse.Namespace) -> int:
     )
     # The exit code 1 is for findings.
     try:
+        if options.html is not None:
+            check_report_path("--html", options.html.absolute())
         report = vet(request, lambda words: print(words, file=sys.stderr, flush=True))
         if options.json:
             print_json(finite(to_json_values(report)))
+            print(summary_line(report), file=sys.stderr)
         else:
             print("\n".join(vet_lines(report)), flush=True)
         if options.html is not None:

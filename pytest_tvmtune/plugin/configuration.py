@@ -72,16 +72,9 @@ def _check_report_paths(paths: Mapping[str, Path | None]) -> None:
             flag = BY_NAME[name].flag
             if (other := taken.setdefault(path, flag)) != flag:
                 raise OptionError(f"{flag}: {path} is also the path of {other}; give another path")
-            _check_report_path(flag, path)
+            from pytest_tvmtune.report.report_files import check_report_path
 
-
-def _check_report_path(flag: str, path: Path) -> None:
-    """Raise OptionError, before any test runs, for a report that can't be written."""
-    if path.is_dir():
-        raise OptionError(f"{flag}: {path} is a folder; give the path of a file")
-    parent = next(folder for folder in path.parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OptionError(f"{flag}: {parent} can't be written to; give another path")
+            check_report_path(flag, path)
 
 
 def _make_absolute(layer: dict[str, Any], base: Path) -> None:

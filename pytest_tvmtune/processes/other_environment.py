@@ -24,6 +24,7 @@ _PACKAGE = Path(__file__).parents[1]
 # Imported by the plugin, apart from tvm.
 _NEEDED = ("numpy", "pytest", "msgspec", "filelock", "jinja2", "pytest_benchmark", "tqdm")
 _TIMEOUT_S = 120.0
+_MOST_WORDS = 100
 # It needs nothing but the standard library, and parts of this package that need no more.
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
@@ -104,6 +105,11 @@ def examine_environment(name: str, interpreter: Path, folder: Path) -> OtherEnvi
     what = f"--{name} {interpreter}"
     # Not resolved: the interpreter of a virtual environment is a link.
     interpreter = Path(os.path.abspath(shutil.which(interpreter) or interpreter))  # noqa: PTH100
+    if interpreter.is_dir():
+        raise EnvironmentProblemError(
+            f"{what}: it is a folder; give the path of a Python interpreter, such as "
+            f"{interpreter / 'bin' / 'python'}"
+        )
     try:
         probe = subprocess.run(
             [str(interpreter), "-c", _PROBE, request],
@@ -121,7 +127,8 @@ def examine_environment(name: str, interpreter: Path, folder: Path) -> OtherEnvi
     try:
         found = from_json(probe.stdout.strip().rpartition("\n")[2].encode(), _Probed)
     except ValueError:
-        last = probe.stderr.strip().rpartition("\n")[2] or f"exit code {probe.returncode}"
+        last = probe.stderr.strip().rpartition("\n")[2][:_MOST_WORDS]
+        last = last or f"exit code {probe.returncode}"
         raise EnvironmentProblemError(
             f"{what}: not a Python interpreter that works: {last}; give the path of a Python "
             "interpreter"
@@ -158,7 +165,7 @@ def pytest_command(environment: OtherEnvironment, arguments: Sequence[str]) -> l
     """Return the command that runs pytest there, as `python -m pytest` would."""
     front = [*environment.front, os.getcwd()]  # noqa: PTH109
     path = f"[*{front!a}, *filter(None, sys.path), *{list(environment.back)!a}]"
-    code = f"import sys; sys.path[:] = {path}; import pytest; sys.exit(pytest.console_main())"
+    code = f"import sys; sys.path[:] = {path}; import pytest; sys.exit(pytest.main())"
     return [str(environment.python), "-c", code, *environment.plugins, *arguments]
 
 

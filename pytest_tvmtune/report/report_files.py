@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import OptionError, StoreError
 from pytest_tvmtune.store.atomic_files import write_text
 
 ReportObject = Mapping[str, Any]
 # GitHub's limit for the whole summary of a step. Beyond it, GitHub shows nothing of it.
 _MOST_SUMMARY_BYTES = 1 << 20
+
+
+def check_report_path(flag: str, path: Path) -> None:
+    """Raise OptionError for a report that can't be written, before anything is measured.
+
+    Args:
+        flag: The option that names the report.
+        path: Its path, absolute.
+    """
+    if path.is_dir():
+        raise OptionError(f"{flag}: {path} is a folder; give the path of a file")
+    parent = next(folder for folder in path.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OptionError(f"{flag}: {parent} can't be written to; give another path")
 
 
 def write_reports(report: ReportObject, paths: Mapping[str, Path]) -> list[str]:

@@ -51,7 +51,7 @@ def case_cells(case: VettedCase) -> tuple[str, ...]:
     latency = whole.latency if whole else None
     return (
         case.label,
-        case.schedules,
+        schedules_words(case),
         numbers_words(whole),
         NOTHING if latency is None else format_seconds(latency.baseline_median_s or 0.0),
         NOTHING if latency is None else format_seconds(latency.median_s or 0.0),
@@ -61,6 +61,13 @@ def case_cells(case: VettedCase) -> tuple[str, ...]:
         "same code" if whole and whole.same_code else part_words(case.comparison("generated code")),
         case.slower_part or NOTHING,
     )
+
+
+def schedules_words(case: VettedCase) -> str:
+    """Return the kind of schedules, and for replayed ones the number of tuned kernels."""
+    if case.schedules == "untuned":
+        return case.schedules
+    return f"{case.schedules}, {counted(case.tuned_kernels, 'kernel')}"
 
 
 def numbers_words(made: SidesComparison | None) -> str:
@@ -98,6 +105,8 @@ def summary_line(report: VetReport) -> str:
         one.latency is not None and one.latency.verdict == "INCONCLUSIVE"
         for case in report.cases
         for one in case.comparisons
+        # For the same library, both names stand for one measurement.
+        if not (one.same_code and one.sides == "runtime")
     )
     words = f"{counted(len(report.cases), 'case')}, {counted(len(report.findings), 'finding')}"
     return f"{words}, {counted(undecided, 'comparison')} undecided" if undecided else words

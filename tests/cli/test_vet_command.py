@@ -46,6 +46,20 @@ def test_a_program_that_is_no_python(capsys: pytest.CaptureFixture[str]) -> None
     assert "--old /bin/false: not a Python interpreter that works: exit code 1" in error
 
 
+def test_the_folder_of_an_environment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert vet(tmp_path, sys.executable) == 2
+    told = f"--old {tmp_path}: it is a folder; give the path of a Python interpreter, such as "
+    assert f"{told}{tmp_path}/bin/python" in capsys.readouterr().err
+
+
+def test_a_page_that_can_not_be_written_is_told_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert vet("no/python", sys.executable, f"--html={tmp_path}") == 2
+    error = capsys.readouterr().err
+    assert error == f"tvmtune: --html: {tmp_path} is a folder; give the path of a file\n"
+
+
 def test_an_environment_without_tvm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     empty = make_environment(tmp_path / "empty", has_packages=False)
     assert vet(sys.executable, empty) == 2

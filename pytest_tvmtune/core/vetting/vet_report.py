@@ -78,6 +78,7 @@ class VettedCase:
         name: The name of the case.
         schedules: `untuned`: both sides compiled without records. `replayed`: both sides compiled
             with the schedules of the same records.
+        tuned_kernels: The number of kernels with such a schedule, the same on both sides.
         comparisons: The comparisons that were made.
         slower_part: The part that makes the new side slower; empty if nothing is slower.
         divergence: The first kernel whose outputs differ; null if the numbers agree, or if it
@@ -92,6 +93,7 @@ class VettedCase:
     nodeid: str
     name: str
     schedules: Schedules
+    tuned_kernels: int = 0
     comparisons: tuple[SidesComparison, ...] = ()
     slower_part: SlowerPart = ""
     divergence: Divergence | None = None
@@ -135,6 +137,8 @@ class VetReport:
         schema: Always `pytest-tvmtune-vet`.
         version: The version of the format. It increases when a key changes its meaning.
         created_at: The time of the report, in UTC.
+        plugin: The version of pytest-tvmtune that ran on both sides.
+        arguments: The arguments of pytest.
         cpu: The CPU model of the machine.
         old: The environment to compare with.
         new: The environment to vet.
@@ -148,6 +152,8 @@ class VetReport:
     created_at: Annotated[
         str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
     ]
+    plugin: str
+    arguments: tuple[str, ...]
     cpu: str
     old: VettedEnvironment
     new: VettedEnvironment

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_tvmtune.core.clock import now_s, utc_text
+from pytest_tvmtune.core.clock import monotonic_s, now_s, utc_text
 from pytest_tvmtune.core.errors import (
     EnvironmentProblemError,
     StoreError,
@@ -26,7 +26,7 @@ from pytest_tvmtune.core.vetting.vet_report import (
     VettedCase,
     VettedEnvironment,
 )
-from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.fingerprint import fingerprint, installed_version
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, examine_environment
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment, run_tests
 from pytest_tvmtune.stages.vetting.paired_case import PairedCase
@@ -123,6 +123,8 @@ def _vet(request: VetRequest, root: Path, on_progress: Callable[[str], None]) ->
         schema="pytest-tvmtune-vet",
         version=1,
         created_at=utc_text(now_s()),
+        plugin=installed_version("pytest-tvmtune"),
+        arguments=request.arguments,
         cpu=fingerprint().cpu,
         old=_described(tested[0]),
         new=_described(tested[1]),
@@ -147,7 +149,10 @@ def _run_both(
         folder = request.store.resolve() / FOLDER / store
         # What was replayed earlier came from other records.
         shutil.rmtree(Store(root=folder).tuning, ignore_errors=True)
+        began_s = monotonic_s()
         done.append(run_tests(one, request.arguments, folder, records=records))
+        count = counted(len(done[-1].cases), "case")
+        on_progress(f"  {count} in {monotonic_s() - began_s:.0f} s")
     return done[0], done[1]
 
 
@@ -263,7 +268,17 @@ def _vet_pairs(
             # The other cases are still vetted.
             problem = f"{pair.label}: can't be compared: {error}"
             cases.append(replace(vetted_case(pair), findings=(problem,)))
+        on_progress(f"  {_result_words(cases[-1])}")
     return tuple(cases)
+
+
+def _result_words(case: VettedCase) -> str:
+    """Return what came of a case, in a line."""
+    whole = case.comparison("old and new")
+    if whole is None or whole.latency is None:
+        return "not measured"
+    words = f"{whole.latency.verdict}, new/old {whole.latency.slowdown_ratio or 1.0:.3f}"
+    return f"{words}, {counted(len(case.findings), 'finding')}" if case.findings else words
 
 
 @contextlib.contextmanager

@@ -15,7 +15,11 @@ from pytest_tvmtune.stages.vetting.side_comparison import VettedSide, compare_si
 def vetted_case(pair: PairedCase) -> VettedCase:
     """Return a case that hasn't been compared."""
     return VettedCase(
-        label=pair.label, nodeid=pair.new.nodeid, name=pair.new.name, schedules=pair.schedules
+        label=pair.label,
+        nodeid=pair.new.nodeid,
+        name=pair.new.name,
+        schedules=pair.schedules,
+        tuned_kernels=pair.new.tuned_kernels,
     )
 
 
