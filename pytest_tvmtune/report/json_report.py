@@ -95,7 +95,7 @@ def report_schema() -> dict[str, Any]:
 
 
 def vet_report_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of what `tvmtune vet --json` prints."""
+    """Return the JSON Schema (2020-12) of the report of `tvmtune vet --json`."""
     return _schema("vet_report.schema.json")
 
 

@@ -64,7 +64,7 @@ def case_cells(case: VettedCase) -> tuple[str, ...]:
 
 
 def schedules_words(case: VettedCase) -> str:
-    """Return the kind of schedules, and for replayed ones the number of tuned kernels."""
+    """Return the kind of schedules, and if they are replayed, the number of tuned kernels."""
     if case.schedules == "untuned":
         return case.schedules
     return f"{case.schedules}, {counted(case.tuned_kernels, 'kernel')}"

@@ -123,7 +123,7 @@ def _matching(
 ) -> tuple[list[Record], list[Record]]:
     """Return the records of the task of the same name, and of others, the fastest first.
 
-    Tasks of one family may differ in what they compute, so the times of others can be shorter.
+    Tasks of a family may compute different values, so the times of others can be shorter.
     """
     sizes = _sizes(arguments_of(mod))
     matching = [

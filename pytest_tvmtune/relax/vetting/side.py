@@ -135,7 +135,7 @@ class SampleRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchRequest:
-    """A request for what each call within the entry computes: of the first `most_calls`."""
+    """A request to watch the first `most_calls` calls within the entry."""
 
     most_calls: int
 

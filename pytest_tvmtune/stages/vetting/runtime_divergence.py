@@ -1,7 +1,7 @@
 """Stage of `tvmtune vet`: the first call that computes other values under another runtime.
 
 The library, its inputs, and its parameters are the same. So the calls are the same, too, and the
-first one whose tensors differ has been given equal values.
+first call whose tensors differ has been given equal values.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def _replayed(
 def _records_of(store: Path, version: str) -> Path | None:
     """Return a folder with the records of a store that a version of TVM applies, None without any.
 
-    There is one record for each task: where the new TVM can't apply it, it finds no other one.
+    There is a single record for each task: if the new TVM can't apply it, it finds no other record.
     """
     folder, cpu, is_empty = store / FOLDER / "records", fingerprint().cpu, True
     shutil.rmtree(folder, ignore_errors=True)
