@@ -21,6 +21,7 @@ from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.tuning.batches import arguments_of
+from pytest_tvmtune.relax.tuning.block_names import blocks_of, with_own_block_names
 from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
@@ -185,7 +186,8 @@ def _distinct(records: Sequence[Record]) -> Iterator[Record]:
 def _applied(record: Record, workload: Any) -> Record:
     """Return a record whose trace applies to a workload. Raises ReplayError."""
     try:
-        own = [with_own_index_maps(record.data[0]), *record.data[1:]]
+        trace = with_own_block_names(record.data[0], blocks_of(workload.mod.script()))
+        own = [with_own_index_maps(trace), *record.data[1:]]
         _, schedule = apply_record(own, workload)
         lost = lost_elements(schedule.mod)
     except (OSError, MemoryError):
