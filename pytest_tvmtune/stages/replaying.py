@@ -58,12 +58,11 @@ def replay_records(
         replay_job.OldRecord(
             task=workload.name,
             free_layout=has_free_layout(workload.ir),
+            untuned_is_faster=workload.best(cpu) is None,
             record=record,
         )
         for workload in (_of_other_versions(case, plan, accepted) if lacking else ())
-        if (not workload.name or family(workload.name) in families)
-        # Where the untuned kernel was faster there, no schedule is worth a trial.
-        and workload.best(cpu) is not None
+        if not workload.name or family(workload.name) in families
         for record in workload.records
     )
     if not old:
@@ -79,7 +78,9 @@ def replay_records(
         {
             **module_parts(case),
             "lacking": sorted(request.shashes),
-            "old": sorted([one.task, one.free_layout, one.record.digest] for one in old),
+            "old": sorted(
+                [one.task, one.free_layout, one.untuned_is_faster, one.record.digest] for one in old
+            ),
         }
     )
     if has_no_match(case.store, mark):

@@ -24,7 +24,7 @@ from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.record_lines import dump, parse
-from pytest_tvmtune.store.tuning.records import Workload, is_other_version
+from pytest_tvmtune.store.tuning.records import Untuned, Workload, is_other_version
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 from pytest_tvmtune.store.tuning.workload_ir import ir_text
@@ -212,3 +212,28 @@ def test_a_task_gets_its_own_record_rather_than_a_faster_one_of_its_family(
     assert {task.replayed_from for task in run.result.tasks} == {OTHER}
     for workload in stored_workloads(run.case, run.built.plan).values():
         assert min(record.mean_s for record in workload.records) > 1e-9
+
+
+def test_nothing_is_replayed_where_the_untuned_kernel_was_faster(
+    tuned: Tuned, tmp_path: Path, in_this_process: None
+) -> None:
+    """Not even a schedule of another task of the same family, which was faster than its own."""
+    old, workloads, _ = tuned[False]
+    (other_key,) = (path.name for path in old.tuning.iterdir() if OTHER in path.name)
+    copies = open_store(tmp_path / "copies")
+    for number, workload in enumerate(workloads):
+        best = workload.records[0]
+        faster = Untuned(
+            run_s=best.mean_s / 2,
+            cpu=best.cpu,
+            cores=best.cores,
+            num_threads=best.num_threads,
+            at_s=best.at_s,
+        )
+        add_to_workload(copies, other_key, replace(workload, untuned=(faster,)))
+        shash = f"{number:016x}"
+        other = replace(workload, name=f"{workload.name}7", shash=shash, untuned=())
+        add_to_workload(copies, other_key, other)
+    store = replace(open_store(tmp_path / "store"), fallbacks=(copies.root,))
+    run = built_run(opener(store)(NotMain, settings={"tuning": "never"}, **GIVEN))
+    assert {task.state for task in run.result.tasks} == {"untuned"}

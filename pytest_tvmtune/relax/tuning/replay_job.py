@@ -44,11 +44,13 @@ class OldRecord:
     """A record of another version.
 
     task: the name of its task, "" where that isn't known. free_layout: whether its schedule may
-    change the layout of a weight.
+    change the layout of a weight. untuned_is_faster: whether the kernel without a schedule was
+    faster there.
     """
 
     task: str
     free_layout: bool
+    untuned_is_faster: bool
     record: Record
 
 
@@ -124,6 +126,7 @@ def _matching(
 ) -> tuple[list[Record], list[Record]]:
     """Return the records of the task of the same name, and of others, the fastest first.
 
+    None at all if the task's own untuned kernel was the fastest there.
     Tasks of a family may compute different values, so the times of others can be shorter.
     """
     sizes = _sizes(arguments_of(mod))
@@ -135,8 +138,14 @@ def _matching(
         and _sizes(one.record.data[3]) == sizes
     ]
     matching.sort(key=lambda one: one.record.mean_s)
-    own = [one.record for one in matching if one.task == task.name]
-    return own, [one.record for one in matching if one.task != task.name]
+    own = [one for one in matching if one.task == task.name]
+    useful = [one for one in matching if not one.untuned_is_faster]
+    if own and not any(one in useful for one in own):
+        return [], []
+    return (
+        [one.record for one in useful if one.task == task.name],
+        [one.record for one in useful if one.task != task.name],
+    )
 
 
 def _sizes(arguments: Sequence[Any]) -> list[tuple[str, int]]:
