@@ -143,17 +143,21 @@ def replayed_table(runs: Runs, old: str, here: str, tuned: dict[str, Run]) -> st
         "| case | tasks | tuned there | replayed here | tuned anew | replayed / anew | verdict |",
         "|---|---|---|---|---|---|---|",
     ]
-    ratios, had, got = [], 0, 0
+    ratios, had, got, exist = [], 0, 0, 0
     for label, anew in tuned[here].cases.items():
         case, latency = replayed.cases[label], gated.cases[label]["latency"] or {}
-        before = tuned_tasks(tuned[old].cases[label])
-        count = sum(bool(task["replayed_from"]) for task in case["tasks"])
-        had, got = had + before, got + count
+        before = {task["name"] for task in tuned[old].cases[label]["tasks"] if is_tuned(task)}
+        replayed_here = [task["name"] for task in case["tasks"] if task["replayed_from"]]
+        count, here_too = (
+            len(before.intersection(replayed_here)),
+            {t["name"] for t in case["tasks"]},
+        )
+        had, got, exist = had + len(before), got + count, exist + len(before & here_too)
         if ratio := latency.get("slowdown_ratio"):
             ratios.append(ratio)
         shown = f"{ratio:.3f}" if ratio else "-"
         lines.append(
-            f"| {label} | {len(anew['tasks'])} | {before} | {count} | {tuned_tasks(anew)} | "
+            f"| {label} | {len(anew['tasks'])} | {len(before)} | {count} | {tuned_tasks(anew)} | "
             f"{shown} | {latency.get('verdict', '-')} |"
         )
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
@@ -161,7 +165,8 @@ def replayed_table(runs: Runs, old: str, here: str, tuned: dict[str, Run]) -> st
     shown = ", ".join(f"{what} {run.seconds:.0f} s" for what, run in spent.items())
     replay_s, anew_s = (one.seconds - untuned.seconds for one in (replayed, tuned[here]))
     summary = (
-        f"{got} of {had} tasks replayed; geometric mean of {len(ratios)} ratios: {mean:.3f}; "
+        f"replayed: {got} of {had} tasks there, of which {exist} exist here; "
+        f"geometric mean of {len(ratios)} ratios: {mean:.3f}; "
         f"pytest: {shown}; without what all have in common: {replay_s / anew_s:.2f}"
     )
     return "\n".join([*lines, "", summary, ""])
@@ -183,7 +188,11 @@ def label(case: dict[str, Any]) -> str:
 
 
 def tuned_tasks(case: dict[str, Any]) -> int:
-    return sum(task["state"] == "tuned" for task in case["tasks"])
+    return sum(map(is_tuned, case["tasks"]))
+
+
+def is_tuned(task: dict[str, Any]) -> bool:
+    return bool(task["state"] == "tuned")
 
 
 if __name__ == "__main__":
