@@ -30,6 +30,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_tvmtune.core.results.case_label import label_of
+from pytest_tvmtune.core.versions import minor
+
 HERE = Path(__file__).parents[1]
 VERSION = "from importlib.metadata import version; print(version('apache-tvm'))"
 
@@ -148,11 +151,9 @@ def replayed_table(runs: Runs, old: str, here: str, tuned: dict[str, Run]) -> st
         case, latency = replayed.cases[label], gated.cases[label]["latency"] or {}
         before = {task["name"] for task in tuned[old].cases[label]["tasks"] if is_tuned(task)}
         replayed_here = [task["name"] for task in case["tasks"] if task["replayed_from"]]
-        count, here_too = (
-            len(before.intersection(replayed_here)),
-            {t["name"] for t in case["tasks"]},
-        )
-        had, got, exist = had + len(before), got + count, exist + len(before & here_too)
+        count = len(before.intersection(replayed_here))
+        had, got = had + len(before), got + count
+        exist += len(before.intersection(task["name"] for task in case["tasks"]))
         if ratio := latency.get("slowdown_ratio"):
             ratios.append(ratio)
         shown = f"{ratio:.3f}" if ratio else "-"
@@ -178,13 +179,8 @@ def version_of(python: str) -> str:
     ).stdout.strip()
 
 
-def minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
 def label(case: dict[str, Any]) -> str:
-    prepack = "-prepack" if case["prepack"] else ""
-    return f"{case['name']}[{case['target_name']}{prepack}]"
+    return label_of(case["name"], case["target_name"], prepack=case["prepack"])
 
 
 def tuned_tasks(case: dict[str, Any]) -> int:

@@ -76,13 +76,16 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 
 
 @pytest.fixture
-def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the job run where its coverage is measured."""
+def in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let the job run where its coverage is measured; return the list of those that ran."""
+    jobs: list[Any] = []
 
     def run_here(job: Any, request: Any, context: Any) -> Any:
+        jobs.append(job)
         return job.run(request, WorkerContext[None](folder=tmp_path))
 
     monkeypatch.setattr(replaying, "run_job", run_here)
+    return jobs
 
 
 @pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
@@ -121,7 +124,7 @@ def test_with_trials_they_are_measured_first(tuned: Tuned, tmp_path: Path) -> No
 
 
 def test_prepacked_and_plain_workloads_are_apart(
-    tuned: Tuned, tmp_path: Path, in_this_process: None
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     old, _, _ = tuned[True]
     store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
@@ -131,7 +134,7 @@ def test_prepacked_and_plain_workloads_are_apart(
 
 
 def test_a_stock_work_dir_of_another_version(
-    tuned: Tuned, tmp_path: Path, in_this_process: None
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     _, workloads, library = tuned[False]
     work_dir = tmp_path / "work_dir"
@@ -148,7 +151,7 @@ def test_a_stock_work_dir_of_another_version(
 
 
 def test_a_trace_that_does_not_apply_is_said_and_not_used(
-    tuned: Tuned, tmp_path: Path, in_this_process: None
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     old, _, _ = tuned[False]
     store = open_store(tmp_path / "store")
@@ -169,23 +172,16 @@ def test_a_trace_that_does_not_apply_is_said_and_not_used(
 
 
 def test_records_that_match_no_task_are_tried_once(
-    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     old, _, _ = tuned[False]
     store = replace(open_store(tmp_path / "store"), fallbacks=(old.root,))
-    jobs = []
-
-    def run_here(job: Any, request: Any, context: Any) -> Any:
-        jobs.append(job)
-        return job.run(request, WorkerContext[None](folder=tmp_path))
-
-    monkeypatch.setattr(replaying, "run_job", run_here)
     x, w = (RNG.standard_normal(shape, "float32") for shape in ((2, 8), (8, 8)))
     for _ in range(3):
         given = {"params": [w, np.float32(2)], "inputs": [x]}
         run = built_run(opener(store)(Scaled, settings={"tuning": "never"}, **given))
         assert {task.state for task in run.result.tasks} == {"untuned"}
-    assert len(jobs) == 1
+    assert len(in_this_process) == 1
 
 
 def test_records_of_another_target_are_not_replayed() -> None:
@@ -196,7 +192,7 @@ def test_records_of_another_target_are_not_replayed() -> None:
 
 
 def test_a_task_gets_its_own_record_rather_than_a_faster_one_of_its_family(
-    tuned: Tuned, tmp_path: Path, in_this_process: None
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     old, workloads, _ = tuned[False]
     (other_key,) = (path.name for path in old.tuning.iterdir() if OTHER in path.name)
@@ -215,7 +211,7 @@ def test_a_task_gets_its_own_record_rather_than_a_faster_one_of_its_family(
 
 
 def test_nothing_is_replayed_where_the_untuned_kernel_was_faster(
-    tuned: Tuned, tmp_path: Path, in_this_process: None
+    tuned: Tuned, tmp_path: Path, in_this_process: list[Any]
 ) -> None:
     """Not even a schedule of another task of the same family, which was faster than its own."""
     old, workloads, _ = tuned[False]

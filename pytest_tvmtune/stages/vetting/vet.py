@@ -194,17 +194,17 @@ def _records_of(store: Path, version: str) -> Path | None:
 
     There is a single record for each task: if the new TVM can't apply it, it finds no other record.
     """
-    folder, cpu, is_empty = store / FOLDER / "records", fingerprint().cpu, True
-    shutil.rmtree(folder, ignore_errors=True)
-    for key, shash in stored_keys(Store(root=store)):
+    stored, kept = Store(root=store), Store(root=store / FOLDER / "records")
+    cpu = fingerprint().cpu
+    shutil.rmtree(kept.root, ignore_errors=True)
+    for key, shash in stored_keys(stored):
         if version_in_key(key) != minor(version):
             continue
-        workload = read_workload(Store(root=store), key, shash)
+        workload = read_workload(stored, key, shash)
         if workload is not None and (best := workload.best(cpu)) is not None:
             applied = replace(workload, records=(best,), served=(), refused=(), untuned=())
-            add_to_workload(Store(root=folder), key, applied)
-            is_empty = False
-    return None if is_empty else folder
+            add_to_workload(kept, key, applied)
+    return kept.root if any(stored_keys(kept)) else None
 
 
 def pairs_of(

@@ -8,12 +8,7 @@ from pathlib import Path
 
 from pytest_tvmtune.store.atomic_files import write_json
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.tuning.records import (
-    Workload,
-    is_other_version,
-    keys_of_other_versions,
-    version_in_key,
-)
+from pytest_tvmtune.store.tuning.records import Workload, keys_of_other_versions, version_in_key
 from pytest_tvmtune.store.tuning.workload_files import SUFFIX, read_workload
 
 
@@ -30,7 +25,7 @@ def workloads_of_other_versions(store: Store, key: str) -> Iterator[Workload]:
         for path in root.glob(pattern)
     }
     for other, shash in sorted(found):
-        if not is_other_version(key, other):
+        if other == key:
             continue
         workload = read_workload(store, other, shash)
         if workload is not None and workload.records:
