@@ -134,6 +134,14 @@ class TuningError(TvmTuneError):
     """The tuner can't work on this machine."""
 
 
+class DeviceError(TvmTuneError):
+    """A device behind TVM RPC can't be had, or was lost. It shows nothing about the model."""
+
+
+class DeviceLostError(DeviceError):
+    """The connection to a device ended while something ran there."""
+
+
 class ChildError(TvmTuneError):
     """A child process crashed, hung, or failed.
 

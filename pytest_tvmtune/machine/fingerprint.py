@@ -95,11 +95,24 @@ def cgroup_memory_bytes(v2: Path = _CGROUP_MEMORY_V2, v1: Path = _CGROUP_MEMORY_
     return None
 
 
+def cpu_model(cpuinfo: str) -> str:
+    """Return a CPU's model by the text of Linux's /proc/cpuinfo, "" where that names none."""
+    lines: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        lines.setdefault(name.strip().lower(), value.strip())
+    for name in ("model name", "cpu model"):
+        if lines.get(name):
+            return lines[name]
+    # ARM's have numbers. Source: arm64's Main ID register.
+    numbers = [lines.get(name, "") for name in ("cpu implementer", "cpu part")]
+    board = lines.get("model") or lines.get("hardware", "")
+    return f"{board} CPU {'/'.join(numbers)}".strip() if all(numbers) else board
+
+
 def _cpu_model() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.lower().startswith(("model name", "cpu model")):
-                return line.partition(":")[2].strip()
+        model = cpu_model(Path("/proc/cpuinfo").read_text())
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        model = ""
+    return model or platform.processor() or platform.machine()

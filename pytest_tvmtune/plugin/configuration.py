@@ -12,8 +12,9 @@ import pytest
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import RunOptions, resolve_run
 from pytest_tvmtune.core.settings.parsing import DIR, first_set, parse_setting
+from pytest_tvmtune.core.settings.rpc_address import rpc_of_environment
 from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS, SETTINGS
-from pytest_tvmtune.plugin.option_declarations import NOT_YET, TARGETS_VARIABLE
+from pytest_tvmtune.plugin.option_declarations import TARGETS_VARIABLE
 
 
 def run_options(config: pytest.Config) -> RunOptions:
@@ -28,12 +29,6 @@ def run_options(config: pytest.Config) -> RunOptions:
     Raises:
         OptionError: A value isn't accepted. The message names its place.
     """
-    for name, (_metavar, what) in NOT_YET.items():
-        if config.getoption(f"tvm_{name}") is not None:
-            raise OptionError(
-                f"--tvm-{name}: this version doesn't support {what}; if the device runs Python "
-                "and TVM, run pytest on the device"
-            )
     command_line: dict[str, Any] = {}
     ini: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -51,6 +46,8 @@ def run_options(config: pytest.Config) -> RunOptions:
         environment["target"] = parse_setting(
             "target", texts, f"environment variable {TARGETS_VARIABLE}"
         )
+    if tracker := rpc_of_environment(os.environ):
+        environment["rpc"] = tracker
     # A path on the command line is relative to the current folder, in the ini file to the rootdir.
     _make_absolute(command_line, config.invocation_params.dir)
     _make_absolute(ini, config.rootpath)

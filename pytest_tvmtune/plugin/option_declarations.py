@@ -16,10 +16,6 @@ _MARKER_HELP = (
     "tvm_tune(target=, trials=, prepack=, ...): set how the test tunes, compiles, and checks its "
     "models with TVM's static_shape_tuning_pipeline; see https://pypi.org/project/pytest-tvmtune"
 )
-# These options are reserved. A run that uses them ends with an error.
-NOT_YET = {
-    "rpc": ("HOST:PORT/KEY", "tuning and measuring behind a TVM RPC tracker"),
-}
 TARGETS_VARIABLE = "TVM_TEST_TARGETS"
 
 _MODELS = "compiling and tuning models with TVM"
@@ -69,10 +65,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="tvm_update_new",
         help="accept the artifacts of cases that have no baseline, if their tests pass",
     )
-    for name, (metavar, what) in NOT_YET.items():
-        _group(parser, name).addoption(
-            f"--tvm-{name}", dest=f"tvm_{name}", metavar=metavar, help=f"{what} (not supported yet)"
-        )
 
 
 def _group(parser: pytest.Parser, name: str) -> Any:

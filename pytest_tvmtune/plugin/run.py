@@ -11,7 +11,6 @@ from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Outputs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.task_result import TaskResult
-from pytest_tvmtune.relax.measuring.session import call_on_device
 from pytest_tvmtune.stages import pipeline
 from pytest_tvmtune.stages.case_run import CaseRun
 
@@ -75,7 +74,7 @@ class Run:
     @property
     def vm(self) -> Any:
         """The `relax.VirtualMachine` that computed `outputs`."""
-        return self._run.session.vm
+        return self._run.loaded.vm()
 
     @property
     def artifact(self) -> Artifact:
@@ -84,7 +83,7 @@ class Run:
 
     def __call__(self) -> Any:
         """Call the entry again, as in `benchmark(run)`. Returns TVM's tensors, on the device."""
-        return call_on_device(self._run.session)
+        return self._run.loaded.call_again()
 
     def assert_allclose(
         self,

@@ -82,7 +82,7 @@ def _environment_case(run: CaseRun) -> EnvironmentCase:
     from pytest_tvmtune.stages.job_context import entry_call
 
     case, built = run.case, None
-    if hasattr(run, "session"):
+    if hasattr(run, "loaded"):
         call = entry_call(case)
         built = BuiltCase(
             artifact=run.built.artifact,

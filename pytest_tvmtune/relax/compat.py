@@ -55,6 +55,7 @@ _CORE = {
     "Target": "target:Target",
     "build_kernels": "tirx:build",
     "create_shared": "support.cc:create_shared",
+    "cross_compiler": "support.cc:cross_compiler",
     "derived_object": "ir.utils:derived_object",
     "get_cc": "support.cc:get_cc",
     "list_tags": "target:list_tags",

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pytest_tvmtune.core.clock import now_s, utc_text
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.explaining.accepted_versions import content_here
@@ -45,7 +44,7 @@ def propose_baseline(
         target=case.target_json,
         samples_s=tuple(samples_s[::step]),
         num_threads=case.num_threads,
-        fingerprint={**asdict(fingerprint()), **content_here(case.store)},
+        fingerprint={**asdict(case.machine), **content_here(case.store)},
         accepted_at=utc_text(now_s()),
     )
     return BaselineProposal(
@@ -56,7 +55,7 @@ def propose_baseline(
 def _accepted_records(case: Case, built: BuiltModel) -> tuple[tuple[str, Workload], ...]:
     """Return (target key, workload) of each task: its record where applied, and its ledger."""
     stored = stored_workloads(case, built.plan)
-    best = best_records(stored)
+    best = best_records(case, stored)
     # Another process may have refused one meanwhile.
     applied = set(built.build.applied) & set(best)
     return tuple(

@@ -11,13 +11,16 @@ from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
 from pytest_tvmtune.core.settings.options import CaseOptions
+from pytest_tvmtune.machine.fingerprint import Fingerprint, fingerprint
 from pytest_tvmtune.machine.installed_tvm import package_version
+from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.relax.compiling.compile_job import PIPELINE
 from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
 from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
 from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, toolchain_identity
 from pytest_tvmtune.relax.model import with_shared_params
 from pytest_tvmtune.stages.case_logs import CaseLogs, LogStage, logs_of
+from pytest_tvmtune.stages.known_devices import known_device
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import target_key
 
@@ -52,7 +55,8 @@ class Case:
 
     name: what reports and its baseline call it. nodeid: of its test. params: the user's own
     parametrization ids. label: its name in messages, `mlp[llvm-prepack]`. logs: where its child
-    processes print to.
+    processes print to. machine: where the model runs, and the versions that compile it; remote: the
+    same, where it is a device behind TVM RPC.
     """
 
     model: Model
@@ -66,6 +70,8 @@ class Case:
     params: str
     label: str
     logs: CaseLogs
+    machine: Fingerprint
+    remote: RemoteDevice | None
 
     @property
     def store(self) -> Store:
@@ -100,9 +106,13 @@ def open_case(
 
     Raises:
         OptionError: The target is none that TVM knows.
+        LackingError: There is no compiler for the device.
+        DeviceError: The device can't be had.
         ModelError: The pipeline fails.
     """
-    target = resolve_target(options.target)
+    remote = known_device(options, run_context.store) if options.rpc else None
+    machine = remote.fingerprint if remote else fingerprint()
+    target = resolve_target(options.target, cores=machine.usable_cores)
     model = with_shared_params(model, run_context.store.scratch)
     if pipeline is not None:
         model = apply_user_pipeline(model, pipeline, target)
@@ -119,6 +129,8 @@ def open_case(
         params=params,
         label=label,
         logs=logs_of(run_context.store, label, nodeid),
+        machine=machine,
+        remote=remote,
     )
 
 
@@ -134,6 +146,7 @@ def module_parts(case: Case) -> dict[str, Any]:
         "target": tuning_key(case),
         "prepack": case.options.prepack,
         **toolchain_parts(case),
+        **({"compiler": case.remote.compiler} if case.remote else {}),
         # What the user's own pipeline did is in the module's hash.
         "pipeline": "" if case.model.is_ready else PIPELINE,
     }

@@ -17,7 +17,7 @@ from pytest_tvmtune.stages.outcomes import BaselineProposal, GoldenProposal
 from pytest_tvmtune.stages.tuning_tasks import requested_trials
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
+    from pytest_tvmtune.stages.loaded_model import LoadedModel
 
 
 @dataclass(kw_only=True, eq=False)
@@ -26,7 +26,7 @@ class CaseRun:
 
     golden_folder: of the test file's golden outputs. show_warning: shows one while the test runs.
     doubts: what to warn of before anything is done; dims_doubt: one of them, which may be why the
-    model fails. built, session, outputs: what `prepare` made. checked: whether anything was
+    model fails. built, loaded, outputs: what `prepare` made. checked: whether anything was
     compared. latency_verdicts: how many the test has asked for. proposals: what `accept` writes.
     """
 
@@ -39,7 +39,7 @@ class CaseRun:
     dims_doubt: str
     result: CaseResult
     built: BuiltModel = field(init=False)
-    session: Session = field(init=False)
+    loaded: LoadedModel = field(init=False)
     outputs: Any = None
     checked: bool = False
     latency_verdicts: int = 0

@@ -7,25 +7,23 @@ import secrets
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import adopt_job, compile_job, run_once_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
-from pytest_tvmtune.relax.devices.targets import device_of
+from pytest_tvmtune.relax.devices.machine import ThisMachine
+from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
 from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
+from pytest_tvmtune.stages.device_job import run_device_job
 from pytest_tvmtune.stages.explaining.crashed_kernel import first_run, naming_the_kernel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
+from pytest_tvmtune.stages.loaded_model import LoadedModel, ModelHere, ModelOnDevice
 from pytest_tvmtune.stages.tuning_tasks import Records, extract_tasks
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
-
-if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
 
 KEPT_DIGESTS = 64
 
@@ -119,9 +117,13 @@ def _compile(case: Case, plan: builds.Plan, folder: Path, records: Records) -> c
             for name, shash in names.items()
         },
         toolchain=toolchain_identity(case.store),
+        compiler=case.remote.compiler if case.remote else "",
         call=entry_call(case),
     )
     made = run_job(compile_job.JOB, request, context)
+    if case.remote is not None:
+        first = first_run(case, folder / artifacts.LIBRARY, made.manifest)
+        run_device_job(case, run_once_job.JOB, first, job_context(case, "run"))
     left_out = {
         shash: name
         for name, shash in names.items()
@@ -142,7 +144,7 @@ def _adopt(case: Case, folder: Path, library: bytes) -> compile_job.Result:
     path.parent.mkdir(parents=True)
     path.write_bytes(library)
     request = adopt_job.Request(library=path, call=entry_call(case))
-    manifest = run_job(adopt_job.JOB, request, job_context(case, "run")).manifest
+    manifest = run_device_job(case, adopt_job.JOB, request, job_context(case, "run")).manifest
     # The store may have built the very same library, and know more of it.
     with contextlib.suppress(StoreError):
         known = artifacts.find(case.store, case.model.mod_hash).manifest
@@ -158,7 +160,7 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     library, manifest = built.artifact.library, built.artifact.manifest
     with naming_the_kernel(case, library, manifest):
         request = first_run(case, library, manifest)
-        run_job(run_once_job.JOB, request, job_context(case, "run"))
+        run_device_job(case, run_once_job.JOB, request, job_context(case, "run"))
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
     done = replace(built.build, ran_with=ran_with)
     builds.write_build(case.store, built.key, done)
@@ -167,19 +169,24 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
 
 def _run_digest(case: Case) -> str:
     """Return what distinguishes first runs: data, CPU model, TVM, and the setup."""
-    return builds.key_of([case.model.data_digest, fingerprint().cpu, toolchain_parts(case)])
+    there = [case.remote.libraries] if case.remote else []
+    parts = [case.model.data_digest, case.machine.cpu, toolchain_parts(case), *there]
+    return builds.key_of(parts)
 
 
-def load(case: Case, built: BuiltModel) -> Session:
-    """Load an artifact in this process, where it has run in a child, and transform parameters."""
+def load(case: Case, built: BuiltModel) -> LoadedModel:
+    """Load an artifact where it has run in a child, and transform parameters."""
+    if case.remote is not None:
+        return ModelOnDevice(case, built.artifact)
     claim_threads(case.num_threads)
     entry = case.model.signature.entry
-    return open_session(
+    session = open_session(
         built.artifact.library,
         entry,
         built.artifact.manifest.entries[entry],
         params=case.model.params,
         inputs=case.model.inputs,
-        device=device_of(case.target),
+        machine=ThisMachine(device_kind(case.target)),
         scratch=case.store.scratch,
     )
+    return ModelHere(session)

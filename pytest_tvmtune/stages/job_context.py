@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import StageProgress
+from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import JobContext, Where
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.stages.case import Case
@@ -37,13 +38,15 @@ def job_context(
     )
 
 
-def entry_call(case: Case) -> EntryCall:
-    """Return the call of a case's entry, with its own parameters and inputs."""
+def entry_call(case: Case, inputs: Sequence[Array] | None = None) -> EntryCall:
+    """Return the call of a case's entry, with its own parameters. inputs: None for its own."""
     return EntryCall(
         entry=case.model.signature.entry,
         target=case.target_json,
         params=case.model.params,
-        inputs=case.model.inputs,
+        inputs=case.model.inputs if inputs is None else tuple(inputs),
+        remote=case.remote,
+        num_threads=case.num_threads,
     )
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError, counted
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
@@ -22,26 +21,22 @@ from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring import measure_pair_job
-from pytest_tvmtune.relax.measuring.timing import num_threads_used, sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages import paired_measurement
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
+from pytest_tvmtune.stages.device_job import exclusive_machine
 from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both, without_content
 from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
+from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.stage_progress import held, under_way
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.artifacts import Artifact
-from pytest_tvmtune.store.locks import exclusive_cores
 from pytest_tvmtune.store.tuning.records import comparable_target
-
-if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
 
 # As `paired_measurement.measure`: case, old and new artifact, then its keywords.
 Measure = Callable[..., measure_pair_job.Result]
@@ -56,7 +51,7 @@ REPAIR = (
 def judge_latency(
     case: Case,
     built: BuiltModel,
-    session: Session,
+    loaded: LoadedModel,
     baseline: Baseline | BaselineError | None,
     *,
     gated_before: int = 0,
@@ -67,7 +62,7 @@ def judge_latency(
     Args:
         case: What is gated.
         built: Its artifact.
-        session: The same, loaded.
+        loaded: The same, loaded.
         baseline: What was accepted, or why that can't be used. Without anything to compare the
             verdict is NEW, or INCOMPARABLE with the reason.
         gated_before: How many verdicts this test item asked for before.
@@ -76,7 +71,7 @@ def judge_latency(
     Raises:
         ChildError: This artifact crashes or hangs.
     """
-    outcome = _judge(case, built, session, baseline, gated_before=gated_before, measure=measure)
+    outcome = _judge(case, built, loaded, baseline, gated_before=gated_before, measure=measure)
     acceptance = case.options.acceptance
     if acceptance is None:
         return outcome
@@ -88,7 +83,7 @@ def judge_latency(
 def _judge(
     case: Case,
     built: BuiltModel,
-    session: Session,
+    loaded: LoadedModel,
     baseline: Baseline | BaselineError | None,
     *,
     gated_before: int,
@@ -96,13 +91,13 @@ def _judge(
 ) -> LatencyOutcome:
     if baseline is None:
         message = "no baseline yet; accept this run with --tvm-update-new"
-        return LatencyOutcome(latency=_without_comparison(case, session, "NEW", message))
+        return LatencyOutcome(latency=_without_comparison(case, loaded, "NEW", message))
     try:
         if isinstance(baseline, BaselineError):
             raise baseline
         accepted = _comparable(case, baseline)
         if _is_same_code(case, accepted, built.artifact, baseline):
-            latency = _without_comparison(case, session, "PASS", "same code as the baseline")
+            latency = _without_comparison(case, loaded, "PASS", "same code as the baseline")
             latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
             outcome = LatencyOutcome(latency=latency)
         else:
@@ -111,7 +106,7 @@ def _judge(
             outcome = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
         message = f"{error}; {REPAIR}"
-        return LatencyOutcome(latency=_without_comparison(case, session, "INCOMPARABLE", message))
+        return LatencyOutcome(latency=_without_comparison(case, loaded, "INCOMPARABLE", message))
     accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
     latency = replace(outcome.latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on)
     return replace(outcome, latency=latency)
@@ -130,20 +125,20 @@ def latency_findings(case: Case, outcome: LatencyOutcome) -> list[str]:
 
 
 def _without_comparison(
-    case: Case, session: Session, verdict: Verdict, message: str
+    case: Case, loaded: LoadedModel, verdict: Verdict, message: str
 ) -> LatencyResult:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     timing = under_way(case.run_context.on_progress, case.label, "measuring the latency")
-    with held(case, exclusive_cores()), timing:
-        samples = sample(
-            session, samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
+    with held(case, exclusive_machine(case)), timing:
+        samples = loaded.sample(
+            samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
         )
     return LatencyResult(
         verdict=verdict,
         message=message,
         median_s=median(samples),
         threshold=case.options.threshold.text,
-        num_threads=num_threads_used(),
+        num_threads=loaded.num_threads,
         samples_s=tuple(samples),
     )
 
@@ -156,10 +151,11 @@ def _comparable(case: Case, baseline: Baseline) -> Artifact:
     same = comparable_target(baseline.target) == comparable_target(case.target_json)
     if not same and not case.options.target.is_host:
         raise BaselineError(f"the baseline was built for another target: {baseline.target}")
-    if lacking := lacking_features(baseline.target):
+    # What a device lacks isn't known; code for this very target has just run there.
+    if case.remote is None and (lacking := lacking_features(baseline.target)):
         raise BaselineError(
             f"the baseline was built for a CPU with {', '.join(lacking)}, which this CPU "
-            f"({fingerprint().cpu}) lacks"
+            f"({case.machine.cpu}) lacks"
         )
     try:
         return artifacts.find(case.store, baseline.artifact)

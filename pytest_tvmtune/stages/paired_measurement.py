@@ -6,14 +6,13 @@ import secrets
 
 from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
-from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.measuring import kernel_times_job, measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.device_job import exclusive_machine, run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
-from pytest_tvmtune.store.locks import exclusive_cores
 
 GATE_GRACE_S = 300.0
 KERNELS_S = 2.0
@@ -49,8 +48,8 @@ def measure(
         tell_noise=tell_noise,
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
-    with held(case, exclusive_cores()):
-        return run_job(measure_pair_job.JOB, request, context)
+    with held(case, exclusive_machine(case)):
+        return run_device_job(case, measure_pair_job.JOB, request, context)
 
 
 def time_kernels(
@@ -66,8 +65,8 @@ def time_kernels(
     )
     timeout_s = GATE_GRACE_S + case.options.timeout_s
     context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
-    with held(case, exclusive_cores()):
-        times = run_job(kernel_times_job.JOB, request, context)
+    with held(case, exclusive_machine(case)):
+        times = run_device_job(case, kernel_times_job.JOB, request, context)
     return table_of(
         times.now,
         now.manifest.kernels,

@@ -112,13 +112,13 @@ def prepare(run: CaseRun) -> list[str]:
         warn(run, doubt)
     try:
         tune_and_build(run)
-        run.session, run.outputs = load_and_call(run.case, run.built)
+        run.loaded, run.outputs = load_and_call(run.case, run.built)
     except (ChildError, CompileError, ModelError) as error:
         if run.dims_doubt:
             error.add(f"This may be the reason: {run.dims_doubt}")
         raise
-    run.result.transform_s = run.session.transform_s
-    run.result.transform_extra_bytes = run.session.transform_extra_bytes
+    run.result.transform_s = run.loaded.transform_s
+    run.result.transform_extra_bytes = run.loaded.transform_extra_bytes
     if untuned := untuned_sentence(run.case, run.result.tasks):
         warn(run, untuned)
     return []
@@ -169,7 +169,7 @@ def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
     for folder in folders:
         try:
             if folder != folders[0]:
-                case, built, outputs = call_with_data_set(case, built, run.session, folder)
+                case, built, outputs = call_with_data_set(case, built, run.loaded, folder)
             found = compare_data_set(case, folder, outputs)
         except (ModelError, ChildError) as problem:
             run.result.note_failure(failure_of(problem))
@@ -219,7 +219,7 @@ def check_latency(run: CaseRun) -> list[str]:
     run.checked = True
     case, built, options = run.case, run.built, run.run_options
     baseline = _accepted_baseline(run)
-    outcome = judge_latency(case, built, run.session, baseline, gated_before=run.latency_verdicts)
+    outcome = judge_latency(case, built, run.loaded, baseline, gated_before=run.latency_verdicts)
     run.latency_verdicts += 1
     _fold_latency(run.result, outcome)
     latency, findings = outcome.latency, []
@@ -236,7 +236,7 @@ def check_latency(run: CaseRun) -> list[str]:
             findings += _fold_sizes(run.result, grown)
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
-    untuned = compare_with_untuned(case, built, run.session)
+    untuned = compare_with_untuned(case, built, run.loaded)
     _fold_seconds(run.result, untuned.compiled_s)
     run.result.untuned_ratio = untuned.ratio
     if untuned.warning:

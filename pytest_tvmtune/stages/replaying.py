@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.kernels.matching import family
 from pytest_tvmtune.core.versions import minor
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.tuning import replay_job
@@ -53,7 +52,7 @@ def replay_records(
         if not (known := stored.get(task.shash))
         or not (known.records or known.served or known.refused)
     ]
-    families, cpu = {family(task.name) for task in lacking}, fingerprint().cpu
+    families, cpu = {family(task.name) for task in lacking}, case.machine.cpu
     old = tuple(
         replay_job.OldRecord(
             task=workload.name,

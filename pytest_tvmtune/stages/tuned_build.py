@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import (
@@ -17,12 +17,11 @@ from pytest_tvmtune.core.errors import (
     listed,
 )
 from pytest_tvmtune.core.results.task_result import Task, TaskResult, TaskState
-from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case, module_parts, with_prepack
 from pytest_tvmtune.stages.compiling import BuiltModel, build, build_untuned, load, reuse_build
 from pytest_tvmtune.stages.explaining.crashed_kernel import FAULTS
 from pytest_tvmtune.stages.explaining.refused_records import refuse_bad_records
+from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import CompileOutcome
 from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.stages.tuning_tasks import (
@@ -40,9 +39,6 @@ from pytest_tvmtune.store.tuning.cached_outcome import (
 )
 from pytest_tvmtune.store.tuning.records import Record, Workload
 from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, read_work_dir
-
-if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
 
 
 def recall_outcome(case: Case, plan: builds.Plan) -> CompileOutcome | None:
@@ -70,7 +66,7 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
     if case.options.work_dir is None:
         return []
     stored = stored_workloads(case, built.plan)
-    cpu = fingerprint().cpu
+    cpu = case.machine.cpu
     append_to_work_dir(case.options.work_dir, [one.deployed(cpu) for one in stored.values()])
     not_applied = _only_in_work_dir(case.options.work_dir, built)
     if not not_applied:
@@ -89,11 +85,11 @@ def _only_in_work_dir(work_dir: Path, built: BuiltModel) -> list[str]:
     return [task.name for task in built.plan.tasks if task.shash in held - set(built.build.applied)]
 
 
-def load_and_call(case: Case, built: BuiltModel) -> tuple[Session, Any]:
-    """Return an artifact loaded in this process, and its outputs; never while others measure."""
+def load_and_call(case: Case, built: BuiltModel) -> tuple[LoadedModel, Any]:
+    """Return an artifact loaded where it runs, and its outputs; never while others measure."""
     with running(case):
-        session = load(case, built)
-        return session, call(session)
+        loaded = load(case, built)
+        return loaded, loaded.outputs()
 
 
 def reference_build(case: Case, built: BuiltModel) -> BuiltModel | None:
@@ -133,7 +129,7 @@ def _cached_outcome_key(case: Case, asked: Sequence[Any]) -> str:
     """Return what distinguishes the cases that may come to different builds of one module."""
     parts = module_parts(case)
     return builds.key_of(
-        {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": fingerprint().cpu}
+        {**parts, "entry": case.model.signature.entry, "asked": asked, "cpu": case.machine.cpu}
     )
 
 
@@ -153,7 +149,7 @@ def _build_and_keep(case: Case, plan: builds.Plan, key: str) -> CompileOutcome:
     built, workloads = _compile_with_sound_records(case, plan)
     outcome = CompileOutcome(
         built=built,
-        tasks=tuple(_task_result(task, workloads.get(task.shash), built) for task in plan.tasks),
+        tasks=tuple(_task_result(case, task, workloads, built) for task in plan.tasks),
         left_out=tuple(task.name for task in plan.tasks if _was_left_out(workloads, task)),
     )
     cached = CachedOutcome(build=built.key, tasks=outcome.tasks, left_out=outcome.left_out)
@@ -174,7 +170,7 @@ def _compile_with_sound_records(
     """
     while True:
         workloads = stored_workloads(case, plan)
-        records = best_records(workloads)
+        records = best_records(case, workloads)
         try:
             return build(case, plan, records), workloads
         except (CompileError, ChildError) as error:
@@ -202,9 +198,12 @@ def _without_prepack(case: Case, *, tuned: bool) -> str:
     return f"{how}, it compiles and runs, so the fault is in {where}"
 
 
-def _task_result(task: Task, workload: Workload | None, built: BuiltModel) -> TaskResult:
+def _task_result(
+    case: Case, task: Task, workloads: dict[str, Workload], built: BuiltModel
+) -> TaskResult:
+    workload = workloads.get(task.shash)
     spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
-    cpu = fingerprint().cpu
+    cpu = case.machine.cpu
     best = workload.fastest(cpu) if workload else None
     tuned = task.shash in built.build.applied
     untuned_s = _untuned_s(workload, best) if workload else None

@@ -14,7 +14,6 @@ from pytest_tvmtune.core.results.progress import TuningProgress
 from pytest_tvmtune.core.results.task_result import Task, TaskResult
 from pytest_tvmtune.core.tuning.trial_budget import MAX_ROUND
 from pytest_tvmtune.core.tuning.tuning_curve import extend_curve
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import plan_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
@@ -194,6 +193,9 @@ def _tune(
         run_id=secrets.token_hex(8),
         since_s=_since_s(case),
         environment=_environment(case),
+        machine=case.machine,
+        num_threads=case.num_threads,
+        remote=case.remote,
     )
     try:
         done = run_job(tune_job.JOB, request, replace(context, on_stage=on_stage), on_progress)
@@ -261,9 +263,9 @@ def stored_workloads(case: Case, plan: builds.Plan) -> dict[str, Workload]:
     return {shash: workload for shash, workload in found.items() if workload is not None}
 
 
-def best_records(workloads: dict[str, Workload]) -> Records:
+def best_records(case: Case, workloads: dict[str, Workload]) -> Records:
     """Return the record to apply to each workload, where there is a valid one."""
-    cpu = fingerprint().cpu
+    cpu = case.machine.cpu
     return {
         shash: (workload, record)
         for shash, workload in workloads.items()

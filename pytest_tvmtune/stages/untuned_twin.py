@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.confidence_sequence import decide, evidence_of, item_alpha
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
-from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.relax.measuring.timing import sample
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build, load
+from pytest_tvmtune.stages.device_job import exclusive_machine
+from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import UntunedOutcome
 from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.stage_progress import held, running
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.locks import exclusive_cores
-
-if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
 
 _MOST_S = 2.0
 # Beyond it, a confidence sequence isn't needed: the tuned build is faster.
 _CLEARLY = 1.5
 
 
-def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> UntunedOutcome:
+def compare_with_untuned(case: Case, built: BuiltModel, loaded: LoadedModel) -> UntunedOutcome:
     """Return how a tuned build compares with the untuned one, in time.
 
     It is measured when the build is new to the store, or was measured with another CPU model or
@@ -38,18 +33,18 @@ def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> Unt
     Args:
         case: What was tuned.
         built: Its tuned build.
-        session: The same, loaded.
+        loaded: The same, loaded.
     """
     known = built.build
     if not known.applied or case.model.is_ready:
         return UntunedOutcome()
-    here = f"{fingerprint().cpu}, {case.num_threads} threads"
+    here = f"{case.machine.cpu}, {case.num_threads} threads"
     compiled_s = None
     if known.untuned_ratio is None or known.untuned_on != here:
         try:
             twin = build(case, built.plan, {})
             compiled_s = twin.compiled_s
-            known = replace(_measured(case, built, session, twin), untuned_on=here)
+            known = replace(_measured(case, built, loaded, twin), untuned_on=here)
         except TvmTuneError as error:
             unknown = f"whether tuning made the model faster is not known: {error}"
             return UntunedOutcome(warning=unknown, compiled_s=compiled_s)
@@ -64,11 +59,11 @@ def compare_with_untuned(case: Case, built: BuiltModel, session: Session) -> Unt
     return UntunedOutcome(ratio=known.untuned_ratio, warning=slower, compiled_s=compiled_s)
 
 
-def _measured(case: Case, built: BuiltModel, session: Session, twin: BuiltModel) -> builds.Build:
+def _measured(case: Case, built: BuiltModel, loaded: LoadedModel, twin: BuiltModel) -> builds.Build:
     """Return the build with its time relative to the untuned build."""
     with running(case):
         untuned = load(case, twin)
-    rough = _rough_s(case, untuned), _rough_s(case, session)
+    rough = _rough_s(case, untuned), _rough_s(case, loaded)
     if rough[0] > _CLEARLY * rough[1]:
         return replace(built.build, untuned_ratio=rough[1] / rough[0], slower_kernels="")
     alpha = item_alpha(1)
@@ -97,7 +92,7 @@ def _slower_kernels(case: Case, built: BuiltModel, twin: BuiltModel) -> str:
         return f"its kernels could not be measured: {cause_of(error)}"
 
 
-def _rough_s(case: Case, session: Session) -> float:
+def _rough_s(case: Case, loaded: LoadedModel) -> float:
     """Return the seconds of one call, of very few."""
-    with held(case, exclusive_cores()):
-        return min(sample(session, samples=3, min_sample_s=0.0, budget_s=0.05))
+    with held(case, exclusive_machine(case)):
+        return min(loaded.sample(samples=3, min_sample_s=0.0, budget_s=0.05))

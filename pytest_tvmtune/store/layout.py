@@ -99,6 +99,11 @@ class Store:
         return self.root / "tmp"
 
     @property
+    def device_helpers(self) -> Path:
+        """The native helpers for devices behind TVM RPC, by compiler."""
+        return self.root / "device-helpers"
+
+    @property
     def runs(self) -> Path:
         """What the cases of each run came to."""
         return self.root / "runs.sqlite"

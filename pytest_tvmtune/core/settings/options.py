@@ -16,6 +16,7 @@ from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptanc
 from pytest_tvmtune.core.settings.dimension_sizes import Dims
 from pytest_tvmtune.core.settings.parsing import Layer, first_set
 from pytest_tvmtune.core.settings.quantities import Threshold
+from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
 
 
@@ -75,6 +76,8 @@ class RunOptions:
             cold_cache=first_set(parsing.COLD_CACHE, layers),
             num_threads=first_set(parsing.NUM_THREADS, layers),
             timeout_s=first_set(parsing.TIMEOUT, layers),
+            rpc=first_set(parsing.RPC, layers),
+            cross_compiler=first_set(parsing.CROSS_COMPILER, layers),
             tuning=self.tuning,
         )
 
@@ -84,7 +87,8 @@ class CaseOptions:
     """The options of one test item: one target, prepacked or not. Times in seconds.
 
     threshold: including today's acceptance. max_size_growth, max_memory_growth: shares of the
-    baseline's size, 0.1 = 10 %.
+    baseline's size, 0.1 = 10 %. rpc: the device, None for this machine. cross_compiler: the command
+    that links for it, None to find one by the target's triple.
     """
 
     target: TargetSpec
@@ -104,6 +108,8 @@ class CaseOptions:
     cold_cache: bool
     num_threads: int | None
     timeout_s: float
+    rpc: RpcAddress | None
+    cross_compiler: str | None
     tuning: parsing.Tuning
 
 

@@ -21,6 +21,7 @@ from pytest_tvmtune.core.settings.quantities import (
     parse_threshold,
     parse_tolerance,
 )
+from pytest_tvmtune.core.settings.rpc_address import RpcAddress, parse_rpc
 from pytest_tvmtune.core.settings.table import SETTINGS
 from pytest_tvmtune.core.settings.target_spec import TargetSpec, parse_target
 
@@ -103,6 +104,12 @@ def _parse_modules(value: object, where: str) -> tuple[str | Path, ...]:
     return tuple(dict.fromkeys(modules))
 
 
+def _parse_command(value: object, where: str) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise OptionError(f"{where}: {value!r} is not a command, such as aarch64-linux-gnu-g++")
+
+
 def _parse_bool(value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -158,6 +165,8 @@ MAX_TIME: Rule[float] = Rule(name="max_time", parse=parse_seconds, default=10.0)
 COLD_CACHE: Rule[bool] = Rule(name="cold_cache", parse=_parse_bool, default=False)
 NUM_THREADS: Rule[int | None] = Rule(name="num_threads", parse=_count(1, MAX_THREADS), default=None)
 TIMEOUT: Rule[float] = Rule(name="timeout", parse=parse_seconds, default=600.0)
+RPC: Rule[RpcAddress | None] = Rule(name="rpc", parse=parse_rpc, default=None)
+CROSS_COMPILER: Rule[str | None] = Rule(name="cross_compiler", parse=_parse_command, default=None)
 TUNING: Rule[Tuning] = Rule(
     name="tuning", parse=_choice("missing", "never", "refresh"), default="missing"
 )

@@ -147,6 +147,19 @@ SETTINGS: tuple[Setting, ...] = (
         "(default: 600)",
     ),
     Setting(
+        name="rpc",
+        metavar="HOST:PORT[/KEY]",
+        help="device that models run on, behind TVM RPC: HOST:PORT/KEY for the devices that a "
+        "tracker has for a key, HOST:PORT for one server (default: TVM_TRACKER_HOST, "
+        "TVM_TRACKER_PORT, and TVM_TRACKER_KEY, else this machine)",
+    ),
+    Setting(
+        name="cross_compiler",
+        metavar="COMMAND",
+        help="compiler that links libraries for the device (default: found by the triple of the "
+        "target, such as aarch64-linux-gnu-g++)",
+    ),
+    Setting(
         name="tuning",
         metavar="missing|never|refresh",
         in_marker=False,

@@ -155,11 +155,13 @@ def _setup_modules(config: pytest.Config, state: State) -> list[str]:
 
 def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
     """Note each target, or its problem. A problem of a target that isn't pinned is raised."""
-    from pytest_tvmtune.relax.devices.targets import canonical, usable_target
+    from pytest_tvmtune.relax.devices.targets import canonical, resolve_target, usable_target
 
+    here = {options.target for options in told if options.rpc is None}
     for spec in dict.fromkeys(options.target for options in told):
         try:
-            state.canonical_targets[spec] = canonical(usable_target(spec))
+            resolved = usable_target(spec) if spec in here else resolve_target(spec)
+            state.canonical_targets[spec] = canonical(resolved)
         except OptionError as error:
             if spec in state.run.unpinned_targets:
                 raise

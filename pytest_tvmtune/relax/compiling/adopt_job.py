@@ -11,9 +11,9 @@ from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, WorkerContext
-from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.run_once_job import run_new_library
-from pytest_tvmtune.relax.devices.targets import device_of
+from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
+from pytest_tvmtune.relax.measuring.job_machine import open_machine
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
@@ -33,6 +33,7 @@ class Result:
     manifest: Manifest
 
 
+@telling_lost_devices
 def run(request: Request, context: WorkerContext[None]) -> Result:
     """Take in the library and run the entry once.
 
@@ -47,13 +48,11 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         CompileError: It holds no such entry of a Relax VM.
 
     """
-    import tvm
-    from tvm import relax
-
+    machine = open_machine(request.call, context)
     context.enter_stage(JobStage("loading the library"))
-    entry, device = request.call.entry, device_of(compat.Target(request.call.target))
+    entry = request.call.entry
     try:
-        vm = relax.VirtualMachine(tvm.runtime.load_module(str(request.library)), device)
+        vm = machine.virtual_machine(machine.load(request.library))
     except Exception as error:
         raise CompileError(f"it isn't a library of the Relax VM: {cause_of(error)}") from error
     if not _has_function(vm, entry):

@@ -24,6 +24,7 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import (
 )
 from pytest_tvmtune.relax.compiling.known_faults import explained
 from pytest_tvmtune.relax.compiling.run_once_job import run_new_library
+from pytest_tvmtune.relax.devices.cross_compiler import export_library
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 from pytest_tvmtune.store.artifacts import KERNELS, LIBRARY, Manifest
@@ -39,7 +40,8 @@ class Request:
     mod_text: in TVM's JSON. is_ready: the module went through the user's own pipeline instead of
     the stock pipeline. folder: the work_dir with the records to apply, and no others; the job puts
     the library and its kernels' IR there. tasks: name -> hash, and the digest of its record there,
-    or "" without a record. toolchain: for the manifest. call: its target is the compilation target.
+    or "" without a record. toolchain: for the manifest. compiler: links the library, "" for this
+    machine's own. call: its target is the compilation target.
     """
 
     mod_text: str
@@ -48,6 +50,7 @@ class Request:
     folder: Path
     tasks: dict[str, tuple[str, str]]
     toolchain: str
+    compiler: str
     call: EntryCall
 
 
@@ -95,7 +98,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
             context.enter_stage(JobStage("compiling"))
             executable, compiled, planned = compile_module(lowered, target)
             context.enter_stage(JobStage("exporting the library"))
-            executable.export_library(str(library))
+            export_library(executable, library, request.compiler)
             write_kernels(compiled, request.folder / KERNELS)
         except Exception as error:
             cause = explained(cause_of(error), prepack=request.prepack)
@@ -110,7 +113,9 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         entries=entry_points(lowered, planned),
         kernels=kernels,
     )
-    run_new_library(request.call, library, manifest, context)
+    # On a device it is run by a job that can be repeated where the device is lost.
+    if request.call.remote is None:
+        run_new_library(request.call, library, manifest, context)
     applied = sorted({kernel.shash for kernel in kernels.values() if kernel.record})
     return Result(manifest=manifest, applied=tuple(applied), compile_s=compile_s)
 

@@ -13,6 +13,8 @@ from typing import Any
 from pytest_tvmtune.core.job_stage import FIRST_RUN, JobStage
 from pytest_tvmtune.core.json_codec import to_json
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
+from pytest_tvmtune.relax.measuring.job_machine import open_machine
 from pytest_tvmtune.relax.measuring.session import EntryCall, call, open_requested
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 
@@ -30,6 +32,7 @@ class Request:
     names_kernels: bool = False
 
 
+@telling_lost_devices
 def run(request: Request, context: WorkerContext[None]) -> None:
     """Load the library and call the entry once.
 
@@ -38,9 +41,14 @@ def run(request: Request, context: WorkerContext[None]) -> None:
         context: Of this process.
 
     """
+    machine = open_machine(request.call, context)
     context.enter_stage(FIRST_RUN)
     instrument = _naming_kernels(context) if request.names_kernels else None
-    call(open_requested(request.call, request.library, request.manifest, instrument=instrument))
+    call(
+        open_requested(
+            request.call, machine, request.library, request.manifest, instrument=instrument
+        )
+    )
 
 
 def _naming_kernels(context: WorkerContext[None]) -> Callable[..., int]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 _CPU_KINDS = frozenset({"llvm", "c"})
 
 
-def resolve_target(spec: TargetSpec) -> Target:
+def resolve_target(spec: TargetSpec, *, cores: int | None = None) -> Target:
     """Return the canonical Target of a spec, `num-cores` included for CPU kinds.
 
+    cores: of the device, None for those of this process.
     Raises OptionError when TVM doesn't know the kind, the tag, an attribute or the CPU.
     """
     config = spec.config
@@ -34,7 +35,7 @@ def resolve_target(spec: TargetSpec) -> Target:
         raise OptionError(f"target {spec.given!r}: {_explain(config, error)}") from None
     kind = str(target.kind.name)
     if kind in _CPU_KINDS and "num-cores" not in target.attrs:
-        config = {**json.loads(str(target)), "num-cores": usable_cores()}
+        config = {**json.loads(str(target)), "num-cores": cores or usable_cores()}
         target = compat.Target({key: value for key, value in config.items() if value != ""})
     mcpu = target.attrs.get("mcpu")
     if (
@@ -57,8 +58,10 @@ def usable_target(spec: TargetSpec) -> Target:
     or instructions that the target's CPU has.
     """
     target = resolve_target(spec)
-    if not _first_device(target).exist:
-        raise LackingError(f"target {spec.given!r}: this machine has no such device")
+    try:
+        device_of(target)
+    except LackingError:
+        raise LackingError(f"target {spec.given!r}: this machine has no such device") from None
     if not spec.is_host and any(name in target.attrs for name in ("mcpu", "mattr")):
         # What the system hides of its own CPU, as virtual machines do, is no reason.
         hidden = lacking_features(canonical(resolve_target(parse_target(HOST))))
@@ -117,20 +120,21 @@ def num_cores(target: Target) -> int:
 
 
 def device_of(target: Target) -> Device:
-    """Return the first device of a target's kind.
+    """Return the first device of a target's kind. Raises LackingError as `first_device`."""
+    return first_device(device_kind(target))
+
+
+def first_device(kind: str) -> Device:
+    """Return the first device of a kind, as `device_kind` calls it.
 
     Raises LackingError when this machine has none.
     """
-    device = _first_device(target)
-    if not device.exist:
-        raise LackingError(f"target {str(target.kind.name)!r}: this machine has no such device")
-    return device
-
-
-def _first_device(target: Target) -> Device:
     import tvm
 
-    return tvm.runtime.device(device_kind(target), 0)
+    device = tvm.runtime.device(kind, 0)
+    if not device.exist:
+        raise LackingError(f"target {kind!r}: this machine has no such device")
+    return device
 
 
 def device_kind(target: Target) -> str:

@@ -21,8 +21,11 @@ from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
+from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel, write_reproducer
+from pytest_tvmtune.relax.measuring.job_machine import open_machine
 from pytest_tvmtune.relax.measuring.kernel_instrument import (
     InstrumentedSession,
     KernelCall,
@@ -68,6 +71,7 @@ class Request:
     records: dict[str, AppliedRecord]
 
 
+@telling_lost_devices
 def run(request: Request, context: WorkerContext[None]) -> Divergence:
     """Find the first kernel of `now` that diverges from `reference`.
 
@@ -79,11 +83,12 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
         Which kernel that is, or none.
 
     """
-    context.enter_stage(JobStage(_STAGE))
     tolerance = request.tolerance
+    machine = open_machine(request.call, context)
+    context.enter_stage(JobStage(_STAGE))
     # The build under test first: transforming takes as much again for a while.
-    now = _open(request, request.now)
-    reference = _open(request, request.reference)
+    now = _open(request, machine, request.now)
+    reference = _open(request, machine, request.reference)
     calls = [_calls(reference), _calls(now)]
     pairs = matching_positions(*calls)
     found, largest = _first(reference, now, pairs, tolerance)
@@ -127,9 +132,9 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
     return replace(named, reproducer=str(request.reproducer))
 
 
-def _open(request: Request, side: Artifact) -> InstrumentedSession:
+def _open(request: Request, machine: Machine, side: Artifact) -> InstrumentedSession:
     return InstrumentedSession(
-        session=open_requested(request.call, side.library, side.manifest),
+        session=open_requested(request.call, machine, side.library, side.manifest),
         kernels=side.manifest.kernels,
         originals=request.call.params,
     )

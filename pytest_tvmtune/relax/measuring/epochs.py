@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-
-import numpy as np
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
 from pytest_tvmtune.core.job_stage import LOADING_BASELINE, JobStage
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
+from pytest_tvmtune.relax.devices.machine import Machine
+from pytest_tvmtune.relax.measuring.job_machine import open_machine
 from pytest_tvmtune.relax.measuring.placement import (
     LoadedCopies,
     MeasuredLibrary,
@@ -26,7 +23,7 @@ from pytest_tvmtune.relax.measuring.placement import (
     place,
 )
 from pytest_tvmtune.relax.measuring.session import EntryCall, Session, call, open_requested
-from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample, num_threads_used
+from pytest_tvmtune.relax.measuring.timing import Timer, calls_per_sample
 from pytest_tvmtune.store.artifacts import Artifact
 
 # Shorter than what the scheduler gives at a time, so that few samples are interrupted, and enough
@@ -36,7 +33,6 @@ _PAIRS_S = 0.015
 MOST_PAIRS = 7
 _MOST_WARM_UP_S = 1.0
 _STABLE = 0.05
-_MOST_FLUSH_BYTES = 256 << 20
 
 
 class Arrangement(Protocol):
@@ -79,11 +75,12 @@ def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> Paired
         CompileError: A library doesn't take what its model promised.
 
     """
+    machine = open_machine(pair.call, context)
     context.enter_stage(LOADING_BASELINE)
-    accepted = _open(pair, pair.baseline, context)
+    accepted = _open(pair, pair.baseline, machine, context)
     call(accepted)
     context.enter_stage(JobStage("loading this run's artifact"))
-    opened = _open(pair, pair.now, context)
+    opened = _open(pair, pair.now, machine, context)
     baseline, now = (
         MeasuredLibrary(library=side.library, params=session.params, arrays=session.arrays)
         for side, session in ((pair.baseline, accepted), (pair.now, opened))
@@ -92,18 +89,20 @@ def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> Paired
         shared, traded = match_params(baseline.params, now.params)
     return PairedMeasurement(
         entry=pair.call.entry,
-        device=accepted.device,
+        machine=machine,
         baseline=baseline,
         now=now,
         inputs=accepted.inputs,
         shared=shared,
         traded=traded,
-        flush=cache_flusher() if pair.cold_cache else None,
+        cold_cache=pair.cold_cache,
     )
 
 
-def _open(pair: ArtifactPair, side: Artifact, context: WorkerContext[None]) -> Session:
-    return open_requested(pair.call, side.library, side.manifest, context.folder)
+def _open(
+    pair: ArtifactPair, side: Artifact, machine: Machine, context: WorkerContext[None]
+) -> Session:
+    return open_requested(pair.call, machine, side.library, side.manifest, scratch=context.folder)
 
 
 def warm_up(
@@ -113,7 +112,7 @@ def warm_up(
 
     Returns how many calls make a sample, and the seconds that a pair of samples takes.
     """
-    return settle(place(measurement, copies, rng)[0], single_calls=measurement.flush is not None)
+    return settle(place(measurement, copies, rng)[0], single_calls=measurement.cold_cache)
 
 
 def settle(arrangement: Arrangement, *, single_calls: bool) -> tuple[int, float]:
@@ -152,22 +151,14 @@ def _pair_s(timers: Sequence[Timer], number: int) -> float:
     return min(taken)
 
 
-def take_epoch(
+def interleave(
     arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
 ) -> Epoch:
-    """Return an epoch of interleaved pairs, each in random order, taken in this process.
+    """Return an epoch of interleaved pairs, each in random order.
 
     number: calls a sample. pairs: at least so many; where parameters trade places, as many each
     way.
     """
-    with fixed_affinity():
-        return interleave(arrangements, rng, number=number, pairs=pairs)
-
-
-def interleave(
-    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
-) -> Epoch:
-    """Return an epoch as `take_epoch` does, on any cores."""
     taken: tuple[list[float], list[float]] = ([], [])
     for arrangement in arrangements:
         arrangement.enter()
@@ -182,37 +173,3 @@ def _touch(timers: Sequence[Timer], rng: random.Random) -> None:
     """Call both once: a first call maps the code and takes memory."""
     for side in rng.sample((0, 1), 2):
         timers[side](1)
-
-
-@contextlib.contextmanager
-def fixed_affinity() -> Iterator[None]:
-    """Keep a single thread on the core where it is now; TVM binds the threads of a pool itself."""
-    if num_threads_used() > 1 or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {current_core()})
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
-def current_core() -> int:
-    """Return the number of the core that the main thread is on, or was on last; only on Linux."""
-    # The last field but 13: man 5 proc_pid_stat, field 39.
-    return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
-
-
-def cache_flusher() -> Callable[[], None]:
-    """Return what writes over twice the largest cache."""
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        sizes.append(int(text.rstrip("KM")) << {"K": 10, "M": 20}.get(text[-1], 0))
-    block = np.zeros(min(2 * max(sizes, default=32 << 20), _MOST_FLUSH_BYTES), np.uint8)
-
-    def flush() -> None:
-        np.add(block, 1, out=block)
-
-    return flush

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,15 +20,24 @@ from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, SideTimes
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.devices.cross_compiler import export_library
+from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
+from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.measuring.epochs import (
     ArtifactPair,
-    fixed_affinity,
     open_measurement,
     pairs_per_epoch,
     warm_up,
 )
 from pytest_tvmtune.relax.measuring.placement import open_copies, place
-from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
+from pytest_tvmtune.relax.measuring.session import EntryCall
+from pytest_tvmtune.relax.measuring.stopwatch import (
+    Called,
+    Stopwatch,
+    TimedCall,
+    Watch,
+    open_stopwatch,
+)
 
 _CALLS = 3
 _LEAST_ROUNDS = 3
@@ -60,6 +70,7 @@ class Result:
     overhead_s: float
 
 
+@telling_lost_devices
 def run(request: Request, context: WorkerContext[None]) -> Result:
     """Time the kernels of `now`, and of `baseline` in turn with it.
 
@@ -80,8 +91,9 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """
     measurement = open_measurement(request.pair, context)
     context.enter_stage(JobStage("timing the kernels"))
-    stopwatch = Stopwatch(context.folder)
-    cost = _instrument_cost(stopwatch)
+    machine = measurement.machine
+    stopwatch = open_stopwatch(machine, context.folder)
+    cost = _instrument_cost(stopwatch, machine, request.pair.call, context.folder)
     copies = open_copies(measurement, context.folder)
     rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
     sides = (1,) if request.alone else (0, 1)
@@ -96,14 +108,15 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         arrangements = place(measurement, copies, rng)
         for arrangement in arrangements:
             arrangement.enter()
-            with fixed_affinity():
+            with machine.fixed_affinity():
                 watches = {
                     side: Watch(
                         stopwatch,
+                        machine,
                         arrangement.vms[side],
                         measurement.entry,
                         arrangement.arguments[side],
-                        measurement.flush,
+                        cold_cache=measurement.cold_cache,
                     )
                     for side in rng.sample(sides, len(sides))
                 }
@@ -175,8 +188,10 @@ def _cost_s(cost: Cost, called: Called) -> float:
     return cost[0] + cost[1] * called.arguments
 
 
-def _instrument_cost(stopwatch: Stopwatch) -> Cost:
-    """Return what the instrument takes within a kernel's time."""
+def _instrument_cost(
+    stopwatch: Stopwatch | None, machine: Machine, call: EntryCall, folder: Path
+) -> Cost:
+    """Return what the instrument takes within a kernel's time. folder: for a library."""
     import tvm
     from tvm import relax
 
@@ -192,9 +207,9 @@ def _instrument_cost(stopwatch: Stopwatch) -> Cost:
                     value = builder.emit(relax.call_tir(null, (value,) * (count - 1), tensor))
             out = builder.emit_output(value)
         builder.emit_func_output(out)
-    vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
-    given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
-    calls = Watch(stopwatch, vm, "main", given).take(_NULL_CALLS)
+    vm = machine.virtual_machine(_loaded(builder.finalize(), machine, call, folder))
+    given = [tvm.runtime.tensor(np.zeros(1, "float32"), machine.device)]
+    calls = Watch(stopwatch, machine, vm, "main", given).take(_NULL_CALLS)
     few_s, many_s = (
         median(
             seconds
@@ -206,6 +221,16 @@ def _instrument_cost(stopwatch: Stopwatch) -> Cost:
     )
     each_s = max(0.0, float(many_s - few_s) / (_ARGUMENTS[1] - _ARGUMENTS[0]))
     return float(few_s) - _ARGUMENTS[0] * each_s, each_s
+
+
+def _loaded(mod: Any, machine: Machine, call: EntryCall, folder: Path) -> Any:
+    import tvm
+
+    if call.remote is None:
+        return tvm.compile(mod, "llvm")
+    library = folder / "null-kernels.so"
+    export_library(tvm.compile(mod, compat.Target(call.target)), library, call.remote.compiler)
+    return machine.load(library)
 
 
 def _null(count: int) -> Any:

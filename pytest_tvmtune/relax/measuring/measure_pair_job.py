@@ -17,11 +17,12 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
 from pytest_tvmtune.relax.measuring.epochs import (
     ArtifactPair,
+    interleave,
     open_measurement,
     pairs_per_epoch,
-    take_epoch,
     warm_up,
 )
 from pytest_tvmtune.relax.measuring.placement import (
@@ -30,7 +31,6 @@ from pytest_tvmtune.relax.measuring.placement import (
     open_copies,
     place,
 )
-from pytest_tvmtune.relax.measuring.timing import num_threads_used
 
 # Of the time the gate may take, to tell what the machine can resolve.
 _NOISE_SHARE = 0.5
@@ -65,6 +65,7 @@ class Result:
     num_threads: int
 
 
+@telling_lost_devices
 def run(request: Request, context: WorkerContext[None]) -> Result:
     """Time `baseline` and `now` in interleaved pairs until their ratio is decided.
 
@@ -106,7 +107,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         noise=noise,
         placements=placements,
         spent_s=spent_s,
-        num_threads=num_threads_used(),
+        num_threads=measurement.machine.num_threads_used(),
     )
 
 
@@ -163,7 +164,11 @@ def _epochs(
     pairs = pairs_per_epoch(pair_s)
     while True:
         # Nothing of the epoch before stays in memory meanwhile.
-        yield take_epoch(place(measurement, copies, rng), rng, number=number, pairs=pairs)
+        arrangements = place(measurement, copies, rng)
+        with measurement.machine.fixed_affinity():
+            epoch = interleave(arrangements, rng, number=number, pairs=pairs)
+        del arrangements
+        yield epoch
 
 
 JOB = Job(run=run)

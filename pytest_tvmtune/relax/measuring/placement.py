@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import secrets
-import shutil
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +18,9 @@ from typing import Any, TypeVar
 
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array
-from pytest_tvmtune.machine.fingerprint import cgroup_memory_bytes
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
-from pytest_tvmtune.relax.measuring.session import copy_of, empty_pools, size_bytes
+from pytest_tvmtune.relax.devices.machine import Machine
+from pytest_tvmtune.relax.measuring.session import copy_of, size_bytes
 from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
 
 Made = TypeVar("Made")
@@ -52,18 +50,17 @@ class PairedMeasurement:
     """A baseline and the library to compare with it.
 
     shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
-    of those that are as large, but differ. flush: called before each call, to empty the caches;
-    None leaves them warm.
+    of those that are as large, but differ. cold_cache: empty the caches before each call.
     """
 
     entry: str
-    device: Any
+    machine: Machine
     baseline: MeasuredLibrary
     now: MeasuredLibrary
     inputs: tuple[Any, ...]
     shared: ParamPairs
     traded: ParamPairs
-    flush: Callable[[], None] | None = None
+    cold_cache: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +85,7 @@ class LoadedCopies:
     """
 
     folder: Path
-    device: Any
+    machine: Machine
     budget_bytes: int
     loaded: dict[Path, list[Any]] = field(default_factory=dict)
 
@@ -104,7 +101,7 @@ class LoadedCopies:
         else:
             self.budget_bytes -= cost_bytes
             chosen = _in_any_order(lambda side: self._load((baseline, now)[side]), rng)
-        vms = _in_any_order(lambda side: self._vm(chosen[side]), rng)
+        vms = _in_any_order(lambda side: self.machine.virtual_machine(chosen[side]), rng)
         return vms[0], vms[1]
 
     def count(self, library: Path) -> int:
@@ -112,31 +109,16 @@ class LoadedCopies:
         return len(self.loaded.get(library, []))
 
     def _load(self, library: Path) -> Any:
-        import tvm
-
-        # TVM maps one path once and never unmaps it: only a new path moves the code.
-        copy = self.folder / f"placed-{secrets.token_hex(8)}.so"
-        shutil.copyfile(library, copy)
-        try:
-            module = tvm.runtime.load_module(str(copy))
-        finally:
-            copy.unlink()
+        module = self.machine.load_copy(library, self.folder)
         self.loaded.setdefault(library, []).append(module)
         return module
-
-    def _vm(self, module: Any) -> Any:
-        from tvm import relax
-
-        return relax.VirtualMachine(module, self.device)
 
 
 def open_copies(measurement: PairedMeasurement, folder: Path) -> LoadedCopies:
     """Return no copies yet, with the memory and disk space in `folder` that they may take."""
-    scarce = [shutil.disk_usage(folder).free]
-    if (left_bytes := cgroup_memory_bytes()) is not None:
-        scarce.append(left_bytes)
-    budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * min(scarce)))
-    return LoadedCopies(folder=folder, device=measurement.device, budget_bytes=budget_bytes)
+    free_bytes = measurement.machine.free_bytes(folder)
+    budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * free_bytes))
+    return LoadedCopies(folder=folder, machine=measurement.machine, budget_bytes=budget_bytes)
 
 
 def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[ParamPairs, ParamPairs]:
@@ -173,10 +155,9 @@ def place(
     import tvm
 
     # What earlier calls left there would else be used again, where it lies.
-    empty_pools()
-    padding = tvm.runtime.empty(
-        (1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", measurement.device
-    )
+    machine = measurement.machine
+    machine.empty_pools()
+    padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", machine.device)
     inputs = tuple(copy_of(tensor) for tensor in measurement.inputs)
     arrays = (*measurement.baseline.arrays, *measurement.now.arrays)
     with releasing_pages(arrays):
@@ -216,12 +197,12 @@ def _timers(
 ) -> tuple[Timer, Timer]:
     def timer(side: int) -> Timer:
         return make_timer(
+            measurement.machine,
             vms[side],
             measurement.entry,
             arguments[side],
-            measurement.device,
             saved_as=saved_as,
-            flush=measurement.flush,
+            cold_cache=measurement.cold_cache,
         )
 
     timers = _in_any_order(timer, rng)

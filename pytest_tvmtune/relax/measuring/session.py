@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import CompileError, counted
 from pytest_tvmtune.core.tensors.dtypes import dtype_of, to_plain
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.processes.shared_arrays import (
     LARGE_BYTES,
     SharedArray,
@@ -24,14 +23,12 @@ from pytest_tvmtune.processes.shared_arrays import (
     releasing_pages,
     share_arrays,
 )
-from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.devices.targets import device_of
+from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.measuring.output_arrays import to_numpy
 from pytest_tvmtune.store.artifacts import EntryPoint, Manifest
 
 if TYPE_CHECKING:
-    from tvm.runtime import Device, Tensor
-    from tvm.runtime.vm import VirtualMachine
+    from tvm.runtime import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,26 +36,31 @@ class EntryCall:
     """What a job is given to call an entry of a library.
 
     target: in JSON. params: every parameter after the runtime inputs, original order and shapes.
+    remote: the device that it is called on, None for this machine; num_threads: of TVM's runtime
+    there.
     """
 
     entry: str
     target: str
     params: tuple[Array, ...]
     inputs: tuple[Array, ...]
+    remote: RemoteDevice | None = None
+    num_threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Session:
     """What is needed to call `entry`: `vm[entry](*inputs, *params)`.
 
-    params: transformed where the artifact is prepacked. arrays: the shared arrays that contain
-    them. transform_s and transform_extra_bytes: the cost of the transform, None without a
-    transform; never part of a timed call.
+    vm: a `relax.VirtualMachine`, or one on another machine. params: transformed where the artifact
+    is prepacked. arrays: the shared arrays that contain them. transform_s and
+    transform_extra_bytes: the cost of the transform, None without a transform; never part of a
+    timed call.
     """
 
-    vm: VirtualMachine
+    vm: Any
     entry: str
-    device: Device
+    machine: Machine
     inputs: tuple[Tensor, ...]
     params: tuple[Tensor, ...]
     arrays: tuple[Array, ...]
@@ -73,26 +75,23 @@ def open_session(
     *,
     params: Sequence[Array],
     inputs: Sequence[Array],
-    device: Device,
+    machine: Machine,
     scratch: Path | None = None,
     instrument: Callable[..., int] | None = None,
 ) -> Session:
-    """Load an artifact and put parameters and inputs on the device.
+    """Load an artifact and put parameters and inputs on the machine's device.
 
     params: every parameter after the runtime inputs, original order and shapes. scratch: below it
     large transformed parameters are shared; None leaves them in memory. instrument: called before
     and after each kernel, of the transform as well; not together with scratch.
     Raises CompileError when the library doesn't take what its model promised.
     """
-    import tvm
-    from tvm import relax
-
-    module = tvm.runtime.load_module(str(library))
-    vm = relax.VirtualMachine(module, device)
+    module = machine.load(library)
+    vm = machine.virtual_machine(module)
     if instrument is not None:
         vm.set_instrument(instrument)
-    originals = _placed(params, device)
-    placed = _placed(inputs, device)
+    originals = _placed(params, machine)
+    placed = _placed(inputs, machine)
     transform_s = extra_bytes = None
     ready, arrays = originals, tuple(params)
     if point.transforms:
@@ -100,9 +99,9 @@ def open_session(
         with releasing_pages(params):
             ready = transform_params(vm, entry, originals)
         transform_s = monotonic_s() - started
-        own = _own(originals, ready)
+        own = _own(originals, ready, machine)
         extra_bytes = sum(size_bytes(ready[index]) for index in own)
-        if scratch is not None and extra_bytes >= LARGE_BYTES:
+        if scratch is not None and extra_bytes >= LARGE_BYTES and not machine.is_remote:
             shared_arrays = share_arrays((ready[index].numpy() for index in own), scratch)
             arrays = (*arrays, *shared_arrays.arrays)
             moved = dict(zip(own, shared_arrays.arrays, strict=True))
@@ -111,13 +110,13 @@ def open_session(
                 for index, tensor in enumerate(ready)
             )
             # The VM keeps what it returned last: another one takes its place.
-            vm = relax.VirtualMachine(module, device)
-            empty_pools()
+            vm = machine.virtual_machine(module)
+            machine.empty_pools()
     _check_arguments(entry, point, placed, ready)
     return Session(
         vm=vm,
         entry=entry,
-        device=device,
+        machine=machine,
         inputs=placed,
         params=ready,
         arrays=arrays,
@@ -128,13 +127,15 @@ def open_session(
 
 def with_inputs(session: Session, inputs: Sequence[Array]) -> Session:
     """Return a session that calls the same with other inputs, of the same shapes and dtypes."""
-    return replace(session, inputs=_placed(inputs, session.device))
+    return replace(session, inputs=_placed(inputs, session.machine))
 
 
 def open_requested(
     entry_call: EntryCall,
+    machine: Machine,
     library: Path,
     manifest: Manifest,
+    *,
     scratch: Path | None = None,
     instrument: Callable[..., int] | None = None,
 ) -> Session:
@@ -142,6 +143,7 @@ def open_requested(
 
     Args:
         entry_call: What is called.
+        machine: Where, as `open_machine` returns it.
         library: In which library.
         manifest: Of the library.
         scratch: As in `open_session`.
@@ -160,15 +162,13 @@ def open_requested(
         manifest.entries[entry_call.entry],
         params=entry_call.params,
         inputs=entry_call.inputs,
-        device=device_of(compat.Target(entry_call.target)),
+        machine=machine,
         scratch=scratch,
         instrument=instrument,
     )
 
 
-def transform_params(
-    vm: VirtualMachine, entry: str, params: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
+def transform_params(vm: Any, entry: str, params: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Run `<entry>_transform_params` once, before anything is timed.
 
     params: every parameter of `entry` after its runtime inputs, original order and shapes; none
@@ -193,17 +193,8 @@ def call(session: Session) -> Any:
 def call_on_device(session: Session) -> Any:
     """Run the entry once, to its end; return its outputs as they are: tensors on the device."""
     outputs = session.vm[session.entry](*session.inputs, *session.params)
-    session.device.sync()
+    session.machine.device.sync()
     return outputs
-
-
-def empty_pools() -> None:
-    """Give back what the VM's pools and the C library keep of memory that was freed."""
-    import tvm
-
-    tvm.get_global_func("vm.builtin.memory_manager.clear")()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def claim_threads(num_threads: int) -> None:
@@ -234,13 +225,14 @@ def _check_arguments(
     )
 
 
-def _placed(arrays: Sequence[Array], device: Device) -> tuple[Tensor, ...]:
+def _placed(arrays: Sequence[Array], machine: Machine) -> tuple[Tensor, ...]:
     import tvm
 
+    is_reachable = not machine.is_remote and str(machine.device.type) == "cpu"
     return tuple(
         tensor_on(array)
-        if isinstance(array, SharedArray) and str(device.type) == "cpu"
-        else tvm.runtime.tensor(_contiguous(array), device)
+        if isinstance(array, SharedArray) and is_reachable
+        else tvm.runtime.tensor(_contiguous(array), machine.device)
         for array in arrays
     )
 
@@ -260,10 +252,14 @@ def _contiguous(array: Array) -> Array:
     return np.asarray(array, order="C")
 
 
-def _own(originals: Sequence[Any], ready: Sequence[Any]) -> list[int]:
+def _own(originals: Sequence[Any], ready: Sequence[Any], machine: Machine) -> list[int]:
     """Return which of the transformed parameters are not the originals themselves."""
-    aliases = {(compat.address_of(p), tuple(p.shape)) for p in originals}
-    return [i for i, p in enumerate(ready) if (compat.address_of(p), tuple(p.shape)) not in aliases]
+
+    def place(tensor: Any) -> tuple[int, tuple[int, ...]]:
+        return machine.address_of(tensor), tuple(tensor.shape)
+
+    aliases = set(map(place, originals))
+    return [index for index, tensor in enumerate(ready) if place(tensor) not in aliases]
 
 
 def size_bytes(tensor: Any) -> int:

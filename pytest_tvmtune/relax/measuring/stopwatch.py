@@ -7,25 +7,30 @@ in a model of many small kernels, the kernels seemed to take a sixth longer.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.relax import compat
+from pytest_tvmtune.core.errors import LackingError
+from pytest_tvmtune.relax.devices.helper_library import build_helper
+from pytest_tvmtune.relax.devices.machine import Machine
+from pytest_tvmtune.relax.devices.noted_calls import noted_calls
+from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
 from pytest_tvmtune.relax.measuring.kernel_instrument import instrumented
 
-_SOURCE = Path(__file__).with_suffix(".cc")
-# `Stamp` in stopwatch.cc.
+# `Stamp` in relax/devices/device_helper.cc.
 _STAMP = np.dtype([(name, np.int64) for name in ("time_ns", "function", "before", "arguments")])
 # A call has a stamp before and one after.
 _FIRST_STAMPS = 1 << 12
+_SAVED = "pytest_tvmtune_watched"
+Stamps: TypeAlias = npt.NDArray[Any]
 
 
 class Called(NamedTuple):
@@ -44,73 +49,68 @@ class TimedCall:
 
 
 class Stopwatch:
-    """What watches calls. folder: where the native instrument is built.
+    """What notes the calls within a call, in a machine's native helper."""
 
-    is_native: if false, the machine has no C++ compiler, or it can't build the instrument.
-    """
+    def __init__(self, helper: Any) -> None:
+        self._helper = helper
+        self._room = _FIRST_STAMPS
 
-    def __init__(self, folder: Path) -> None:
-        self._function: Any = None
-        try:
-            library = _build(folder)
-        except (RuntimeError, OSError):
-            return  # by Python, then
-        import tvm
-
-        self._function = tvm.runtime.load_module(str(library))["stamp"]
-        self._symbols = ctypes.CDLL(str(library))
-        self._count = ctypes.c_int64.in_dll(self._symbols, "count")
-        self._make_room(_FIRST_STAMPS)
-
-    @property
-    def is_native(self) -> bool:
-        """Whether the instrument is native code."""
-        return self._function is not None
-
-    def stamps(self, vm: Any, call: Callable[[], Any], calls: int) -> list[npt.NDArray[Any]]:
-        """Call so often; return the stamps of each. They last until the next time."""
-        self._count.value = 0
+    def stamps(self, vm: Any, call: Callable[[], Any], calls: int) -> list[Stamps]:
+        """Call so often; return the stamps of each."""
+        self._helper["watch_times"](vm.module, self._room)
         ends = [0]
-        with instrumented(vm, self._function):
+        try:
             for _ in range(calls):
                 call()
-                ends.append(self._count.value)
-        if ends[-1] > len(self._stamps):
-            self._make_room(2 * ends[-1])
+                ends.append(int(self._helper["stamp_count"]()))
+        finally:
+            self._helper["unwatch"](vm.module)
+        if ends[-1] > self._room:
+            self._room = 2 * ends[-1]
             return self.stamps(vm, call, calls)
-        return [self._stamps[begin:end] for begin, end in pairwise(ends)]
+        taken = np.frombuffer(bytes(self._helper["stamps"]()), _STAMP)
+        return [taken[begin:end] for begin, end in pairwise(ends)]
 
-    def _make_room(self, stamps: int) -> None:
-        self._stamps = np.zeros(stamps, _STAMP)
-        ctypes.c_void_p.in_dll(self._symbols, "stamps").value = self._stamps.ctypes.data
-        ctypes.c_int64.in_dll(self._symbols, "capacity").value = stamps
+    def names(self, vm: Any, call: Callable[[], Any]) -> dict[int, str]:
+        """Call once; return the functions' names, by the addresses in stamps."""
+        return {one.function: one.name for one in noted_calls(self._helper, vm, call)}
+
+
+def open_stopwatch(machine: Machine, folder: Path) -> Stopwatch | None:
+    """Return a machine's stopwatch, None where this machine can't build the helper.
+
+    folder: where it is built.
+    """
+    if isinstance(machine, RemoteMachine):
+        return Stopwatch(machine.helper)
+    try:
+        return Stopwatch(machine.load(build_helper(folder, "")))
+    except LackingError:
+        return None  # no C++ compiler: by Python, then
 
 
 class Watch:
-    """A stopwatch on the entry of a VirtualMachine. A first call finds the names.
+    """A stopwatch on the entry of a VM. A first call finds the names.
 
-    flush: called before each call.
+    stopwatch: as `open_stopwatch` returns it. cold_cache: empty the caches before each call.
     """
 
     def __init__(
         self,
-        stopwatch: Stopwatch,
+        stopwatch: Stopwatch | None,
+        machine: Machine,
         vm: Any,
         entry: str,
         arguments: Sequence[Any],
-        flush: Callable[[], None] | None = None,
+        *,
+        cold_cache: bool = False,
     ) -> None:
         self._stopwatch, self._vm = stopwatch, vm
-
-        def call() -> None:
-            if flush is not None:
-                flush()
-            vm[entry](*arguments)
-
-        self._call = call
+        vm.save_function(entry, _SAVED, *arguments, include_return=False)
+        self._call = partial(machine.seconds, vm, _SAVED, 1, cold_cache=cold_cache)
         # By address.
         self._names: dict[int, str] = {}
-        self._in_python()
+        self._find_names()
 
     def take(self, calls: int) -> list[TimedCall]:
         """Call the entry so often; return what each call took.
@@ -118,13 +118,19 @@ class Watch:
         An entry that keeps something from call to call may call functions that it hasn't called so
         far. The native instrument leaves such a call out, and an additional call finds those names.
         """
-        if not self._stopwatch.is_native:
+        if self._stopwatch is None:
             return [self._in_python() for _ in range(calls)]
         stamps = self._stopwatch.stamps(self._vm, self._call, calls)
         found = [seen for seen in map(self._read, stamps) if seen is not None]
         if len(found) < calls:
-            self._in_python()
+            self._find_names()
         return found
+
+    def _find_names(self) -> None:
+        if self._stopwatch is None:
+            self._in_python()
+        else:
+            self._names |= self._stopwatch.names(self._vm, self._call)
 
     def _read(self, stamps: npt.NDArray[Any]) -> TimedCall | None:
         before = stamps["before"].astype(bool)
@@ -148,10 +154,9 @@ class Watch:
         seconds: list[float] = []
         began, is_innermost = 0.0, False
 
-        def instrument(function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
+        def instrument(_function: Any, name: str, before: bool, _ret: Any, *given: Any) -> int:
             nonlocal began, is_innermost
             if before:
-                self._names[function.__chandle__()] = name
                 is_innermost = True
                 # The last thing before the kernel, as the clock is the first after it.
                 began = clock()
@@ -166,16 +171,3 @@ class Watch:
         with instrumented(self._vm, instrument):
             self._call()
         return TimedCall(course=tuple(course), seconds=np.asarray(seconds))
-
-
-def _build(folder: Path) -> Path:
-    """Build the native instrument. Raises RuntimeError, OSError."""
-    from tvm_ffi.libinfo import include_paths
-
-    if not compat.get_cc():
-        raise RuntimeError("no C++ compiler")
-    library = folder / "stopwatch.so"
-    # Its own variables, whatever else in the process has the same names.
-    options = ["-O2", "-Wl,-Bsymbolic", *(f"-I{path}" for path in include_paths())]
-    compat.create_shared(str(library), [str(_SOURCE)], options=options)
-    return library

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.processes.shared_arrays import release_pages
+from pytest_tvmtune.relax.devices.machine import Machine
 
 if TYPE_CHECKING:
     from pytest_tvmtune.relax.measuring.session import Session
@@ -18,36 +19,27 @@ _SAVED = "pytest_tvmtune_timed"
 
 
 def make_timer(
+    machine: Machine,
     vm: Any,
     entry: str,
     arguments: Sequence[Any],
-    device: Any,
     *,
     saved_as: str = _SAVED,
-    flush: Callable[[], None] | None = None,
+    cold_cache: bool = False,
 ) -> Timer:
     """Return f(number) -> mean seconds of one call over `number` calls of `entry`.
 
     Several calls are timed by TVM's `time_evaluator`, without Python between them, after one that
-    isn't timed. A single one is timed from here, without a second: it is long. flush: called before
-    each call, outside of the time taken.
+    isn't timed. A single one is timed without a second: it is long. cold_cache: empty the caches
+    before each call, outside of the time taken.
     """
     vm.save_function(entry, saved_as, *arguments, include_return=False)
-    call, sync = vm[saved_as], device.sync
 
     def timer(number: int) -> float:
-        if number > 1 and flush is None:
-            evaluator = vm.module.time_evaluator(saved_as, device, number=number, repeat=1)
-            return float(evaluator().results[0])
-        spent_s = 0.0
-        for _ in range(number):
-            if flush is not None:
-                flush()
-            started = monotonic_s()
-            call()
-            sync()
-            spent_s += monotonic_s() - started
-        return spent_s / number
+        if number > 1 and not cold_cache:
+            evaluate = vm.module.time_evaluator(saved_as, machine.device, number=number, repeat=1)
+            return float(evaluate().results[0])
+        return machine.seconds(vm, saved_as, number, cold_cache=cold_cache)
 
     return timer
 
@@ -63,7 +55,7 @@ def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: flo
     At least one sample is taken, regardless of the budget.
     """
     timer = make_timer(
-        session.vm, session.entry, (*session.inputs, *session.params), session.device
+        session.machine, session.vm, session.entry, (*session.inputs, *session.params)
     )
     timer(1)
     number = calls_per_sample(timer(1), min_sample_s)
@@ -73,10 +65,3 @@ def sample(session: Session, *, samples: int, min_sample_s: float, budget_s: flo
         taken.append(timer(number))
     release_pages(session.arrays)
     return taken
-
-
-def num_threads_used() -> int:
-    """Return how many threads TVM's runtime really uses in this process."""
-    import tvm
-
-    return int(tvm.get_global_func("runtime.NumThreads")())

@@ -19,6 +19,7 @@ from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.processes.forking import ForkedProcess
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.devices.cross_compiler import export_library
 from pytest_tvmtune.relax.tuning.tuner_forks import fork
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _ERROR = "error.txt"
 # How a problem ends where a process was killed from outside.
 KILLED = "crashed with SIGKILL"
 BUILD_TIMEOUT_S = 60.0
-BuildFunction = Callable[[str, str, Path], None]
+BuildFunction = Callable[[str, str, Path, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,12 @@ class BuiltCandidate:
             shutil.rmtree(self.library.parent, ignore_errors=True)
 
 
-def build_library(mod_text: str, target_text: str, library: Path) -> None:
+def build_library(mod_text: str, target_text: str, library: Path, compiler: str) -> None:
     """Build one candidate as a shared library, as MetaSchedule's default_build does."""
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
     mod = RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(compat.load_json(mod_text))
-    compat.build_kernels(mod, target=compat.Target(target_text)).export_library(str(library))
+    export_library(compat.build_kernels(mod, target=compat.Target(target_text)), library, compiler)
 
 
 @dataclass(kw_only=True)
@@ -69,6 +70,7 @@ def build_candidates(
     max_workers: int,
     timeout_s: float,
     scratch: Path,
+    compiler: str = "",
     build: BuildFunction = build_library,
 ) -> list[BuiltCandidate]:
     """Build each module in a separate process; a crash or a time-out costs that module only.
@@ -76,7 +78,7 @@ def build_candidates(
     A module isn't to blame if its process was killed from outside: it is built once more.
 
     max_workers: processes at a time. timeout_s: for one candidate, from when its process starts.
-    scratch: an existing folder for the libraries.
+    scratch: an existing folder for the libraries. compiler: links them, "" for this machine's own.
     """
     results: dict[int, BuiltCandidate] = {}
     waiting = list(enumerate(mods))[::-1]
@@ -93,6 +95,7 @@ def build_candidates(
                     compat.save_json(mod),
                     str(target),
                     folder,
+                    compiler,
                 )
                 connection.close()
                 running.append(_UnderWay(index=index, folder=folder, process=process))
@@ -135,10 +138,15 @@ def _finish(one: _UnderWay, timeout_s: float) -> BuiltCandidate | None:
 
 
 def _run_candidate(
-    _connection: Any, build: BuildFunction, mod_text: str, target_text: str, folder: Path
+    _connection: Any,
+    build: BuildFunction,
+    mod_text: str,
+    target_text: str,
+    folder: Path,
+    compiler: str,
 ) -> None:
     try:
-        build(mod_text, target_text, folder / LIBRARY)
+        build(mod_text, target_text, folder / LIBRARY, compiler)
     except Exception as error:
         (folder / _ERROR).write_text(typed_cause_of(error))
         raise

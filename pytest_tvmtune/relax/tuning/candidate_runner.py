@@ -7,36 +7,33 @@ may become the best: a slow one is known for slow after 10 ms, or after its firs
 from __future__ import annotations
 
 import math
-import random
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from pytest_tvmtune.core.error_text import typed_cause_of
-from pytest_tvmtune.relax.tuning.candidate_builder import KILLED
+from pytest_tvmtune.core.errors import DeviceError
+from pytest_tvmtune.machine.remote_device import RemoteDevice
+from pytest_tvmtune.relax.devices.lost_device import is_lost
+from pytest_tvmtune.relax.devices.rpc_connection import MISSING_S
+from pytest_tvmtune.relax.tuning.candidate_builder import KILLED, BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidate_timing import (
+    MeasuringState,
+    have_device,
+    measure_in_turn,
+    measure_one,
+    release_device,
+)
 from pytest_tvmtune.relax.tuning.tuner_forks import fork
 
-# MetaSchedule's EvaluatorConfig: min_repeat_ms=100; here in thirds, of which the median counts.
-FULL_S = 0.1
-REPEATS = 3
-SHORT_S = 0.01
-# Slower than the best by this much: not worth a short look, or a full one.
-_HOPELESS = 5.0
-_SLOW = 1.5
-# Samples of SHORT_S that each finalist gets.
-TURNS, LEAST_TURNS = 9, 3
-FINALS_S = 5.0
-# Sets of arguments kept at a time: those of one task's candidates differ in layout only.
-_MOST_TENSORS = 2
-Tensors = dict[str, list[Any]]
 # TVM never unmaps a library, so the process is replaced now and then.
 _MOST_LIBRARIES = 200
 _START_S = 60.0
+LOST_DEVICE = "the device's server ended the session"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,53 +47,103 @@ class MeasuredCandidate:
 class Runner:
     """A measuring process and the connection to it; `close` ends it.
 
-    timeout_s: for one candidate. num_threads: what TVM's runtime really uses there, known once
-    something was measured.
+    timeout_s: for one candidate. kind: of the device. remote: the device behind TVM RPC that the
+    process measures on, None for itself; threads: of TVM's runtime there. num_threads: what it
+    really uses, known once something was measured.
     """
 
-    def __init__(self, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        kind: str = "cpu",
+        remote: RemoteDevice | None = None,
+        threads: int = 1,
+    ) -> None:
         self._timeout_s = timeout_s
+        self._place = remote, kind, threads
+        self._remote = remote
         self._process: Any = None
         self._connection: Any = None
         self._measured = 0
         self.num_threads = 0
+        self.has_device = False
 
     def start(self) -> None:
         """Fork the process, if there is none, so that it is ready when the first library is."""
         if self._process is None:
-            self._process, self._connection = fork("tvmtune-runner", _serve)
+            self._process, self._connection = fork("tvmtune-runner", _serve, *self._place)
             self._measured = 0
 
-    def measure(
-        self, library: Path, args_info: Any, device_kind: str, *, best_s: float
-    ) -> MeasuredCandidate:
+    def measure_all(
+        self, built: Sequence[BuiltCandidate], arguments: Sequence[Any], *, best_s: float
+    ) -> list[MeasuredCandidate]:
+        """Return how long each candidate takes, in their order, as `measure` does."""
+        measured: list[MeasuredCandidate] = []
+        for one, args_info in zip(built, arguments, strict=True):
+            if one.library is None:
+                measured.append(MeasuredCandidate(problem=one.problem))
+                continue
+            measured.append(self.measure(one.library, args_info, best_s=best_s))
+            best_s = min(best_s, measured[-1].run_s or math.inf)
+        return measured
+
+    def measure(self, library: Path, args_info: Any, *, best_s: float) -> MeasuredCandidate:
         """Return how long one call of a candidate takes; its crash or hang costs it alone.
 
         args_info: MetaSchedule's JSON of the arguments. best_s: of this task so far, infinity
         at first. Where the process was killed from outside (by hand, for want of memory), the
         candidate is not to blame: it is measured once more.
         """
-        call = (measure_one, (str(library), args_info, device_kind, best_s))
+        call = (measure_one, (str(library), args_info, best_s))
         answer = self._ask(*call)
-        if answer.get("problem") == KILLED:
+        if answer.get("problem") in {KILLED, LOST_DEVICE}:
+            self.have_device()
             answer = self._ask(*call)
         if "problem" in answer:
             return MeasuredCandidate(problem=f"run: {answer['problem']}")
         self.num_threads = answer["num_threads"]
         return MeasuredCandidate(run_s=answer["run_s"])
 
-    def compare(self, sides: Sequence[tuple[Path, Any]], device_kind: str) -> list[float]:
+    def compare(self, sides: Sequence[tuple[Path, Any]]) -> list[float]:
         """Return the seconds of one call of several candidates, measured in turn and at random.
 
         sides: library and args_info of each. Measured together, they differ by their own speed,
         not by the state of the machine at the time. Empty where that fails.
         """
         told = [(str(library), args_info) for library, args_info in sides]
-        answer = self._ask(measure_in_turn, (told, device_kind))
+        answer = self._ask(measure_in_turn, (told,))
         return list(answer.get("run_secs", ()))
 
-    def _ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    def have_device(self) -> None:
+        """Hold a device, where candidates are measured on one. Raises DeviceError."""
+        if self._remote is None:
+            return
+        self.has_device = False
+        answer = self._ask(have_device, (), timeout_s=self._remote.wait_s + MISSING_S)
+        if "problem" in answer:
+            raise DeviceError(str(answer["problem"]))
+        self.has_device = True
+
+    def release_device(self) -> None:
+        """Let others have the device."""
+        if self.has_device:
+            self.has_device = False
+            self._ask(release_device, ())
+
+    def abandon(self) -> None:
+        """End a call that waits in another thread: it fails there."""
+        if (process := self._process) is not None:
+            process.kill()
+
+    def _ask(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
         """Call a function in the process; return its answer, or {"problem"}."""
+        timeout_s = timeout_s or self._timeout_s
         # A candidate that ran well may have left a process that died since.
         worn = self._measured >= _MOST_LIBRARIES
         if self._process is not None and (worn or self._process.poll() is not None):
@@ -107,9 +154,9 @@ class Runner:
         try:
             self._connection.send((function, arguments))
             # A fresh process answers late: the server may still be importing.
-            if not self._connection.poll(self._timeout_s + (_START_S if fresh else 0)):
+            if not self._connection.poll(timeout_s + (_START_S if fresh else 0)):
                 self.close()
-                return {"problem": f"time-out after {self._timeout_s:g} s"}
+                return {"problem": f"time-out after {timeout_s:g} s"}
             return dict(self._connection.recv())
         except (EOFError, OSError):
             return {"problem": self._how_it_ended()}
@@ -121,6 +168,7 @@ class Runner:
             self._process.wait()
             self._connection.close()
             self._process = None
+            self.has_device = False
 
     def _how_it_ended(self) -> str:
         code = None
@@ -132,84 +180,21 @@ class Runner:
         return f"ended with exit code {code}"
 
 
-def _serve(connection: Any) -> None:
+def _serve(connection: Any, remote: RemoteDevice | None, kind: str, threads: int) -> None:
     """Call each requested function, until the other end is closed."""
-    tensors: Tensors = {}
+    state = MeasuringState(remote, kind, threads)
     while True:
         try:
             function, arguments = connection.recv()
         except EOFError:
             return
         try:
-            answer = function(*arguments, tensors)
+            answer = function(*arguments, state)
         except Exception as error:  # noqa: BLE001  whatever a candidate does is its result
-            tensors.clear()  # it may have been for want of memory
-            answer = {"problem": typed_cause_of(error)}
+            if is_lost(error):
+                answer = {"problem": LOST_DEVICE}
+                state.release_device()
+            else:
+                state.forget_arguments()  # it may have been for want of memory
+                answer = {"problem": typed_cause_of(error)}
         connection.send(answer)
-
-
-def measure_one(
-    library: str, args_info: Any, device_kind: str, best_s: float, tensors: Tensors
-) -> dict[str, Any]:
-    """Return {"run_s", "num_threads"}: a candidate's time, the longer the better it is."""
-    import tvm
-
-    sample = _sampler(library, args_info, device_kind, tensors)
-    # The better of two: one that was interrupted must not condemn a candidate.
-    run_s = min(sample(1), sample(1))
-    if run_s < SHORT_S and run_s < _HOPELESS * best_s:
-        run_s = sample(_calls(SHORT_S, run_s))
-    if run_s < min(FULL_S, _SLOW * best_s):
-        run_s = sample(_calls(FULL_S / REPEATS, run_s), REPEATS)
-    num_threads = int(tvm.get_global_func("runtime.NumThreads")())
-    return {"run_s": run_s, "num_threads": num_threads}
-
-
-def measure_in_turn(
-    sides: Sequence[tuple[str, Any]], device_kind: str, tensors: Tensors
-) -> dict[str, Any]:
-    """Return {"run_secs"}: the median of each side's samples, taken in turn and random order."""
-    samplers = [_sampler(*side, device_kind, tensors) for side in sides]
-    first = [sampler(1) for sampler in samplers]
-    numbers = [_calls(SHORT_S, run_s) for run_s in first]
-    turn_s = 2 * sum(max(SHORT_S, run_s) for run_s in first)
-    taken: list[list[float]] = [[] for _ in sides]
-    # Fewer for slow kernels, whose samples are steadier too.
-    for _ in range(max(LEAST_TURNS, min(TURNS, int(FINALS_S / turn_s)))):
-        for index in random.sample(range(len(sides)), len(sides)):
-            taken[index].append(samplers[index](numbers[index]))
-    return {"run_secs": [median(one) for one in taken]}
-
-
-def _sampler(
-    library: str, args_info: Any, device_kind: str, tensors: Tensors
-) -> Callable[..., float]:
-    """Return f(number, repeat=1) -> seconds of one call, the median of the repeats."""
-    import numpy as np
-    import tvm
-    from tvm.s_tir.meta_schedule.runner.local_runner import default_alloc_argument
-
-    module = tvm.runtime.load_module(library)
-    device = tvm.runtime.device(device_kind, 0)
-    # Candidates of one task come together and share their tensors: their placement differs less.
-    key = repr(args_info)
-    if key not in tensors:
-        if len(tensors) >= _MOST_TENSORS:
-            tensors.clear()
-        tensors[key] = default_alloc_argument(device, args_info, 1)[0]
-        for tensor in tensors[key]:
-            # Made up at random, an index would point anywhere.
-            if "int" in str(tensor.dtype):
-                tensor.copyfrom(np.zeros(tensor.shape, str(tensor.dtype)))
-    given = tensors[key]
-
-    def sample(number: int, repeat: int = 1) -> float:
-        # time_evaluator adds a call that it doesn't time.
-        timer = module.time_evaluator(module.entry_name, device, number=number, repeat=repeat)
-        return float(median(timer(*given).results))
-
-    return sample
-
-
-def _calls(seconds: float, run_s: float) -> int:
-    return max(1, math.ceil(seconds / max(run_s, 1e-8)))

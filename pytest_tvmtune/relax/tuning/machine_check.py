@@ -17,7 +17,7 @@ from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import arguments_of
 from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, KILLED, build_candidates
-from pytest_tvmtune.relax.tuning.candidate_runner import Runner
+from pytest_tvmtune.relax.tuning.tuning_runner import TuningRunner
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -36,7 +36,12 @@ _NEXT = (
 
 
 def check_machine(
-    problems: Sequence[str], target: Target, runner: Runner, *, scratch: Path
+    problems: Sequence[str],
+    target: Target,
+    runner: TuningRunner,
+    *,
+    scratch: Path,
+    compiler: str = "",
 ) -> None:
     """Raise TuningError where candidates failed for a reason that isn't theirs.
 
@@ -57,13 +62,16 @@ def check_machine(
         return
     mod = _known_good()
     (built,) = build_candidates(
-        [mod], target, max_workers=1, timeout_s=BUILD_TIMEOUT_S, scratch=scratch
+        [mod],
+        target,
+        max_workers=1,
+        timeout_s=BUILD_TIMEOUT_S,
+        scratch=scratch,
+        compiler=compiler,
     )
     problem = built.problem
     if built.library is not None:
-        problem = runner.measure(
-            built.library, arguments_of(mod), device_kind(target), best_s=math.inf
-        ).problem
+        problem = runner.measure(built.library, arguments_of(mod), best_s=math.inf).problem
         built.discard()
     if problem:
         raise TuningError(

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -20,19 +20,19 @@ from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
 from pytest_tvmtune.core.tuning.trial_budget import next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
-from pytest_tvmtune.machine.fingerprint import fingerprint, usable_cores
+from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
-from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
 from pytest_tvmtune.relax.tuning.candidate_builder import (
     BUILD_TIMEOUT_S,
     BuiltCandidate,
     build_candidates,
 )
-from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate, Runner
+from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate
 from pytest_tvmtune.relax.tuning.machine_check import check_machine
 from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cost_model
+from pytest_tvmtune.relax.tuning.tuning_runner import TuningRunner
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
@@ -82,7 +82,7 @@ class Rounds:
     work_dir: Path
     database: Database
     model: CostModel
-    runner: Runner
+    runner: TuningRunner
     recorded: LineTail
     done: int = 0
     finalists: dict[str, list[Finalist]] = field(default_factory=dict)
@@ -102,10 +102,13 @@ class Rounds:
                         max_workers=usable_cores(),
                         timeout_s=BUILD_TIMEOUT_S,
                         scratch=self.work_dir,
+                        compiler=self._compiler,
                     )
                     following = upcoming.result()
-                with self._stage(f"measuring candidates of {name}", exclusive_cores()):
-                    measured = self._measure(batch, built)
+                with self._stage(f"measuring candidates of {name}", self._machine_alone()):
+                    measured = self.runner.measure_all(
+                        built, batch.arguments, best_s=batch.search.task_trials.latency_s
+                    )
                 self._check_machine(measured)
                 if batch.is_first:
                     self._enter_untuned(batch, built.pop(0), measured.pop(0))
@@ -155,19 +158,13 @@ class Rounds:
                 self.left -= len(candidates)
                 return Batch(search=search, candidates=candidates, is_first=is_first)
 
-    def _measure(self, batch: Batch, built: Sequence[BuiltCandidate]) -> list[MeasuredCandidate]:
-        measured: list[MeasuredCandidate] = []
-        best_s = batch.search.task_trials.latency_s
-        for arguments, one in zip(batch.arguments, built, strict=True):
-            if one.library is None:
-                measured.append(MeasuredCandidate(problem=one.problem))
-                continue
-            result = self.runner.measure(
-                one.library, arguments, device_kind(self.target), best_s=best_s
-            )
-            measured.append(result)
-            best_s = min(best_s, result.run_s or math.inf)
-        return measured
+    @property
+    def _compiler(self) -> str:
+        return self.request.remote.compiler if self.request.remote else ""
+
+    def _machine_alone(self) -> AbstractContextManager[None]:
+        """Hold this machine's cores alone where it measures; devices are held by their sessions."""
+        return exclusive_cores() if self.request.remote is None else nullcontext()
 
     def _check_machine(self, measured: Sequence[MeasuredCandidate]) -> None:
         """Raise TuningError, before anything is recorded, where all failed by this machine."""
@@ -178,6 +175,7 @@ class Rounds:
                     self.target,
                     self.runner,
                     scratch=self.work_dir,
+                    compiler=self._compiler,
                 )
 
     def _enter_untuned(
@@ -236,7 +234,7 @@ class Rounds:
                 ),
             )
         known = self.store_results(search, records=[self._record_of(data) for data in written])
-        best = known.fastest(fingerprint().cpu)
+        best = known.fastest(self.request.machine.cpu)
         self.context.report_progress(
             RoundProgress(
                 done=self.done,
@@ -263,10 +261,9 @@ class Rounds:
         """
         finalists = self.finalists.get(search.task.shash, [])
         if len(finalists) > 1:
-            with self._stage(f"finals of {search.task.name}", exclusive_cores()):
+            with self._stage(f"finals of {search.task.name}", self._machine_alone()):
                 run_secs = self.runner.compare(
-                    [(f.built.library, f.args_info) for f in finalists if f.built.library],
-                    device_kind(self.target),
+                    [(f.built.library, f.args_info) for f in finalists if f.built.library]
                 )
             if run_secs:
                 # Their ratios count; the level stays, since the other records were taken at it.
@@ -283,7 +280,7 @@ class Rounds:
             one.built.discard()
 
     def _record_of(self, data: list[Any]) -> Record:
-        machine = fingerprint()
+        machine = self.request.machine
         return Record(
             data=data,
             cpu=machine.cpu,
@@ -293,7 +290,7 @@ class Rounds:
         )
 
     def _untuned_of(self, run_s: float) -> Untuned:
-        machine = fingerprint()
+        machine = self.request.machine
         return Untuned(
             run_s=run_s,
             cpu=machine.cpu,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,18 @@ import numpy as np
 
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.tuning.trial_budget import round_size
-from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.machine.fingerprint import Fingerprint
+from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
-from pytest_tvmtune.relax.tuning.candidate_runner import Runner
+from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress, Rounds
 from pytest_tvmtune.relax.tuning.task_search import Search, open_search, start_from
 from pytest_tvmtune.relax.tuning.tuner_forks import start_server
+from pytest_tvmtune.relax.tuning.tuning_runner import open_runner
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload, refuse_records
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from tvm.s_tir.meta_schedule.database import Database
     from tvm.target import Target
 
-RUN_TIMEOUT_S = 30.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -41,7 +40,8 @@ class Request:
     mod_text: the module in TVM's JSON; target: in JSON. shashes: of the workloads to tune. trials:
     for these together; requested_trials, max_trials_per_task: what was asked for the whole model.
     target_key: the store's for this target. run_id: of this run, in the ledgers. since_s: from when
-    on earlier trials count. environment: TVM and the compiler, by content.
+    on earlier trials count. environment: TVM and the compiler, by content. machine: where they
+    are measured; remote: the same, where it is a device. num_threads: of TVM's runtime there.
     """
 
     mod_text: str
@@ -57,6 +57,9 @@ class Request:
     run_id: str
     since_s: float
     environment: str
+    machine: Fingerprint
+    num_threads: int
+    remote: RemoteDevice | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +152,7 @@ def _open(
         work_dir=work_dir,
         database=database,
         model=CostModel(),
-        runner=Runner(timeout_s=RUN_TIMEOUT_S),
+        runner=open_runner(device_kind(target), request.remote, request.num_threads),
         recorded=recorded,
     )
 
@@ -163,7 +166,7 @@ def _seed(request: Request, search: Search, database: Database) -> None:
     search.task_trials.earlier = sum(
         line.spent for line in stored.served if line.at_s >= request.since_s
     )
-    here = fingerprint().cpu, int(os.environ["TVM_NUM_THREADS"])
+    here = request.machine.cpu, request.num_threads
     for record in stored.records:
         # `refresh` measures again what was measured before the session.
         recent = record.at_s >= request.since_s

@@ -10,9 +10,6 @@ import gc
 import hashlib
 import mmap
 import os
-import secrets
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +21,18 @@ from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.messages import read_message, write_message
-from pytest_tvmtune.relax.measuring.epochs import cache_flusher, current_core
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.devices.machine import ThisMachine, current_core
+from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.measuring.kernel_instrument import instrumented
 from pytest_tvmtune.relax.measuring.session import (
     EntryCall,
     Session,
     call,
-    empty_pools,
     open_requested,
     size_bytes,
 )
-from pytest_tvmtune.relax.measuring.timing import Timer, make_timer, num_threads_used
+from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
 from pytest_tvmtune.store.artifacts import Artifact
 
 # A library with larger constants is loaded once a process: TVM never unmaps it.
@@ -175,7 +173,6 @@ class Side:
         self._allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         self._request: SideCall
         self._session: Session
-        self._flush: Callable[[], None] | None = None
         self._module: Any = None
         self._moves: list[list[tuple[Any, Any]]] = []
         self._timers: list[Timer] = []
@@ -186,17 +183,20 @@ class Side:
         """Load the library, transform the parameters, and call the entry once."""
         self._request = read_message(request.call, SideCall)
         artifact, entry_call = self._request.artifact, self._request.call
-        self._session = open_requested(entry_call, artifact.library, artifact.manifest)
+        self._session = open_requested(
+            entry_call,
+            ThisMachine(device_kind(compat.Target(entry_call.target))),
+            artifact.library,
+            artifact.manifest,
+        )
         outputs = call(self._session)
         if request.outputs is not None:
             arrays = tuple((path, np.asarray(array)) for path, array in flatten(outputs))
             write_message(request.outputs, SideOutputs(arrays=arrays))
-        if self._request.cold_cache:
-            self._flush = cache_flusher()
         gc.disable()
         return Opened(
             arguments=tuple(_bits(tensor) for tensor in self._arguments),
-            num_threads=num_threads_used(),
+            num_threads=self._session.machine.num_threads_used(),
         )
 
     def watch(self, request: WatchRequest) -> Watched:
@@ -220,7 +220,7 @@ class Side:
         if self._allowed:
             os.sched_setaffinity(0, self._allowed)
         self._timers, self._moves, self._kept = [], [], None
-        empty_pools()
+        self._session.machine.empty_pools()
         memory = _mapped(request.memory)
         vm = self._fresh_vm()
         arguments = list(self._arguments)
@@ -238,12 +238,12 @@ class Side:
             self._moves.append(moves)
             self._timers.append(
                 make_timer(
+                    self._session.machine,
                     vm,
                     self._request.call.entry,
                     moved,
-                    self._session.device,
                     saved_as=f"arranged_{number}",
-                    flush=self._flush,
+                    cold_cache=self._request.cold_cache,
                 )
             )
         self._kept = vm, memory
@@ -261,7 +261,7 @@ class Side:
     def sample(self, request: SampleRequest) -> Sample:
         """Return a sample, after one that doesn't count, because the other side had the caches."""
         timer = self._timers[request.arrangement]
-        if self._flush is not None:
+        if self._request.cold_cache:
             return Sample(mean_s=timer(request.number))
         started_s = monotonic_s()
         taken = [timer(request.number)]
@@ -274,18 +274,10 @@ class Side:
         return (*self._session.inputs, *self._session.params)
 
     def _fresh_vm(self) -> Any:
-        import tvm
-        from tvm import relax
-
-        library = self._request.artifact.library
+        library, machine = self._request.artifact.library, self._session.machine
         if self._module is None or library.stat().st_size <= MOST_LIBRARY_BYTES:
-            copy = self._folder / f"placed-{secrets.token_hex(8)}.so"
-            shutil.copyfile(library, copy)
-            try:
-                self._module = tvm.runtime.load_module(str(copy))
-            finally:
-                copy.unlink()
-        return relax.VirtualMachine(self._module, self._session.device)
+            self._module = machine.load_copy(library, self._folder)
+        return machine.virtual_machine(self._module)
 
 
 def _mapped(path: Path) -> Any:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.signature import bind_arrays
 from pytest_tvmtune.relax.importing.tensor_files import read_tensors
-from pytest_tvmtune.relax.measuring.session import call, with_inputs
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing.comparing_outputs import compare_outputs
 from pytest_tvmtune.stages.compiling import BuiltModel, run_new_data_in_child
+from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import ComparisonOutcome
 from pytest_tvmtune.stages.stage_progress import running
-
-if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring.session import Session
 
 
 def compare_data_set(case: Case, folder: Path, outputs: Any) -> ComparisonOutcome:
@@ -40,7 +37,7 @@ def _expected(folder: Path) -> Any:
 
 
 def call_with_data_set(
-    case: Case, built: BuiltModel, session: Session, folder: Path
+    case: Case, built: BuiltModel, loaded: LoadedModel, folder: Path
 ) -> tuple[Case, BuiltModel, Any]:
     """Return the case with a data set's inputs, its build, and the outputs that it has for them.
 
@@ -55,4 +52,4 @@ def call_with_data_set(
     case = replace(case, model=replace(case.model, inputs=inputs))
     built = run_new_data_in_child(case, built)
     with running(case):
-        return case, built, call(with_inputs(session, case.model.inputs))
+        return case, built, loaded.outputs(case.model.inputs)

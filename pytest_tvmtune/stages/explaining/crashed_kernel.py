@@ -9,9 +9,9 @@ from pathlib import Path
 from pytest_tvmtune.core.errors import ChildError, TvmTuneError
 from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.core.kernels.matching import Kernels
-from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import run_once_job
 from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.device_job import run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 
@@ -58,7 +58,7 @@ def _run_watched(case: Case, library: Path, manifest: Manifest | None) -> tuple[
         if manifest is None:
             manifest = from_json(library.with_name(MANIFEST).read_bytes(), Manifest)
         request = first_run(case, library, manifest, names_kernels=True)
-        run_job(run_once_job.JOB, request, job_context(case, "crash"))
+        run_device_job(case, run_once_job.JOB, request, job_context(case, "crash"))
     except ChildError as again:
         if again.cause not in FAULTS:
             return "", f"; {_AGAIN} failed in another way: {again}"

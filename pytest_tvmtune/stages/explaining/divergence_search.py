@@ -10,11 +10,11 @@ from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
-from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
+from pytest_tvmtune.stages.device_job import run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.outcomes import ComparedWith, Diagnosis
 from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build
@@ -160,7 +160,7 @@ def first_divergence(
         reproducer=reproducer,
         records=_records(case, now),
     )
-    return run_job(divergence_job.JOB, request, job_context(case, "divergence"))
+    return run_device_job(case, divergence_job.JOB, request, job_context(case, "divergence"))
 
 
 def _records(case: Case, built: BuiltModel) -> dict[str, divergence_job.AppliedRecord]:

@@ -1,0 +1,65 @@
+"""Stage: what the device of a case is; asked once in a process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.settings.options import CaseOptions
+from pytest_tvmtune.core.settings.rpc_address import RpcAddress
+from pytest_tvmtune.machine.remote_device import RemoteDevice
+from pytest_tvmtune.processes.job import JobContext
+from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.devices import probe_job
+from pytest_tvmtune.relax.devices.cross_compiler import compiler_for
+from pytest_tvmtune.relax.devices.helper_library import build_helper
+from pytest_tvmtune.relax.devices.targets import canonical, resolve_target
+from pytest_tvmtune.store.layout import Store
+
+# Beyond what a test may wait for and what its model may take.
+_MARGIN_S = 300.0
+
+
+def known_device(options: CaseOptions, store: Store) -> RemoteDevice:
+    """Return the device that a case runs on.
+
+    Raises:
+        OptionError: The target is this machine's own CPU.
+        LackingError: There is no compiler for the device.
+        DeviceError: There is no such device, it doesn't become free, or it can't run the code.
+
+    """
+    assert options.rpc is not None
+    if options.target.is_host:
+        raise OptionError(
+            f"target 'host' is the CPU of this machine, not of the device {options.rpc}; give the "
+            "device's own, for example 'llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72'"
+        )
+    target_json = canonical(resolve_target(options.target))
+    compiler = compiler_for(target_json, options.cross_compiler or "")
+    return _device(options.rpc, compiler, store, options.timeout_s, options.max_time_s)
+
+
+@lru_cache(maxsize=16)
+def _device(
+    address: RpcAddress, compiler: str, store: Store, timeout_s: float, max_time_s: float
+) -> RemoteDevice:
+    helper = build_helper(store.device_helpers, compiler)
+    context = JobContext(
+        scratch=store.scratch,
+        log_path=store.logs / "device.log",
+        timeout_s=timeout_s + _MARGIN_S,
+        num_threads=1,
+    )
+    request = probe_job.Request(address=address, helper=helper, wait_s=timeout_s)
+    found = run_job(probe_job.JOB, request, context)
+    return RemoteDevice(
+        address=address,
+        compiler=compiler,
+        helper=helper,
+        fingerprint=found.fingerprint,
+        libraries=found.libraries,
+        num_threads=found.num_threads,
+        wait_s=timeout_s,
+        session_s=2 * timeout_s + 10 * max_time_s + _MARGIN_S,
+    )
