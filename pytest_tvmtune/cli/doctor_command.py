@@ -8,6 +8,8 @@ from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_json, parsed_by, print_json
 from pytest_tvmtune.core.settings.quantities import parse_count, parse_seconds, parse_threshold
+from pytest_tvmtune.core.settings.rpc_address import parse_rpc
+from pytest_tvmtune.core.settings.target_spec import parse_target
 
 _SIGNS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 # The titles of findings whose names in JSON are less clear.
@@ -41,16 +43,42 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         default="10",
         help="the number of gated items, which share the error rate (default: %(default)s)",
     )
+    parser.add_argument(
+        "--rpc",
+        metavar="HOST:PORT[/KEY]",
+        type=parsed_by(parse_rpc),
+        help="examine a device behind TVM RPC, as in --tvm-rpc",
+    )
+    parser.add_argument(
+        "--target",
+        type=parsed_by(parse_target),
+        default="llvm",
+        help="the target of the device, with its triple and CPU (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cross-compiler",
+        metavar="COMMAND",
+        default="",
+        help="the compiler that links for the device (default: found by the target's triple)",
+    )
     add_json(parser)
     parser.set_defaults(run=_examine)
 
 
 def _examine(options: argparse.Namespace) -> int:
+    from pytest_tvmtune.cli.device_report import DeviceToExamine, examine_device
     from pytest_tvmtune.cli.machine_report import Gating, examine
 
     gating = Gating(threshold=options.threshold, max_time_s=options.max_time, items=options.items)
     findings = []
-    for finding in examine(options.dir, gating):
+    if options.rpc is None:
+        found = examine(options.dir, gating)
+    else:
+        device = DeviceToExamine(
+            address=options.rpc, target=options.target, cross_compiler=options.cross_compiler
+        )
+        found = examine_device(device, gating)
+    for finding in found:
         findings.append(finding)
         if not options.json:
             title = _TITLES.get(finding.name, finding.name)
@@ -59,9 +87,10 @@ def _examine(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"sensible": sensible, "findings": [asdict(one) for one in findings]})
     else:
+        where = "this machine" if options.rpc is None else f"the device {options.rpc}"
         print(
-            "the gate can decide on this machine"
+            f"the gate can decide on {where}"
             if sensible
-            else "the gate can't decide on this machine now: fix the problems above"
+            else f"the gate can't decide on {where} now: fix the problems above"
         )
     return 0 if sensible else 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import EnvironmentProblemError, TvmTuneError, counted
@@ -85,7 +85,7 @@ def examine(folder: Path, gating: Gating) -> Iterator[Finding]:
             )
             return
         yield from _instructions()
-        yield from _noise(store, gating)
+        yield from measure_noise(store, gating)
 
 
 def _checked(name: str, look: Callable[[], str]) -> Finding:
@@ -171,7 +171,10 @@ def _store(folder: Path) -> Finding:
     return Finding(name="store", state="ok", text=f"{folder}: no damaged files")
 
 
-def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
+def measure_noise(
+    store: Store, gating: Gating, given: Mapping[str, Any] | None = None, target: str = "llvm"
+) -> Iterator[Finding]:
+    """Yield findings on the threads and the noise of measurements. given: more settings."""
     from pytest_tvmtune.relax.importing import open_model
     from pytest_tvmtune.relax.measuring.calibration_model import calibration_model
     from pytest_tvmtune.stages.case import RunContext, open_case
@@ -179,8 +182,13 @@ def _noise(store: Store, gating: Gating) -> Iterator[Finding]:
     from pytest_tvmtune.stages.paired_measurement import measure
 
     run = resolve_run(store_dir=store.root)
-    given = {"trials": 0, "threshold": _NEVER, "max_time": gating.max_time_s}
-    options = run.case_options(given, target=parse_target("llvm", "target"), prepack=False)
+    layer = {
+        "trials": 0,
+        "threshold": _NEVER,
+        "max_time": gating.max_time_s,
+        **(given or {}),
+    }
+    options = run.case_options(layer, target=parse_target(target, "target"), prepack=False)
     alpha = item_alpha(gating.items)
     try:
         case = open_case(

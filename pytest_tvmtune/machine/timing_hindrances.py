@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import counted
@@ -11,10 +12,11 @@ from pytest_tvmtune.machine.fingerprint import allowed_cores
 
 # Of the cores, kept busy: beyond it a sample is likely to be interrupted.
 _BUSY = 0.75
+_CPU = "/sys/devices/system/cpu"
 _TURBO = (
     # file, what it holds while the clock is free to rise
-    ("sys/devices/system/cpu/intel_pstate/no_turbo", "0"),
-    ("sys/devices/system/cpu/cpufreq/boost", "1"),
+    (f"{_CPU}/intel_pstate/no_turbo", "0"),
+    (f"{_CPU}/cpufreq/boost", "1"),
 )
 
 
@@ -23,21 +25,33 @@ def timing_hindrances(root: Path = Path("/")) -> list[str]:
 
     root: where `proc` and `sys` are.
     """
+    # The load counts the whole machine's processes.
+    return hindrances(
+        lambda path: _read(root / path.lstrip("/")),
+        cores=allowed_cores(),
+        machine_cores=os.cpu_count() or 1,
+    )
+
+
+def hindrances(
+    read: Callable[[str], str], *, cores: Sequence[int], machine_cores: int
+) -> list[str]:
+    """Return a machine's disturbances, as `timing_hindrances` does.
+
+    read: returns the content of a file of the machine, "" where there is none. cores: those that
+    are used; machine_cores: how many there are.
+    """
     found = []
-    cores = allowed_cores()
-    load = re.match(r"\d+\.\d+", _read(root / "proc/loadavg"))
-    # It counts the whole machine's processes.
-    machine_cores = os.cpu_count() or 1
+    load = re.match(r"\d+\.\d+", read("/proc/loadavg"))
     if load and float(load[0]) > _BUSY * machine_cores:
         found.append(f"load average {load[0]} on {counted(machine_cores, 'core')}")
-    cpu = root / "sys/devices/system/cpu"
-    governors = {_read(cpu / f"cpu{core}/cpufreq/scaling_governor") for core in cores} - {""}
-    if governors - {"performance"}:
-        found.append(f"frequency governor {', '.join(sorted(governors))}")
-    if any(_read(root / path) == free for path, free in _TURBO):
+    governors = {read(f"{_CPU}/cpu{core}/cpufreq/scaling_governor").strip() for core in cores}
+    if governors - {"performance", ""}:
+        found.append(f"frequency governor {', '.join(sorted(governors - {''}))}")
+    if any(read(path).strip() == free for path, free in _TURBO):
         found.append("turbo is on")
     # "0,8" or "0-1": others may run on those twins that this process may not use.
-    lists = {_read(cpu / f"cpu{core}/topology/thread_siblings_list") for core in cores}
+    lists = {read(f"{_CPU}/cpu{core}/topology/thread_siblings_list").strip() for core in cores}
     if twins := sorted(one for one in lists if not one.isdigit() and one):
         found.append(f"CPUs that share a physical core: {'; '.join(twins)}")
     return found

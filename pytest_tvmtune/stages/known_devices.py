@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.options import CaseOptions
@@ -44,15 +45,7 @@ def known_device(options: CaseOptions, store: Store) -> RemoteDevice:
 def _device(
     address: RpcAddress, compiler: str, store: Store, timeout_s: float, max_time_s: float
 ) -> RemoteDevice:
-    helper = build_helper(store.device_helpers, compiler)
-    context = JobContext(
-        scratch=store.scratch,
-        log_path=store.logs / "device.log",
-        timeout_s=timeout_s + _MARGIN_S,
-        num_threads=1,
-    )
-    request = probe_job.Request(address=address, helper=helper, wait_s=timeout_s)
-    found = run_job(probe_job.JOB, request, context)
+    helper, found = ask_device(address, compiler, store, timeout_s)
     return RemoteDevice(
         address=address,
         compiler=compiler,
@@ -63,3 +56,30 @@ def _device(
         wait_s=timeout_s,
         session_s=2 * timeout_s + 10 * max_time_s + _MARGIN_S,
     )
+
+
+def ask_device(
+    address: RpcAddress, compiler: str, store: Store, wait_s: float
+) -> tuple[Path, probe_job.Result]:
+    """Return the helper for a device, and what the device is.
+
+    Args:
+        address: Where it is.
+        compiler: As `cross_compiler.compiler_for` returns it.
+        store: Where the helper is kept.
+        wait_s: How long to wait until the device is free.
+
+    Raises:
+        LackingError: The compiler can't build the helper.
+        DeviceError: There is no such device, it doesn't become free, or it can't run the code.
+
+    """
+    helper = build_helper(store.device_helpers, compiler)
+    context = JobContext(
+        scratch=store.scratch,
+        log_path=store.logs / "device.log",
+        timeout_s=wait_s + _MARGIN_S,
+        num_threads=1,
+    )
+    request = probe_job.Request(address=address, helper=helper, wait_s=wait_s)
+    return helper, run_job(probe_job.JOB, request, context)

@@ -17,7 +17,7 @@ from tvm.script import relax as R  # noqa: N812
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, take_epoch
+from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, interleave
 from pytest_tvmtune.relax.measuring.placement import ParamPairs, open_copies, place
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import Artifact, Manifest

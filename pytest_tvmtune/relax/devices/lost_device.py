@@ -7,15 +7,14 @@ import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from pytest_tvmtune.core.errors import DeviceLostError
+from pytest_tvmtune.core.errors import DeviceError, DeviceLostError
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
 # What TVM's client says of a connection that ended. Source: rpc_socket_impl.cc, rpc_endpoint.cc.
 _LOST = re.compile(
     r"SockChannel::(Send|Recv) Error|RPCSessionTimeoutError|Channel closes before|"
-    r"connection reset|Broken pipe|code=kShutdown",
-    re.IGNORECASE,
+    r"code=kShutdown",
 )
 
 
@@ -35,6 +34,8 @@ def telling_lost_devices(run: Callable[Given, Returned]) -> Callable[Given, Retu
     def told(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
         try:
             return run(*args, **kwargs)
+        except DeviceError:
+            raise  # there was none to lose
         except Exception as error:
             if is_lost(error):
                 raise DeviceLostError(

@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.machine.fingerprint import Fingerprint, cpu_model, fingerprint
+from pytest_tvmtune.machine.timing_hindrances import hindrances
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
 from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
 from pytest_tvmtune.relax.devices.rpc_connection import connect
 
-_TVM_LIBRARIES = (
-    "libtvm",
-    "libtvm_ffi",
-    "libtvm_runtime",
-    "libtvm_compiler",
-    "libtvm_runtime_extra",
-)
+_TVM_LIBRARY = "/libtvm"
+_ROUND_TRIPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +35,18 @@ class Result:
     """What it is. fingerprint: with the versions of this process, which compiles for it.
 
     libraries: TVM's libraries there, by content; "" where that can't be known. ffi_version: of
-    apache-tvm-ffi there. num_threads: of TVM's runtime, without a request.
+    apache-tvm-ffi there. num_threads: of TVM's runtime, without a request. round_trip_s: of the
+    shortest call. hindrances: of measurements. has_random_fill: whether TVM's additional libraries
+    are there.
     """
 
     fingerprint: Fingerprint
     libraries: str
     ffi_version: str
     num_threads: int
+    round_trip_s: float
+    hindrances: tuple[str, ...]
+    has_random_fill: bool
 
 
 @telling_lost_devices
@@ -69,32 +72,48 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     )
     context.enter_stage(JobStage(f"asking {request.address} what it is"))
     machine = RemoteMachine(session, request.helper)
-    system = str(machine.helper["uname"]())
     num_threads = machine.num_threads_used()
-    model = cpu_model(machine.read_file("/proc/cpuinfo")) or "unknown CPU"
-    here = fingerprint()
-    if system != here.system:
-        model = f"{model}, {system}"
-    if request.address.key:
-        model = f"{model} [{request.address.key}]"
     return Result(
-        fingerprint=replace(here, cpu=model, usable_cores=num_threads, system=system),
+        fingerprint=_fingerprint(machine, request.address, num_threads),
         libraries=_libraries(machine),
         ffi_version=str(machine.helper["ffi_version"]()),
         num_threads=num_threads,
+        round_trip_s=_round_trip_s(machine),
+        hindrances=tuple(
+            hindrances(machine.read_file, cores=range(num_threads), machine_cores=num_threads)
+        ),
+        has_random_fill=machine.function("tvm.contrib.random.random_fill_for_measure") is not None,
     )
+
+
+def _fingerprint(machine: RemoteMachine, address: RpcAddress, num_threads: int) -> Fingerprint:
+    here, system = fingerprint(), str(machine.helper["uname"]())
+    model = cpu_model(machine.read_file("/proc/cpuinfo")) or "unknown CPU"
+    if system != here.system:
+        model = f"{model}, {system}"
+    if address.key:
+        model = f"{model} [{address.key}]"
+    return replace(here, cpu=model, usable_cores=num_threads, system=system)
 
 
 def _libraries(machine: RemoteMachine) -> str:
     """Return TVM's libraries in the server's process, by content."""
     mapped = machine.read_file("/proc/self/maps").splitlines()
-    paths = {line.split(maxsplit=5)[5] for line in mapped if "/libtvm" in line}
-    found = {}
-    for path in sorted(paths):
-        name = path.rpartition("/")[2]
-        if name.partition(".")[0] in _TVM_LIBRARIES:
-            found[name] = f"{int(machine.helper['digest'](path)) % (1 << 64):016x}"
+    paths = {line.split(maxsplit=5)[5] for line in mapped if _TVM_LIBRARY in line}
+    found = {
+        path.rpartition("/")[2]: f"{int(machine.helper['digest'](path)) % (1 << 64):016x}"
+        for path in paths
+    }
     return json.dumps(found, sort_keys=True) if found else ""
+
+
+def _round_trip_s(machine: RemoteMachine) -> float:
+    call, taken_s = machine.helper["stamp_count"], []
+    for _ in range(_ROUND_TRIPS):
+        started_s = monotonic_s()
+        call()
+        taken_s.append(monotonic_s() - started_s)
+    return median(taken_s)
 
 
 JOB = Job(run=run)

@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import DeviceError
+from pytest_tvmtune.core.errors import DeviceError, all_of, counted
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.processes.forking import Socket
 
@@ -43,17 +44,17 @@ def connect(
         DeviceError: There is no such device, or it doesn't become free.
 
     """
+    wait = _Wait(until_s=monotonic_s() + wait_s, missing_until_s=monotonic_s() + MISSING_S)
     if not address.is_tracker:
         on_wait(f"waiting for the device {address}")
-        return _connect((address.host, address.port, ""), address, session_s)
-    deadline_s = monotonic_s() + wait_s
+        return _connect((address.host, address.port, ""), address, session_s, wait)
     while True:
-        server = _request(address, deadline_s, on_wait)
+        server = _request(address, wait, on_wait)
         try:
-            return _connect(server, address, session_s, patience_s=0.0)
+            return _connect(server, address, session_s, _Wait(until_s=0.0, missing_until_s=0.0))
         except DeviceError:
             # A server that died since it told the tracker of itself: the next one, then.
-            if monotonic_s() > deadline_s:
+            if wait.is_over:
                 raise
             time.sleep(_RETRY_S)
 
@@ -62,40 +63,52 @@ def count_devices(address: RpcAddress) -> int:
     """Return how many devices there are. Raises DeviceError where no tracker answers."""
     if not address.is_tracker:
         return 1
-    with closing(_tracker(address)) as tracker:
+    now_s = monotonic_s()
+    with closing(_tracker(address, _Wait(until_s=now_s, missing_until_s=now_s))) as tracker:
         return _devices(tracker)[address.key]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wait:
+    """Until when to wait for a device that is taken, and for one that isn't there."""
+
+    until_s: float
+    missing_until_s: float
+
+    @property
+    def is_over(self) -> bool:
+        return monotonic_s() > self.until_s
+
+    @property
+    def is_missing_too_long(self) -> bool:
+        return monotonic_s() > min(self.until_s, self.missing_until_s)
+
+
 def _request(
-    address: RpcAddress, deadline_s: float, on_wait: Callable[[str], None]
+    address: RpcAddress, wait: _Wait, on_wait: Callable[[str], None]
 ) -> tuple[str, int, str]:
     """Return the host, the port, and the key of a device that the tracker reserves."""
     from tvm.rpc import base
 
-    missing_until_s = min(deadline_s, monotonic_s() + MISSING_S)
     while True:
-        tracker = _tracker(address)
-        with closing(tracker):
+        with closing(_tracker(address, wait)) as tracker:
             known = _devices(tracker)
-            if not known[address.key]:
-                if monotonic_s() > missing_until_s:
-                    others = ", ".join(f"{key} ({count})" for key, count in sorted(known.items()))
-                    raise DeviceError(
-                        f"{address}: the tracker has no device with the key {address.key!r}; "
-                        f"it has {others or 'none'}"
-                    )
+            count = known[address.key]
+            if not count:
+                if wait.is_missing_too_long:
+                    raise DeviceError(_no_such_key(address, known))
                 on_wait(f"waiting for a device with the key {address.key!r} at {address}")
                 time.sleep(_RETRY_S)
                 continue
-            on_wait(f"waiting for one of {known[address.key]} devices {address} to be free")
+            on_wait(f"waiting for one of {counted(count, 'device')} at {address} to be free")
             try:
                 base.sendjson(tracker, [base.TrackerCode.REQUEST, address.key, "", 1])
-                tracker.settimeout(max(_RETRY_S, deadline_s - monotonic_s()))
+                tracker.settimeout(max(_RETRY_S, wait.until_s - monotonic_s()))
                 code, found = base.recvjson(tracker)
             except TimeoutError:
                 raise DeviceError(
-                    f"{address}: none of {known[address.key]} devices became free; a higher "
-                    "timeout (--tvm-timeout=SECONDS) waits longer"
+                    f"{address}: {all_of(count, 'device')} stayed in use; to wait longer, set "
+                    "--tvm-timeout=SECONDS"
                 ) from None
             except OSError:
                 continue  # the tracker was started again
@@ -103,11 +116,18 @@ def _request(
                 return str(found[0]), int(found[1]), str(found[2])
 
 
-def _tracker(address: RpcAddress) -> Socket:
+def _no_such_key(address: RpcAddress, known: Counter[str]) -> str:
+    others = ", ".join(f"{key} ({count})" for key, count in sorted(known.items()))
+    return (
+        f"{address}: the tracker has no device with the key {address.key!r}; it has "
+        f"{others or 'no devices'}"
+    )
+
+
+def _tracker(address: RpcAddress, wait: _Wait) -> Socket:
     """Return a connection to the tracker."""
     from tvm.rpc import base
 
-    missing_until_s = monotonic_s() + MISSING_S
     while True:
         try:
             connection = socket.create_connection((address.host, address.port), MISSING_S)
@@ -116,16 +136,17 @@ def _tracker(address: RpcAddress) -> Socket:
         except socket.gaierror as error:
             raise DeviceError(f"{address}: unknown host {address.host!r} ({error})") from None
         except OSError as error:
-            if monotonic_s() > missing_until_s:
+            if wait.is_missing_too_long:
                 raise DeviceError(
                     f"{address}: no tracker answers there ({error.strerror or error}); start one "
-                    f"with python -m tvm.exec.rpc_tracker --port={address.port}"
+                    f"with python -m tvm.exec.rpc_tracker --port={address.port}; for a server "
+                    "without a tracker give HOST:PORT, without a key"
                 ) from None
             time.sleep(_RETRY_S)
             continue
         if magic != base.RPC_TRACKER_MAGIC:
             raise DeviceError(
-                f"{address}: this isn't a tracker; for a server give HOST:PORT, without a key"
+                f"{address}: a server answers there, not a tracker; give HOST:PORT, without a key"
             )
         return connection
 
@@ -140,19 +161,19 @@ def _devices(tracker: Socket) -> Counter[str]:
 
 
 def _connect(
-    server: tuple[str, int, str],
-    address: RpcAddress,
-    session_s: float,
-    patience_s: float = MISSING_S,
+    server: tuple[str, int, str], address: RpcAddress, session_s: float, wait: _Wait
 ) -> Any:
     from tvm import rpc
 
-    missing_until_s = monotonic_s() + patience_s
     while True:
         try:
             return rpc.connect(*server, session_timeout=session_s)
         except Exception as error:
-            if monotonic_s() > missing_until_s:
+            if "cannot find server that matches key" in str(error):
+                raise DeviceError(
+                    f"{address}: the server has a key; give its tracker and the key: HOST:PORT/KEY"
+                ) from None
+            if wait.is_missing_too_long:
                 raise DeviceError(
                     f"{address}: no TVM RPC server answers at {server[0]}:{server[1]} "
                     f"({cause_of(error)})"

@@ -20,7 +20,6 @@ from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.kernels.matching import family, matching_positions
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
-from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
 from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
@@ -104,7 +103,7 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
     sides = _capture(reference, now, found.pair)
     want, got = sides
     kernel = now.kernels[got.kernel]
-    cause = wrong_transform(now, sides, request.now.kernels, request.call.target, tolerance)
+    cause = wrong_transform(now, sides, request.now.kernels, _target_here(request.call), tolerance)
     record = request.records.get(kernel.record)
     named = replace(
         none,
@@ -130,6 +129,11 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
         # A full disk, or kernels' IR that is gone: what was found stands without.
         return replace(named, no_reproducer=f"{type(error).__name__}: {error}")
     return replace(named, reproducer=str(request.reproducer))
+
+
+def _target_here(call: EntryCall) -> str:
+    """Return a target for this machine: a layout is the same on every one."""
+    return call.target if call.remote is None else '{"kind": "llvm"}'
 
 
 def _open(request: Request, machine: Machine, side: Artifact) -> InstrumentedSession:
@@ -218,7 +222,7 @@ def _capture(
         if one.before:
             for visit in (one, other):
                 before.append([argument.numpy() for argument in visit.arguments])
-                pointers.append([compat.address_of(argument) for argument in visit.arguments])
+                pointers.append(visit.addresses())
             return True
         for side, (watched, visit) in enumerate(((reference, one), (now, other))):
             kernel = watched.kernels[visit.name]

@@ -37,7 +37,7 @@ def wrong_transform(
     want, got = sides
     if len(want.arguments) != len(got.arguments):
         return ""
-    pointers = [compat.address_of(param) for param in now.session.params]
+    pointers = [now.session.machine.address_of(param) for param in now.session.params]
 
     def describe(index: int, fault: str) -> str:
         position = pointers.index(got.pointers[index])

@@ -10,10 +10,13 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.kernels.matching import Kernels
 from pytest_tvmtune.core.tensors.signature import Array
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.measuring.device_kernels import DeviceCalls, KeptTensor, windows
 from pytest_tvmtune.relax.measuring.session import copy_of
 
 if TYPE_CHECKING:
@@ -31,6 +34,13 @@ class KernelCall:
     before: bool
     arguments: Sequence[Any]
 
+    def addresses(self) -> list[int]:
+        """Return where its arguments are."""
+        return [
+            one.address if isinstance(one, KeptTensor) else compat.address_of(one)
+            for one in self.arguments
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InstrumentedSession:
@@ -41,11 +51,14 @@ class InstrumentedSession:
     originals: Sequence[Array] = ()
 
 
-def call_watched(watched: InstrumentedSession, visit: Callable[[KernelCall], None]) -> Any:
+def call_watched(watched: InstrumentedSession, visit: Callable[[KernelCall], None]) -> None:
     """Call the entry once; `visit` is called for each kernel before and after it runs.
 
-    Its inputs are copied: a kernel may write to one in place. Returns what the entry returned.
+    On a device, `visit` sees the shapes of arguments, and no values.
     """
+    if watched.session.machine.is_remote:
+        _visit_noted(watched, visit)
+        return
     session, count = watched.session, -1
 
     def instrument(_function: Any, name: str, before: bool, _ret: Any, *arguments: Any) -> int:
@@ -56,7 +69,7 @@ def call_watched(watched: InstrumentedSession, visit: Callable[[KernelCall], Non
         return 0
 
     with instrumented(session.vm, instrument):
-        return session.vm[session.entry](*map(copy_of, session.inputs), *session.params)
+        _call(session)
 
 
 @contextmanager
@@ -67,6 +80,49 @@ def instrumented(vm: Any, instrument: Callable[..., int]) -> Iterator[None]:
         yield
     finally:
         vm.set_instrument(None)
+
+
+def _call(session: Session) -> None:
+    """Call the entry with copies of its inputs: a kernel may write to one in place."""
+    session.vm[session.entry](*map(copy_of, session.inputs), *session.params)
+
+
+def _device_calls(watched: InstrumentedSession) -> DeviceCalls:
+    session = watched.session
+    return DeviceCalls(session, list(watched.kernels), partial(_call, session))
+
+
+def _visit_noted(watched: InstrumentedSession, visit: Callable[[KernelCall], None]) -> None:
+    for index, noted in enumerate(_device_calls(watched).kernels):
+        for before in (True, False):
+            visit(
+                KernelCall(index=index, name=noted.name, before=before, arguments=noted.arguments)
+            )
+
+
+def _visit_kept(
+    sides: tuple[InstrumentedSession, InstrumentedSession],
+    pairs: Sequence[tuple[int, int]],
+    visit: Callable[[KernelCall, KernelCall], bool],
+) -> None:
+    """Visit pairs as `call_both_watched` does, of calls on a device, one side after the other."""
+    both = [_device_calls(watched) for watched in sides]
+    for window in windows(pairs):
+        for side, calls in enumerate(both):
+            calls.keep([pair[side] for pair in window])
+        for pair in window:
+            for before in (True, False):
+                one, other = (
+                    KernelCall(
+                        index=index,
+                        name=calls.kernels[index].name,
+                        before=before,
+                        arguments=calls.kept(index, before=before),
+                    )
+                    for calls, index in zip(both, pair, strict=True)
+                )
+                if not visit(one, other):
+                    return
 
 
 def call_both_watched(
@@ -80,6 +136,9 @@ def call_both_watched(
     tensors exist. Once it returns False, they run on without it. What it raises is raised here.
     Raises RuntimeError when the two don't come to all of the pairs.
     """
+    if sides[0].session.machine.is_remote:
+        _visit_kept(sides, pairs, visit)
+        return
     rendezvous = _Rendezvous(pairs, visit)
     threads = [
         threading.Thread(target=rendezvous.run_side, args=(side, sides[side])) for side in (0, 1)
