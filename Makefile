@@ -89,6 +89,11 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	$(BIN)/python tests/versions/environment.py .versions/$* $*
 	touch $@
 
+# A device of another architecture, for tests of numbers and of TVM's RPC.
+.devices/aarch64/.installed: $(VENV)/.installed tests/devices/emulated.py
+	$(BIN)/python tests/devices/emulated.py $(@D)
+	touch $@
+
 # A folder for each plugin: all of them in one environment would be loaded by every test.
 .setups/.installed: $(VENV)/.installed tests/setups/requirements.txt
 	rm -rf .setups
@@ -99,4 +104,4 @@ $(VENV)/.models: $(VENV)/.installed example_suite/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(EXAMPLE) .setups .versions .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site
+	rm -rf $(VENV) $(EXAMPLE) .setups .versions .devices .tvmtune .coverage* .mypy_cache .ruff_cache .pytest_cache dist build site

@@ -1,0 +1,1 @@
+"""Devices behind TVM's RPC: an emulated one, and tests that use it."""
