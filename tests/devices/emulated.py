@@ -233,13 +233,15 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 
 def _run(command: Sequence[str], env: dict[str, str] | None = None) -> None:
-    """Run a command. Raises NoDeviceError, with the last error that it printed."""
+    """Run a command. Raises NoDeviceError, with the first error that it printed."""
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no error message"]
         errors = [line for line in lines if line.startswith(("E:", "ERROR:"))]
         name = "pip" if "pip" in command else Path(command[0]).name
-        raise NoDeviceError(f"the emulated device can't be made: {name}: {(errors or lines)[-1]}")
+        raise NoDeviceError(
+            f"the emulated device can't be made: {name}: {(errors or lines[-1:])[0]}"
+        )
 
 
 if __name__ == "__main__":
