@@ -77,7 +77,7 @@ def why_missing(folder: Path) -> str | None:
         return str(error)
     stamp = folder / ".installed"
     if _missing_tools() or not stamp.exists() or stamp.read_text() != wanted:
-        return f"needs the emulated device; `python tests/devices/emulated.py {folder}` makes it"
+        return "needs the emulated device: run `make .devices/aarch64/.installed`"
     return None
 
 
