@@ -24,7 +24,7 @@ from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.paired_measurement import time_kernels
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
-from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.layout import Store
 from tests.relax.libraries import ThreeKinds
 from tests.support.cases import accept, build_of, build_with_records, opener
 from tests.support.modules import OpenCase, TwoLayers
@@ -34,21 +34,6 @@ X, V, W = (
     RNG.standard_normal(shape).astype("float32") / 6 for shape in ((4, 48), (48, 48), (48, 48))
 )
 GIVEN: dict[str, Any] = {"params": [V, W], "inputs": [X]}
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return open_store(tmp_path_factory.mktemp("devices") / "store")
-
-
-@pytest.fixture
-def on_device(store: Store, two_devices: RpcAddress) -> OpenCase:
-    """Return what opens a case on the devices, as `opener` does."""
-
-    def opened(mod: Any, *, settings: dict[str, Any] | None = None, **more: Any) -> Any:
-        return opener(store)(mod, settings={"rpc": str(two_devices), **(settings or {})}, **more)
-
-    return opened
 
 
 @pytest.mark.parametrize("prepack", [False, True])
