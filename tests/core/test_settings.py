@@ -16,6 +16,7 @@ from pytest_tvmtune.core.settings.parsing import (
     parse_targets,
 )
 from pytest_tvmtune.core.settings.quantities import parse_threshold
+from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.core.settings.table import BY_NAME, SETTINGS
 from pytest_tvmtune.core.settings.target_spec import parse_target
 
@@ -42,6 +43,8 @@ def test_a_marker_is_parsed_argument_by_argument() -> None:
             "cold_cache": True,
             "num_threads": 2,
             "timeout": "90s",
+            "rpc": "board:9090",
+            "cross_compiler": " aarch64-linux-gnu-g++ ",
         }
     )
     assert [spec.config for spec in parsed.pop("target")] == [
@@ -61,6 +64,8 @@ def test_a_marker_is_parsed_argument_by_argument() -> None:
         "cold_cache": True,
         "num_threads": 2,
         "timeout": 90.0,
+        "rpc": RpcAddress(host="board", port=9090),
+        "cross_compiler": "aarch64-linux-gnu-g++",
     }
 
 
@@ -117,6 +122,11 @@ def test_what_belongs_to_the_run_is_no_marker_argument(name: str) -> None:
         ("num_threads", 4097),
         ("target", []),
         ("target", ""),
+        ("rpc", ""),
+        ("rpc", 9190),
+        ("rpc", "9190"),
+        ("cross_compiler", ""),
+        ("cross_compiler", 1),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_its_argument(name: str, value: object) -> None:

@@ -13,6 +13,7 @@ _ACCEPTED = (
     "example 127.0.0.1:9190/rasp4b"
 )
 _MAX_PORT = 65535
+_PORT_DIGITS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,10 @@ def parse_rpc(value: object, where: str) -> RpcAddress:
     place, slash, key = text.partition("/")
     host, colon, port = place.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    is_whole = bool(host and colon and port.isascii() and port.isdigit())
-    if not is_whole or not 0 < int(port) <= _MAX_PORT or (slash and not key) or " " in text:
+    # Python refuses to read thousands of digits.
+    has_port = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
+    is_whole = host and colon and has_port and bool(slash) == bool(key)
+    if not is_whole or not 0 < int(port) <= _MAX_PORT or len(text.split()) != 1:
         raise OptionError(f"{where}: {value!r} isn't an address; give {_ACCEPTED}")
     return RpcAddress(host=host, port=int(port), key=key)
 
