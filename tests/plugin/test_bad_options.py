@@ -24,7 +24,10 @@ MALFORMED = [
     ("--tvm-num-threads=0", "--tvm-num-threads: 0 is out of range"),
     ("--tvm-seed=x", "--tvm-seed: 'x' is not a whole number"),
     ("--tvm-collect=*.pt2", "--tvm-collect: '*.pt2' is not a pattern of ONNX files"),
-    ("--tvm-rpc=localhost:9190/pi", "--tvm-rpc: this version doesn't support tuning and measuring"),
+    ("--tvm-rpc=localhost", "--tvm-rpc: 'localhost' isn't an address; give HOST:PORT/KEY"),
+    ("--tvm-rpc=localhost:9190/", "--tvm-rpc: 'localhost:9190/' isn't an address"),
+    ("--tvm-rpc=localhost:65536/pi", "--tvm-rpc: 'localhost:65536/pi' isn't an address"),
+    ("--tvm-cross-compiler= ", "--tvm-cross-compiler: ' ' is not a command"),
 ]
 
 # What only TVM or the machine can tell is found once marked tests were collected.
