@@ -27,8 +27,8 @@ from pytest_tvmtune.core.gating.confidence_sequence import Epoch, spread
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.epochs import (
     ArtifactPair,
+    interleave,
     open_measurement,
-    take_epoch,
     warm_up,
 )
 
@@ -89,7 +89,8 @@ def measure_way(request: Request, context: WorkerContext[None]) -> list[Epoch]:
     for _ in range(request.epochs):
         if request.way != "stays":
             arrangements = place(measurement, copies, rng)
-        taken.append(take_epoch(arrangements, rng, number=number, pairs=PAIRS))
+        with measurement.machine.fixed_affinity():
+            taken.append(interleave(arrangements, rng, number=number, pairs=PAIRS))
     return taken
 
 

@@ -45,7 +45,7 @@ def main() -> None:
         first = _case(open_store(root / "0"), model)
         plan = extract_tasks(first)
         tune_missing(first, plan)
-        build(first, plan, best_records(stored_workloads(first, plan)))
+        build(first, plan, best_records(first, stored_workloads(first, plan)))
         key = plan.target_key
         cases = {}
         for size in SIZES:
@@ -75,7 +75,7 @@ def _case(store: Store, model: Any) -> Any:
 def _warm(case: Any) -> None:
     plan = extract_tasks(case)
     tuned = tune_missing(case, plan)
-    built = build(case, plan, best_records(stored_workloads(case, plan)))
+    built = build(case, plan, best_records(case, stored_workloads(case, plan)))
     assert not tuned.tuned
     assert built.compiled_s is None
 
