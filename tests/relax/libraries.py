@@ -17,7 +17,7 @@ from tvm.script import relax as R  # noqa: N812
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, interleave
+from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, interleave, open_measurement
 from pytest_tvmtune.relax.measuring.placement import ParamPairs, open_copies, place
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import Artifact, Manifest
@@ -149,8 +149,8 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
     measurement = open_measurement(request.pair, context)
     made: dict[int, tuple[Any, list[int]]] = {}
 
-    def watched(vm: Any, entry: str, arguments: Any, *args: Any, **options: Any) -> Any:
-        timer = make_timer(vm, entry, arguments, *args, **options)
+    def watched(machine: Any, vm: Any, entry: str, arguments: Any, **options: Any) -> Any:
+        timer = make_timer(machine, vm, entry, arguments, **options)
         made[id(timer)] = (vm, [compat.address_of(tensor) for tensor in arguments])
         return timer
 
@@ -199,7 +199,9 @@ def occupy(request: Request, context: WorkerContext[None]) -> list[int]:
     copies = open_copies(measurement, context.folder)
     occupied = []
     for _ in range(request.epochs):
-        take_epoch(place(measurement, copies, rng), rng, number=1, pairs=1)
+        arrangements = place(measurement, copies, rng)
+        with measurement.machine.fixed_affinity():
+            interleave(arrangements, rng, number=1, pairs=1)
         occupied.append(psutil.Process().memory_info().rss)
     return occupied
 

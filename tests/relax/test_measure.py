@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tvm
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.gating.confidence_sequence import (
@@ -25,6 +24,8 @@ from pytest_tvmtune.core.job_stage import LOADING_BASELINE
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.devices import machine as machine_module
+from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.measuring.epochs import MOST_PAIRS
 from pytest_tvmtune.relax.measuring.measure_pair_job import JOB, Request, Result
 from pytest_tvmtune.relax.measuring.session import open_session
@@ -164,11 +165,12 @@ def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
 
 
 def test_each_call_finds_the_caches_flushed_and_the_flush_is_not_timed(
-    sides: dict[str, Artifact],
+    sides: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = sides["usual"].library
     point = sides["usual"].manifest.entries["main"]
-    session = open_session(library, "main", point, params=[W], inputs=[X], device=tvm.cpu())
+    machine = ThisMachine("cpu")
+    session = open_session(library, "main", point, params=[W], inputs=[X], machine=machine)
     events: list[str] = []
 
     def flush() -> None:
@@ -180,9 +182,9 @@ def test_each_call_finds_the_caches_flushed_and_the_flush_is_not_timed(
             events.append("call")
         return 0
 
-    timer = make_timer(
-        session.vm, "main", (*session.inputs, *session.params), session.device, flush=flush
-    )
+    monkeypatch.setattr(machine_module, "_flusher", lambda: flush)
+    arguments = (*session.inputs, *session.params)
+    timer = make_timer(machine, session.vm, "main", arguments, cold_cache=True)
     session.vm.set_instrument(instrument)
     seconds = timer(3)
     session.vm.set_instrument(None)

@@ -18,7 +18,8 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, table_of
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.measuring import epochs
+from pytest_tvmtune.relax.devices import machine
+from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.relax.measuring.kernel_times_job import (
     Request,
@@ -27,8 +28,17 @@ from pytest_tvmtune.relax.measuring.kernel_times_job import (
     _null,
     run,
 )
-from pytest_tvmtune.relax.measuring.stopwatch import Called, Stopwatch, TimedCall, Watch
+from pytest_tvmtune.relax.measuring.stopwatch import (
+    Called,
+    Stopwatch,
+    TimedCall,
+    Watch,
+    open_stopwatch,
+)
 from tests.relax.layers import COUNT, WEIGHTS, X, build, entry_call, layers
+
+HERE = ThisMachine("cpu")
+TENSOR = compat.tensor_type()((1,), "float32")
 
 
 @pytest.fixture
@@ -38,69 +48,77 @@ def with_garbage() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.parametrize("compiler", ["the usual", "none"])
-def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
-    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tensor = compat.tensor_type()((1,), "float32")
-    builder = relax.BlockBuilder()
-    x, y = (relax.Var(name, tensor) for name in "xy")
-    with builder.function("inner", [y]):
-        kernel = builder.add_func(_null(2), "kernel")
-        value: Any = y
-        for _ in range(3):
-            value = builder.emit(relax.call_tir(kernel, (value,), tensor))
-        builder.emit_func_output(value)
-    with builder.function("main", [x]):
-        inner = builder.get().get_global_var("inner")
-        builder.emit_func_output(builder.emit(relax.Call(inner, [x])))
-    vm = relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), tvm.cpu())
-    if compiler == "none":
+@pytest.fixture(params=["the usual", "none"])
+def stopwatch(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Stopwatch | None:
+    """Return the stopwatch where there is the usual compiler, and where there is none."""
+    if request.param == "none":
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.delenv("CXX", raising=False)
-    stopwatch = Stopwatch(tmp_path)
-    assert stopwatch.is_native == (compiler != "none")
-    given = [tvm.runtime.tensor(np.zeros(1, "float32"))]
-    calls = Watch(stopwatch, vm, "main", given).take(2)
+    found = open_stopwatch(HERE, tmp_path)
+    assert (found is None) == (request.param == "none")
+    return found
+
+
+@pytest.fixture
+def native(tmp_path: Path) -> Stopwatch:
+    """Return the stopwatch of native code."""
+    found = open_stopwatch(HERE, tmp_path)
+    assert found is not None
+    return found
+
+
+def test_a_relax_function_that_calls_kernels_is_not_counted_beside_them(
+    stopwatch: Stopwatch | None,
+) -> None:
+    builder = relax.BlockBuilder()
+    inner = add_inner(builder, "inner", "aaa")
+    x = relax.Var("x", TENSOR)
+    with builder.function("main", [x]):
+        builder.emit_func_output(builder.emit(relax.Call(inner, [x])))
+    calls = Watch(stopwatch, HERE, machine_of(builder), "main", [zero()]).take(2)
     assert len(calls) == 2
     for seen in calls:
-        assert seen.course.count(Called("kernel", 2)) == 3
+        assert seen.course.count(Called("a", 2)) == 3
         assert "inner" not in {called.name for called in seen.course}
         assert len(seen.seconds) == len(seen.course)
         assert all(0 < taken_s < 1 for taken_s in seen.seconds)
 
 
-@pytest.mark.parametrize("compiler", ["the usual", "none"])
-def test_an_entry_may_call_something_else_each_time(
-    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if compiler == "none":
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.delenv("CXX", raising=False)
-    watch = Watch(Stopwatch(tmp_path), Wavering(["ab", "a", "ba"]), "main", ())
+def test_an_entry_may_call_something_else_each_time(stopwatch: Stopwatch | None) -> None:
+    watch = Watch(stopwatch, HERE, wavering("ab", "a", "ba"), "main", [zero()])
     assert [names(seen) for seen in watch.take(4)] == ["a", "ba", "ab", "a"]
 
 
-def test_a_call_of_what_was_not_called_so_far_is_left_out(tmp_path: Path) -> None:
-    stopwatch = Stopwatch(tmp_path)
-    assert stopwatch.is_native
-    watch = Watch(stopwatch, Wavering(["a", "b", "aa"]), "main", ())
+def test_a_call_of_what_was_not_called_so_far_is_left_out(native: Stopwatch) -> None:
+    watch = Watch(native, HERE, wavering("a", "b", "aa"), "main", [zero()])
     assert [names(seen) for seen in watch.take(3)] == ["aa", "a"]
     # One more call has told the name.
     assert [names(seen) for seen in watch.take(3)] == ["aa", "a", "b"]
 
 
-def test_there_is_room_for_all_calls_of_a_long_one(tmp_path: Path) -> None:
-    watch = Watch(Stopwatch(tmp_path), Wavering(["a" * 5000]), "main", ())
-    assert [len(seen.seconds) for seen in watch.take(2)] == [5000, 5000]
+def test_there_is_room_for_all_calls_of_a_long_one(native: Stopwatch) -> None:
+    builder = relax.BlockBuilder()
+    inner = add_inner(builder, "inner", "a" * 50)
+    x = relax.Var("x", TENSOR)
+    with builder.function("main", [x]):
+        value: Any = x
+        for _ in range(100):
+            value = builder.emit(relax.Call(inner, [value]))
+        builder.emit_func_output(value)
+    watch = Watch(native, HERE, machine_of(builder), "main", [zero()])
+    assert [len(names(seen)) for seen in watch.take(2)] == [5000, 5000]
 
 
-def test_caches_are_emptied_before_each_call(tmp_path: Path) -> None:
-    calls: list[str] = []
-    vm = Wavering(["a"], calls)
-    watch = Watch(Stopwatch(tmp_path), vm, "main", (), flush=lambda: calls.append("flush"))
+def test_caches_are_emptied_before_each_call(
+    stopwatch: Stopwatch | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(machine, "_flusher", lambda: lambda: done.append("flush"))
+    watch = Watch(stopwatch, HERE, wavering("a", done=done), "main", [zero()], cold_cache=True)
     watch.take(2)
-    assert calls == ["flush", "a"] * 3
+    assert done == ["flush", "a"] * 3
 
 
 def test_of_several_courses_the_most_frequent_counts_where_both_sides_took_theirs() -> None:
@@ -130,7 +148,8 @@ def test_each_call_of_a_kernel_counts_with_its_median_in_a_pair() -> None:
 
 
 def names(seen: TimedCall) -> str:
-    return "".join(called.name for called in seen.course)
+    """Return the names of the kernels: these have one letter."""
+    return "".join(called.name for called in seen.course if len(called.name) == 1)
 
 
 def seen(**seconds: float) -> TimedCall:
@@ -138,31 +157,58 @@ def seen(**seconds: float) -> TimedCall:
     return TimedCall(course=course, seconds=np.array(list(seconds.values())))
 
 
-class Wavering:
-    """In place of a VirtualMachine: its entry calls other kernels from call to call.
+def zero() -> Any:
+    return tvm.runtime.tensor(np.zeros(1, "float32"))
+
+
+def machine_of(builder: relax.BlockBuilder) -> relax.VirtualMachine:
+    return relax.VirtualMachine(tvm.compile(builder.finalize(), "llvm"), HERE.device)
+
+
+def add_inner(builder: relax.BlockBuilder, name: str, course: str) -> relax.GlobalVar:
+    """Add a function that calls kernels of these names, a letter each: `a` or `b`."""
+    kernels = {letter: builder.add_func(_null(2 + "ab".index(letter)), letter) for letter in course}
+    x = relax.Var("x", TENSOR)
+    with builder.function(name, [x]):
+        value: Any = x
+        for letter in course:
+            given = (value,) * (1 + "ab".index(letter))
+            value = builder.emit(relax.call_tir(kernels[letter], given, TENSOR))
+        builder.emit_func_output(value)
+    return builder.get().get_global_var(name)
+
+
+def wavering(*courses: str, done: list[str] | None = None) -> relax.VirtualMachine:
+    """Return a VM whose entry calls other kernels from call to call.
 
     courses: the names of the kernels of each call, a letter each, over and over. done: notes them.
     """
+    turns = cycle(range(len(courses)))
+    turn = 0
 
-    def __init__(self, courses: list[str], done: list[str] | None = None) -> None:
-        self.courses = cycle(courses)
-        self.done = [] if done is None else done
-        self.kernels = {name: tvm.runtime.convert(len) for name in "ab"}
-        self.instrument: Any = None
+    def is_its_turn(told: Any) -> Any:
+        nonlocal turn
+        index = int(told.numpy())
+        if index == 0:
+            turn = next(turns)
+            if done is not None:
+                done.append(courses[turn])
+        return tvm.runtime.tensor(np.array(index == turn))
 
-    def set_instrument(self, instrument: Any) -> None:
-        """Have it called before and after each call."""
-        self.instrument = instrument
-
-    def __getitem__(self, _entry: str) -> Any:
-        """Return the entry."""
-        return self._call
-
-    def _call(self) -> None:
-        for name in next(self.courses):
-            self.done.append(name)
-            for before in (True, False):
-                self.instrument(self.kernels[name], name, before, None, 1.0, 2.0)
+    tvm.register_global_func("tests.is_its_turn", is_its_turn, override=True)
+    builder = relax.BlockBuilder()
+    inner = [add_inner(builder, f"course{index}", one) for index, one in enumerate(courses)]
+    packed, x = relax.ExternFunc("tests.is_its_turn"), relax.Var("x", TENSOR)
+    with builder.function("main", [x], pure=False):
+        value: Any = x
+        for index, function in enumerate(inner):
+            given = [relax.const(index, "int64")]
+            is_its = builder.emit(
+                relax.Call(packed, given, None, [compat.tensor_type()((), "bool")])
+            )
+            value = builder.emit(relax.If(is_its, relax.Call(function, [value]), value))
+        builder.emit_func_output(value)
+    return machine_of(builder)
 
 
 @pytest.mark.usefixtures("with_garbage")
@@ -190,7 +236,7 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
     flushes: list[None] = []
-    monkeypatch.setattr(epochs, "cache_flusher", lambda: lambda: flushes.append(None))
+    monkeypatch.setattr(machine, "_flusher", lambda: lambda: flushes.append(None))
     alone = run(
         replace(request, pair=replace(pair, baseline=now, cold_cache=True), alone=True), context
     )

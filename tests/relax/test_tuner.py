@@ -168,6 +168,9 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
             run_id=secrets.token_hex(8),
             since_s=0.0,
             environment="here",
+            machine=fingerprint(),
+            num_threads=1,
+            remote=None,
         )
         context = JobContext(
             scratch=store.scratch, log_path=tmp_path / "tune.log", timeout_s=240, num_threads=1

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     args = [["TENSOR", "float32", [N]]] * 2
 
     def measure(name, path, best_s=math.inf, shape=args):
-        done = runner.measure(path, shape, "cpu", best_s=best_s)
+        done = runner.measure(path, shape, best_s=best_s)
         print(name, "|", done.run_s is not None and 0 < done.run_s < 1, "|", done.problem)
 
     def pid():

@@ -62,7 +62,7 @@ class Tuned:
         """Return the build with its lowered module changed."""
         work_dir = folder / "work_dir"
         tasks = self.built.plan.tasks
-        records = best_records(stored_workloads(self.case, self.built.plan))
+        records = best_records(self.case, stored_workloads(self.case, self.built.plan))
         write_work_dir(work_dir, [(workload, [record]) for workload, record in records.values()])
         target = tvm.target.Target(self.case.target_json)
         pipeline = relax.pipeline.static_shape_tuning_pipeline(

@@ -9,7 +9,6 @@ from tvm.relax.transform import BindParams
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.relax.measuring import session as session_module
-from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.compiling import load
 from tests.support.cases import build_of, built_run, counterpart_outputs, reference_outputs
 from tests.support.modules import (
@@ -38,11 +37,11 @@ def test_entry_that_is_not_main(open_: OpenCase, prepack: bool) -> None:
     x, w, b = floats(2, 4), floats(6, 4), floats(6)
     case = open_(NotMain, prepack=prepack, params=[w, b], inputs={"x": x})
     run = built_run(case)
-    session = load(case, run.built)
-    np.testing.assert_allclose(call(session), x @ w.T + b, rtol=1e-5, atol=1e-6)
+    loaded = load(case, run.built)
+    np.testing.assert_allclose(loaded.outputs(), x @ w.T + b, rtol=1e-5, atol=1e-6)
     assert run.result.entry == "encode"
-    assert (session.transform_s is not None) == prepack
-    assert (session.transform_extra_bytes == w.nbytes) if prepack else True
+    assert (loaded.transform_s is not None) == prepack
+    assert (loaded.transform_extra_bytes == w.nbytes) if prepack else True
 
 
 @BOTH
@@ -51,7 +50,7 @@ def test_two_entries(open_: OpenCase, prepack: bool, entry: str) -> None:
     shapes = {"encode": ((2, 4), (6, 4)), "decode": ((2, 6), (4, 6))}[entry]
     x, w = floats(*shapes[0]), floats(*shapes[1])
     case = open_(TwoEntries, prepack=prepack, entry=entry, params=[w], inputs=[x])
-    assert compare(call(load(case, build_of(case))), x @ w.T, against="numpy").passed
+    assert compare(load(case, build_of(case)).outputs(), x @ w.T, against="numpy").passed
 
 
 def test_bound_parameters_leave_nothing_to_pass(open_: OpenCase) -> None:
@@ -59,8 +58,8 @@ def test_bound_parameters_leave_nothing_to_pass(open_: OpenCase) -> None:
     bound = BindParams("main", {"w": w})(Square)
     case = open_(bound, prepack=True, inputs=[x])
     assert case.model.params == ()
-    session = load(case, build_of(case))
-    assert compare(call(session), x @ w.T, against="numpy").passed
+    loaded = load(case, build_of(case))
+    assert compare(loaded.outputs(), x @ w.T, against="numpy").passed
 
 
 @BOTH
@@ -69,9 +68,9 @@ def test_without_num_input_the_number_of_params_tells(open_: OpenCase, prepack: 
     case = open_(NoNumInput, prepack=prepack, params=[w], inputs=[x])
     built = build_of(case)
     assert not built.artifact.manifest.entries["main"].transforms
-    session = load(case, built)
-    assert session.transform_s is None
-    assert compare(call(session), x @ w, against="numpy").passed
+    loaded = load(case, built)
+    assert loaded.transform_s is None
+    assert compare(loaded.outputs(), x @ w, against="numpy").passed
 
 
 def test_square_weight_transform_left_out_is_caught(
@@ -82,9 +81,9 @@ def test_square_weight_transform_left_out_is_caught(
     case = open_(Square, prepack=True, params=[w], inputs=[x])
     built = build_of(case)
     plain = counterpart_outputs(case)
-    assert compare(call(load(case, built)), plain, against="not prepacked").passed
+    assert compare(load(case, built).outputs(), plain, against="not prepacked").passed
     monkeypatch.setattr(session_module, "transform_params", lambda _vm, _entry, params: params)
-    left_out = compare(call(load(case, built)), plain, against="not prepacked")
+    left_out = compare(load(case, built).outputs(), plain, against="not prepacked")
     assert not left_out.passed
     assert left_out.max_abs_error > 0.1
 
@@ -103,7 +102,7 @@ def test_transform_left_out_is_refused_where_shapes_differ(
 def test_nested_outputs_keep_their_structure(open_: OpenCase, prepack: bool) -> None:
     x = floats(2, 4)
     case = open_(Nested, prepack=prepack, inputs=[x])
-    got = call(load(case, build_of(case)))
+    got = load(case, build_of(case)).outputs()
     assert [len(got), len(got[1])] == [2, 2]
     expected = (np.maximum(x, 0), (np.exp(x), x.T))
     assert compare(got, expected, against="numpy").passed
@@ -114,7 +113,7 @@ def test_integer_bool_double_and_rank_0(open_: OpenCase, prepack: bool) -> None:
     i, m = np.array([1, -2, 3], "int32"), np.array([True, False, True])
     d, s = np.array([0.5, 1e-9, 3.0]), np.array(21, "int64")
     case = open_(Types, prepack=prepack, inputs={"i": i, "m": m, "d": d, "s": s})
-    got = call(load(case, build_of(case)))
+    got = load(case, build_of(case)).outputs()
     assert [a.dtype.name for a in got] == ["int32", "bool", "float64", "int64"]
     assert got[3].shape == ()
     assert compare(got, (i + i, ~m, d * d, s + s), against="numpy").passed
@@ -127,7 +126,7 @@ def test_nothing_to_tune_is_no_error(open_: OpenCase, prepack: bool) -> None:
     run = built_run(case)
     assert run.result.tasks == []
     assert not run.result.tuned_now
-    assert np.array_equal(call(load(case, run.built)), x)
+    assert np.array_equal(load(case, run.built).outputs(), x)
 
 
 def test_a_warm_run_compiles_nothing(open_: OpenCase) -> None:
@@ -144,7 +143,7 @@ def test_a_damaged_artifact_is_compiled_again(open_: OpenCase) -> None:
     library.write_bytes(content)
     again = built_run(open_(Square))
     assert again.result.compiled_now
-    assert call(load(again.case, again.built)).shape == (2, 8)
+    assert load(again.case, again.built).outputs().shape == (2, 8)
 
 
 def test_made_up_parameters_depend_on_the_seed_alone(open_: OpenCase) -> None:

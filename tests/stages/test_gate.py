@@ -22,10 +22,10 @@ from pytest_tvmtune.core.gating.confidence_sequence import Epoch, item_alpha
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring.measure_pair_job import Result
-from pytest_tvmtune.relax.measuring.session import Session
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency_gate import Measure, judge_latency
+from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.cases import accept, build_of, opener
@@ -48,11 +48,11 @@ class Candidate:
 
     case: Case
     built: BuiltModel
-    session: Session
+    loaded: LoadedModel
 
     def judged(self, baseline: Baseline | BaselineError, **options: Any) -> LatencyResult:
         self.gate_log.unlink(missing_ok=True)
-        latency = judge_latency(self.case, self.built, self.session, baseline, **options).latency
+        latency = judge_latency(self.case, self.built, self.loaded, baseline, **options).latency
         assert len(latency.samples_s) == (latency.pairs or len(latency.samples_s)) >= 1
         assert len(latency.baseline_samples_s) == latency.pairs
         assert len(latency.epoch_ratios) == latency.epochs
@@ -116,7 +116,7 @@ def candidate(store: Store) -> Candidates:
         open_ = opener(store, gated_items=gated_items)
         case = open_(mod or chain(), settings=settings, **GIVEN, **options)
         built = build_of(case)
-        return Candidate(case=case, built=built, session=load(case, built))
+        return Candidate(case=case, built=built, loaded=load(case, built))
 
     return opened
 

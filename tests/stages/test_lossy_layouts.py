@@ -11,7 +11,6 @@ import pytest
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.processes.job import Job, JobContext
 from pytest_tvmtune.processes.run_job import run_job
-from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
@@ -26,7 +25,7 @@ CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def outputs(case: Case, built: BuiltModel) -> Any:
-    return call(load(case, built))
+    return load(case, built).outputs()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import compat, model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.loaded_model import ModelHere
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from tests.support.cases import accept, build_of, counterpart_outputs
 from tests.support.modules import OpenCase, Square
@@ -31,10 +32,11 @@ def test_a_large_model_on_its_way(open_: OpenCase, monkeypatch: pytest.MonkeyPat
     assert case.model.data_digest == small.model.data_digest
     built = build_of(case)
     opened, outputs = load_and_call(case, built)
+    assert isinstance(opened, ModelHere)
     np.testing.assert_allclose(outputs, X @ W.T, rtol=1e-5)
     np.testing.assert_allclose(counterpart_outputs(case), outputs, rtol=1e-5)
     # The weight as it was given, and as the kernels want it.
-    assert [array.ctypes.data for array in opened.arrays[1:]] == addresses(opened)
+    assert [array.ctypes.data for array in opened._session.arrays[1:]] == addresses(opened._session)
     baseline = accept(case, built)
     latency = judge_latency(case, built, opened, baseline).latency
     assert latency.verdict == "PASS"

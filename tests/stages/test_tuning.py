@@ -11,7 +11,6 @@ import pytest
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.relax.measuring.session import call
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads, untuned_sentence
 from pytest_tvmtune.store.layout import Store
@@ -46,7 +45,7 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
         assert task.best_s
         assert task.untuned_s
         assert (task.best_s < task.untuned_s) == (task.state == "tuned")
-    assert compare(call(load(first.case, built)), x @ w.T, against="numpy").passed
+    assert compare(load(first.case, built).outputs(), x @ w.T, against="numpy").passed
     wanted = reference_outputs(first.case, built)  # none where no schedule was faster
     assert wanted is None or compare(wanted, x @ w.T, against="numpy").passed
 
@@ -107,7 +106,7 @@ def test_prepacked_records_are_applied_and_compute_the_same(open_: OpenCase) -> 
     forget_untuned(case.store)
     run = built_run(case)
     assert {task.state for task in run.result.tasks} == {"tuned"}
-    assert compare(call(load(case, run.built)), x @ w.T + b, against="numpy").passed
+    assert compare(load(case, run.built).outputs(), x @ w.T + b, against="numpy").passed
 
 
 def test_fewer_trials_than_tasks_leaves_the_cheapest_out(open_: OpenCase) -> None:
