@@ -17,7 +17,7 @@ class RemoteDevice:
     native helper that is loaded next to each library. libraries: TVM's libraries there, by
     content; "" where that isn't known. num_threads: of TVM's runtime, without a request. wait_s:
     how long a job waits until it is free. session_s: what a job may take there, after which the
-    server ends its session by itself.
+    server ends its session.
     """
 
     address: RpcAddress

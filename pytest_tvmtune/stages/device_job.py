@@ -16,7 +16,7 @@ _ATTEMPTS = 2
 
 
 def exclusive_machine(case: Case) -> AbstractContextManager[None]:
-    """Hold alone what a case's times are taken on; a device is held by its session."""
+    """Hold alone what a case's times are taken on; a session holds its device."""
     return exclusive_cores() if case.remote is None else nullcontext()
 
 

@@ -81,7 +81,7 @@ class ModelHere:
 
 
 class ModelOnDevice:
-    """A model on a device, which is held only while it is called: others may wait for it."""
+    """A model on a device, reserved only while it is called: others may wait for it."""
 
     def __init__(self, case: Case, artifact: Artifact) -> None:
         self._case, self._artifact = case, artifact

@@ -26,7 +26,7 @@ class RpcAddress:
 
     @property
     def is_tracker(self) -> bool:
-        """Whether a tracker is there, not a server."""
+        """Whether it's the address of a tracker, not of a server."""
         return bool(self.key)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Telling a lost device from a fault of what ran there."""
+"""Distinguishing a lost device from a fault of the code that ran there."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class NotedTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class NotedCall:
-    """A call: its function's address and name, and what it was given; None for no tensor."""
+    """A call: its function's address and name, and its arguments; None for no tensor."""
 
     function: int
     name: str

@@ -37,8 +37,8 @@ def connect(
     Args:
         address: Where the device is.
         wait_s: How long to wait until it is free.
-        session_s: After so long the server ends the session, whatever it does then.
-        on_wait: Is called with what it is waited for.
+        session_s: After so long the server ends the session, also during a call.
+        on_wait: Is called with a text that names the device to wait for.
 
     Raises:
         DeviceError: There is no such device, or it doesn't become free.
@@ -107,7 +107,7 @@ def _request(
                 code, found = base.recvjson(tracker)
             except TimeoutError:
                 raise DeviceError(
-                    f"{address}: {all_of(count, 'device')} stayed in use; to wait longer, set "
+                    f"{address}: {all_of(count, 'device')} stayed in use; to wait longer, use "
                     "--tvm-timeout=SECONDS"
                 ) from None
             except OSError:

@@ -14,7 +14,7 @@ from pytest_tvmtune.relax.measuring.session import EntryCall
 
 
 def open_machine(call: EntryCall, context: WorkerContext[Any]) -> Machine:
-    """Return where a job calls a library; a device is held until the job ends.
+    """Return where a job calls a library; the job keeps a device until its end.
 
     Raises:
         DeviceError: There is no such device, it doesn't become free, or it can't run the code.

@@ -37,7 +37,7 @@ _SESSION_S = 180.0
 
 
 class MeasuringState:
-    """Where candidates are measured, and the arguments that are there for them.
+    """Where candidates are measured, with arguments for them.
 
     remote: None for this process. kind: of the device. num_threads: of TVM's runtime on a device.
     """

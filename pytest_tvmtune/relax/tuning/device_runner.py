@@ -19,8 +19,8 @@ from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate, Runn
 class DeviceRunner:
     """As a Runner, on as many devices as there are at an address.
 
-    Each is held while a batch is measured, so that others may have it meanwhile. A device that is
-    taken holds up nobody: the candidates go to those that are free.
+    Each is reserved only while a batch is measured, so that others can use it between batches. A
+    device that others use delays nothing: the candidates go to the devices that are free.
     """
 
     def __init__(self, *, timeout_s: float, kind: str, remote: RemoteDevice, threads: int) -> None:

@@ -163,7 +163,7 @@ class Rounds:
         return self.request.remote.compiler if self.request.remote else ""
 
     def _machine_alone(self) -> AbstractContextManager[None]:
-        """Hold this machine's cores alone where it measures; devices are held by their sessions."""
+        """Hold this machine's cores alone where it measures; a session holds its device."""
         return exclusive_cores() if self.request.remote is None else nullcontext()
 
     def _check_machine(self, measured: Sequence[MeasuredCandidate]) -> None:
