@@ -301,7 +301,7 @@ if __name__ == "__main__":
 """
 
 
-def hang(mod_text: str, target_text: str, library: Path) -> None:
+def hang(mod_text: str, target_text: str, library: Path, compiler: str) -> None:
     """Build function: tell the process, then never end, with all signals at their defaults."""
     library.with_name("pid.tmp").write_text(str(os.getpid()))
     library.with_name("pid.tmp").rename(library.with_name("pid"))

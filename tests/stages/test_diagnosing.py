@@ -142,7 +142,7 @@ def test_a_search_that_fails_leaves_the_finding(
     def fail(*_: Any, **__: Any) -> Any:
         raise failure
 
-    monkeypatch.setattr(divergence_search, "run_job", fail)
+    monkeypatch.setattr(divergence_search, "run_device_job", fail)
     run = run_of(tuned.case)
     run.built, run.outputs = tuned.built, np.zeros((4, 48), "float32")
     comparison = ComparisonOptions()
@@ -217,8 +217,8 @@ def test_nan_against_another_build_is_never_said_to_add_up(
 ) -> None:
     monkeypatch.setattr(
         divergence_search,
-        "run_job",
-        lambda _job, request, _context: Divergence(
+        "run_device_job",
+        lambda _case, _job, request, _context: Divergence(
             kind="none", calls=2, compared=2, against=request.against
         ),
     )
