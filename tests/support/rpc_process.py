@@ -6,6 +6,7 @@ rpc_process.py server PORT KEY TRACKER_PORT
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -50,6 +51,7 @@ def main() -> None:
                 )
             except RuntimeError as error:
                 print(error, file=sys.stderr, flush=True)
+                os.chdir("/")  # its own folder is gone
 
 
 if __name__ == "__main__":
