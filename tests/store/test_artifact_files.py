@@ -84,6 +84,16 @@ def test_the_same_bytes_are_kept_once_and_a_publish_heals_them(
     assert sorted(p.name for p in artifact.library.parent.iterdir()) == [MANIFEST, LIBRARY]
 
 
+def test_a_library_that_another_machine_may_run_is_not_replaced(
+    store: Store, artifact: Artifact, tmp_path: Path
+) -> None:
+    before = artifact.library.stat()
+    again = tmp_path / "again.so"
+    again.write_bytes(artifact.library.read_bytes())
+    assert publish(store, again, artifact.manifest) == artifact
+    assert artifact.library.stat().st_ino == before.st_ino
+
+
 def test_other_bytes_are_another_artifact(store: Store, artifact: Artifact, tmp_path: Path) -> None:
     other = publish(store, built(tmp_path / "b", CODE + b"x"), replace(KNOWN, tvm="0.27.1"))
     assert other.sha256 != artifact.sha256
