@@ -23,6 +23,7 @@ from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.core.settings.target_spec import parse_target
 from pytest_tvmtune.machine.fingerprint import allowed_cores, fingerprint, installed_version
+from pytest_tvmtune.machine.mounts import mount_of
 from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.installation import startup_check
 from pytest_tvmtune.report.text_tables import format_percent
@@ -79,6 +80,7 @@ def examine(folder: Path, gating: Gating) -> Iterator[Finding]:
         yield _cores()
         yield from _hindrances()
         yield _store(folder)
+        yield judge_locks(folder)
         if not works:
             yield Finding(
                 name="noise", state="problem", text="not measured because of the problems above"
@@ -169,6 +171,20 @@ def _store(folder: Path) -> Finding:
         text = f"{folder} has only {free_bytes / 1e6:.0f} MB of free space: run `tvmtune gc`"
         return Finding(name="store", state="note", text=text)
     return Finding(name="store", state="ok", text=f"{folder}: no damaged files")
+
+
+def judge_locks(folder: Path) -> Finding:
+    """Return a finding on the locks of a store: whether machines can share it."""
+    mount = mount_of(folder)
+    if mount is None:
+        return Finding(name="locks", state="ok", text="the file system of the store isn't known")
+    if mount.local_locks:
+        text = (
+            f"{folder} is on {mount.local_locks}: its locks may hold on this machine only, so use "
+            "a separate store on each machine"
+        )
+        return Finding(name="locks", state="note", text=text)
+    return Finding(name="locks", state="ok", text=f"{folder} is on {mount.kind}: its locks hold")
 
 
 def measure_noise(

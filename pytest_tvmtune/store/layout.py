@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.machine.mounts import kernel_id, mount_of
 from pytest_tvmtune.store.atomic_files import write_text
 
 _SCRATCH_AGE_S = 24 * 3600.0
+_IN_USE_S = 24 * 3600.0
 _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds the store of pytest-tvmtune.\n"
@@ -94,6 +97,11 @@ class Store:
         return self.root / "locks" / f"{name}.lock"
 
     @property
+    def machine(self) -> Path:
+        """Which machine used the store last, if its locks may hold on one machine only."""
+        return self.root / "locks" / "machine"
+
+    @property
     def scratch(self) -> Path:
         """Folders of running children; each removes its own."""
         return self.root / "tmp"
@@ -127,8 +135,8 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
         fallbacks: Folders of other stores, whose tuning records are read after its own.
 
     Raises:
-        StoreError: `root` is a file or can't be written to, or a fallback isn't a folder. The
-            message has the remedy.
+        StoreError: `root` is a file or can't be written to, a fallback isn't a folder, or another
+            machine uses the store without seeing its locks. The message has the remedy.
     """
     for fallback in fallbacks:
         if not fallback.is_dir():
@@ -152,7 +160,33 @@ def open_store(root: Path, fallbacks: tuple[Path, ...] = ()) -> Store:
                 raise StoreError(f"--tvm-dir: {error}; {remedy}") from error
     if not os.access(root, os.W_OK):
         raise StoreError(f"--tvm-dir: {root} is read-only; {remedy}")
+    _refuse_other_machines(store)
     return store
+
+
+def _refuse_other_machines(store: Store) -> None:
+    """Raise StoreError if another machine, which doesn't see this machine's locks, uses the store.
+
+    A machine leaves its name in the store, but only where locks may hold on one machine only.
+    """
+    mount = mount_of(store.root)
+    if mount is None or not mount.local_locks:
+        return
+    boot, name = kernel_id(), platform.node()
+    try:
+        known_boot, known_name = store.machine.read_text().splitlines()
+        age_s = now_s() - store.machine.stat().st_mtime
+    except (OSError, ValueError):
+        known_boot, known_name, age_s = boot, name, 0.0
+    # A container has another name, and a machine that was started again another kernel.
+    if known_boot != boot and known_name != name and age_s < _IN_USE_S:
+        raise StoreError(
+            f"{store.root} is on {mount.local_locks}, whose locks don't hold between machines, and "
+            f"{known_name} used it in the last 24 hours; mount it with locks, or give each machine "
+            "its own store with --tvm-dir and merge them with `tvmtune db merge`; if no other "
+            f"machine uses it now, remove {store.machine}"
+        )
+    write_text(store.machine, f"{boot}\n{name}\n")
 
 
 def sweep_scratch(store: Store) -> None:

@@ -7,10 +7,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from pytest_tvmtune.core.errors import StoreError
 
@@ -20,10 +21,20 @@ FOLDER_VARIABLE = "TVMTUNE_LOCKS"
 _PIECE_S = 0.25
 
 
-def folder_lock(folder: Path) -> FileLock:
-    """Return the lock that a process holds while it changes files in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "folder.lock")
+def folder_lock(folder: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a process that changes files in `folder`. Raises StoreError."""
+    return file_lock(folder / "folder.lock")
+
+
+@contextlib.contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the file `path`, once no other process holds it. Raises StoreError."""
+    lock = FileLock(path)
+    _acquire(lock)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def path_lock(path: Path) -> FileLock:
@@ -33,14 +44,30 @@ def path_lock(path: Path) -> FileLock:
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Return the lock of the file `path`, acquired, or None when another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return the lock of the file `path`, acquired, or None when another process holds it.
+
+    Raises StoreError.
+    """
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        _acquire(lock, blocking=False)
     except Timeout:
         return None
     return lock
+
+
+def _acquire(lock: BaseFileLock, *, blocking: bool = True) -> None:
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=blocking)
+    except Timeout:
+        raise
+    # A server without locks, such as NFS without lockd, gives ENOLCK.
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"can't lock {lock.lock_file}: {error}; use a folder that you can write to, on a file "
+            "system with locks"
+        ) from error
 
 
 def lock_folder() -> Path:

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.results.case_label import label_of, without_group
 from pytest_tvmtune.store.atomic_files import set_aside
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.locks import file_lock
 
 SCHEMA = 1
 # Runs whose whole reports are kept.
@@ -115,9 +114,7 @@ def add_run(store: Store, report: Mapping[str, Any], revision: str) -> tuple[int
     try:
         return _insert(store, report, revision), ""
     except DamagedHistoryError:
-        lock = store.lock("runs")
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with file_lock(store.lock("runs")):
             try:  # another process may have repaired it meanwhile
                 return _insert(store, report, revision), ""
             except DamagedHistoryError as error:

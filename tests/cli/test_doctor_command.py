@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tvmtune.cli import main
+from pytest_tvmtune.cli import machine_report, main
 from pytest_tvmtune.cli.machine_report import Gating, judge_noise
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.machine.installed_tvm import package_version
+from pytest_tvmtune.machine.mounts import Mount
 from pytest_tvmtune.store.layout import Store
 
 GATING = Gating(threshold=Threshold(text="3%", ratio=0.03), max_time_s=10.0, items=10)
@@ -25,7 +26,7 @@ def test_everything_is_looked_at_and_the_noise_measured(
     told = json.loads(capsys.readouterr().out)
     found = {one["name"]: one for one in told["findings"]}
     assert list(found) == [
-        "versions", "compiler", "tuning", "cores", "in the way", "store", "CPU features",
+        "versions", "compiler", "tuning", "cores", "in the way", "store", "locks", "CPU features",
         "threads", "noise",
     ]  # fmt: skip
     assert package_version("tvm") in found["versions"]["text"]
@@ -59,6 +60,32 @@ def test_what_can_not_compile_is_not_measured(
     assert lines[-2].startswith("PROBLEM  noise")
     assert lines[-2].endswith("not measured because of the problems above")
     assert lines[-1] == ("the gate can't decide on this machine now: fix the problems above")
+
+
+@pytest.mark.parametrize(
+    ("mount", "state", "said"),
+    [
+        (("nfs4", "local_lock=none"), "ok", "store is on nfs4: its locks hold"),
+        (
+            ("nfs", "nolock"),
+            "note",
+            "store is on nfs mounted with nolock: its locks may hold on this machine only, so use",
+        ),
+        (None, "ok", "the file system of the store isn't known"),
+    ],
+)
+def test_the_locks_of_the_file_system(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    mount: tuple[str, str] | None,
+    state: str,
+    said: str,
+) -> None:
+    there = mount and Mount(point=Path("/"), kind=mount[0], options=frozenset(mount[1:]))
+    monkeypatch.setattr(machine_report, "mount_of", lambda folder: there)
+    finding = machine_report.judge_locks(store.root)
+    assert (finding.name, finding.state) == ("locks", state)
+    assert said in finding.text
 
 
 @pytest.mark.parametrize(
