@@ -1,4 +1,4 @@
-"""`tvmtune db`: show, check, convert, and prune tuning records."""
+"""`tvmtune db`: show, check, convert, merge, and prune tuning records."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_group, add_json, days_ago, existing_store, print_json
 from pytest_tvmtune.cli.gc_command import carry_out
+from pytest_tvmtune.cli.merge_command import add_merge
 from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.machine.fingerprint import fingerprint
@@ -21,12 +22,12 @@ from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.signing.sign_again import sign_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
 from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, read_work_dir
-from pytest_tvmtune.store.tuning.workload_files import add_to_workload, read_workload, stored_keys
+from pytest_tvmtune.store.tuning.workload_files import learn_workload, read_workload, stored_keys
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its commands."""
-    text = "show, check, convert, or prune tuning records"
+    text = "show, check, convert, merge, or prune tuning records"
     add = add_group(commands, common, "db", text)
     add_json(add("stats", _stats, "count workloads, records, and trials, by target"))
     show = add("show", _show, "show the tasks of a model, or everything known of a workload")
@@ -52,6 +53,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     take_in.add_argument(
         "--measured-here", action="store_true", help="this machine's CPU measured the records"
     )
+    add_merge(add)
     prune = add("prune", _prune, "remove tuning records")
     prune.add_argument(
         "--older-than",
@@ -264,9 +266,7 @@ def _import(options: argparse.Namespace) -> int:
             records = tuple(
                 replace(record, cpu=here.cpu, cores=here.usable_cores) for record in records
             )
-        known = read_workload(store, key, workload.shash)
-        name = known.name if known else workload.name
-        add_to_workload(store, key, replace(workload, records=records, name=name))
+        learn_workload(store, key, replace(workload, records=records))
     for problem in problems:
         print(f"left out: {problem}")
     records_read = sum(len(workload.records) for workload in workloads)

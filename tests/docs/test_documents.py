@@ -17,6 +17,7 @@ IN_TURN = [
     DOCS / "tutorial.md",
     DOCS / "how-to/gate-in-ci.md",
     DOCS / "how-to/share-records.md",
+    DOCS / "how-to/share-a-store.md",
     DOCS / "how-to/vet-a-tvm-upgrade.md",
     DOCS / "explanation/prepack.md",
     DOCS / "how-to/look-back.md",

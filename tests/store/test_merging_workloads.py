@@ -43,16 +43,23 @@ UNTUNED = st.builds(
     TIMES_S,
 )
 REFUSED = st.integers(1, KEPT_RECORDS).map(lambda trace: refusal(record(1.0, f"t{trace}")))
+
+
+def workloads(schedules: int) -> st.SearchStrategy[Workload]:
+    """Return workloads that know some of this many schedules."""
+    return st.builds(
+        lambda known, ledger, untuned, refused: workload(
+            *known, served=tuple(ledger), untuned=tuple(untuned), refused=tuple(refused)
+        ),
+        st.lists(records(schedules), max_size=6 * schedules // KEPT_RECORDS),
+        st.lists(LEDGER, max_size=3),
+        st.lists(UNTUNED, max_size=3),
+        st.lists(REFUSED, max_size=2),
+    )
+
+
 # As many schedules as are kept of a CPU: which others are dropped depends on the order.
-WORKLOADS = st.builds(
-    lambda known, ledger, untuned, refused: workload(
-        *known, served=tuple(ledger), untuned=tuple(untuned), refused=tuple(refused)
-    ),
-    st.lists(records(KEPT_RECORDS), max_size=6),
-    st.lists(LEDGER, max_size=3),
-    st.lists(UNTUNED, max_size=3),
-    st.lists(REFUSED, max_size=2),
-)
+WORKLOADS = workloads(KEPT_RECORDS)
 
 
 @given(one=WORKLOADS, other=WORKLOADS)

@@ -12,6 +12,7 @@ from pytest_tvmtune.core.gating.accepted_baseline import Baseline, baseline_of, 
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.store.atomic_files import load_json, write_bytes, write_json
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.locks import file_lock
 from pytest_tvmtune.store.signing.signatures import sign_json, verified_json
 from pytest_tvmtune.store.tuning.record_lines import body, check_lines, load_line, parse, sign_lines
 from pytest_tvmtune.store.tuning.records import Workload
@@ -56,9 +57,10 @@ def write_baseline(
         StoreError: It can't be written.
     """
     name = baseline.identity.file_name
-    # The records first: a baseline is never without them.
-    write_records(store, name, records)
-    write_json(store.baselines / name, sign_json(f"baseline {name}", plain_baseline(baseline)))
+    with file_lock(store.lock("baselines")):
+        # The records first: a baseline is never without them.
+        write_records(store, name, records)
+        write_json(store.baselines / name, sign_json(f"baseline {name}", plain_baseline(baseline)))
 
 
 def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload]]) -> None:

@@ -19,11 +19,13 @@ from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import (
     load_baseline,
     load_records,
+    read_baseline,
     records_name,
     records_path,
 )
 from pytest_tvmtune.store.atomic_files import write_bytes
 from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.locks import file_lock
 
 _NAMES = re.compile(
     r"baselines/[\w.-]+\.(json|records\.jsonl\.gz)|artifacts/[0-9a-f]{64}/(model\.so|manifest\.json)"
@@ -81,9 +83,8 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
     # RuntimeError: encrypted, or of a later version of zip.
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise StoreError(f"can't read {path}: {error}") from error
-    names = [name for name in sorted(content) if re.fullmatch(r"baselines/.*\.json", name)]
     try:
-        baselines = [_checked(content, name) for name in names]
+        baselines = [_checked(content, name) for name in sorted(content) if _is_baseline(name)]
         needed = {inside for baseline in baselines for inside in _needed(baseline)}
         if not baselines:
             raise ValueError("it contains no baseline")
@@ -92,10 +93,54 @@ def import_baselines(store: Store, path: Path) -> list[Baseline]:
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path}: {error}; nothing was imported") from error
     open_store(store.root)
-    # Baselines last, their records before them: none is ever without what it needs.
-    for name in sorted(content, key=lambda name: (name in names, name)):
-        write_bytes(store.root / name, content[name])
+    with file_lock(store.lock("baselines")):
+        _write(store, content)
     return baselines
+
+
+def add_baseline(store: Store, other: Store, name: str) -> bool:
+    """Copy the baseline with this file name, and all it needs, from another store.
+
+    Returns:
+        Whether this store lacked it.
+
+    Raises:
+        StoreError: Something that it needs is missing, damaged, or, with a key, not signed with
+            it, or this store has another baseline of the case; nothing is copied.
+        BaselineError: This store's baseline of the case is damaged.
+    """
+    inside = f"baselines/{name}"
+    try:
+        needed = _needed(load_baseline(name, (other.root / inside).read_bytes()))
+        found = [path for path in needed if (other.root / path).is_file()]
+        content = {path: (other.root / path).read_bytes() for path in found}
+        baseline = _checked(content, inside)
+    except (OSError, ValueError) as error:
+        raise StoreError(str(error)) from error
+    with file_lock(store.lock("baselines")):
+        known = read_baseline(store, baseline.identity)
+        if known is not None and known != baseline:
+            raise StoreError(
+                f"{store.root} has another baseline of this case; to replace it, use `tvmtune "
+                "baselines export` and `tvmtune baselines import`"
+            )
+        lacking = [
+            path
+            for path in needed
+            if not (store.root / path).is_file() or (known is None and path.startswith("baselines"))
+        ]
+        _write(store, {path: content[path] for path in lacking})
+        return bool(lacking)
+
+
+def _write(store: Store, content: dict[str, bytes]) -> None:
+    # Baselines last, their records before them: none is ever without what it needs.
+    for name in sorted(content, key=lambda name: (_is_baseline(name), name)):
+        write_bytes(store.root / name, content[name])
+
+
+def _is_baseline(name: str) -> bool:
+    return bool(re.fullmatch(r"baselines/.*\.json", name))
 
 
 def _needed(baseline: Baseline) -> list[str]:

@@ -69,6 +69,20 @@ def add_to_workload(
         return merged
 
 
+def learn_workload(store: Store, key: str, workload: Workload) -> bool:
+    """Merge a workload from elsewhere into this store's file, whose name and IR stay.
+
+    Returns:
+        Whether that changed the file.
+
+    Raises:
+        StoreError: The file can't be read or written.
+    """
+    known = read_workload(store, key, workload.shash)
+    name = known.name if known else workload.name
+    return add_to_workload(store, key, replace(workload, name=name)) != known
+
+
 def refuse_records(
     store: Store, key: str, workload: Workload, records: Iterable[Record], reason: str
 ) -> None:

@@ -1,0 +1,73 @@
+"""Merge other stores into one: tuning files line by line, and the baselines that it doesn't have.
+
+The other parts of a store are made again, or belong to the machine that wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import StoreError, TvmTuneError
+from pytest_tvmtune.store.accepted.portable_baselines import add_baseline
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.tuning.records import merge
+from pytest_tvmtune.store.tuning.workload_files import (
+    check_workload_file,
+    learn_workload,
+    stored_keys,
+    workload_path,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedFile:
+    """A file of the store. changed: whether the merge changed it."""
+
+    path: Path
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file of another store that isn't merged, and the reason."""
+
+    path: Path
+    reason: str
+
+
+def merge_tuning(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:
+    """Merge the tuning files of other stores into this store; yield each file once it's done.
+
+    A file with any problem is left out as a whole, so that nothing in it is lost unseen.
+    """
+    for key, shash in sorted({found for other in others for found in stored_keys(other)}):
+        known = []
+        for other in others:
+            path = workload_path(other, key, shash)
+            try:
+                workload, problem = check_workload_file(other, key, shash)
+            except FileNotFoundError:
+                continue
+            except StoreError as error:
+                workload, problem = None, str(error)
+            if workload is None or problem:
+                yield LeftOut(path=path, reason=problem)
+            else:
+                known.append(workload)
+        if known:
+            # All at once: which records are the best doesn't depend on the order of the stores.
+            changed = learn_workload(store, key, merge(*known))
+            yield MergedFile(path=workload_path(store, key, shash), changed=changed)
+
+
+def merge_baselines(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:
+    """Copy the baselines that this store doesn't have; yield each file once it's done."""
+    for other in others:
+        for path in sorted(other.baselines.glob("*.json")):
+            try:
+                changed = add_baseline(store, other, path.name)
+                yield MergedFile(path=store.baselines / path.name, changed=changed)
+            except TvmTuneError as error:
+                yield LeftOut(path=path, reason=str(error))
