@@ -111,6 +111,18 @@ def test_there_is_room_for_all_calls_of_a_long_one(native: Stopwatch) -> None:
     assert [len(names(seen)) for seen in watch.take(2)] == [5000, 5000]
 
 
+def test_memory_that_is_short_once_is_no_fault_later(native: Stopwatch) -> None:
+    vm = wavering("a")
+    vm.save_function("main", "saved", zero(), include_return=False)
+    helper, too_much = native._helper, 1 << 50
+    with pytest.raises(RuntimeError, match="no memory for stamps"):
+        helper["watch_times"](vm.module, too_much >> 5)
+    with pytest.raises(RuntimeError, match="no memory to empty the caches"):
+        helper["seconds"](vm.module, "saved", 1, too_much)
+    assert helper["seconds"](vm.module, "saved", 1, 1 << 20) > 0
+    assert [names(seen) for seen in Watch(native, HERE, vm, "main", [zero()]).take(1)] == ["a"]
+
+
 def test_caches_are_emptied_before_each_call(
     stopwatch: Stopwatch | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

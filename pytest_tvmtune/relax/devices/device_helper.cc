@@ -236,7 +236,8 @@ int __tvm_ffi_seconds(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result)
   size_t flush = static_cast<size_t>(given[3].v_int64);
   if (flush > room) {
     free(const_cast<char*>(block));
-    block = static_cast<char*>(malloc(room = flush));
+    block = static_cast<char*>(malloc(flush));
+    room = block == nullptr ? 0 : flush;
     if (block == nullptr) return fail("no memory to empty the caches");
   }
   TVMFFIAny function = {};
@@ -395,7 +396,8 @@ int __tvm_ffi_unwatch(void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {
 int __tvm_ffi_watch_times(void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {
   if (given[1].v_int64 > capacity) {
     free(stamps);
-    stamps = static_cast<Stamp*>(malloc((capacity = given[1].v_int64) * sizeof(Stamp)));
+    stamps = static_cast<Stamp*>(malloc(given[1].v_int64 * sizeof(Stamp)));
+    capacity = stamps == nullptr ? 0 : given[1].v_int64;
     if (stamps == nullptr) return fail("no memory for stamps");
     // A page that is touched for the first time takes its time.
     memset(stamps, 0, capacity * sizeof(Stamp));
