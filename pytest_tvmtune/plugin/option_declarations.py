@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from pytest_tvmtune.core.settings.rpc_address import TRACKER_VARIABLES
 from pytest_tvmtune.core.settings.table import REPORTS, SETTINGS, Setting
 from pytest_tvmtune.plugin import hookspec
 from pytest_tvmtune.plugin.hooks_always import ParameterNotes, load_rest
@@ -93,6 +94,7 @@ def _is_anything_set(config: pytest.Config) -> bool:
         )
         or any(config.getini(one.ini) for one in SETTINGS if one.on_command_line)
         or bool(os.environ.get(TARGETS_VARIABLE))
+        or all(os.environ.get(name) for name in TRACKER_VARIABLES)
     )
 
 

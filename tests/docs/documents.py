@@ -35,6 +35,7 @@ from sybil import Document, Example, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 from pytest_tvmtune.core.settings.parsing import parse_setting
+from pytest_tvmtune.core.settings.rpc_address import TRACKER_VARIABLES
 from pytest_tvmtune.core.settings.sidecar import parse_sidecar
 from pytest_tvmtune.core.settings.table import SETTINGS
 from tests.support import ROOT, WITHOUT_TORCH
@@ -44,7 +45,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-OUR_VARIABLES = ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTUNE_KEY", "CI")
+OUR_VARIABLES = (
+    *("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "TVMTUNE_KEY", "CI"),
+    *TRACKER_VARIABLES,
+)
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
 _RAISES = re.compile(r"<!-- raises (\w+) -->\s*\Z")

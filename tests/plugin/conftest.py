@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.settings.rpc_address import TRACKER_VARIABLES
 from tests.support import WITHOUT_TORCH
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 from tests.support.preloaded_python import USABLE_CORES, PreloadedPython, preloaded_python  # noqa: F401
@@ -20,6 +21,8 @@ def suite(
     preloaded_python: PreloadedPython,  # noqa: F811
 ) -> pytest.Pytester:
     for name in ("TVM_TEST_TARGETS", "PYTEST_ADDOPTS", "TVM_NUM_THREADS", "CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    for name in TRACKER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     # By these pytest-benchmark would take a suite for a worker of whoever runs the tests.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):

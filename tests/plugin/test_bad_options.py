@@ -110,3 +110,18 @@ def test_bad_environment_variable(suite: pytest.Pytester, monkeypatch: pytest.Mo
         suite.runpytest_inprocess(),
         "environment variable TVM_TEST_TARGETS: '{' is malformed JSON",
     )
+
+
+def test_a_bad_tracker_in_the_environment(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables name a tracker only together."""
+    monkeypatch.setenv("TVM_TRACKER_HOST", "tracker")
+    monkeypatch.setenv("TVM_TRACKER_PORT", "many")
+    suite.makepyfile(test_it=PLAIN)
+    assert suite.runpytest_inprocess().ret == pytest.ExitCode.OK
+    monkeypatch.setenv("TVM_TRACKER_KEY", "rasp4b")
+    assert_usage_error(
+        suite.runpytest_inprocess(),
+        "TVM_TRACKER_HOST, TVM_TRACKER_PORT, TVM_TRACKER_KEY: 'tracker:many/rasp4b' isn't an",
+    )
