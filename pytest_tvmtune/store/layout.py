@@ -35,6 +35,7 @@ _GITIGNORE = "# Commit baselines and tuning records only. Other files are made a
         "logs/",
         "reproducers/",
         "tmp/",
+        "device-helpers/",
         "probes.json",
         "digests.json",
         "vet/",

@@ -26,7 +26,7 @@ def test_a_new_store_is_marked_as_a_cache_and_tells_git_what_to_leave_out(tmp_pa
     made_anew = ["artifacts/ab/model.so", "builds/k.json", "plans/k.json", "warm/k.json",
                  "logs/x.log", "reproducers/mlp/repro.py", "tmp/x", "probes.json", "runs.sqlite",
                  "locks/k-0123.lock", "tuning/k/folder.lock", "tuning/k/x.jsonl.damaged",
-                 "tuning/k/x.jsonl.2.damaged"]  # fmt: skip
+                 "tuning/k/x.jsonl.2.damaged", "device-helpers/x.so"]  # fmt: skip
     committed = ["baselines/x.json", "baselines/x.records.jsonl.gz", "tuning/k/0123.jsonl"]
     done = subprocess.run(
         ["git", "check-ignore", *made_anew, *committed],
@@ -42,7 +42,7 @@ def test_every_part_stands_in_the_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     parts = [store.tuning, store.plans, store.cached_outcomes, store.builds, store.artifacts,
              store.baselines,
-             store.logs, store.reproducers, store.scratch, store.probes,
+             store.logs, store.reproducers, store.scratch, store.probes, store.device_helpers,
              store.lock("x").parent]  # fmt: skip
     assert len(set(parts)) == len(parts)
     assert {part.parent for part in parts} == {store.root}
