@@ -9,12 +9,12 @@ import hashlib
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, ItemState, is_worker
 
 if TYPE_CHECKING:
@@ -42,9 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let no marker ask for trials: stored records are used, and nothing is tuned."""
-    session.config.stash[STATE].adjust_options = partial(
-        replace, trials=0, tuning="never", work_dir=None
-    )
+    session.config.stash[STATE].adjust_options = _as_vetted
+
+
+def _as_vetted(options: CaseOptions) -> CaseOptions:
+    if options.rpc is not None:
+        raise OptionError(
+            f"vet compares two TVMs on this machine, and these tests run on the device "
+            f"{options.rpc}; leave out tvm_rpc, and TVM_TRACKER_HOST of the environment"
+        )
+    return replace(options, trials=0, tuning="never", work_dir=None)
 
 
 @pytest.hookimpl(wrapper=True)

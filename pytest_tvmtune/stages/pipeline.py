@@ -18,6 +18,7 @@ from pytest_tvmtune.core.errors import (
     BaselineError,
     ChildError,
     CompileError,
+    DeviceError,
     ModelError,
     TvmTuneError,
 )
@@ -171,7 +172,7 @@ def check_data_sets(run: CaseRun, *, folders: Sequence[Path]) -> list[str]:
             if folder != folders[0]:
                 case, built, outputs = call_with_data_set(case, built, run.loaded, folder)
             found = compare_data_set(case, folder, outputs)
-        except (ModelError, ChildError) as problem:
+        except (ModelError, ChildError, DeviceError) as problem:
             run.result.note_failure(failure_of(problem))
             findings.append(f"{case.label}: {folder.name}: {problem}")
         else:

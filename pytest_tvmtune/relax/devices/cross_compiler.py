@@ -11,6 +11,7 @@ from typing import Any
 from pytest_tvmtune.core.errors import LackingError
 from pytest_tvmtune.relax import compat
 
+_LINUX = "linux-gnu"
 # In this order. Source: Debian's and the Android NDK's names of them.
 _NAMES = ("{}-g++", "{}-gcc", "{}-clang++", "{}-clang")
 
@@ -26,7 +27,8 @@ def compiler_for(target_json: str, named: str) -> str:
             raise LackingError(f"cross_compiler: there is no command {named!r} on PATH")
         return named
     triple = str(json.loads(target_json).get("mtriple", ""))
-    if not triple or triple.split("-", maxsplit=1)[0] == platform.machine():
+    is_own = triple.split("-", maxsplit=1)[0] == platform.machine() and triple.endswith(_LINUX)
+    if not triple or is_own:
         return ""
     # `aarch64-unknown-linux-gnu` is `aarch64-linux-gnu` to Debian.
     without_vendor = "-".join(part for part in triple.split("-") if part not in {"unknown", "none"})

@@ -15,7 +15,7 @@ from pytest_tvmtune.machine.timing_hindrances import hindrances
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
 from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
-from pytest_tvmtune.relax.devices.rpc_connection import connect
+from pytest_tvmtune.relax.devices.rpc_connection import connect, waiting_stage
 
 _TVM_LIBRARY = "/libtvm"
 _ROUND_TRIPS = 20
@@ -68,7 +68,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         request.address,
         wait_s=request.wait_s,
         session_s=request.wait_s,
-        on_wait=lambda text: context.enter_stage(JobStage(text)),
+        on_wait=lambda text: context.enter_stage(waiting_stage(request.address, text)),
     )
     context.enter_stage(JobStage(f"asking {request.address} what it is"))
     machine = RemoteMachine(session, request.helper)

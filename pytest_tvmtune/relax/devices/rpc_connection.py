@@ -14,6 +14,7 @@ from typing import Any
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import DeviceError, all_of, counted
+from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.processes.forking import Socket
 
@@ -57,6 +58,15 @@ def connect(
             if wait.is_over:
                 raise
             time.sleep(_RETRY_S)
+
+
+def waiting_stage(address: RpcAddress, text: str) -> JobStage:
+    """Return the stage of a job that waits for a device.
+
+    A tracker says when the time is over. Nothing does where a server is in use: TVM's client waits
+    for its answer, so the stage has the time-out.
+    """
+    return JobStage(text, "waiting" if address.is_tracker else "other")
 
 
 def count_devices(address: RpcAddress) -> int:

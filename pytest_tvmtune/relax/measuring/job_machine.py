@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.machine import Machine, ThisMachine
 from pytest_tvmtune.relax.devices.remote_machine import open_remote
+from pytest_tvmtune.relax.devices.rpc_connection import waiting_stage
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.measuring.session import EntryCall
 
@@ -23,10 +23,11 @@ def open_machine(call: EntryCall, context: WorkerContext[Any]) -> Machine:
     kind = device_kind(compat.Target(call.target))
     if call.remote is None:
         return ThisMachine(kind)
+    remote = call.remote
     return open_remote(
-        call.remote,
+        remote,
         kind=kind,
         num_threads=call.num_threads,
-        session_s=call.remote.session_s,
-        on_wait=lambda text: context.enter_stage(JobStage(text)),
+        session_s=remote.session_s,
+        on_wait=lambda text: context.enter_stage(waiting_stage(remote.address, text)),
     )
