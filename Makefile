@@ -37,7 +37,8 @@ test: lint $(OLDER:%=.versions/%/.installed)
 	$(BIN)/coverage report
 	for version in $(OLDER); do \
 		.versions/$$version/bin/python -m pytest -q -n 2 -m each_version \
-			$$(grep -rl --include='test_*.py' 'mark[.]each_version' tests/relax tests/stages) \
+			$$(grep -rl --include='test_*.py' 'mark[.]each_version' \
+				tests/relax tests/stages tests/devices) \
 			|| exit 1; \
 	done
 
