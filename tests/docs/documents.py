@@ -5,6 +5,7 @@
 | any, with a title | written to the file of that name, then checked as below |
 | `python` | compiled; without a title run, in the document's own namespace |
 | `sh` | run by bash; a comment `<!-- exits with N -->` before it says what else than 0 it may say |
+| `sh` after `<!-- needs a device -->` | parsed by bash; options of the plugin's must exist |
 | `text title="output"` | its lines stand, with other numbers, in what the last `sh` printed |
 | `toml`, `ini`, `yaml`, `json` | parsed; settings of ours and sidecars by our own parsers |
 
@@ -51,6 +52,8 @@ OUR_VARIABLES = (
 )
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
+_ELSEWHERE = re.compile(r"<!-- needs a device -->\s*\Z")
+_OPTION = re.compile(r"--tvm-[\w-]+")
 _RAISES = re.compile(r"<!-- raises (\w+) -->\s*\Z")
 _FENCES = RawFencedCodeBlockLexer(_INFO)
 SHELL_TIMEOUT_S = 900
@@ -107,9 +110,12 @@ class Reader:
                 if not title:
                     _run_python(code, example)
             elif language == "sh":
-                given = _EXIT.search(example.document.text[: example.region.start])
+                before = example.document.text[: example.region.start]
+                given = _EXIT.search(before)
                 script = runnable(source)
-                if script:
+                if _ELSEWHERE.search(before):
+                    _check_commands(script)
+                elif script:
                     self.shell(script, int(given[1]) if given else 0)
             elif language in _PARSERS:
                 _check_settings(_PARSERS[language](source))
@@ -186,6 +192,14 @@ def runnable(source: str) -> str:
         else:
             kept.append(line)
     return "\n".join(kept).strip()
+
+
+def _check_commands(script: str) -> None:
+    """Check what can be known of commands that aren't run: their syntax, and our options."""
+    subprocess.run(["bash", "-n", "-c", script], check=True, capture_output=True)
+    ours = {setting.flag for setting in SETTINGS if setting.on_command_line}
+    unknown = set(_OPTION.findall(script)) - ours - {"--tvm-update", "--tvm-update-new"}
+    assert not unknown, f"no such option: {sorted(unknown)}"
 
 
 def _check_requirement(text: str) -> None:

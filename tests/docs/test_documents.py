@@ -67,6 +67,8 @@ def test_by_itself(path: Path, tmp_path: Path) -> None:
         ("<!-- exits with 2 -->\n```sh\ntrue\n```", "exits with 0"),
         ("```sh\npip install 'pytest-tvmtune[no-such]'\n```", "no-such"),
         ("```sh\nmake no-such\n```", "no-such"),
+        ("<!-- needs a device -->\n```sh\npytest --tvm-rcp=there\n```", "--tvm-rcp"),
+        ("<!-- needs a device -->\n```sh\nssh (there\n```", "bash"),
         ('```sh\necho one\n```\n```text title="output"\ntwo\n```', "not printed"),
         ("```toml\na = \n```", "TOMLDecodeError"),
         ("```ini\n[pytest]\ntvm_trials = many\n```", "tvm_trials"),
