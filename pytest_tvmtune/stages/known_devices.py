@@ -61,7 +61,7 @@ def _device(
 def ask_device(
     address: RpcAddress, compiler: str, store: Store, wait_s: float
 ) -> tuple[Path, probe_job.Result]:
-    """Return the helper for a device, and what the device is.
+    """Return the helper for a device, and a description of the device.
 
     Args:
         address: Where it is.

@@ -125,5 +125,5 @@ class ModelOnDevice:
 
 _ELSEWHERE = (
     "the model runs on a device behind TVM RPC, so this process has no VirtualMachine of it; use "
-    "run.outputs, and run.assert_not_slower() for its latency"
+    "run.outputs, and run.assert_no_regression() for its latency"
 )

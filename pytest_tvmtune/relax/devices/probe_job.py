@@ -36,8 +36,8 @@ class Result:
 
     libraries: TVM's libraries there, by content; "" where that can't be known. ffi_version: of
     apache-tvm-ffi there. num_threads: of TVM's runtime, without a request. round_trip_s: of the
-    shortest call. hindrances: of measurements. has_random_fill: whether TVM's additional libraries
-    are there.
+    shortest call. hindrances: of measurements. has_random_fill: whether it has TVM's additional
+    libraries.
     """
 
     fingerprint: Fingerprint

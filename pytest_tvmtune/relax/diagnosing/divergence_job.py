@@ -132,7 +132,7 @@ def run(request: Request, context: WorkerContext[None]) -> Divergence:
 
 
 def _target_here(call: EntryCall) -> str:
-    """Return a target for this machine: a layout is the same on every one."""
+    """Return a target for this machine: all machines have the same layouts."""
     return call.target if call.remote is None else '{"kind": "llvm"}'
 
 
