@@ -147,7 +147,7 @@ def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     usage = {_usage(one): one for one in _arguments(parser)}
     yield f"```text\n{' '.join(['tvmtune', name, *usage])}\n```\n"
     rows = [
-        [f"`{text.strip('[]')}`".replace("|", "\\|"), _help(one)]
+        [f"`{text.removeprefix('[').removesuffix(']')}`".replace("|", "\\|"), _help(one)]
         for text, one in usage.items()
         if one.help
     ]
