@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.cli.machine_report import Finding, Gating, measure_noise
-from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.errors import TvmTuneError, counted
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
-from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.store.layout import Store, open_store
 
 _WAIT_S = 30.0
@@ -54,11 +53,10 @@ def _examined(device: DeviceToExamine, gating: Gating, store: Store) -> Iterator
         text=f"{device.address} answers in {1e3 * found.round_trip_s:.2f} ms",
     )
     there = found.fingerprint
-    cores = f"TVM uses {found.num_threads} threads of {there.cpu}; {there.system}"
+    cores = f"TVM uses {counted(found.num_threads, 'thread')} of {there.cpu}; {there.system}"
     yield Finding(name="CPU", state="ok", text=cores)
-    here = fingerprint()
-    versions = f"apache-tvm-ffi {found.ffi_version} there, {here.tvm_ffi} here"
-    same = here.tvm_ffi.startswith(found.ffi_version)
+    versions = f"apache-tvm-ffi {found.ffi_version} there, {found.own_ffi_version} here"
+    same = found.ffi_version == found.own_ffi_version
     yield Finding(name="versions", state="ok" if same else "note", text=versions)
     for one in found.hindrances:
         yield Finding(name="in the way", state="note", text=one)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_tvmtune.core.settings.dimension_sizes import DynamicInput
 
 _MOST_NAMES = 4
+# The cause of a ChildError that says nothing of what ran: a device that was lost.
+LOST_DEVICE = "lost device"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -146,8 +148,8 @@ class ChildError(TvmTuneError):
     """A child process crashed, hung, or failed.
 
     log_path: the file with its output, including TVM's log. stage: the stage in which it failed.
-    cause: the name of the signal, "time-out", or "" if it ended on its own. kernel: the kernel that
-    crashed, if it's known.
+    cause: the name of the signal, "time-out", LOST_DEVICE, or "" if it ended on its own. kernel:
+    the kernel that crashed, if it's known.
     """
 
     stage: JobStage

@@ -16,6 +16,7 @@ from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.relax.compiling.compile_job import PIPELINE
 from pytest_tvmtune.relax.compiling.user_pipeline import apply_user_pipeline
+from pytest_tvmtune.relax.devices.cross_compiler import compiler_identity
 from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_target
 from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, toolchain_identity
 from pytest_tvmtune.relax.model import with_shared_params
@@ -146,7 +147,7 @@ def module_parts(case: Case) -> dict[str, Any]:
         "target": tuning_key(case),
         "prepack": case.options.prepack,
         **toolchain_parts(case),
-        **({"compiler": case.remote.compiler} if case.remote else {}),
+        **({"compiler": compiler_identity(case.remote.compiler)} if case.remote else {}),
         # What the user's own pipeline did is in the module's hash.
         "pipeline": "" if case.model.is_ready else PIPELINE,
     }

@@ -123,7 +123,7 @@ def _compile(case: Case, plan: builds.Plan, folder: Path, records: Records) -> c
     made = run_job(compile_job.JOB, request, context)
     if case.remote is not None:
         first = first_run(case, folder / artifacts.LIBRARY, made.manifest)
-        run_device_job(case, run_once_job.JOB, first, job_context(case, "run"))
+        run_device_job(run_once_job.JOB, first, job_context(case, "run"))
     left_out = {
         shash: name
         for name, shash in names.items()
@@ -144,7 +144,7 @@ def _adopt(case: Case, folder: Path, library: bytes) -> compile_job.Result:
     path.parent.mkdir(parents=True)
     path.write_bytes(library)
     request = adopt_job.Request(library=path, call=entry_call(case))
-    manifest = run_device_job(case, adopt_job.JOB, request, job_context(case, "run")).manifest
+    manifest = run_device_job(adopt_job.JOB, request, job_context(case, "run")).manifest
     # The store may have built the very same library, and know more of it.
     with contextlib.suppress(StoreError):
         known = artifacts.find(case.store, case.model.mod_hash).manifest
@@ -160,7 +160,7 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
     library, manifest = built.artifact.library, built.artifact.manifest
     with naming_the_kernel(case, library, manifest):
         request = first_run(case, library, manifest)
-        run_device_job(case, run_once_job.JOB, request, job_context(case, "run"))
+        run_device_job(run_once_job.JOB, request, job_context(case, "run"))
     ran_with = (*built.build.ran_with, digest)[-KEPT_DIGESTS:]
     done = replace(built.build, ran_with=ran_with)
     builds.write_build(case.store, built.key, done)

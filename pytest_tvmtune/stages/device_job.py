@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import contextlib
 
-from pytest_tvmtune.core.errors import ChildError, DeviceLostError
+from pytest_tvmtune.core.errors import LOST_DEVICE, ChildError, DeviceLostError
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import Job, JobContext, Progress, Request, Result
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.store.locks import exclusive_cores
 
-# A server that dies twice in the same place dies of what runs there.
-_ATTEMPTS = 2
 
-
-def exclusive_machine(case: Case) -> AbstractContextManager[None]:
+def exclusive_machine(case: Case) -> contextlib.AbstractContextManager[None]:
     """Hold alone what a case's times are taken on; a session holds its device."""
-    return exclusive_cores() if case.remote is None else nullcontext()
+    return exclusive_cores() if case.remote is None else contextlib.nullcontext()
 
 
 def run_device_job(
-    case: Case, job: Job[Request, Result, Progress], request: Request, context: JobContext
+    job: Job[Request, Result, Progress], request: Request, context: JobContext
 ) -> Result:
     """Run a job as `run_job` does; once more, on another server, where the device was lost.
 
     Args:
-        case: Whose job it is.
         job: What is run.
         request: What it is asked.
         context: How it runs.
@@ -36,17 +32,16 @@ def run_device_job(
 
     Raises:
         TvmTuneError: As `run_job`.
-        ChildError: The device's server ended during the job, each time.
+        ChildError: The device's server ended during the job, both times.
 
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return run_job(job, request, context)
-        except DeviceLostError as error:
-            if attempt == _ATTEMPTS:
-                raise ChildError(
-                    f"{error} ({attempt} times); the model may crash the server there",
-                    stage=JobStage("on the device"),
-                    cause="lost device",
-                ) from error
-    raise AssertionError(case)
+    with contextlib.suppress(DeviceLostError):
+        return run_job(job, request, context)
+    try:
+        return run_job(job, request, context)
+    except DeviceLostError as error:
+        raise ChildError(
+            f"{error}; the same happened before, so the model may crash the server",
+            stage=JobStage("on the device"),
+            cause=LOST_DEVICE,
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.results.progress import StageProgress
@@ -38,14 +39,22 @@ def job_context(
     )
 
 
-def entry_call(case: Case, inputs: Sequence[Array] | None = None) -> EntryCall:
-    """Return the call of a case's entry, with its own parameters. inputs: None for its own."""
+def entry_call(
+    case: Case, inputs: Sequence[Array] | None = None, *, timeout_s: float = 0.0
+) -> EntryCall:
+    """Return the call of a case's entry, with its own parameters.
+
+    inputs: None for its own. timeout_s: what a job may take, if that is more than usual.
+    """
+    remote = case.remote
+    if remote is not None:
+        remote = replace(remote, session_s=max(remote.session_s, timeout_s))
     return EntryCall(
         entry=case.model.signature.entry,
         target=case.target_json,
         params=case.model.params,
         inputs=case.model.inputs if inputs is None else tuple(inputs),
-        remote=case.remote,
+        remote=remote,
         num_threads=case.num_threads,
     )
 

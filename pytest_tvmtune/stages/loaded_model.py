@@ -120,7 +120,7 @@ class ModelOnDevice:
             call=entry_call(self._case, inputs),
             timing=timing,
         )
-        return run_device_job(self._case, call_job.JOB, request, job_context(self._case, "run"))
+        return run_device_job(call_job.JOB, request, job_context(self._case, "run"))
 
 
 _ELSEWHERE = (

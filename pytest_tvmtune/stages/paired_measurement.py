@@ -41,7 +41,7 @@ def measure(
     # However slow the model is, so many calls are made.
     timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
     request = measure_pair_job.Request(
-        pair=_pair(case, old, new),
+        pair=_pair(case, old, new, timeout_s),
         max_time_s=max_time_s,
         alpha=alpha,
         threshold=case.options.threshold,
@@ -49,7 +49,7 @@ def measure(
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case)):
-        return run_device_job(case, measure_pair_job.JOB, request, context)
+        return run_device_job(measure_pair_job.JOB, request, context)
 
 
 def time_kernels(
@@ -60,13 +60,13 @@ def time_kernels(
     budget_s: seconds to spend, at least three rounds. Raises ChildError, and ModelError where the
     entry calls other kernels each time.
     """
-    request = kernel_times_job.Request(
-        pair=_pair(case, old or now, now), alone=old is None, budget_s=budget_s
-    )
     timeout_s = GATE_GRACE_S + case.options.timeout_s
+    request = kernel_times_job.Request(
+        pair=_pair(case, old or now, now, timeout_s), alone=old is None, budget_s=budget_s
+    )
     context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case)):
-        times = run_device_job(case, kernel_times_job.JOB, request, context)
+        times = run_device_job(kernel_times_job.JOB, request, context)
     return table_of(
         times.now,
         now.manifest.kernels,
@@ -76,11 +76,11 @@ def time_kernels(
     )
 
 
-def _pair(case: Case, old: Artifact, new: Artifact) -> ArtifactPair:
+def _pair(case: Case, old: Artifact, new: Artifact, timeout_s: float) -> ArtifactPair:
     return ArtifactPair(
         baseline=old,
         now=new,
-        call=entry_call(case),
+        call=entry_call(case, timeout_s=timeout_s),
         cold_cache=case.options.cold_cache,
         seed=secrets.randbits(32),
     )

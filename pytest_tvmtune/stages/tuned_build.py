@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import (
+    LOST_DEVICE,
     ChildError,
     CompileError,
     ModelError,
@@ -174,7 +175,8 @@ def _compile_with_sound_records(
         try:
             return build(case, plan, records), workloads
         except (CompileError, ChildError) as error:
-            if refuse_bad_records(case, records, error):
+            lost = isinstance(error, ChildError) and error.cause == LOST_DEVICE
+            if not lost and refuse_bad_records(case, records, error):
                 continue
             # What a killed or a slow process came to shows nothing.
             shows_nothing = isinstance(error, ChildError) and error.cause not in FAULTS

@@ -177,6 +177,8 @@ def _tune(
 
     # For one round; the job enters a stage for each.
     timeout_s = TUNER_START_S + TUNER_TRIAL_S * min(trials, MAX_ROUND)
+    if case.remote is not None:
+        timeout_s += case.remote.wait_s
     context = job_context(case, "tune", timeout_s=timeout_s)
     _tell(case, TuningProgress(label=case.label, total=trials))
     request = tune_job.Request(
@@ -232,7 +234,8 @@ def _missing(case: Case, plan: builds.Plan) -> list[Task]:
 
 def _environment(case: Case) -> str:
     """Return what else a candidate's failure depends on: TVM, the compiler, and the setup."""
-    return builds.key_of(toolchain_parts(case))
+    there = [case.remote.libraries] if case.remote else []
+    return builds.key_of([toolchain_parts(case), *there] if there else toolchain_parts(case))
 
 
 def _since_s(case: Case) -> float:

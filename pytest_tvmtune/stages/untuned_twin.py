@@ -39,6 +39,8 @@ def compare_with_untuned(case: Case, built: BuiltModel, loaded: LoadedModel) -> 
     if not known.applied or case.model.is_ready:
         return UntunedOutcome()
     here = f"{case.machine.cpu}, {case.num_threads} threads"
+    if case.remote is not None:
+        here += f", {case.remote.libraries}"
     compiled_s = None
     if known.untuned_ratio is None or known.untuned_on != here:
         try:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 from tvm import relax
 
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import DeviceError, ModelError
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.entry_points import entry_points
+from pytest_tvmtune.relax.compiling.kernel_descriptions import (
+    compile_module,
+    describe,
+    write_kernels,
+)
 from pytest_tvmtune.relax.devices.machine import ThisMachine
-from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
+from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine, open_remote
 from pytest_tvmtune.relax.devices.rpc_connection import connect
 from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.stages.compiling import load
@@ -24,6 +32,7 @@ from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
 from pytest_tvmtune.stages.latency_gate import judge_latency
 from pytest_tvmtune.stages.paired_measurement import time_kernels
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
+from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store
 from tests.relax.libraries import ThreeKinds
 from tests.support.cases import accept, build_of, build_with_records, opener
@@ -154,3 +163,57 @@ def test_kernels_are_timed_there(on_device: OpenCase, cold_cache: bool) -> None:
     table = time_kernels(case, build_of(case).artifact, budget_s=0.5)
     assert {row.name for row in table.rows} > set(build_of(case).artifact.manifest.kernels)
     assert all(0 < row.now_s < 1 for row in table.rows)
+
+
+def halved(mod: Any) -> Any:
+    """Return a lowered module in which relu cuts off at 0.5."""
+    changed = dict(mod.functions_items())
+    for variable, function in changed.items():
+        if "relu" in str(variable.name_hint):
+            text = function.script().replace("T.float32(0.0)", "T.float32(0.5)")
+            assert text != function.script()
+            mod[variable] = tvm.script.from_source(text).with_attrs(dict(function.attrs))
+    return mod
+
+
+def test_a_wrong_kernel_is_found_there(on_device: OpenCase, tmp_path: Path) -> None:
+    """The device keeps both sides' arguments: the one is compared with the other."""
+    case = on_device(TwoLayers, **GIVEN)
+    right = build_of(case)
+    target = tvm.target.Target(case.target_json)
+    pipeline = relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0, target=target, work_dir=str(tmp_path / "work_dir")
+    )
+    lowered = halved(pipeline(case.model.mod))
+    executable, compiled, planned = compile_module(lowered, target)
+    executable.export_library(str(tmp_path / artifacts.LIBRARY))
+    write_kernels(compiled, tmp_path / artifacts.KERNELS)
+    names = {task.name: (task.shash, "") for task in right.plan.tasks}
+    manifest = replace(
+        right.artifact.manifest,
+        entries=entry_points(lowered, planned),
+        kernels=describe(compiled, names),
+    )
+    artifact = artifacts.publish(case.store, tmp_path / artifacts.LIBRARY, manifest)
+    wrong = replace(right, artifact=artifact)
+    told = first_divergence(case, wrong, right, against="it", tolerance=Tolerance())
+    assert (told.kind, told.call) == ("kernel", 0)
+    assert "relu" in told.kernel
+    assert Path(told.reproducer).is_dir()
+
+
+def test_threads_are_those_that_are_asked_for(on_device: OpenCase, two_devices: RpcAddress) -> None:
+    case = on_device(TwoLayers, settings={"num_threads": 2}, **GIVEN)
+    assert case.remote is not None
+    machine = open_remote(case.remote, kind="cpu", num_threads=2, session_s=60.0)
+    assert machine.num_threads_used() == 2
+    machine.close()
+    assert str(two_devices) == str(case.remote.address)
+
+
+def test_devices_of_one_key_are_alike(on_device: OpenCase) -> None:
+    case = on_device(TwoLayers, **GIVEN)
+    assert case.remote is not None
+    other = replace(case.remote, fingerprint=replace(case.remote.fingerprint, cpu="another"))
+    with pytest.raises(DeviceError, match=r"the devices at .* differ \(another, and "):
+        open_remote(other, kind="cpu", num_threads=1, session_s=60.0)

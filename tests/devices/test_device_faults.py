@@ -21,9 +21,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import tvm
 
 from pytest_tvmtune.core.errors import ChildError, DeviceError
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
+from pytest_tvmtune.relax.devices.lost_device import is_lost
+from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
 from pytest_tvmtune.relax.devices.rpc_connection import connect
 from pytest_tvmtune.stages import known_devices
 from pytest_tvmtune.stages.compiling import load
@@ -276,3 +279,30 @@ def test_who_is_killed_holds_no_device(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda machine, tensor: tensor.numpy(),
+        lambda machine, tensor: tensor.copyfrom(np.zeros(4, "float32")),
+        lambda machine, tensor: tvm.runtime.empty((4,), "float32", machine.device),
+        lambda machine, tensor: machine.device.sync(),
+        lambda machine, tensor: machine.num_threads_used(),
+        lambda machine, tensor: machine.helper["uname"](),
+        lambda machine, tensor: machine.load_copy(Path(__file__), Path()),
+    ],
+)
+def test_each_call_of_a_session_that_was_killed_says_so(
+    on_device: OpenCase, server: RpcProcess, address: RpcAddress, use: Callable[[Any, Any], Any]
+) -> None:
+    case = on_device(TwoLayers, **GIVEN)
+    assert case.remote is not None
+    machine = RemoteMachine(connect(address, wait_s=SOON_S, session_s=60), case.remote.helper)
+    tensor = tvm.runtime.tensor(np.ones(4, "float32"), machine.device)
+    for session in sessions(server):
+        session.kill()
+    for _ in range(2):  # TVM has other words for the second
+        with pytest.raises(Exception) as caught:
+            use(machine, tensor)
+        assert is_lost(caught.value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_tvmtune.core.errors import (
+    LOST_DEVICE,
     ChildError,
     CompileError,
     GivenError,
@@ -77,8 +78,10 @@ def failure_of(error: TvmTuneError) -> Failure:
     if isinstance(error, ChildError):
         if error.cause == "time-out":
             return Failure(kind="time-out", stage=error.stage.text)
-        kind: FailureKind = "crash" if error.cause else "error"
-        return Failure(kind=kind, stage=error.stage.text, signal=error.cause, kernel=error.kernel)
+        if error.cause in {"", LOST_DEVICE}:
+            return Failure(kind="error", stage=error.stage.text, kernel=error.kernel)
+        stage, cause = error.stage.text, error.cause
+        return Failure(kind="crash", stage=stage, signal=cause, kernel=error.kernel)
     kind = next(kind for known, kind in _KINDS if isinstance(error, known))
     operators = error.operators if isinstance(error, UnsupportedOperatorError) else {}
     return Failure(kind=kind, operators=operators)

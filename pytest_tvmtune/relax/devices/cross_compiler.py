@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ def compiler_for(target_json: str, named: str) -> str:
             f"Debian, g++-{without_vendor}), or name it with --tvm-cross-compiler=COMMAND"
         )
     return found
+
+
+@lru_cache(maxsize=16)
+def compiler_identity(compiler: str) -> str:
+    """Return a compiler by content. compiler: as `compiler_for` returns it."""
+    path = shutil.which(compiler) if compiler else None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else compiler
 
 
 def export_library(executable: Any, path: Path, compiler: str) -> None:

@@ -98,6 +98,9 @@ static void forget_view(DLManagedTensor* view) { free(view); }
 
 extern "C" {
 
+// Of glibc alone.
+int malloc_trim(size_t) __attribute__((weak));
+
 // (*tensors) -> Array of them. RPC passes a tensor as what lies where; a VM takes and keeps objects.
 // The tensors' owner, at the other end, outlives them.
 int __tvm_ffi_tensors(void*, const TVMFFIAny* given, int32_t number, TVMFFIAny* result) {
@@ -131,7 +134,7 @@ int __tvm_ffi_tensors(void*, const TVMFFIAny* given, int32_t number, TVMFFIAny* 
 
 // (module, name, array, *before) -> what the module's function returns for (*before, *array).
 int __tvm_ffi_apply(void*, const TVMFFIAny* given, int32_t number, TVMFFIAny* result) {
-  char room[256];
+  char room[1024];
   TVMFFIAny function = {}, size = {};
   CHECKED(function_of(given[0], text_of(&given[1], room, sizeof room), &function));
   TVMFFIAny array[] = {given[2], {}};
@@ -177,6 +180,19 @@ int __tvm_ffi_address(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result)
   return 0;
 }
 
+// (number): how many threads TVM's runtime makes here, once a kernel or a question needs them.
+int __tvm_ffi_set_threads(void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {
+  char number[32];
+  snprintf(number, sizeof number, "%lld", static_cast<long long>(given[0].v_int64));
+  return setenv("TVM_NUM_THREADS", number, 1) ? fail(strerror(errno)) : 0;
+}
+
+// (): give back what the C library keeps of memory that was freed, where it can.
+int __tvm_ffi_trim(void*, const TVMFFIAny*, int32_t, TVMFFIAny*) {
+  if (malloc_trim != nullptr) malloc_trim(0);
+  return 0;
+}
+
 // () -> the version of tvm_ffi.
 int __tvm_ffi_ffi_version(void*, const TVMFFIAny*, int32_t, TVMFFIAny* result) {
   TVMFFIVersion version;
@@ -207,9 +223,9 @@ int __tvm_ffi_copy_file(void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {
   bool good = copy != nullptr;
   while (good && (got = fread(block, 1, sizeof block, source)) > 0)
     good = fwrite(block, 1, got, copy) == got;
-  int problem = errno;
+  int problem = good ? 0 : errno;
+  if (copy != nullptr && fclose(copy) != 0 && good) good = false, problem = errno;
   fclose(source);
-  if (copy != nullptr && fclose(copy) != 0) good = false;
   return good ? 0 : fail(strerror(problem));
 }
 
@@ -232,7 +248,7 @@ int __tvm_ffi_digest(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result) 
 int __tvm_ffi_seconds(void*, const TVMFFIAny* given, int32_t, TVMFFIAny* result) {
   static volatile char* block = nullptr;
   static size_t room = 0;
-  char name[256];
+  char name[1024];
   size_t flush = static_cast<size_t>(given[3].v_int64);
   if (flush > room) {
     free(const_cast<char*>(block));
@@ -302,7 +318,7 @@ static void write_text(const char* text) {
 static int list(void*, const TVMFFIAny* given, int32_t number, TVMFFIAny* result) {
   *result = any_int(0);
   if (!given[2].v_int64) return 0;
-  char name[256], text[128];
+  char name[1024], text[128];
   snprintf(text, sizeof text, "%lld ", static_cast<long long>(given[0].v_int64));
   write_text(text);
   write_text(text_of(&given[1], name, sizeof name));

@@ -14,7 +14,7 @@ Returned = TypeVar("Returned")
 # What TVM's client says of a connection that ended. Source: rpc_socket_impl.cc, rpc_endpoint.cc.
 _LOST = re.compile(
     r"SockChannel::(Send|Recv) Error|RPCSessionTimeoutError|Channel closes before|"
-    r"code=kShutdown",
+    r"code=(kShutdown|1\b)|connection was previously closed",
 )
 
 

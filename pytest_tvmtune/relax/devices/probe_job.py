@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,16 @@ from statistics import median
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
-from pytest_tvmtune.machine.fingerprint import Fingerprint, cpu_model, fingerprint
+from pytest_tvmtune.machine.fingerprint import Fingerprint, fingerprint
 from pytest_tvmtune.machine.timing_hindrances import hindrances
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
-from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
+from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine, device_cpu
 from pytest_tvmtune.relax.devices.rpc_connection import connect, waiting_stage
 
 _TVM_LIBRARY = "/libtvm"
 _ROUND_TRIPS = 20
+_MOST_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +37,15 @@ class Result:
     """What it is. fingerprint: with the versions of this process, which compiles for it.
 
     libraries: TVM's libraries there, by content; "" where that can't be known. ffi_version: of
-    apache-tvm-ffi there. num_threads: of TVM's runtime, without a request. round_trip_s: of the
-    shortest call. hindrances: of measurements. has_random_fill: whether it has TVM's additional
-    libraries.
+    apache-tvm-ffi there; own_ffi_version: here; both as its library says. num_threads: of TVM's
+    runtime, without a request. round_trip_s: of the shortest call. hindrances: of measurements.
+    has_random_fill: whether it has TVM's additional libraries.
     """
 
     fingerprint: Fingerprint
     libraries: str
     ffi_version: str
+    own_ffi_version: str
     num_threads: int
     round_trip_s: float
     hindrances: tuple[str, ...]
@@ -67,7 +70,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     session = connect(
         request.address,
         wait_s=request.wait_s,
-        session_s=request.wait_s,
+        session_s=_MOST_S,
         on_wait=lambda text: context.enter_stage(waiting_stage(request.address, text)),
     )
     context.enter_stage(JobStage(f"asking {request.address} what it is"))
@@ -77,23 +80,35 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         fingerprint=_fingerprint(machine, request.address, num_threads),
         libraries=_libraries(machine),
         ffi_version=str(machine.helper["ffi_version"]()),
+        own_ffi_version=_own_ffi_version(),
         num_threads=num_threads,
         round_trip_s=_round_trip_s(machine),
         hindrances=tuple(
-            hindrances(machine.read_file, cores=range(num_threads), machine_cores=num_threads)
+            hindrances(machine.read_file, cores=range(num_threads), machine_cores=_cores(machine))
         ),
         has_random_fill=machine.function("tvm.contrib.random.random_fill_for_measure") is not None,
     )
 
 
 def _fingerprint(machine: RemoteMachine, address: RpcAddress, num_threads: int) -> Fingerprint:
-    here, system = fingerprint(), str(machine.helper["uname"]())
-    model = cpu_model(machine.read_file("/proc/cpuinfo")) or "unknown CPU"
-    if system != here.system:
-        model = f"{model}, {system}"
-    if address.key:
-        model = f"{model} [{address.key}]"
-    return replace(here, cpu=model, usable_cores=num_threads, system=system)
+    return replace(
+        fingerprint(),
+        cpu=device_cpu(machine, address),
+        usable_cores=num_threads,
+        system=str(machine.helper["uname"]()),
+    )
+
+
+def _own_ffi_version() -> str:
+    import tvm_ffi  # noqa: F401  it loads its library
+
+    version = (ctypes.c_uint32 * 3)()
+    ctypes.CDLL(None).TVMFFIGetVersion(version)
+    return ".".join(map(str, version))
+
+
+def _cores(machine: RemoteMachine) -> int:
+    return max(1, machine.read_file("/proc/cpuinfo").count("processor\t:"))
 
 
 def _libraries(machine: RemoteMachine) -> str:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import DeviceError
+from pytest_tvmtune.core.settings.rpc_address import RpcAddress
+from pytest_tvmtune.machine.fingerprint import cpu_model, fingerprint
 from pytest_tvmtune.machine.remote_device import RemoteDevice
+from pytest_tvmtune.relax.devices.lost_device import is_lost
 from pytest_tvmtune.relax.devices.machine import flush_bytes
 from pytest_tvmtune.relax.devices.rpc_connection import connect
 
 if TYPE_CHECKING:
     from tvm.runtime import Device
-
-# TVM's own word for a pool of threads on the fast cores. Source: threading_backend.h.
-_BIG_CORES = 1
 
 
 # Where the device doesn't say how much it has.
@@ -56,6 +56,8 @@ class RemoteMachine:
         try:
             self.helper = self.load(helper)
         except Exception as error:
+            if is_lost(error):
+                raise
             raise DeviceError(
                 f"the device can't load code for the target ({cause_of(error)}); give the target "
                 "the triple of the device, for example "
@@ -63,8 +65,8 @@ class RemoteMachine:
             ) from error
         self._array_size = self.function("ffi.ArraySize")
         self._array_item = self.function("ffi.ArrayGetItem")
-        if num_threads is not None and num_threads != self.num_threads_used():
-            self.function("runtime.config_threadpool")(_BIG_CORES, num_threads)
+        if num_threads is not None:
+            self.helper["set_threads"](num_threads)
 
     def close(self) -> None:
         """End the session; what is left of it here can't be used any more."""
@@ -85,8 +87,8 @@ class RemoteMachine:
         """Return a library's module at a new place in memory."""
         path = self.function("tvm.rpc.server.workpath")
         copy = f"placed-{secrets.token_hex(8)}.so"
-        self.helper["copy_file"](path(self._upload(library)), path(copy))
         try:
+            self.helper["copy_file"](path(self._upload(library)), path(copy))
             return self._session.load_module(copy)
         finally:
             self._session.remove(copy)
@@ -117,8 +119,9 @@ class RemoteMachine:
         return int(self.helper["address"](tensor))
 
     def empty_pools(self) -> None:
-        """Give back what the VM's pools keep of memory that was freed."""
+        """Give back what the VM's pools and the C library keep of memory that was freed."""
         self.function("vm.builtin.memory_manager.clear")()
+        self.helper["trim"]()
 
     def num_threads_used(self) -> int:
         """Return how many threads TVM's runtime really uses, there."""
@@ -151,10 +154,13 @@ class RemoteMachine:
         owned = []
         for result in results:
             source = by_address.get(self.address_of(result))
-            if source is not None and source.shape != result.shape:
-                self._kept.append(source)
-            is_same = source is not None and source.shape == result.shape
+            is_same = source is not None and (source.shape, source.dtype) == (
+                result.shape,
+                result.dtype,
+            )
             owned.append(source if is_same else result)
+            if source is not None and not is_same:
+                self._kept.append(source)
         return tuple(owned)
 
     def unpack(self, value: Any) -> Any:
@@ -221,6 +227,25 @@ def open_remote(
     session_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> RemoteMachine:
-    """Return a session of a device, as `rpc_connection.connect` does. Raises DeviceError."""
+    """Return a session of a device, as `rpc_connection.connect` does.
+
+    Raises DeviceError where there is none, or where this one isn't as the first one was.
+    """
     session = connect(device.address, wait_s=device.wait_s, session_s=session_s, on_wait=on_wait)
-    return RemoteMachine(session, device.helper, kind=kind, num_threads=num_threads)
+    machine = RemoteMachine(session, device.helper, kind=kind, num_threads=num_threads)
+    cpu = device_cpu(machine, device.address)
+    if cpu != device.fingerprint.cpu:
+        raise DeviceError(
+            f"the devices at {device.address} differ ({device.fingerprint.cpu}, and {cpu}); give "
+            "each kind a key of its own"
+        )
+    return machine
+
+
+def device_cpu(machine: RemoteMachine, address: RpcAddress) -> str:
+    """Return what a device's CPU is called: its model, a system unlike this one, and the key."""
+    system = str(machine.helper["uname"]())
+    model = cpu_model(machine.read_file("/proc/cpuinfo")) or "unknown CPU"
+    if system != fingerprint().system:
+        model = f"{model}, {system}"
+    return f"{model} [{address.key}]" if address.key else model

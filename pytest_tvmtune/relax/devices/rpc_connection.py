@@ -22,6 +22,7 @@ from pytest_tvmtune.processes.forking import Socket
 # one is started again.
 MISSING_S = 30.0
 _RETRY_S = 0.5
+_CONNECTING = "connecting to"
 
 
 def connect(
@@ -51,6 +52,7 @@ def connect(
         return _connect((address.host, address.port, ""), address, session_s, wait)
     while True:
         server = _request(address, wait, on_wait)
+        on_wait(f"{_CONNECTING} {server[0]}:{server[1]}")
         try:
             return _connect(server, address, session_s, _Wait(until_s=0.0, missing_until_s=0.0))
         except DeviceError:
@@ -66,16 +68,19 @@ def waiting_stage(address: RpcAddress, text: str) -> JobStage:
     A tracker says when the time is over. Nothing does where a server is in use: TVM's client waits
     for its answer, so the stage has the time-out.
     """
-    return JobStage(text, "waiting" if address.is_tracker else "other")
+    is_waiting = address.is_tracker and not text.startswith(_CONNECTING)
+    return JobStage(text, "waiting" if is_waiting else "other")
 
 
-def count_devices(address: RpcAddress) -> int:
+def count_devices(address: RpcAddress, *, wait_s: float) -> int:
     """Return how many devices there are. Raises DeviceError where no tracker answers."""
     if not address.is_tracker:
         return 1
     now_s = monotonic_s()
-    with closing(_tracker(address, _Wait(until_s=now_s, missing_until_s=now_s))) as tracker:
-        return _devices(tracker)[address.key]
+    wait = _Wait(until_s=now_s + wait_s, missing_until_s=now_s + MISSING_S)
+    tracker, known = _tracker(address, wait)
+    tracker.close()
+    return known[address.key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +106,8 @@ def _request(
     from tvm.rpc import base
 
     while True:
-        with closing(_tracker(address, wait)) as tracker:
-            known = _devices(tracker)
+        tracker, known = _tracker(address, wait)
+        with closing(tracker):
             count = known[address.key]
             if not count:
                 if wait.is_missing_too_long:
@@ -134,8 +139,8 @@ def _no_such_key(address: RpcAddress, known: Counter[str]) -> str:
     )
 
 
-def _tracker(address: RpcAddress, wait: _Wait) -> Socket:
-    """Return a connection to the tracker."""
+def _tracker(address: RpcAddress, wait: _Wait) -> tuple[Socket, Counter[str]]:
+    """Return a connection to the tracker, and how many devices it has, by key."""
     from tvm.rpc import base
 
     while True:
@@ -143,14 +148,16 @@ def _tracker(address: RpcAddress, wait: _Wait) -> Socket:
             connection = socket.create_connection((address.host, address.port), MISSING_S)
             connection.sendall(struct.pack("<i", base.RPC_TRACKER_MAGIC))
             (magic,) = struct.unpack("<i", base.recvall(connection, 4))
+            known = _devices(connection) if magic == base.RPC_TRACKER_MAGIC else Counter[str]()
         except socket.gaierror as error:
             raise DeviceError(f"{address}: unknown host {address.host!r} ({error})") from None
         except OSError as error:
             if wait.is_missing_too_long:
                 raise DeviceError(
                     f"{address}: no tracker answers there ({error.strerror or error}); start one "
-                    f"with python -m tvm.exec.rpc_tracker --port={address.port}; for a server "
-                    "without a tracker give HOST:PORT, without a key"
+                    "with python -m tvm.exec.rpc_tracker --host=127.0.0.1 "
+                    f"--port={address.port}; for a server without a tracker give HOST:PORT, "
+                    "without a key"
                 ) from None
             time.sleep(_RETRY_S)
             continue
@@ -158,7 +165,7 @@ def _tracker(address: RpcAddress, wait: _Wait) -> Socket:
             raise DeviceError(
                 f"{address}: a server answers there, not a tracker; give HOST:PORT, without a key"
             )
-        return connection
+        return connection, known
 
 
 def _devices(tracker: Socket) -> Counter[str]:
@@ -167,7 +174,13 @@ def _devices(tracker: Socket) -> Counter[str]:
 
     base.sendjson(tracker, [base.TrackerCode.SUMMARY])
     _, summary = base.recvjson(tracker)
-    return Counter(one["key"].removeprefix("server:") for one in summary["server_info"])
+    found = Counter[str]()
+    for one in summary["server_info"]:
+        # A proxy has several: `server:proxy[a,b]`.
+        name = one["key"].removeprefix("server:")
+        keys = name.removeprefix("proxy[").removesuffix("]").split(",")
+        found.update(keys if name.startswith("proxy[") else [name])
+    return found
 
 
 def _connect(

@@ -49,24 +49,31 @@ class DeviceCalls:
         self._machine, self._vm, self._call = session.machine, session.vm, call
         self._helper = session.machine.helper
         noted = noted_calls(self._helper, self._vm, call)
+        self._copies: dict[tuple[int, bool], Any] = {}
         # Of all calls those of kernels.
         self._places = [place for place, one in enumerate(noted) if one.name in kernels]
         self.kernels: list[NotedCall] = [noted[place] for place in self._places]
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Call the entry, and keep what the kernels with these numbers get and leave."""
+        """Call the entry, and keep what the kernels with these numbers get and leave.
+
+        The helper keeps the copies of one call: what references them here outlives the next.
+        """
         places = [self._places[index] for index in indices]
         self._helper["watch_arguments"](self._vm.module, min(places), max(places))
         try:
             self._call()
         finally:
             self._helper["unwatch"](self._vm.module)
+        self._copies = {
+            (index, before): self._helper["arguments"](self._places[index], int(not before))
+            for index in indices
+            for before in (True, False)
+        }
 
     def kept(self, index: int, *, before: bool) -> list[KeptTensor | None]:
         """Return what a kernel got, or left, of those that were kept last."""
-        copies = self._machine.unpack(
-            self._helper["arguments"](self._places[index], int(not before))
-        )
+        copies = self._machine.unpack(self._copies[index, before])
         return [
             None if copy is None or noted is None else KeptTensor(copy=copy, address=noted.address)
             for copy, noted in zip(copies, self.kernels[index].arguments, strict=True)

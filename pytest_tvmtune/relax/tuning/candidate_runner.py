@@ -22,6 +22,7 @@ from pytest_tvmtune.relax.devices.lost_device import is_lost
 from pytest_tvmtune.relax.devices.rpc_connection import MISSING_S
 from pytest_tvmtune.relax.tuning.candidate_builder import KILLED, BuiltCandidate
 from pytest_tvmtune.relax.tuning.candidate_timing import (
+    SESSION_S,
     MeasuringState,
     have_device,
     measure_in_turn,
@@ -97,7 +98,10 @@ class Runner:
         """
         call = (measure_one, (str(library), args_info, best_s))
         answer = self._ask(*call)
-        if answer.get("problem") in {KILLED, LOST_DEVICE}:
+        is_lost = answer.get("problem") == LOST_DEVICE
+        # A device that stopped answering looks like a candidate that hangs.
+        has_hung = self._remote is not None and not self.has_device and not is_lost
+        if answer.get("problem") == KILLED or is_lost or has_hung:
             self.have_device()
             answer = self._ask(*call)
         if "problem" in answer:
@@ -120,7 +124,9 @@ class Runner:
         if self._remote is None:
             return
         self.has_device = False
-        answer = self._ask(have_device, (), timeout_s=self._remote.wait_s + MISSING_S)
+        # One on which a candidate hung is free again when its session is over.
+        wait_s = max(self._remote.wait_s, SESSION_S)
+        answer = self._ask(have_device, (), timeout_s=wait_s + SESSION_S + MISSING_S)
         if "problem" in answer:
             raise DeviceError(str(answer["problem"]))
         self.has_device = True
@@ -150,7 +156,7 @@ class Runner:
             self.close()
         fresh = self._process is None
         self.start()
-        self._measured += 1
+        self._measured += function in {measure_one, measure_in_turn}
         try:
             self._connection.send((function, arguments))
             # A fresh process answers late: the server may still be importing.

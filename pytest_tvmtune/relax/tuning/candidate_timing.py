@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,10 +31,10 @@ FINALS_S = 5.0
 # Sets of arguments kept at a time: those of one task's candidates differ in layout only.
 _MOST_TENSORS = 2
 _ENTRY = "main"
-# A device's session is replaced when it is so old: its server ends it at _SESSION_S, which frees a
+# A device's session is replaced when it is so old: its server ends it at SESSION_S, which frees a
 # device on which a candidate hangs.
 _OLD_S = 60.0
-_SESSION_S = 180.0
+SESSION_S = 180.0
 
 
 class MeasuringState:
@@ -59,8 +60,12 @@ class MeasuringState:
         if self._remote is None or (self._machine is not None and monotonic_s() < self._old_at_s):
             return
         self.release_device()
+        wait_s = max(self._remote.wait_s, SESSION_S)
         self._machine = open_remote(
-            self._remote, kind=self._kind, num_threads=self._num_threads, session_s=_SESSION_S
+            replace(self._remote, wait_s=wait_s),
+            kind=self._kind,
+            num_threads=self._num_threads,
+            session_s=SESSION_S,
         )
         self._old_at_s = monotonic_s() + _OLD_S
 
@@ -119,6 +124,7 @@ def measure_one(
     library: str, args_info: Any, best_s: float, state: MeasuringState
 ) -> dict[str, Any]:
     """Return {"run_s", "num_threads"}: a candidate's time, the longer the better it is."""
+    state.have_device()
     sample = _sampler(library, args_info, state)
     # The better of two: one that was interrupted must not condemn a candidate.
     run_s = min(sample(1), sample(1))
@@ -131,6 +137,7 @@ def measure_one(
 
 def measure_in_turn(sides: Sequence[tuple[str, Any]], state: MeasuringState) -> dict[str, Any]:
     """Return {"run_secs"}: the median of each side's samples, taken in turn and random order."""
+    state.have_device()
     samplers = [_sampler(*side, state) for side in sides]
     first = [sampler(1) for sampler in samplers]
     numbers = [_calls(SHORT_S, run_s) for run_s in first]

@@ -58,7 +58,7 @@ def _run_watched(case: Case, library: Path, manifest: Manifest | None) -> tuple[
         if manifest is None:
             manifest = from_json(library.with_name(MANIFEST).read_bytes(), Manifest)
         request = first_run(case, library, manifest, names_kernels=True)
-        run_device_job(case, run_once_job.JOB, request, job_context(case, "crash"))
+        run_device_job(run_once_job.JOB, request, job_context(case, "crash"))
     except ChildError as again:
         if again.cause not in FAULTS:
             return "", f"; {_AGAIN} failed in another way: {again}"

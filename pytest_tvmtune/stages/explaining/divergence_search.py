@@ -160,7 +160,7 @@ def first_divergence(
         reproducer=reproducer,
         records=_records(case, now),
     )
-    return run_device_job(case, divergence_job.JOB, request, job_context(case, "divergence"))
+    return run_device_job(divergence_job.JOB, request, job_context(case, "divergence"))
 
 
 def _records(case: Case, built: BuiltModel) -> dict[str, divergence_job.AppliedRecord]:
