@@ -47,6 +47,7 @@ def header_lines(
     trials: Sequence[int],
     max_times_s: Sequence[float],
     gated_items: int,
+    devices: Sequence[str] = (),
     verbose: bool = False,
 ) -> list[str]:
     """Return the header of a run: a line, or everything that its marked tests use.
@@ -58,6 +59,7 @@ def header_lines(
         trials: The trials that tests ask for.
         max_times_s: The time limits of the gate.
         gated_items: The number of items that share the error rate.
+        devices: The addresses of devices behind TVM RPC.
         verbose: Whether to describe everything.
     """
     machine, origin = fingerprint(), tvm_origin()
@@ -68,6 +70,7 @@ def header_lines(
             f"apache-tvm {machine.tvm}" + (f" (git {origin.revision})" if origin.revision else ""),
             counted(machine.usable_cores, "core"),
             f"{'target' if len(names) == 1 else 'targets'} {', '.join(names)}",
+            *(f"device {device}" for device in devices),
             trials_text + ("" if tuning == _USUAL_TUNING else f" (tuning={tuning})"),
             counted(gated_items, "item"),
         ]
@@ -81,6 +84,7 @@ def header_lines(
         ),
         f"tvmtune: TVM in {origin.path}" + (f", git {origin.revision}" if origin.revision else ""),
         *(f"tvmtune: target {line}" for line in _target_lines(targets)),
+        *(f"tvmtune: device {device}" for device in devices),
         f"tvmtune: {trials_text} (tuning={tuning}), store {store}",
         (
             f"tvmtune: gate: {counted(gated_items, 'item')}, false alarms in at most "

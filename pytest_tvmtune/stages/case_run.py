@@ -71,6 +71,7 @@ def begin(
         target=case.target_json,
         prepack=case.options.prepack,
         params=case.params,
+        device=case.machine.cpu if case.remote else "",
         baseline=identity.file_name,
         dims=sizes_by_name(case.model.dynamic),
         tuning_trials=requested_trials(case),

@@ -186,7 +186,9 @@ def _gate(
         if error.stage.kind != "loading the baseline":
             raise
         raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
-    latency = latency_of(measured, case.options.threshold, alpha=alpha)
+    latency = latency_of(
+        measured, case.options.threshold, alpha=alpha, is_remote=case.remote is not None
+    )
     accepted, here = versions_of_both(case.store, baseline)
     if accepted == here:
         return latency
@@ -198,9 +200,16 @@ def _gate(
 
 
 def latency_of(
-    measured: measure_pair_job.Result, threshold: Threshold, *, alpha: float
+    measured: measure_pair_job.Result,
+    threshold: Threshold,
+    *,
+    alpha: float,
+    is_remote: bool = False,
 ) -> LatencyResult:
-    """Return the decision on a measurement. alpha: of this one decision."""
+    """Return the decision on a measurement.
+
+    alpha: of this one decision. is_remote: whether it was taken on a device.
+    """
     epochs = measured.epochs
     evidence = evidence_of(epochs, alpha)
     verdict = decide(evidence, threshold, final=True)
@@ -212,7 +221,7 @@ def latency_of(
     message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
     if verdict == "INCONCLUSIVE":
         message += f"; undecided after {measured.spent_s:.1f} s"
-        message += f"; {_noise_words(resolvable)}" if measured.noise else ""
+        message += f"; {_noise_words(resolvable, is_remote=is_remote)}" if measured.noise else ""
     if measured.placements < min(MIN_EPOCHS, evidence.epochs):
         message += (
             "; the library is large, so its code was placed in memory only "
@@ -242,15 +251,16 @@ def latency_of(
     )
 
 
-def _noise_words(resolvable: float) -> str:
+def _noise_words(resolvable: float, *, is_remote: bool) -> str:
     """Say which slowdowns the machine can decide now, and name disturbances of measurements."""
     if not math.isfinite(resolvable):
         words = "a comparison of the baseline with itself was undecided, too"
     else:
         words = (
-            "a comparison of the baseline with itself shows that this machine can now decide "
+            f"a comparison of the baseline with itself shows that "
+            f"{'the device' if is_remote else 'this machine'} can now decide "
             f"slowdowns of {100 * (resolvable - 1):.1f} % or more"
         )
-    if found := timing_hindrances():
+    if not is_remote and (found := timing_hindrances()):
         words += f" (possible disturbances: {', '.join(found)})"
     return words

@@ -127,11 +127,14 @@ def add_run(store: Store, report: Mapping[str, Any], revision: str) -> tuple[int
 def _insert(store: Store, report: Mapping[str, Any], revision: str) -> int:
     head = {key: value for key, value in report.items() if key != "cases"}
     machine = report["machine"]
+    # Where all cases ran on one device, that is the run's CPU.
+    cpus = {case.get("device") or machine["cpu"] for case in report["cases"]}
+    cpu = cpus.pop() if len(cpus) == 1 else machine["cpu"]
     rows = [_row(case) for case in report["cases"]]
     with _opened(store, write=True) as connection:
         cursor = connection.execute(
             "INSERT INTO runs (at, revision, cpu, tvm, head) VALUES (?, ?, ?, ?, ?)",
-            (report["created_at"], revision, machine["cpu"], machine["tvm"], json.dumps(head)),
+            (report["created_at"], revision, cpu, machine["tvm"], json.dumps(head)),
         )
         run = cursor.lastrowid
         assert run is not None

@@ -35,6 +35,8 @@ class CaseResult:
         prepack: Whether the weights are prepacked.
         params: The user's parametrization ids, as in the id of the test, such as `relu-8`; empty
             without parametrization.
+        device: The CPU of the device behind TVM RPC, with the key of the device; empty for the
+            machine of the run.
         baseline: The name of the file of the baseline, whether the file exists or not. All
             repetitions of a test have the same name. Empty if the model couldn't be opened.
         attempts: The number of runs of the test, if a plugin runs failed tests again. All other
@@ -88,6 +90,7 @@ class CaseResult:
     target: str
     prepack: bool
     params: str = ""
+    device: str = ""
     baseline: str = ""
     attempts: Count = 1
     earlier_findings: list[str] = field(default_factory=list)

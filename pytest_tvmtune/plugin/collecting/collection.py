@@ -189,5 +189,6 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         trials=sorted({options.trials for options in state.wanted}),
         max_times_s=sorted({options.max_time_s for options in state.wanted}),
         gated_items=len(state.wanted),
+        devices=sorted({str(options.rpc) for options in state.wanted if options.rpc}),
         verbose=config.get_verbosity() > 0,
     )

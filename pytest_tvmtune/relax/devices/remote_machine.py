@@ -237,13 +237,13 @@ def open_remote(
     if cpu != device.fingerprint.cpu:
         raise DeviceError(
             f"the devices at {device.address} differ ({device.fingerprint.cpu}, and {cpu}); give "
-            "each kind a key of its own"
+            "each kind a separate key"
         )
     return machine
 
 
 def device_cpu(machine: RemoteMachine, address: RpcAddress) -> str:
-    """Return what a device's CPU is called: its model, a system unlike this one, and the key."""
+    """Return what a device's CPU is called: its model, its system if that differs, and the key."""
     system = str(machine.helper["uname"]())
     model = cpu_model(machine.read_file("/proc/cpuinfo")) or "unknown CPU"
     if system != fingerprint().system:

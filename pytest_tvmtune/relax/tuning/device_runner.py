@@ -108,7 +108,7 @@ class _Batch:
         return len(self._results) == len(self._built)
 
     def wait(self) -> None:
-        """Wait until all are measured, or nobody is left to measure them."""
+        """Wait until all are measured, or no lane is left to measure them."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_done or not self._workers)
 
