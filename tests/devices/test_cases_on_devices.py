@@ -118,7 +118,6 @@ def test_outputs_keep_their_nesting(on_device: OpenCase, store: Store) -> None:
     assert all(np.array_equal(got, expected) for (_, got), expected in pairs)
 
 
-@pytest.mark.each_version
 def test_tuned_on_all_devices_nothing_is_measured_twice(on_device: OpenCase, store: Store) -> None:
     case = on_device(TwoLayers, prepack=True, settings={"trials": 8}, **GIVEN)
     built = build_with_records(case)

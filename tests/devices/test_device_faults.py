@@ -51,7 +51,7 @@ import numpy as np
 import pytest
 from tests.support.modules import TwoLayers
 
-@pytest.mark.tvm_tune(trials=16)
+@pytest.mark.tvm_tune(trials=4)
 def test_it(tvm_tune):
     params = [np.ones((48, 48), "float32") / 48] * 2
     tvm_tune(TwoLayers, params=params, inputs=[np.ones((4, 48), "float32")]).check()
@@ -256,7 +256,7 @@ def test_who_is_killed_holds_no_device(
     ]  # fmt: skip
     moments = random.Random(5)
     environment = {**os.environ, "PYTHONPATH": str(IMPORTABLE)}
-    for how in [signal.SIGKILL, signal.SIGINT, signal.SIGTERM] * KILLS:
+    for how in [signal.SIGKILL, signal.SIGINT] * KILLS:
         run = subprocess.Popen(
             command,
             cwd=tmp_path,
