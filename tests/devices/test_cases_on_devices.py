@@ -34,6 +34,7 @@ from pytest_tvmtune.stages.paired_measurement import time_kernels
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store
+from tests.devices.native_server import build_native_server, native_server
 from tests.relax.libraries import ThreeKinds
 from tests.support.cases import accept, build_of, build_with_records, opener
 from tests.support.modules import OpenCase, TwoLayers
@@ -216,3 +217,22 @@ def test_devices_of_one_key_are_alike(on_device: OpenCase) -> None:
     other = replace(case.remote, fingerprint=replace(case.remote.fingerprint, cpu="another"))
     with pytest.raises(DeviceError, match=r"the devices at .* differ \(another, and "):
         open_remote(other, kind="cpu", num_threads=1, session_s=60.0)
+
+
+def test_a_server_without_python_is_enough(
+    store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("native")
+    command = build_native_server(folder)
+    with native_server(command, folder, key="") as (host, port):
+        settings = {"rpc": f"{host}:{port}", "trials": 4}
+        case = opener(store)(TwoLayers, prepack=True, settings=settings, **GIVEN)
+        built = build_with_records(case)
+        assert built.build.applied
+        outputs = load_and_call(case, built)[1]
+        table = time_kernels(case, built.artifact, budget_s=0.1)
+        assert len(table.rows) == 2
+    here = opener(store)(TwoLayers, **GIVEN)
+    np.testing.assert_allclose(
+        outputs, load_and_call(here, build_of(here))[1], rtol=1e-4, atol=1e-5
+    )
