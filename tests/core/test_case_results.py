@@ -109,6 +109,7 @@ FULL = CaseResult(
     target='{"kind": "llvm"}',
     prepack=True,
     params="8-relu",
+    device="Cortex-A72 [rasp4b]",
     baseline="test_mlp-mlp-0123456789ab.json",
     attempts=2,
     earlier_findings=["mlp[8-relu-llvm-prepack]: slower"],

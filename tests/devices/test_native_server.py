@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,11 @@ from tests.devices.native_server import (
     native_server,
     this_platform,
 )
-from tests.support import ROOT
+from tests.support import REAL_PYTHON, ROOT
 from tests.support.modules import TwoLayers
 
 KEY = "native"
-AARCH64 = "TVMTUNE_AARCH64_PACKAGES"  # a folder with aarch64 wheels of TVM, unpacked
+AARCH64 = ROOT / ".devices" / "aarch64" / "site"  # aarch64 wheels of TVM, unpacked
 TARGETS: dict[str, dict[str, Any]] = {
     "x86_64": {"kind": "llvm"},
     "aarch64": {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72"},
@@ -131,9 +129,7 @@ with native_server({command}, pathlib.Path({str(tmp_path)!r}), key={KEY!r}) as a
     print(address[1], flush=True)
     time.sleep(600)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE
-    ) as starter:
+    with subprocess.Popen([REAL_PYTHON, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         remote = rpc.connect(HOST, int(starter.stdout.readline()), key=KEY)
         server_and_session = psutil.Process(starter.pid).children(recursive=True)
@@ -148,9 +144,9 @@ def _platform(name: str) -> Platform:
     """Return it, or skip the test where this machine lacks it."""
     if name == "x86_64":
         return this_platform()
-    if AARCH64 not in os.environ:
-        pytest.skip(f"{AARCH64} is not set")
-    platform = emulated_aarch64(Path(os.environ[AARCH64]))
+    if not AARCH64.is_dir():
+        pytest.skip("no emulated device: make .devices/aarch64/.installed makes it")
+    platform = emulated_aarch64(AARCH64)
     for tool in (platform.compiler, platform.launcher[0]):
         if shutil.which(tool) is None:
             pytest.skip(f"no {tool}")

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import write_kernels
+from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.diagnosing.prepacked_params import wrong_transform
 from pytest_tvmtune.relax.diagnosing.reproducer import CapturedKernel
 from pytest_tvmtune.relax.measuring.kernel_instrument import InstrumentedSession
@@ -51,7 +52,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(kernels: Path, v: Array, b: Array) -> str:
     """Return what is said of a kernel that got these transformed parameters."""
     params = [tvm.runtime.tensor(v), tvm.runtime.tensor(b)]
-    session: Any = SimpleNamespace(params=params, entry="main")
+    session: Any = SimpleNamespace(params=params, entry="main", machine=ThisMachine("cpu"))
     pointers = [0, *(compat.address_of(param) for param in params), 0]
 
     def captured(kernel: str, *arguments: Array) -> CapturedKernel:

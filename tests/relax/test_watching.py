@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.kernels.matching import Kernel
+from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.measuring.kernel_instrument import (
     InstrumentedSession,
     KernelCall,
@@ -41,7 +42,11 @@ class Machine:
 
 def watched(*names: str, fails: bool = False) -> InstrumentedSession:
     session: Any = SimpleNamespace(
-        vm=Machine(*names, fails=fails), entry="main", inputs=(), params=()
+        machine=ThisMachine("cpu"),
+        vm=Machine(*names, fails=fails),
+        entry="main",
+        inputs=(),
+        params=(),
     )
     return InstrumentedSession(
         session=session, kernels={name: Kernel(outputs=(0,)) for name in "abc"}

@@ -218,7 +218,7 @@ def test_nan_against_another_build_is_never_said_to_add_up(
     monkeypatch.setattr(
         divergence_search,
         "run_device_job",
-        lambda _case, _job, request, _context: Divergence(
+        lambda _job, request, _context: Divergence(
             kind="none", calls=2, compared=2, against=request.against
         ),
     )
