@@ -140,6 +140,10 @@ class DeviceError(TvmTuneError):
     """A device behind TVM RPC can't be had, or was lost. It shows nothing about the model."""
 
 
+class MissingDeviceError(DeviceError):
+    """There is no device at an address, or it can't run code for the target."""
+
+
 class DeviceLostError(DeviceError):
     """The connection to a device ended while something ran there."""
 

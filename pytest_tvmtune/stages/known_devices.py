@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import DeviceError, DeviceLostError, OptionError
+from pytest_tvmtune.core.errors import DeviceLostError, MissingDeviceError, OptionError
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.machine.remote_device import RemoteDevice
@@ -34,7 +34,7 @@ def known_device(options: CaseOptions, store: Store) -> RemoteDevice:
     assert options.rpc is not None
     compiler = check_device_target(options)
     found = _device(options.rpc, compiler, store, options.timeout_s, options.max_time_s)
-    if isinstance(found, DeviceError):
+    if isinstance(found, MissingDeviceError):
         raise found
     return found
 
@@ -65,11 +65,11 @@ def check_device_target(options: CaseOptions) -> str:
 @lru_cache(maxsize=16)
 def _device(
     address: RpcAddress, compiler: str, store: Store, timeout_s: float, max_time_s: float
-) -> RemoteDevice | DeviceError:
+) -> RemoteDevice | MissingDeviceError:
     """Return a device, or why there is none: not every test waits for one that is missing."""
     try:
         helper, found = ask_device(address, compiler, store, timeout_s)
-    except DeviceError as error:
+    except MissingDeviceError as error:
         return error
     return RemoteDevice(
         address=address,

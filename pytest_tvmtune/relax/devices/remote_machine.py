@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import DeviceError
+from pytest_tvmtune.core.errors import DeviceError, MissingDeviceError
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.machine.fingerprint import cpu_model, fingerprint
 from pytest_tvmtune.machine.remote_device import RemoteDevice
@@ -58,7 +58,7 @@ class RemoteMachine:
         except Exception as error:
             if is_lost(error):
                 raise
-            raise DeviceError(
+            raise MissingDeviceError(
                 f"the device can't load code for the target ({cause_of(error)}); give the target "
                 "the triple of the device, for example "
                 "'llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72'"

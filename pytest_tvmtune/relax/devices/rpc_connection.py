@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.error_text import cause_of
-from pytest_tvmtune.core.errors import DeviceError, all_of, counted
+from pytest_tvmtune.core.errors import DeviceError, MissingDeviceError, all_of, counted
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.processes.forking import Socket
@@ -111,7 +111,7 @@ def _request(
             count = known[address.key]
             if not count:
                 if wait.is_missing_too_long:
-                    raise DeviceError(_no_such_key(address, known))
+                    raise MissingDeviceError(_no_such_key(address, known))
                 on_wait(f"waiting for a device with the key {address.key!r} at {address}")
                 time.sleep(_RETRY_S)
                 continue
@@ -150,10 +150,12 @@ def _tracker(address: RpcAddress, wait: _Wait) -> tuple[Socket, Counter[str]]:
             (magic,) = struct.unpack("<i", base.recvall(connection, 4))
             known = _devices(connection) if magic == base.RPC_TRACKER_MAGIC else Counter[str]()
         except socket.gaierror as error:
-            raise DeviceError(f"{address}: unknown host {address.host!r} ({error})") from None
+            raise MissingDeviceError(
+                f"{address}: unknown host {address.host!r} ({error})"
+            ) from None
         except OSError as error:
             if wait.is_missing_too_long:
-                raise DeviceError(
+                raise MissingDeviceError(
                     f"{address}: no tracker answers there ({error.strerror or error}); start one "
                     "with python -m tvm.exec.rpc_tracker --host=127.0.0.1 "
                     f"--port={address.port}; for a server without a tracker give HOST:PORT, "
@@ -162,7 +164,7 @@ def _tracker(address: RpcAddress, wait: _Wait) -> tuple[Socket, Counter[str]]:
             time.sleep(_RETRY_S)
             continue
         if magic != base.RPC_TRACKER_MAGIC:
-            raise DeviceError(
+            raise MissingDeviceError(
                 f"{address}: a server answers there, not a tracker; give HOST:PORT, without a key"
             )
         return connection, known
@@ -193,11 +195,11 @@ def _connect(
             return rpc.connect(*server, session_timeout=session_s)
         except Exception as error:
             if "cannot find server that matches key" in str(error):
-                raise DeviceError(
+                raise MissingDeviceError(
                     f"{address}: the server has a key; give its tracker and the key: HOST:PORT/KEY"
                 ) from None
             if wait.is_missing_too_long:
-                raise DeviceError(
+                raise MissingDeviceError(
                     f"{address}: no TVM RPC server answers at {server[0]}:{server[1]} "
                     f"({cause_of(error)})"
                 ) from error
