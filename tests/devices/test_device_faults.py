@@ -257,7 +257,7 @@ def test_who_is_killed_holds_no_device(
     ]  # fmt: skip
     moments = random.Random(5)
     environment = {**os.environ, "PYTHONPATH": str(IMPORTABLE)}
-    for how in [signal.SIGKILL, signal.SIGINT] * KILLS:
+    for how in [signal.SIGKILL] * KILLS + [signal.SIGINT] * (KILLS - 1):
         run = subprocess.Popen(
             command,
             cwd=tmp_path,

@@ -85,6 +85,7 @@ def test_an_mlp_gives_the_right_numbers(device_folder: Path, tmp_path: Path) -> 
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_the_process_that_started_it(device_folder: Path) -> None:
     command = [sys.executable, "-c", WAITS, str(device_folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as starter:
