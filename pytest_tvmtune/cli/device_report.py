@@ -40,7 +40,7 @@ def examine_device(device: DeviceToExamine, gating: Gating) -> Iterator[Finding]
 def _examined(device: DeviceToExamine, gating: Gating, store: Store) -> Iterator[Finding]:
     from pytest_tvmtune.relax.devices.cross_compiler import compiler_for
     from pytest_tvmtune.relax.devices.targets import canonical, resolve_target
-    from pytest_tvmtune.stages.known_devices import ask_device
+    from pytest_tvmtune.stages.devices.known_devices import ask_device
 
     target_json = canonical(resolve_target(device.target))
     compiler = compiler_for(target_json, device.cross_compiler)

@@ -21,7 +21,7 @@ from pytest_tvmtune.relax.devices.targets import canonical, num_cores, resolve_t
 from pytest_tvmtune.relax.installation.toolchain_identity import setup_identity, toolchain_identity
 from pytest_tvmtune.relax.model import with_shared_params
 from pytest_tvmtune.stages.case_logs import CaseLogs, LogStage, logs_of
-from pytest_tvmtune.stages.known_devices import known_device
+from pytest_tvmtune.stages.devices.known_devices import known_device
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import target_key
 

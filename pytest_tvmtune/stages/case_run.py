@@ -17,7 +17,7 @@ from pytest_tvmtune.stages.outcomes import BaselineProposal, GoldenProposal
 from pytest_tvmtune.stages.tuning_tasks import requested_trials
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.stages.loaded_model import LoadedModel
+    from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 
 
 @dataclass(kw_only=True, eq=False)

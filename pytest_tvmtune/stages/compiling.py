@@ -17,10 +17,10 @@ from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
 from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
 from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
-from pytest_tvmtune.stages.device_job import run_device_job
+from pytest_tvmtune.stages.devices.device_job import run_device_job
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel, ModelHere, ModelOnDevice
 from pytest_tvmtune.stages.explaining.crashed_kernel import first_run, naming_the_kernel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
-from pytest_tvmtune.stages.loaded_model import LoadedModel, ModelHere, ModelOnDevice
 from pytest_tvmtune.stages.tuning_tasks import Records, extract_tasks
 from pytest_tvmtune.store import artifacts, builds
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir

@@ -9,7 +9,7 @@ from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
 from pytest_tvmtune.relax.measuring import kernel_times_job, measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.device_job import exclusive_machine, run_device_job
+from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact

@@ -9,7 +9,7 @@ from pytest_tvmtune.core.kernels.matching import family
 from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
-from pytest_tvmtune.relax.tuning import replay_job
+from pytest_tvmtune.relax.tuning.replaying import replay_job
 from pytest_tvmtune.stages.case import Case, module_parts
 from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads

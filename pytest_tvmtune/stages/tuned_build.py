@@ -20,9 +20,9 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.results.task_result import Task, TaskResult, TaskState
 from pytest_tvmtune.stages.case import Case, module_parts, with_prepack
 from pytest_tvmtune.stages.compiling import BuiltModel, build, build_untuned, load, reuse_build
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.explaining.crashed_kernel import FAULTS
 from pytest_tvmtune.stages.explaining.refused_records import refuse_bad_records
-from pytest_tvmtune.stages.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import CompileOutcome
 from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.stages.tuning_tasks import (

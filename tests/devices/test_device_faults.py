@@ -28,8 +28,8 @@ from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.relax.devices.lost_device import is_lost
 from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
 from pytest_tvmtune.relax.devices.rpc_connection import connect
-from pytest_tvmtune.stages import known_devices
 from pytest_tvmtune.stages.compiling import load
+from pytest_tvmtune.stages.devices import known_devices
 from pytest_tvmtune.stages.paired_measurement import measure
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from pytest_tvmtune.store.inventory import problems

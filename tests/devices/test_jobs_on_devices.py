@@ -19,8 +19,8 @@ from pytest_tvmtune.relax.devices.rpc_connection import count_devices
 from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.measuring import call_job, kernel_times_job, measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
-from pytest_tvmtune.relax.tuning.candidate_timing import MeasuringState
-from pytest_tvmtune.stages import device_job
+from pytest_tvmtune.relax.tuning.candidates.candidate_timing import MeasuringState
+from pytest_tvmtune.stages.devices import device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.tuned_build import counterpart_build
 from tests.support.cases import build_of

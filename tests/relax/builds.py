@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from pytest_tvmtune.relax.tuning.candidate_builder import build_library
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import build_library
 
 
 def by_kind_of_function(mod_text: str, target_text: str, library: Path, compiler: str) -> None:

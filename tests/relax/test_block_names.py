@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_tvmtune.relax.tuning.block_names import blocks_of, with_own_block_names
+from pytest_tvmtune.relax.tuning.replaying.block_names import blocks_of, with_own_block_names
 
 
 def trace(*names: str) -> list[Any]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.errors import DeviceError, TuningError
-from pytest_tvmtune.relax.tuning.candidate_builder import BuiltCandidate
-from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate
-from pytest_tvmtune.relax.tuning.device_runner import DeviceRunner
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate
+from pytest_tvmtune.relax.tuning.candidates.device_runner import DeviceRunner
 
 BUILT = [BuiltCandidate(library=Path(f"{index}.so")) for index in range(12)]
 

@@ -8,7 +8,7 @@ import pytest
 import tvm_ffi
 
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
+from pytest_tvmtune.relax.tuning.replaying.index_maps import with_own_index_maps
 
 # Of `lambda i, j: [i // 8, j, i % 8, i * 2 + j - 3]`, written by the versions themselves.
 WRITTEN = {

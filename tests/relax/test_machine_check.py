@@ -8,8 +8,8 @@ import pytest
 import tvm
 
 from pytest_tvmtune.core.errors import TuningError
-from pytest_tvmtune.relax.tuning.candidate_runner import Runner
-from pytest_tvmtune.relax.tuning.machine_check import check_machine
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import Runner
+from pytest_tvmtune.relax.tuning.candidates.machine_check import check_machine
 
 FULL = "build: OSError: [Errno 28] No space left on device"
 LINKER = "build: RuntimeError: /usr/bin/ld: final link failed: No space left on device"

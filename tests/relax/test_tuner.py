@@ -286,8 +286,8 @@ import sys
 from pathlib import Path
 import tvm
 from tvm import te
-from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
-from pytest_tvmtune.relax.tuning.tuner_forks import start_server
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import build_candidates
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import start_server
 from tests.relax import test_tuner
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from pathlib import Path
 import sys
 import tvm
 from tvm import te
-from pytest_tvmtune.relax.tuning.candidate_builder import build_candidates
-from pytest_tvmtune.relax.tuning.tuner_forks import start_server
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import build_candidates
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import start_server
 from tests.relax import builds
 
 def candidate(name):

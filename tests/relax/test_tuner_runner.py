@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import tvm
 from tvm.script import tirx as T
-from pytest_tvmtune.relax.tuning.tuner_forks import start_server
-from pytest_tvmtune.relax.tuning.candidate_runner import Runner
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import start_server
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import Runner
 
 N = 1 << 16
 

@@ -156,7 +156,7 @@ def _setup_modules(config: pytest.Config, state: State) -> list[str]:
 def _resolve_targets(state: State, told: list[CaseOptions]) -> None:
     """Note each target, or its problem. A problem of a target that isn't pinned is raised."""
     from pytest_tvmtune.relax.devices.targets import canonical, resolve_target, usable_target
-    from pytest_tvmtune.stages.known_devices import check_device_target
+    from pytest_tvmtune.stages.devices.known_devices import check_device_target
 
     for options in told:
         if options.rpc is not None:

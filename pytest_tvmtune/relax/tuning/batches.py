@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.relax.tuning.candidate_builder import BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import BuiltCandidate
 from pytest_tvmtune.relax.tuning.task_search import Search
 
 if TYPE_CHECKING:

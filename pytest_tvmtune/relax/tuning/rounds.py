@@ -24,15 +24,15 @@ from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
-from pytest_tvmtune.relax.tuning.candidate_builder import (
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import (
     BUILD_TIMEOUT_S,
     BuiltCandidate,
     build_candidates,
 )
-from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate
-from pytest_tvmtune.relax.tuning.machine_check import check_machine
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate
+from pytest_tvmtune.relax.tuning.candidates.machine_check import check_machine
+from pytest_tvmtune.relax.tuning.candidates.tuning_runner import TuningRunner
 from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cost_model
-from pytest_tvmtune.relax.tuning.tuning_runner import TuningRunner
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload

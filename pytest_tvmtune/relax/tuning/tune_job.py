@@ -18,11 +18,11 @@ from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.devices.targets import device_kind
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import start_server
+from pytest_tvmtune.relax.tuning.candidates.tuning_runner import open_runner
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress, Rounds
 from pytest_tvmtune.relax.tuning.task_search import Search, open_search, start_from
-from pytest_tvmtune.relax.tuning.tuner_forks import start_server
-from pytest_tvmtune.relax.tuning.tuning_runner import open_runner
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload, refuse_records

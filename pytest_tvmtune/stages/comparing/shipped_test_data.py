@@ -13,7 +13,7 @@ from pytest_tvmtune.relax.importing.tensor_files import read_tensors
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.comparing.comparing_outputs import compare_outputs
 from pytest_tvmtune.stages.compiling import BuiltModel, run_new_data_in_child
-from pytest_tvmtune.stages.loaded_model import LoadedModel
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.outcomes import ComparisonOutcome
 from pytest_tvmtune.stages.stage_progress import running
 

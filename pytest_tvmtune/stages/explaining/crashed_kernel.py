@@ -11,7 +11,7 @@ from pytest_tvmtune.core.json_codec import from_json
 from pytest_tvmtune.core.kernels.matching import Kernels
 from pytest_tvmtune.relax.compiling import run_once_job
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.device_job import run_device_job
+from pytest_tvmtune.stages.devices.device_job import run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.store.artifacts import MANIFEST, Manifest
 

@@ -14,7 +14,7 @@ from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.device_job import run_device_job
+from pytest_tvmtune.stages.devices.device_job import run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.outcomes import ComparedWith, Diagnosis
 from pytest_tvmtune.stages.tuned_build import counterpart_build, reference_build

@@ -11,7 +11,7 @@ from pytest_tvmtune.relax.measuring import call_job
 from pytest_tvmtune.relax.measuring.session import call, call_on_device, with_inputs
 from pytest_tvmtune.relax.measuring.timing import sample
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.device_job import run_device_job
+from pytest_tvmtune.stages.devices.device_job import run_device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.store.artifacts import Artifact
 

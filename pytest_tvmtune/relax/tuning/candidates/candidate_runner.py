@@ -20,8 +20,8 @@ from pytest_tvmtune.core.errors import DeviceError
 from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.relax.devices.lost_device import is_lost
 from pytest_tvmtune.relax.devices.rpc_connection import MISSING_S
-from pytest_tvmtune.relax.tuning.candidate_builder import KILLED, BuiltCandidate
-from pytest_tvmtune.relax.tuning.candidate_timing import (
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import KILLED, BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidates.candidate_timing import (
     SESSION_S,
     MeasuringState,
     have_device,
@@ -29,7 +29,7 @@ from pytest_tvmtune.relax.tuning.candidate_timing import (
     measure_one,
     release_device,
 )
-from pytest_tvmtune.relax.tuning.tuner_forks import fork
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import fork
 
 # TVM never unmaps a library, so the process is replaced now and then.
 _MOST_LIBRARIES = 200

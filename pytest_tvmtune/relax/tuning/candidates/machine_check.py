@@ -16,8 +16,12 @@ from pytest_tvmtune.core.errors import TuningError, all_of
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.tuning.batches import arguments_of
-from pytest_tvmtune.relax.tuning.candidate_builder import BUILD_TIMEOUT_S, KILLED, build_candidates
-from pytest_tvmtune.relax.tuning.tuning_runner import TuningRunner
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import (
+    BUILD_TIMEOUT_S,
+    KILLED,
+    build_candidates,
+)
+from pytest_tvmtune.relax.tuning.candidates.tuning_runner import TuningRunner
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule

@@ -12,8 +12,8 @@ from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import DeviceError, TuningError
 from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.relax.devices.rpc_connection import count_devices
-from pytest_tvmtune.relax.tuning.candidate_builder import BuiltCandidate
-from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate, Runner
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate, Runner
 
 
 class DeviceRunner:

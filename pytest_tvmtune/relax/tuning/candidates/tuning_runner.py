@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_tvmtune.machine.remote_device import RemoteDevice
-from pytest_tvmtune.relax.tuning.candidate_builder import BuiltCandidate
-from pytest_tvmtune.relax.tuning.candidate_runner import MeasuredCandidate, Runner
-from pytest_tvmtune.relax.tuning.device_runner import DeviceRunner
+from pytest_tvmtune.relax.tuning.candidates.candidate_builder import BuiltCandidate
+from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate, Runner
+from pytest_tvmtune.relax.tuning.candidates.device_runner import DeviceRunner
 
 RUN_TIMEOUT_S = 30.0
 

@@ -20,7 +20,7 @@ from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.processes.forking import ForkedProcess
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.cross_compiler import export_library
-from pytest_tvmtune.relax.tuning.tuner_forks import fork
+from pytest_tvmtune.relax.tuning.candidates.tuner_forks import fork
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule

@@ -21,9 +21,9 @@ from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.tuning.batches import arguments_of
-from pytest_tvmtune.relax.tuning.block_names import blocks_of, with_own_block_names
-from pytest_tvmtune.relax.tuning.index_maps import with_own_index_maps
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
+from pytest_tvmtune.relax.tuning.replaying.block_names import blocks_of, with_own_block_names
+from pytest_tvmtune.relax.tuning.replaying.index_maps import with_own_index_maps
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record, Refused
 from pytest_tvmtune.store.tuning.workload_ir import has_free_layout

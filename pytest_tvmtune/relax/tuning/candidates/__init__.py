@@ -1,0 +1,1 @@
+"""Building and measuring the candidates of a tuning run."""

@@ -1,0 +1,1 @@
+"""Records of one version of TVM, applied under another."""
