@@ -35,7 +35,7 @@ _DEBIAN_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 _OTHER_WHEELS = ("numpy", "ml_dtypes", "psutil", "cloudpickle", "typing_extensions")
 # Wheels for these versions of glibc, of which the newest is Debian 12's.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{i}_aarch64" for i in range(17, 37)))
-_SERVER = Path(__file__).with_name("rpc_server.py")
+_SERVER = Path(__file__).parents[1] / "support/rpc_process.py"
 _PACKAGES_OF_TVM = ("apache-tvm", "apache-tvm-ffi")
 
 
@@ -98,7 +98,7 @@ def emulated_server(
         printed, errors = Path(scratch) / "stdout", Path(scratch) / "stderr"
         with printed.open("wb") as stdout, errors.open("wb") as stderr:
             process = subprocess.Popen(
-                [*_python(folder), str(_SERVER), key, *map(str, tracker or ())],
+                [*_python(folder), str(_SERVER), "server", "0", key, *map(str, tracker or ())],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,

@@ -48,7 +48,8 @@ def rpc_server(
     *, key: str = "", tracker: RpcProcess | None = None, port: int = 0
 ) -> Iterator[RpcProcess]:
     """Run a server of Python's kind. key: with a tracker, under which it is registered."""
-    with _started("server", str(port), key, str(tracker.port) if tracker else "") as server:
+    where = [tracker.host, str(tracker.port)] if tracker else []
+    with _started("server", str(port), key, *where) as server:
         yield server
 
 
@@ -67,15 +68,18 @@ def _started(*arguments: str) -> Iterator[RpcProcess]:
     command = [sys.executable, str(_PROGRAM), *arguments]
     process = subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     running = RpcProcess(process=process, port=int(process.stdout.readline()))
     try:
         yield running
     finally:
         running.kill()
+        process.stdin.close()
         process.stdout.close()
