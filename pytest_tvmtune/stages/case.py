@@ -161,6 +161,12 @@ def toolchain_parts(case: Case) -> dict[str, Any]:
     }
 
 
+def running_parts(case: Case) -> dict[str, Any]:
+    """Return what running depends on: `toolchain_parts`, and the libraries of a device."""
+    device = {"device": case.remote.libraries} if case.remote else {}
+    return {**toolchain_parts(case), **device}
+
+
 def tuning_key(case: Case) -> str:
     """Return the store's folder for this case's target: canonical, without num-cores."""
     return target_key(case.target_json, package_version("tvm"))

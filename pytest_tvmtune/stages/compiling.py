@@ -16,7 +16,7 @@ from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.devices.targets import device_kind
 from pytest_tvmtune.relax.installation.toolchain_identity import toolchain_identity
 from pytest_tvmtune.relax.measuring.session import claim_threads, open_session
-from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts
+from pytest_tvmtune.stages.case import Case, module_parts, running_parts
 from pytest_tvmtune.stages.devices.device_job import run_device_job
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel, ModelHere, ModelOnDevice
 from pytest_tvmtune.stages.explaining.crashed_kernel import first_run, naming_the_kernel
@@ -169,9 +169,7 @@ def run_new_data_in_child(case: Case, built: BuiltModel) -> BuiltModel:
 
 def _run_digest(case: Case) -> str:
     """Return what distinguishes first runs: data, CPU model, TVM, and the setup."""
-    there = [case.remote.libraries] if case.remote else []
-    parts = [case.model.data_digest, case.machine.cpu, toolchain_parts(case), *there]
-    return builds.key_of(parts)
+    return builds.key_of([case.model.data_digest, case.machine.cpu, running_parts(case)])
 
 
 def load(case: Case, built: BuiltModel) -> LoadedModel:

@@ -129,7 +129,7 @@ def _without_comparison(
 ) -> LatencyResult:
     """Return a verdict that no measurement made, with a few samples that decide nothing."""
     timing = under_way(case.run_context.on_progress, case.label, "measuring the latency")
-    with held(case, exclusive_machine(case)), timing:
+    with held(case, exclusive_machine(case.remote)), timing:
         samples = loaded.sample(
             samples=ADVISORY_SAMPLES, min_sample_s=ADVISORY_SAMPLE_S, budget_s=ADVISORY_S
         )

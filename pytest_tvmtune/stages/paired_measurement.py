@@ -48,7 +48,7 @@ def measure(
         tell_noise=tell_noise,
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
-    with held(case, exclusive_machine(case)):
+    with held(case, exclusive_machine(case.remote)):
         return run_device_job(measure_pair_job.JOB, request, context)
 
 
@@ -65,7 +65,7 @@ def time_kernels(
         pair=_pair(case, old or now, now, timeout_s), alone=old is None, budget_s=budget_s
     )
     context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
-    with held(case, exclusive_machine(case)):
+    with held(case, exclusive_machine(case.remote)):
         times = run_device_job(kernel_times_job.JOB, request, context)
     return table_of(
         times.now,

@@ -19,7 +19,7 @@ from pytest_tvmtune.relax.compiling import plan_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
 from pytest_tvmtune.relax.tuning import tune_job
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress
-from pytest_tvmtune.stages.case import Case, module_parts, toolchain_parts, tuning_key
+from pytest_tvmtune.stages.case import Case, module_parts, running_parts, tuning_key
 from pytest_tvmtune.stages.job_context import job_context
 from pytest_tvmtune.stages.outcomes import TuningOutcome
 from pytest_tvmtune.store import builds
@@ -234,8 +234,7 @@ def _missing(case: Case, plan: builds.Plan) -> list[Task]:
 
 def _environment(case: Case) -> str:
     """Return what else a candidate's failure depends on: TVM, the compiler, and the setup."""
-    there = [case.remote.libraries] if case.remote else []
-    return builds.key_of([toolchain_parts(case), *there] if there else toolchain_parts(case))
+    return builds.key_of(running_parts(case))
 
 
 def _since_s(case: Case) -> float:

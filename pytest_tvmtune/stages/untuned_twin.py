@@ -96,5 +96,5 @@ def _slower_kernels(case: Case, built: BuiltModel, twin: BuiltModel) -> str:
 
 def _rough_s(case: Case, loaded: LoadedModel) -> float:
     """Return the seconds of one call, of very few."""
-    with held(case, exclusive_machine(case)):
+    with held(case, exclusive_machine(case.remote)):
         return min(loaded.sample(samples=3, min_sample_s=0.0, budget_s=0.05))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tvm.runtime import Device
 
+# TVM's function for random data; a server may lack it.
+RANDOM_FILL = "tvm.contrib.random.random_fill_for_measure"
 _MOST_FLUSH_BYTES = 256 << 20
 _CACHES = "/sys/devices/system/cpu/cpu0/cache"
 

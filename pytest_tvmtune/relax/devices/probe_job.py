@@ -15,6 +15,7 @@ from pytest_tvmtune.machine.fingerprint import Fingerprint, fingerprint
 from pytest_tvmtune.machine.timing_hindrances import hindrances
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
+from pytest_tvmtune.relax.devices.machine import RANDOM_FILL
 from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine, device_cpu
 from pytest_tvmtune.relax.devices.rpc_connection import connect, waiting_stage
 
@@ -86,7 +87,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         hindrances=tuple(
             hindrances(machine.read_file, cores=range(num_threads), machine_cores=_cores(machine))
         ),
-        has_random_fill=machine.function("tvm.contrib.random.random_fill_for_measure") is not None,
+        has_random_fill=machine.function(RANDOM_FILL) is not None,
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import DeviceLostError, MissingDeviceError, OptionError
+from pytest_tvmtune.core.errors import MissingDeviceError, OptionError
 from pytest_tvmtune.core.settings.options import CaseOptions
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
 from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.processes.job import JobContext
-from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.devices import probe_job
 from pytest_tvmtune.relax.devices.cross_compiler import compiler_for
 from pytest_tvmtune.relax.devices.helper_library import build_helper
 from pytest_tvmtune.relax.devices.targets import canonical, device_kind, resolve_target
+from pytest_tvmtune.stages.devices.device_job import run_where_a_device_is
 from pytest_tvmtune.store.layout import Store
 
 # Beyond what a test may wait for and what its model may take.
@@ -107,7 +107,4 @@ def ask_device(
         num_threads=1,
     )
     request = probe_job.Request(address=address, helper=helper, wait_s=wait_s)
-    try:
-        return helper, run_job(probe_job.JOB, request, context)
-    except DeviceLostError:
-        return helper, run_job(probe_job.JOB, request, context)
+    return helper, run_where_a_device_is(probe_job.JOB, request, context)

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.tensors.dtypes import dtype_of
 from pytest_tvmtune.machine.remote_device import RemoteDevice
-from pytest_tvmtune.relax.devices.machine import Machine, ThisMachine
+from pytest_tvmtune.relax.devices.machine import RANDOM_FILL, Machine, ThisMachine
 from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine, open_remote
 
 # MetaSchedule's EvaluatorConfig: min_repeat_ms=100; here in thirds, of which the median counts.
@@ -100,7 +100,7 @@ def _argument(machine: Machine, _kind: str, dtype: str, shape: Sequence[int]) ->
     if "int" in dtype:
         # Made up at random, an index would point anywhere.
         return tensor.copyfrom(np.zeros(tensor.shape, dtype))
-    fill = machine.function("tvm.contrib.random.random_fill_for_measure")
+    fill = machine.function(RANDOM_FILL)
     if fill is None:  # a server without TVM's additional libraries
         values = np.random.default_rng(0).uniform(1, 10, tensor.shape)
         return tensor.copyfrom(values.astype(dtype_of(dtype)))
