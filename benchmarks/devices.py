@@ -182,8 +182,8 @@ def chains(
 def decide(case: Case, old: Artifact, new: Artifact, rng: random.Random) -> tuple[str, float, Any]:
     """Return a verdict, the seconds from asking to having it, and what was measured."""
     from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
-    from pytest_tvmtune.stages.latency_gate import latency_of
-    from pytest_tvmtune.stages.paired_measurement import measure
+    from pytest_tvmtune.stages.latency.latency_gate import latency_of
+    from pytest_tvmtune.stages.latency.paired_measurement import measure
 
     alpha = item_alpha(1)
     started = time.monotonic()

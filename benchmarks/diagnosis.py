@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
-    from pytest_tvmtune.stages.paired_measurement import time_kernels
+    from pytest_tvmtune.stages.latency.paired_measurement import time_kernels
     from pytest_tvmtune.stages.tuned_build import build_tuned, counterpart_build
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks
 
@@ -80,7 +80,7 @@ def _line(folder: Path, name: str, runs: int, *, prepack: bool) -> str:
 def _truth(folder: Path, size: int, rounds: int, slowed: int, runs: int) -> str:
     from pytest_tvmtune.core.gating.confidence_sequence import evidence_of, item_alpha
     from pytest_tvmtune.stages.compiling import build_untuned
-    from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
+    from pytest_tvmtune.stages.latency.paired_measurement import measure, time_kernels
 
     # No two alike, which would be one kernel: even numbers, and an odd one half as large again.
     usual = [2 * (rounds + number) for number in range(10)]

@@ -182,7 +182,7 @@ class _Taker:
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
     def _measure(self, row: Row, alpha: float, threshold: Threshold) -> measure_pair_job.Result:
-        from pytest_tvmtune.stages.paired_measurement import measure
+        from pytest_tvmtune.stages.latency.paired_measurement import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")
         _, new = self._chain(row.model, UNITS + row.percent, "renamed")

@@ -195,7 +195,7 @@ def measure_noise(
     from pytest_tvmtune.relax.measuring.calibration_model import calibration_model
     from pytest_tvmtune.stages.case import RunContext, open_case
     from pytest_tvmtune.stages.compiling import build_untuned
-    from pytest_tvmtune.stages.paired_measurement import measure
+    from pytest_tvmtune.stages.latency.paired_measurement import measure
 
     run = resolve_run(store_dir=store.root)
     layer = {

@@ -28,7 +28,6 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
-from pytest_tvmtune.stages import paired_measurement
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.case_run import CaseRun
@@ -45,7 +44,9 @@ from pytest_tvmtune.stages.comparing.comparing_outputs import (
 from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
-from pytest_tvmtune.stages.latency_gate import judge_latency, latency_findings
+from pytest_tvmtune.stages.latency import paired_measurement
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
+from pytest_tvmtune.stages.latency.untuned_twin import compare_with_untuned
 from pytest_tvmtune.stages.outcomes import (
     ArtifactSizes,
     ComparisonOutcome,
@@ -69,7 +70,6 @@ from pytest_tvmtune.stages.tuning_tasks import (
     tune_missing,
     untuned_sentence,
 )
-from pytest_tvmtune.stages.untuned_twin import compare_with_untuned
 from pytest_tvmtune.store.accepted.baseline_files import (
     read_baseline,
     read_records,

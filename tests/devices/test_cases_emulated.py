@@ -13,7 +13,7 @@ from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.errors import DeviceError, OptionError
 from pytest_tvmtune.core.kernels.matching import WEIGHT_PREPACK
 from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
-from pytest_tvmtune.stages.paired_measurement import time_kernels
+from pytest_tvmtune.stages.latency.paired_measurement import time_kernels
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
 from pytest_tvmtune.store.layout import Store
 from tests.devices.emulated import CROSS_COMPILER, emulated_server

@@ -29,8 +29,8 @@ from pytest_tvmtune.relax.devices.rpc_connection import connect
 from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.explaining.divergence_search import first_divergence
-from pytest_tvmtune.stages.latency_gate import judge_latency
-from pytest_tvmtune.stages.paired_measurement import time_kernels
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.paired_measurement import time_kernels
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store

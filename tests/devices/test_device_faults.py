@@ -30,7 +30,7 @@ from pytest_tvmtune.relax.devices.remote_machine import RemoteMachine
 from pytest_tvmtune.relax.devices.rpc_connection import connect
 from pytest_tvmtune.stages.compiling import load
 from pytest_tvmtune.stages.devices import known_devices
-from pytest_tvmtune.stages.paired_measurement import measure
+from pytest_tvmtune.stages.latency.paired_measurement import measure
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store

@@ -30,7 +30,7 @@ from pytest_tvmtune.plugin.tune_fixture import TvmTune
 from pytest_tvmtune.report.case_verdicts import VERDICTS, kind_of
 from pytest_tvmtune.report.json_report import report_schema
 from pytest_tvmtune.report.junit_properties import junit_properties
-from pytest_tvmtune.stages.latency_gate import latency_findings
+from pytest_tvmtune.stages.latency.latency_gate import latency_findings
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.store.layout import open_store
 from tests.docs.documents import clean_environment

@@ -17,7 +17,7 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages import pipeline
 from pytest_tvmtune.stages.case_run import CaseRun
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuning_tasks import extract_tasks, restore_accepted_records
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import read_baseline, read_records, write_baseline

@@ -25,7 +25,7 @@ from pytest_tvmtune.relax.measuring.measure_pair_job import Result
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
-from pytest_tvmtune.stages.latency_gate import Measure, judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import Measure, judge_latency
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.cases import accept, build_of, opener

@@ -14,7 +14,7 @@ from pytest_tvmtune.core.errors import CompileError, ModelError
 from pytest_tvmtune.plugin.run import Run
 from pytest_tvmtune.relax.importing import open_model
 from pytest_tvmtune.stages.compiling import load
-from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from tests.support.cases import (
     accept,

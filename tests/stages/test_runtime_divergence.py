@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_tvmtune.relax.vetting.side import Watched, WatchedCall
+from pytest_tvmtune.relax.turns.library_side import Watched, WatchedCall
 from pytest_tvmtune.stages.vetting.runtime_divergence import first_difference
 
 

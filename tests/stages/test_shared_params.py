@@ -11,7 +11,7 @@ from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import compat, model
 from pytest_tvmtune.relax.measuring import session
 from pytest_tvmtune.stages.devices.loaded_model import ModelHere
-from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from tests.support.cases import accept, build_of, counterpart_outputs
 from tests.support.modules import OpenCase, Square

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pytest_tvmtune.stages.compiling import load
-from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from tests.support.cases import accept, build_of
 from tests.support.modules import OpenCase

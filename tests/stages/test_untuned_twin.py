@@ -6,8 +6,8 @@ import json
 
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
+from pytest_tvmtune.stages.latency.untuned_twin import compare_with_untuned
 from pytest_tvmtune.stages.outcomes import UntunedOutcome
-from pytest_tvmtune.stages.untuned_twin import compare_with_untuned
 from tests.support.cases import build_of, build_with_records
 from tests.support.modules import OpenCase, Square
 

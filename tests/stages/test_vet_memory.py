@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tvmtune.relax.vetting.side import ArgumentBits, Slot
-from pytest_tvmtune.stages.vetting.turns import plan_memory
+from pytest_tvmtune.relax.turns.requests import ArgumentBits, Slot
+from pytest_tvmtune.stages.latency.turns import plan_memory
 
 
 def bits(name: int, size_bytes: int) -> ArgumentBits:

@@ -15,7 +15,7 @@ from pytest_tvmtune.stages.case import Case, RunContext, open_case
 from pytest_tvmtune.stages.case_run import CaseRun, begin
 from pytest_tvmtune.stages.comparing.comparing_golden import FOLDER
 from pytest_tvmtune.stages.compiling import BuiltModel, load
-from pytest_tvmtune.stages.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
 from pytest_tvmtune.stages.outcomes import BaselineProposal
 from pytest_tvmtune.stages.pipeline import tune_and_build
 from pytest_tvmtune.stages.tuned_build import counterpart_build, load_and_call, reference_build

@@ -13,8 +13,8 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both
+from pytest_tvmtune.stages.latency.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
-from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.tuning_tasks import stored_workloads
 from pytest_tvmtune.store import artifacts
 

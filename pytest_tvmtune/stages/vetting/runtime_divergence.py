@@ -11,10 +11,10 @@ from pathlib import Path
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.job_stage import JobStage
-from pytest_tvmtune.relax.vetting.side import Side, Watched, WatchRequest
+from pytest_tvmtune.relax.turns.library_side import LibrarySide, Watched, WatchRequest
+from pytest_tvmtune.stages.latency.turns import opened_sides
 from pytest_tvmtune.stages.vetting.paired_case import PairedCase, VettedSides
 from pytest_tvmtune.stages.vetting.side_comparison import side_process
-from pytest_tvmtune.stages.vetting.turns import opened_sides
 
 _MOST_CALLS = 100_000
 _WATCHING = JobStage("looking for the first call that computes other values")
@@ -36,7 +36,7 @@ def runtime_divergence(pair: PairedCase, sides: VettedSides, folder: Path) -> st
     try:
         with opened_sides((old, mixed)) as opened:
             one, other = (
-                process.ask(Side.watch, WatchRequest(most_calls=_MOST_CALLS), _WATCHING)
+                process.ask(LibrarySide.watch, WatchRequest(most_calls=_MOST_CALLS), _WATCHING)
                 for process in opened.processes
             )
     except TvmTuneError as error:

@@ -22,11 +22,11 @@ from pytest_tvmtune.processes.messages import read_message, write_message
 from pytest_tvmtune.processes.resident_process import ResidentContext
 from pytest_tvmtune.relax.measuring.measure_pair_job import Clock, Result, take_until_decided
 from pytest_tvmtune.relax.measuring.session import EntryCall
+from pytest_tvmtune.relax.turns.library_side import LibrarySide, SideCall, SideOutputs
 from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
-from pytest_tvmtune.relax.vetting.side import SideCall, SideOutputs
-from pytest_tvmtune.stages.latency_gate import latency_of
+from pytest_tvmtune.stages.latency.latency_gate import latency_of
+from pytest_tvmtune.stages.latency.turns import SideProcess, epochs_in_turns, placements_in_turns
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment
-from pytest_tvmtune.stages.vetting.turns import SideProcess, epochs_in_turns, placements_in_turns
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
 from pytest_tvmtune.store.locks import exclusive_cores
@@ -97,8 +97,9 @@ def compare_sides(
         made = replace(made, latency=latency_of(measured, case.threshold, alpha=alpha))
     except TvmTuneError as error:
         made = replace(made, problem=str(error))
-    if all(side.outputs.is_file() for side in pair):
-        old, new = (read_message(side.outputs, SideOutputs).arrays for side in pair)
+    written = [side.outputs for side in pair if side.outputs and side.outputs.is_file()]
+    if len(written) == len(pair):
+        old, new = (read_message(one, SideOutputs).arrays for one in written)
         made = replace(made, numbers=_numbers(old, new, one.name, case))
     return made
 
@@ -128,7 +129,7 @@ def side_process(side: VettedSide, files: Path, case: EnvironmentCase) -> SidePr
         num_threads=case.num_threads,
         timeout_s=case.timeout_s,
     )
-    return SideProcess(context=context, call=call_file, outputs=files / "outputs")
+    return SideProcess(kind=LibrarySide, context=context, call=call_file, outputs=files / "outputs")
 
 
 def _numbers(

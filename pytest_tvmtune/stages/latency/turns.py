@@ -26,8 +26,8 @@ from pytest_tvmtune.processes.resident_process import (
 from pytest_tvmtune.relax.measuring.epochs import interleave, pairs_per_epoch, settle
 from pytest_tvmtune.relax.measuring.placement import pair_params
 from pytest_tvmtune.relax.measuring.timing import Timer
-from pytest_tvmtune.relax.vetting.side import (
-    MOST_LIBRARY_BYTES,
+from pytest_tvmtune.relax.turns.library_side import MOST_LIBRARY_BYTES
+from pytest_tvmtune.relax.turns.requests import (
     ArgumentBits,
     EnterRequest,
     Opened,
@@ -47,17 +47,21 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the system's folder of files in
 _MOST_PADDING = 1 << 14
 # Of the addresses of tensors, as TVM's own allocator has it.
 _ALIGNMENT = 64
-LOADING = JobStage("loading a library of the vetted case")
+LOADING = JobStage("loading a side of the comparison")
 MEASURING = JobStage("measuring in turns")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SideProcess:
-    """A side: the process to start, and the file of its SideCall. outputs: the file to write."""
+    """A side: its class, the process to start, and the file that says what is called.
 
+    outputs: the file to write, if anyone needs them.
+    """
+
+    kind: type[Side]
     context: ResidentContext
     call: Path
-    outputs: Path
+    outputs: Path | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +109,7 @@ def opened_sides(sides: tuple[SideProcess, SideProcess]) -> Iterator[OpenedSides
     with contextlib.ExitStack() as ending:
         started = []
         for side in sides:
-            process = start_resident(Side, side.context)
+            process = start_resident(side.kind, side.context)
             ending.callback(process.end)
             started.append(process)
         for process, side in zip(started, sides, strict=True):

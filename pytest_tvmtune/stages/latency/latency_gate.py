@@ -25,13 +25,13 @@ from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
 from pytest_tvmtune.relax.measuring import measure_pair_job
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
-from pytest_tvmtune.stages import paired_measurement
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both, without_content
 from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
+from pytest_tvmtune.stages.latency import paired_measurement
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.stage_progress import held, under_way
 from pytest_tvmtune.store import artifacts

@@ -1,4 +1,4 @@
-"""One side of a comparison, in the process that has its TVM: `stages/vetting/turns.py` asks it.
+"""One side of a comparison, in the process that has its TVM: `stages/latency/turns.py` asks it.
 
 Inputs and parameters are in memory that both sides map: with copies, the two sides would differ by
 some percent for no reason but the place of their copies.
@@ -33,6 +33,17 @@ from pytest_tvmtune.relax.measuring.session import (
     size_bytes,
 )
 from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
+from pytest_tvmtune.relax.turns.requests import (
+    ArgumentBits,
+    Done,
+    EnterRequest,
+    Opened,
+    OpenRequest,
+    Placed,
+    PlaceRequest,
+    Sample,
+    SampleRequest,
+)
 from pytest_tvmtune.store.artifacts import Artifact
 
 # A library with larger constants is loaded once a process: TVM never unmaps it.
@@ -61,77 +72,6 @@ class SideOutputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenRequest:
-    """call: the file of a SideCall. outputs: the file to write, None if no one needs them."""
-
-    call: Path
-    outputs: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArgumentBits:
-    """An argument of the entry: runtime inputs, then transformed parameters."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    digest: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A side that has been called once. num_threads: that TVM really uses."""
-
-    arguments: tuple[ArgumentBits, ...]
-    num_threads: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """The place of an argument in the shared memory. is_written: by this side."""
-
-    index: int
-    offset: int
-    is_written: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaceRequest:
-    """A new placement of code and tensors.
-
-    memory: the file that both sides map. fixed: the slots of all arrangements. traded: the slots
-    that change, by arrangement; one arrangement where there are none.
-    """
-
-    memory: Path
-    fixed: tuple[Slot, ...]
-    traded: tuple[tuple[Slot, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """core: the number of the core that the process was on, None if it isn't known."""
-
-    core: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnterRequest:
-    """The arrangement to use from now on. core: to run on, None for all that are allowed."""
-
-    arrangement: int
-    core: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleRequest:
-    """The number of calls of a sample."""
-
-    arrangement: int
-    number: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class WatchRequest:
     """A request to watch the first `most_calls` calls within the entry."""
 
@@ -153,19 +93,7 @@ class Watched:
     calls: tuple[WatchedCall, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """An answer without values."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """mean_s: of one call."""
-
-    mean_s: float
-
-
-class Side:
+class LibrarySide:
     """A library under this process's runtime. folder: of this process."""
 
     def __init__(self, folder: Path) -> None:

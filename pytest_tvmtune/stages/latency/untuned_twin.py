@@ -13,8 +13,8 @@ from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build, load
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
+from pytest_tvmtune.stages.latency.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.outcomes import UntunedOutcome
-from pytest_tvmtune.stages.paired_measurement import measure, time_kernels
 from pytest_tvmtune.stages.stage_progress import held, running
 from pytest_tvmtune.store import builds
 
