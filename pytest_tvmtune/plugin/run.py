@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Outputs
+from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.task_result import TaskResult
+from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.stages import pipeline
 from pytest_tvmtune.stages.case_run import CaseRun
+from pytest_tvmtune.stages.latency.variants import OtherCase
 
 if TYPE_CHECKING:
     from pytest_tvmtune.store.artifacts import Artifact
@@ -159,6 +164,44 @@ class Run:
         __tracebackhide__ = True
         self._make(pipeline.check_latency)
 
+    def assert_not_slower_than(
+        self, other: str | Path | Run, *, threshold: str | None = None
+    ) -> None:
+        """Fail if the latency is above that of another variant by more than the threshold.
+
+        Both variants run now, in turn, as in `assert_no_regression`. If the measurement can't
+        decide, the test passes with a warning.
+
+        The argument `other` has one of these forms:
+
+        - "untuned": the same model without records.
+        - "prepacked" or "not prepacked": the model with the other prepack choice. It is tuned like
+          this run, if it isn't tuned yet.
+        - "onnxruntime" for ONNX models, or "torch" for models from torch: the model in that
+          runtime, with its default settings and the same number of threads.
+        - Another `Run` of the same test with the same inputs, such as another model or pipeline.
+        - The path of a library (.so) that takes the same inputs and parameters.
+
+        Args:
+            other: The variant, in one of the forms above.
+            threshold: The slowdown that fails, such as "3%". Without it, the marker's value
+                applies.
+        """
+        __tracebackhide__ = True
+        self._compare(other, threshold, may_fail=True)
+
+    def compare_latency(
+        self, other: str | Path | Run, *, threshold: str | None = None
+    ) -> LatencyComparison:
+        """Return the latency next to that of another variant: ratio, interval, verdict, medians.
+
+        It fails the test only if a variant can't be built or run. The arguments are those of
+        `assert_not_slower_than`.
+        """
+        __tracebackhide__ = True
+        self._compare(other, threshold, may_fail=False)
+        return self.result.latency_comparisons[-1]
+
     def check(
         self,
         expected: Any = None,
@@ -191,6 +234,20 @@ class Run:
         self._make(partial(pipeline.time_kernels, budget_s=budget_s))
         assert self.result.kernels is not None
         return self.result.kernels
+
+    def _compare(self, other: str | Path | Run, threshold: str | None, *, may_fail: bool) -> None:
+        __tracebackhide__ = True
+        try:
+            limit = None if threshold is None else parse_threshold(threshold, "threshold")
+        except OptionError as error:
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        named = (
+            OtherCase(case=other._run.case, artifact=other.artifact)  # noqa: SLF001  of its own class
+            if isinstance(other, Run)
+            else other
+        )
+        check = partial(pipeline.compare_latency, other=named, threshold=limit, may_fail=may_fail)
+        self._make(check)
 
     def _make(self, *checks: pipeline.Check) -> None:
         __tracebackhide__ = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -33,6 +33,16 @@ Params = Mapping[str, object] | Sequence[object] | None
 _PARAM_SCALE = 0.1
 
 
+class Reference(Protocol):
+    """Another runtime that the source of a model can be run with."""
+
+    def __call__(self, *inputs: Array) -> Any:
+        """Return the outputs for the runtime inputs, in order. Raises ModelError."""
+
+    def save(self, path: Path) -> None:
+        """Write the model for a process that runs it with this runtime. Raises ModelError."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """An IRModule with one entry function, its parameters and example inputs.
@@ -42,8 +52,7 @@ class Model:
     large parameters.
     params: every parameter of the entry after its runtime inputs, original order and shapes.
     output_names: what its source calls its outputs, in order, where it does.
-    references: who else can compute its outputs, by name: each takes the runtime inputs as numpy
-    arrays, in order, and raises ModelError where it can't. dynamic: inputs whose shapes were not
+    references: who else can compute its outputs, by name. dynamic: inputs whose shapes were not
     static in the source.
     """
 
@@ -53,7 +62,7 @@ class Model:
     params: tuple[Array, ...]
     inputs: tuple[Array, ...]
     output_names: tuple[str, ...] = ()
-    references: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
     dynamic: tuple[DynamicInput, ...] = ()
     library: bytes | None = None
     original: Model | None = None

@@ -11,6 +11,7 @@ from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
+from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.terminal_summary import ratio_cell
@@ -83,7 +84,8 @@ def _size(blocks: Sequence[str]) -> int:
 
 def _heading(results: Sequence[CaseResult], failed: int) -> str:
     words = f"{failed} failed of {counted(len(results), 'case')}"
-    lines = [count_line(results), *detail_lines(results), *next_lines(results)]
+    facts = [*detail_lines(results), *asked_lines(results), *next_lines(results)]
+    lines = [count_line(results), *facts]
     return "\n".join([f"### tvmtune: {words}", "", *_lines(lines)])
 
 

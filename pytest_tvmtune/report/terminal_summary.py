@@ -22,6 +22,7 @@ from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.installed_tvm import tvm_origin
 from pytest_tvmtune.report.case_verdicts import verdict_words
+from pytest_tvmtune.report.comparison_lines import asked_lines, compared_lines, prepack_cell
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.text_tables import (
@@ -122,7 +123,8 @@ def summary_lines(results: Sequence[CaseResult], *, verbose: bool = False) -> li
     table = table_lines(_HEADINGS, rows, right=_RIGHT)
     details = [line for result in results for line in _details(result)] if verbose else []
     more = detail_lines(results) if verbose else []
-    return [*table, "", *details, count_line(results), *more, *next_lines(results)]
+    asked = [] if verbose else asked_lines(results)
+    return [*table, "", *details, *asked, count_line(results), *more, *next_lines(results)]
 
 
 def _details(result: CaseResult) -> list[str]:
@@ -134,6 +136,7 @@ def _details(result: CaseResult) -> list[str]:
     latency = result.latency
     if latency is not None:
         lines += _latency_lines(label, latency)
+    lines += compared_lines(result)
     faster = [task for task in result.tasks if task.state == "untuned is faster"]
     lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]
     if result.artifact:
@@ -222,7 +225,7 @@ def _row(result: CaseResult) -> tuple[str, ...]:
     return (
         f"{result.name}[{short_params(result.params)}]" if result.params else result.name,
         result.target_name,
-        "yes" if result.prepack else "no",
+        prepack_cell(result),
         f"{result.tuned_tasks}/{len(result.tasks)}",
         "-" if error is None else f"{error.max_abs_error:.1e}",
         _seconds(None if latency is None else latency.median_s),

@@ -17,6 +17,7 @@ from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
@@ -122,15 +123,14 @@ class LatencyOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntunedOutcome:
-    """How a tuned build compares with the untuned one, in time.
+class KeptComparisons:
+    """How a build compares in time with the untuned and the plain build.
 
-    ratio: tuned by untuned, None where it isn't known. warning: that tuning made the model slower,
-    or why that isn't known; "" where there is nothing to say.
+    warnings: that one of them is faster, or why that isn't known.
     """
 
-    ratio: float | None = None
-    warning: str = ""
+    comparisons: tuple[LatencyComparison, ...] = ()
+    warnings: tuple[str, ...] = ()
     compiled_s: float | None = None
 
 

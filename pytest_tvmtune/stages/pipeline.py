@@ -24,9 +24,12 @@ from pytest_tvmtune.core.errors import (
 )
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import golden_file_name, golden_identity
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
+from pytest_tvmtune.core.results.latency_comparison import UNTUNED
+from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case
@@ -45,8 +48,13 @@ from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.latency import paired_measurement
+from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
 from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
-from pytest_tvmtune.stages.latency.untuned_twin import compare_with_untuned
+from pytest_tvmtune.stages.latency.variant_comparison import (
+    compare_with_variant,
+    comparison_finding,
+)
+from pytest_tvmtune.stages.latency.variants import OtherCase, variant_of
 from pytest_tvmtune.stages.outcomes import (
     ArtifactSizes,
     ComparisonOutcome,
@@ -215,7 +223,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
 def check_latency(run: CaseRun) -> list[str]:
     """Compare the latency and the sizes with the accepted baseline's, or propose a baseline.
 
-    Also, once for each build, with that of the same model untuned.
+    Also, once for each build, with that of the same model untuned, and without prepack.
     """
     run.checked = True
     case, built, options = run.case, run.built, run.run_options
@@ -237,14 +245,51 @@ def check_latency(run: CaseRun) -> list[str]:
             findings += _fold_sizes(run.result, grown)
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
-    untuned = compare_with_untuned(case, built, run.loaded)
-    _fold_seconds(run.result, untuned.compiled_s)
-    run.result.untuned_ratio = untuned.ratio
-    if untuned.warning:
-        warn(run, untuned.warning)
+    kept = compare_once(case, built, run.loaded)
+    _fold_seconds(run.result, kept.compiled_s)
+    asked = [one for one in run.result.latency_comparisons if one.asked]
+    run.result.latency_comparisons = [*kept.comparisons, *asked]
+    ratios = {one.compared_with: one.ratio for one in kept.comparisons}
+    run.result.untuned_ratio = ratios.get(UNTUNED)
+    for warning in kept.warnings:
+        warn(run, warning)
     if not accepts and latency.verdict in {"INCONCLUSIVE", "INCOMPARABLE"}:
         warn(run, f"{latency.verdict}: {latency.message}")
     return findings
+
+
+def compare_latency(
+    run: CaseRun, other: str | Path | OtherCase, threshold: Threshold | None, *, may_fail: bool
+) -> list[str]:
+    """Compare the latency with another variant of the model.
+
+    threshold: None for the case's own, without what it accepts of its baseline. may_fail: whether a
+    slowdown is a finding.
+    """
+    run.checked = True
+    threshold = threshold or replace(run.case.options.threshold, accepted_ratio=0.0)
+    case = replace(run.case, options=replace(run.case.options, threshold=threshold))
+    variant = variant_of(case, run.built, other)
+    run.result.trials_spent += variant.trials_spent
+    _fold_seconds(run.result, variant.compiled_s)
+    # Without a verdict that can fail, it's one interval, of the usual confidence.
+    alpha = item_alpha(case.run_context.gated_items, run.latency_verdicts if may_fail else 0)
+    run.latency_verdicts += may_fail
+    comparison = replace(
+        compare_with_variant(case, run.built, run.loaded, variant, alpha=alpha), asked=True
+    )
+    run.result.latency_comparisons.append(comparison)
+    for note in comparison.notes:
+        warn(run, note)
+    if not may_fail:
+        return []
+    if comparison.verdict == "INCONCLUSIVE":
+        words = f"next to {comparison.compared_with}: {comparison.latency.message}"
+        warn(run, f"INCONCLUSIVE: {words}")
+    finding = comparison_finding(case, comparison)
+    if finding:
+        run.result.note_failure(Failure(kind="regression"))
+    return [finding] if finding else []
 
 
 def all_checks(run: CaseRun, numbers: Check, comparison: ComparisonOptions) -> list[Check]:

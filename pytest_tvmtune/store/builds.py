@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta
 
 from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
 from pytest_tvmtune.store.layout import Store
@@ -40,6 +41,18 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptComparison:
+    """A build measured next to another one. on: the CPU model, threads, and the other library.
+
+    comparison: without samples.
+    """
+
+    name: str
+    on: str
+    comparison: LatencyComparison
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """The result of one compilation. library: SHA-256 of the artifact.
 
@@ -47,18 +60,14 @@ class Build:
     module. compile_s: seconds, export included. ran_with: digests of the conditions (inputs,
     parameters, CPU model, versions) that it has run with in a child; it runs outside a child only
     with those.
-    untuned_ratio: a call's time divided by that of the same model without records, None until that
-    is measured; slower_kernels: which kernels cost more, where it is decidedly slower; untuned_on:
-    the CPU model and the number of threads that this was measured with.
+    compared: how it compares in time with the untuned and the plain build, once that is measured.
     """
 
     library: Sha256
     applied: tuple[str, ...]
     compile_s: float
     ran_with: tuple[str, ...] = ()
-    untuned_ratio: float | None = None
-    slower_kernels: str = ""
-    untuned_on: str = ""
+    compared: tuple[KeptComparison, ...] = ()
 
 
 def key_of(parts: Any) -> str:

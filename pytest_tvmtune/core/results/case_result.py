@@ -13,6 +13,7 @@ from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
@@ -71,6 +72,9 @@ class CaseResult:
         divergences: The first kernel that diverges, for each failed comparison that could be
             searched.
         latency: The result of the latency gate; null if the latency wasn't compared.
+        latency_comparisons: The comparisons of the latency with other variants of the model: those
+            that every new build has, with `untuned` and `not prepacked`, then those that the test
+            asked for.
         kernels: The times of the kernels, from a REGRESSION or from `run.kernels()`, whichever came
             last.
         logs: A map from a stage to the path of its log, with the output of its child processes. For
@@ -117,6 +121,7 @@ class CaseResult:
     golden: GoldenResult | None = None
     divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
+    latency_comparisons: list[LatencyComparison] = field(default_factory=list)
     kernels: KernelTable | None = None
     logs: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)

@@ -115,7 +115,7 @@ class ThisMachine:
     def seconds(self, vm: Any, saved_as: str, number: int, *, cold_cache: bool) -> float:
         """Return the mean seconds of one call, by this process's clock."""
         call, sync = vm[saved_as], self.device.sync
-        flush = _flusher() if cold_cache else None
+        flush = cache_flusher() if cold_cache else None
         spent_s = 0.0
         for _ in range(number):
             if flush is not None:
@@ -180,8 +180,8 @@ def flush_bytes(read: Callable[[str], str]) -> int:
 
 
 @lru_cache(maxsize=1)
-def _flusher() -> Callable[[], None]:
-    """Return what writes over twice the largest cache."""
+def cache_flusher() -> Callable[[], None]:
+    """Return a function that writes over twice the largest cache of this machine."""
     block = np.zeros(flush_bytes(_read), np.uint8)
 
     def flush() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.importing.symbolic_dims import bind_symbolic, check_sizes
 from pytest_tvmtune.relax.importing.tensor_files import Inputs, read_inputs
 from pytest_tvmtune.relax.importing.torch.from_torch import is_torch, load_torch
-from pytest_tvmtune.relax.model import Model, Params, make_model, pick_entry
+from pytest_tvmtune.relax.model import Model, Params, Reference, make_model, pick_entry
 
 _ACCEPTED = (
     "an IRModule, a relax.frontend.nn.Module with spec=..., "
@@ -76,7 +76,7 @@ def open_model(
         raise ModelError(f"params=...: {kind} models contain their parameters; remove params=")
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] = ()
-    references: Mapping[str, Callable[..., Any]] = {}
+    references: Mapping[str, Reference] = {}
     dynamic: tuple[DynamicInput, ...] = ()
     if kind == "ONNX":
         from pytest_tvmtune.relax.importing.onnx.from_onnx import load_onnx

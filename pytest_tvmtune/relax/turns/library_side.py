@@ -34,6 +34,7 @@ from pytest_tvmtune.relax.measuring.session import (
 )
 from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
 from pytest_tvmtune.relax.turns.requests import (
+    SHORT_S,
     ArgumentBits,
     Done,
     EnterRequest,
@@ -50,9 +51,6 @@ from pytest_tvmtune.store.artifacts import Artifact
 MOST_LIBRARY_BYTES = 32 << 20
 # They make and pass on storage, and compute nothing.
 _OF_THE_VM = "vm.builtin."
-# In a turn, a sample follows one that brings code and data back into the caches. A long sample does
-# so itself.
-_SHORT_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,7 +191,7 @@ class LibrarySide:
             return Sample(mean_s=timer(request.number))
         started_s = monotonic_s()
         taken = [timer(request.number)]
-        if monotonic_s() - started_s > _SHORT_S:
+        if monotonic_s() - started_s > SHORT_S:
             return Sample(mean_s=taken[0])
         return Sample(mean_s=timer(request.number))
 

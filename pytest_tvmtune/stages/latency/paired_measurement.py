@@ -10,6 +10,7 @@ from pytest_tvmtune.relax.measuring import kernel_times_job, measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_device_job
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
@@ -74,6 +75,12 @@ def time_kernels(
         times.baseline,
         old.manifest.kernels if old else {},
     )
+
+
+def rough_s(case: Case, loaded: LoadedModel) -> float:
+    """Return the seconds of one call, of very few."""
+    with held(case, exclusive_machine(case.remote)):
+        return min(loaded.sample(samples=3, min_sample_s=0.0, budget_s=0.05))
 
 
 def _pair(case: Case, old: Artifact, new: Artifact, timeout_s: float) -> ArtifactPair:

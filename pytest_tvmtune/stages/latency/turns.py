@@ -16,14 +16,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_tvmtune.core.gating.confidence_sequence import Epoch
+from pytest_tvmtune.core.gating.confidence_sequence import Epoch, least_epochs
 from pytest_tvmtune.core.job_stage import JobStage
+from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.processes.resident_process import (
     ResidentContext,
     ResidentProcess,
     start_resident,
 )
+from pytest_tvmtune.relax.measuring import measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import interleave, pairs_per_epoch, settle
+from pytest_tvmtune.relax.measuring.measure_pair_job import Clock, take_until_decided
 from pytest_tvmtune.relax.measuring.placement import pair_params
 from pytest_tvmtune.relax.measuring.timing import Timer
 from pytest_tvmtune.relax.turns.library_side import MOST_LIBRARY_BYTES
@@ -37,12 +40,14 @@ from pytest_tvmtune.relax.turns.requests import (
     Side,
     Slot,
 )
-from pytest_tvmtune.store.artifacts import Artifact
+from pytest_tvmtune.store.locks import exclusive_cores
 
 EPOCHS_PER_PROCESS = 8
 # Starting two processes takes seconds, so an epoch may last longer than within one process.
 _EPOCH_S = 0.2
 _MOST_PAIRS = 31
+# Most of the time goes into starting processes, so the gate's time is not enough.
+_TIMES = 3
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the system's folder of files in memory
 _MOST_PADDING = 1 << 14
 # Of the addresses of tensors, as TVM's own allocator has it.
@@ -55,13 +60,14 @@ MEASURING = JobStage("measuring in turns")
 class SideProcess:
     """A side: its class, the process to start, and the file that says what is called.
 
-    outputs: the file to write, if anyone needs them.
+    library: of a side that runs TVM. outputs: the file to write, if anyone needs them.
     """
 
     kind: type[Side]
     context: ResidentContext
     call: Path
-    outputs: Path | None
+    library: Path | None = None
+    outputs: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,9 +153,51 @@ def epochs_in_turns(
                 yield interleave(arrangements, rng, number=number, pairs=pairs)
 
 
-def placements_in_turns(artifact: Artifact, epochs: int) -> int:
-    """Return how often the code of a library was placed anew in so many epochs."""
-    if artifact.library.stat().st_size <= MOST_LIBRARY_BYTES:
+def measure_in_turns(
+    sides: tuple[SideProcess, SideProcess],
+    *,
+    max_time_s: float,
+    alpha: float,
+    threshold: Threshold,
+    cold_cache: bool,
+    memory_folder: Path,
+) -> measure_pair_job.Result:
+    """Return the paired samples of two sides, taken until their ratio is decided.
+
+    Args:
+        sides: What is compared; the first side is the baseline.
+        max_time_s: As in one process: starting processes takes most of the time, so it's three
+            times as much here.
+        alpha: Of this one decision.
+        threshold: What is decided.
+        cold_cache: Whether each call has empty caches.
+        memory_folder: As in `epochs_in_turns`.
+
+    Raises:
+        ChildError: A side crashed, hung, or failed.
+    """
+    with exclusive_cores():
+        clock = Clock(max_time_s=_TIMES * max_time_s, least_epochs=least_epochs(alpha))
+        taken = epochs_in_turns(
+            sides,
+            random.Random(secrets.randbits(32)),  # noqa: S311  an order, not a secret
+            memory_folder=memory_folder,
+            cold_cache=cold_cache,
+        )
+        with contextlib.closing(taken):
+            epochs = take_until_decided(taken, clock, alpha=alpha, threshold=threshold)
+    return measure_pair_job.Result(
+        epochs=epochs,
+        noise=[],
+        placements=min(_placements(side.library, len(epochs)) for side in sides),
+        spent_s=clock.spent_s,
+        num_threads=sides[1].context.num_threads,
+    )
+
+
+def _placements(library: Path | None, epochs: int) -> int:
+    """Return how often the code of a side was placed anew in so many epochs."""
+    if library is None or library.stat().st_size <= MOST_LIBRARY_BYTES:
         return epochs
     return -(-epochs // EPOCHS_PER_PROCESS)
 

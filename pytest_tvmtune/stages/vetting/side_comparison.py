@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +9,6 @@ from pathlib import Path
 from pytest_tvmtune.core.comparing.outputs_comparison import compare
 from pytest_tvmtune.core.comparing.tolerances import Tolerance
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.gating.confidence_sequence import Epoch, least_epochs
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.tensors.nested_outputs import ROOT
 from pytest_tvmtune.core.tensors.signature import Array
@@ -20,19 +16,14 @@ from pytest_tvmtune.core.vetting.vet_report import ComparedSides, SidesCompariso
 from pytest_tvmtune.processes.job import OtherInterpreter
 from pytest_tvmtune.processes.messages import read_message, write_message
 from pytest_tvmtune.processes.resident_process import ResidentContext
-from pytest_tvmtune.relax.measuring.measure_pair_job import Clock, Result, take_until_decided
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.relax.turns.library_side import LibrarySide, SideCall, SideOutputs
 from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
 from pytest_tvmtune.stages.latency.latency_gate import latency_of
-from pytest_tvmtune.stages.latency.turns import SideProcess, epochs_in_turns, placements_in_turns
+from pytest_tvmtune.stages.latency.turns import SideProcess, measure_in_turns
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
-from pytest_tvmtune.store.locks import exclusive_cores
-
-# Most of the time goes into starting processes, so the gate's time is not enough.
-_TIMES = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,26 +64,14 @@ def compare_sides(
         for number, side in enumerate((one, other))
     )
     pair = processes[0], processes[1]
-    epochs: list[Epoch] = []
     try:
-        with exclusive_cores():
-            clock = Clock(max_time_s=_TIMES * case.max_time_s, least_epochs=least_epochs(alpha))
-            taken = epochs_in_turns(
-                pair,
-                random.Random(secrets.randbits(32)),  # noqa: S311  an order, not a secret
-                memory_folder=folder,
-                cold_cache=case.cold_cache,
-            )
-            with contextlib.closing(taken):
-                epochs = take_until_decided(taken, clock, alpha=alpha, threshold=case.threshold)
-        measured = Result(
-            epochs=epochs,
-            noise=[],
-            placements=min(
-                placements_in_turns(side.artifact, len(epochs)) for side in (one, other)
-            ),
-            spent_s=clock.spent_s,
-            num_threads=case.num_threads,
+        measured = measure_in_turns(
+            pair,
+            max_time_s=case.max_time_s,
+            alpha=alpha,
+            threshold=case.threshold,
+            cold_cache=case.cold_cache,
+            memory_folder=folder,
         )
         made = replace(made, latency=latency_of(measured, case.threshold, alpha=alpha))
     except TvmTuneError as error:
@@ -129,7 +108,13 @@ def side_process(side: VettedSide, files: Path, case: EnvironmentCase) -> SidePr
         num_threads=case.num_threads,
         timeout_s=case.timeout_s,
     )
-    return SideProcess(kind=LibrarySide, context=context, call=call_file, outputs=files / "outputs")
+    return SideProcess(
+        kind=LibrarySide,
+        context=context,
+        call=call_file,
+        library=side.artifact.library,
+        outputs=files / "outputs",
+    )
 
 
 def _numbers(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ from pytest_tvmtune.relax.importing.onnx.reading import (
     with_known_versions,
 )
 from pytest_tvmtune.relax.importing.onnx.static_shapes import make_static, shapes_of_given
+from pytest_tvmtune.relax.model import Reference
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -58,7 +58,7 @@ class OnnxImport:
     params: list[Any]
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
-    reference: Callable[..., Any]
+    reference: Reference
     dynamic: tuple[DynamicInput, ...]
 
 
@@ -96,27 +96,41 @@ def load_onnx(
         params=params,
         input_names=input_names,
         output_names=tuple(value.name for value in proto.graph.output),
-        reference=partial(
-            _run_in_onnxruntime, kept, {one.name: one.sizes for one in dynamic}, input_names
+        reference=OnnxruntimeReference(
+            source=kept, shapes={one.name: one.sizes for one in dynamic}, input_names=input_names
         ),
         dynamic=dynamic,
     )
 
 
-def _run_in_onnxruntime(
-    source: Any,
-    shapes: Mapping[str, Sequence[int]],
-    input_names: Sequence[str],
-    *inputs: Array,
-) -> Any:
-    """Return what onnxruntime computes for the model, which is opened anew: few tests ask."""
-    if not onnxruntime_session.can_run():
-        raise ModelError(f'expected="onnxruntime" needs onnxruntime: {onnxruntime_session.INSTALL}')
-    label, proto, _ = _static_proto(source, shapes, None, Dims())
-    drop_weights_from_inputs(proto)
-    return onnxruntime_session.compute_outputs(
-        proto, label, dict(zip(input_names, inputs, strict=True))
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnnxruntimeReference:
+    """The model in onnxruntime. It is opened anew each time, because few tests ask.
+
+    shapes: of dynamic inputs, by name.
+    """
+
+    source: Any
+    shapes: Mapping[str, Sequence[int]]
+    input_names: Sequence[str]
+
+    def __call__(self, *inputs: Array) -> Any:
+        """Return what onnxruntime computes. Raises ModelError."""
+        label, proto = self._static()
+        return onnxruntime_session.compute_outputs(
+            proto, label, dict(zip(self.input_names, inputs, strict=True))
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the model with static shapes. Raises ModelError."""
+        path.write_bytes(self._static()[1].SerializeToString())
+
+    def _static(self) -> tuple[str, Any]:
+        if not onnxruntime_session.can_run():
+            raise ModelError(f"this needs onnxruntime: {onnxruntime_session.INSTALL}")
+        label, proto, _ = _static_proto(self.source, self.shapes, None, Dims())
+        drop_weights_from_inputs(proto)
+        return label, proto
 
 
 def _static_proto(

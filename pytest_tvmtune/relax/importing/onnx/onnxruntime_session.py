@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def _optimised(proto: Any, label: str) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        _open_session(proto, label, options)
+        _open_session(proto.SerializeToString(), label, options)
         return onnx.load(options.optimized_model_filepath)
 
 
@@ -109,7 +110,7 @@ def _compute_left_out(proto: Any, label: str) -> bool:
         ir_version=proto.ir_version,
     )
     try:
-        session = _open_session(model, label, onnxruntime.SessionOptions())
+        session = _open_session(model.SerializeToString(), label, onnxruntime.SessionOptions())
         values = dict(zip(names, session.run(names, {}), strict=True))
     except Exception:  # noqa: BLE001  whatever it can't compute stays as it is
         return False
@@ -136,7 +137,7 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
     options = onnxruntime.SessionOptions()
     # What is compared shall be what the file says, not onnxruntime's own fusions.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    session = _open_session(proto, label, options)
+    session = _open_session(proto.SerializeToString(), label, options)
     try:
         outputs = session.run(None, feed)
     except Exception as error:  # onnxruntime raises types of its own
@@ -144,15 +145,46 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def _open_session(proto: Any, label: str, options: Any) -> Any:
+def open_timed(path: Path, inputs: Sequence[Array], *, num_threads: int) -> Callable[[], object]:
+    """Return a function that runs a model once, with what onnxruntime does by default.
+
+    Inputs are bound once, so that no call copies them, as with TVM.
+
+    Args:
+        path: A model with static shapes.
+        inputs: Of the model, in order.
+        num_threads: Of onnxruntime, for a call.
+
+    Raises:
+        ModelError: onnxruntime refuses the model or its inputs.
+
+    """
+    options = _onnxruntime().SessionOptions()
+    session = _open_session(path.read_bytes(), "the model", options, num_threads=num_threads)
+    try:
+        binding = session.io_binding()
+        for one, array in zip(session.get_inputs(), inputs, strict=True):
+            binding.bind_cpu_input(one.name, array)
+        for one in session.get_outputs():
+            binding.bind_output(one.name, "cpu")
+    except Exception as error:  # onnxruntime raises types of its own
+        raise ModelError(f"onnxruntime doesn't take the inputs: {cause_of(error)}") from error
+
+    def run() -> None:
+        session.run_with_iobinding(binding)
+
+    return run
+
+
+def _open_session(model: bytes, label: str, options: Any, *, num_threads: int = 1) -> Any:
+    # For outputs alone, a pool of threads would be started for nothing, and complains where cores
+    # are restricted.
     onnxruntime = _onnxruntime()
     options.log_severity_level = _SILENT
-    # A pool of threads would be started for nothing, and complains where cores are restricted.
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own
         raise ModelError(
             f"{label}: onnxruntime can't load the model: {cause_of(error)}; "

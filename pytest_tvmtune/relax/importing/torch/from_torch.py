@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tvmtune.core.error_text import cause_of, typed_cause_of
+from pytest_tvmtune.core.error_text import typed_cause_of
 from pytest_tvmtune.core.errors import ModelError, counted
 from pytest_tvmtune.core.settings.dimension_sizes import Dims, DynamicInput, check_names
 from pytest_tvmtune.core.tensors.signature import Array, as_numpy, normalise_name
 from pytest_tvmtune.machine.import_errors import import_package
-from pytest_tvmtune.relax.importing.importer_errors import quiet, require_file
+from pytest_tvmtune.relax.importing.importer_errors import quiet
 from pytest_tvmtune.relax.importing.torch.dynamic_dims import sized_inputs
+from pytest_tvmtune.relax.importing.torch.exported_program import (
+    leaf_of,
+    program_call,
+    read_program,
+    user_inputs,
+)
+from pytest_tvmtune.relax.importing.torch.torch_reference import TorchReference, eval_mode
 from pytest_tvmtune.relax.importing.torch.tvm_importer import import_program, is_tensor
+from pytest_tvmtune.relax.model import Reference
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
     from tvm.ir import IRModule
 
@@ -44,7 +50,7 @@ class TorchImport:
     params: dict[str, Array]
     inputs: list[Array] | None
     dynamic: tuple[DynamicInput, ...]
-    reference: Callable[..., Any]
+    reference: Reference
 
 
 def is_torch(source: Any) -> bool:
@@ -74,7 +80,7 @@ def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
     module = None
     dynamic: tuple[DynamicInput, ...] = ()
     if isinstance(source, (str, os.PathLike)):
-        label, source = str(source), _read(Path(source))
+        label, source = str(source), read_program(Path(source))
     elif isinstance(source, torch.export.ExportedProgram):
         label = "ExportedProgram"
     if isinstance(source, torch.export.ExportedProgram):
@@ -83,7 +89,7 @@ def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
         if program.range_constraints:
             # The stock pipeline needs static shapes: those of the inputs.
             sized = sized_inputs(program, leaves, given=inputs is not None, dims=dims, label=label)
-            args, kwargs = _call(program, sized.leaves)
+            args, kwargs = program_call(program, sized.leaves)
             dynamic, leaves = sized.dynamic, None if sized.made_up else sized.leaves
             try:
                 program = _export(program.module(), args, kwargs, label)
@@ -99,7 +105,7 @@ def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
                 "call .eval() on it",
                 stacklevel=2,
             )
-        with _eval_mode(module):
+        with eval_mode(module):
             program = _export(module, args, kwargs, label)
         leaves = tree_leaves(program.example_inputs)
     mod, params = import_program(program, label)
@@ -110,22 +116,8 @@ def load_torch(source: Any, inputs: TorchInputs, dims: Dims) -> TorchImport:
         params=params,
         inputs=given,
         dynamic=dynamic,
-        reference=_reference(program, module),
+        reference=TorchReference(program=program, module=module),
     )
-
-
-def _read(path: Path) -> ExportedProgram:
-    """Return what `torch.export.save` wrote."""
-    import torch
-
-    require_file(path)
-    try:
-        return torch.export.load(str(path))
-    except Exception as error:  # torch raises whatever its readers raise
-        raise ModelError(
-            f"{path}: torch.export.load can't read it: {cause_of(error)}; "
-            "write it with torch.export.save(program, path)"
-        ) from error
 
 
 def _arguments(inputs: TorchInputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -138,29 +130,10 @@ def _arguments(inputs: TorchInputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
             "or inputs={'x': x} by the names of its arguments"
         )
     if isinstance(inputs, Mapping):
-        return (), {str(name): tree_map(_leaf, value) for name, value in inputs.items()}
+        return (), {str(name): tree_map(leaf_of, value) for name, value in inputs.items()}
     if not isinstance(inputs, (list, tuple)):
         raise ModelError(f"inputs is a {type(inputs).__name__}; give a tuple: inputs=(x,)")
-    return tuple(tree_map(_leaf, value) for value in inputs), {}
-
-
-def _leaf(value: Any) -> Any:
-    """Return torch's tensor of an array; plain values as they are."""
-    import torch
-
-    is_array = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
-    return _tensor(as_numpy(value)) if is_array and not isinstance(value, torch.Tensor) else value
-
-
-def _tensor(array: Array) -> torch.Tensor:
-    import torch
-
-    copy = np.array(array, order="C")  # torch takes only writable ones
-    if copy.dtype.kind == "V":
-        bits = torch.from_numpy(copy.view(f"i{copy.dtype.itemsize}"))
-        dtype: torch.dtype = getattr(torch, copy.dtype.name)
-        return bits.view(dtype)
-    return torch.from_numpy(copy)
+    return tuple(tree_map(leaf_of, value) for value in inputs), {}
 
 
 def _export(
@@ -177,25 +150,6 @@ def _export(
         ) from error
 
 
-@contextlib.contextmanager
-def _eval_mode(module: Any) -> Iterator[None]:
-    before = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        # The user's own train() may do more than set the flags, which need not all be equal.
-        if before[0][1]:
-            module.train()
-        for part, training in before:
-            part.training = training
-
-
-def _user_inputs(program: ExportedProgram) -> list[Any]:
-    specs = program.graph_signature.input_specs
-    return [spec for spec in specs if spec.kind.name == "USER_INPUT"]
-
-
 def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
     """Return the value of each input of a program, its constants too; None if none were given.
 
@@ -203,7 +157,7 @@ def _leaves(program: ExportedProgram, inputs: TorchInputs) -> list[Any] | None:
     """
     from torch.utils._pytree import tree_leaves
 
-    specs = _user_inputs(program)
+    specs = user_inputs(program)
     if inputs is None:
         return None if program.example_inputs is None else tree_leaves(program.example_inputs)
     wanted = [spec.arg.name for spec in specs if is_tensor(spec)]
@@ -239,45 +193,6 @@ def _checked(spec: Any, value: Any) -> Any:
 
 
 def _arrays(program: ExportedProgram, leaves: Sequence[Any]) -> list[Array]:
-    pairs = zip(_user_inputs(program), leaves, strict=True)
+    pairs = zip(user_inputs(program), leaves, strict=True)
     # Copies: the test may call a module of its own that changes its inputs in place.
     return [np.array(as_numpy(value)) for spec, value in pairs if is_tensor(spec)]
-
-
-def _call(program: ExportedProgram, leaves: Sequence[Any]) -> tuple[Any, Any]:
-    """Return (args, kwargs) of the program's call."""
-    from torch.utils._pytree import tree_unflatten
-
-    args, kwargs = tree_unflatten([_leaf(value) for value in leaves], program.call_spec.in_spec)
-    return args, kwargs
-
-
-def _reference(program: ExportedProgram, module: Any) -> Callable[..., Any]:
-    """Return what computes the model's outputs in torch: the module itself, else the program."""
-
-    def reference(*arrays: Array) -> Any:
-        import torch
-        from torch.utils._pytree import tree_leaves
-
-        runs = program.module() if module is None else module
-        device = next((tensor.device for tensor in runs.parameters()), "cpu")
-        left = iter(arrays)
-        args, kwargs = _call(
-            program,
-            [
-                _tensor(next(left)).to(device) if is_tensor(spec) else spec.arg.value
-                for spec in _user_inputs(program)
-            ],
-        )
-        # An exported program has its mode built in, and refuses to be asked for another.
-        mode = contextlib.nullcontext() if module is None else _eval_mode(module)
-        try:
-            with torch.no_grad(), mode:
-                result = runs(*args, **kwargs)
-        except Exception as error:  # the model's own code, which may raise anything
-            raise ModelError(f"torch can't compute the outputs: {cause_of(error)}") from error
-        if isinstance(result, torch.Tensor):
-            return as_numpy(result)
-        return tuple(as_numpy(v) for v in tree_leaves(result) if isinstance(v, torch.Tensor))
-
-    return reference

@@ -1,0 +1,177 @@
+"""Stage: a new build next to the untuned build, and next to the plain build if it's prepacked.
+
+Nobody has to ask for it. A build is measured once with each, and the result is kept with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.gating.ratio_text import ratio_words
+from pytest_tvmtune.core.results.latency_comparison import PLAIN, UNTUNED, LatencyComparison
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.stages.case import Case, with_prepack
+from pytest_tvmtune.stages.compiling import BuiltModel, build, load
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
+from pytest_tvmtune.stages.latency.paired_measurement import rough_s
+from pytest_tvmtune.stages.latency.variant_comparison import compare_with_variant
+from pytest_tvmtune.stages.latency.variants import Variant
+from pytest_tvmtune.stages.outcomes import KeptComparisons
+from pytest_tvmtune.stages.stage_progress import running
+from pytest_tvmtune.stages.tuned_build import counterpart_build, recall_outcome
+from pytest_tvmtune.stages.tuning_tasks import extract_tasks
+from pytest_tvmtune.store import builds
+
+_MOST_S = 2.0
+# Beyond it, a confidence sequence isn't needed: this build is faster.
+_CLEARLY = 1.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Twin:
+    """What a build is compared with. case: whose build it is. library: its SHA-256, if it's known.
+
+    slower: what a slowdown is called.
+    """
+
+    name: str
+    case: Case
+    built: Callable[[], BuiltModel]
+    library: str
+    unknown: str
+    slower: str
+
+
+def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComparisons:
+    """Return how a build compares with its twins, in time.
+
+    It is measured if the build is new to the store, or was measured with another CPU model or
+    number of threads. Later runs report the same without measuring. What can't be measured is
+    reported as unknown.
+
+    Args:
+        case: The case.
+        built: Its build.
+        loaded: The same, loaded.
+    """
+    if case.model.is_ready:
+        return KeptComparisons()
+    here = f"{case.machine.cpu}, {case.num_threads} threads"
+    if case.remote is not None:
+        here += f", {case.remote.libraries}"
+    known = built.build
+    warnings: list[str] = []
+    compiled_s: list[float] = []
+    comparisons = []
+    for twin in filter(None, (_untuned(case, built), _plain(case))):
+        on = f"{here}, {twin.library}" if twin.library else here
+        kept = next((one for one in known.compared if (one.name, one.on) == (twin.name, on)), None)
+        if kept is None:
+            try:
+                other = twin.built()
+                compiled_s += [] if other.compiled_s is None else [other.compiled_s]
+                found = _measured(case, built, loaded, twin, other)
+            except TvmTuneError as error:
+                warnings.append(f"{twin.unknown} is not known: {error}")
+                continue
+            kept = builds.KeptComparison(name=twin.name, on=on, comparison=found)
+            others = [one for one in known.compared if one.name != twin.name]
+            known = replace(known, compared=(*others, kept))
+            builds.write_build(case.store, built.key, known)
+        comparisons.append(kept.comparison)
+        if kept.comparison.verdict == "REGRESSION":
+            warnings.append(
+                twin.slower.format(
+                    ratio=ratio_words(kept.comparison.ratio),
+                    kernels="; ".join(kept.comparison.notes),
+                )
+            )
+    return KeptComparisons(
+        comparisons=tuple(comparisons),
+        warnings=tuple(warnings),
+        compiled_s=sum(compiled_s) if compiled_s else None,
+    )
+
+
+def _untuned(case: Case, built: BuiltModel) -> _Twin | None:
+    if not built.build.applied:
+        return None
+    return _Twin(
+        name=UNTUNED,
+        case=case,
+        built=lambda: build(case, built.plan, {}),
+        library="",
+        unknown="whether tuning made the model faster",
+        slower=(
+            "the tuned model is {ratio} than the untuned model ({kernels}); tune it with more "
+            "trials (--tvm-trials=N), or test it untuned with --tvm-trials=0 "
+            "--tvm-dir=untuned-store"
+        ),
+    )
+
+
+def _plain(case: Case) -> _Twin | None:
+    """Return the plain build with records of the same settings; None if it has yet to be tuned."""
+    if not case.options.prepack:
+        return None
+    plain = with_prepack(case, prepack=False)
+    if case.options.trials and case.options.tuning != "never":
+        outcome = recall_outcome(plain, extract_tasks(plain))
+        built = None if outcome is None else outcome.built
+    else:
+        built = counterpart_build(case)
+    if built is None:
+        return None
+    return _Twin(
+        name=PLAIN,
+        case=plain,
+        built=lambda: built,
+        library=built.artifact.sha256,
+        unknown="whether prepacking made the model faster",
+        slower=(
+            "the prepacked model is {ratio} than the model without prepack ({kernels}); tune it "
+            "with more trials (--tvm-trials=N), or deploy it without prepack"
+        ),
+    )
+
+
+def _measured(
+    case: Case, built: BuiltModel, loaded: LoadedModel, twin: _Twin, other: BuiltModel
+) -> LatencyComparison:
+    if other.artifact.sha256 != built.artifact.sha256:
+        with running(case):
+            other_loaded = load(twin.case, other)
+        rough = rough_s(twin.case, other_loaded), rough_s(case, loaded)
+        if rough[0] > _CLEARLY * rough[1]:
+            return _roughly(twin.name, *rough)
+    found = compare_with_variant(
+        case,
+        built,
+        loaded,
+        Variant(name=twin.name, library=other.artifact),
+        alpha=item_alpha(1),
+        max_time_s=_MOST_S,
+    )
+    kernels = () if found.kernels is None else (slower_kernels_line(found.kernels),)
+    # The store keeps no samples: a build would be larger than its library.
+    latency = replace(found.latency, samples_s=(), baseline_samples_s=(), epoch_ratios=())
+    return replace(found, latency=latency, kernels=None, notes=(*kernels, *found.notes))
+
+
+def _roughly(name: str, other_s: float, now_s: float) -> LatencyComparison:
+    """Return a comparison of a few calls, which is enough for a large difference."""
+    ratio = now_s / other_s
+    return LatencyComparison(
+        compared_with=name,
+        latency=LatencyResult(
+            verdict="IMPROVEMENT",
+            message=f"{ratio_words(ratio)}, by a few calls",
+            median_s=now_s,
+            baseline_median_s=other_s,
+            slowdown_ratio=ratio,
+        ),
+    )

@@ -1,0 +1,113 @@
+"""Stage: the latency of a case next to another variant, measured alternately, and decided."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import BuiltModel
+from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
+from pytest_tvmtune.stages.latency.latency_gate import latency_of
+from pytest_tvmtune.stages.latency.paired_measurement import measure, rough_s, time_kernels
+from pytest_tvmtune.stages.latency.turns import measure_in_turns
+from pytest_tvmtune.stages.latency.variants import Variant, library_side
+from pytest_tvmtune.stages.stage_progress import under_way
+
+
+def compare_with_variant(
+    case: Case,
+    built: BuiltModel,
+    loaded: LoadedModel,
+    variant: Variant,
+    *,
+    alpha: float,
+    max_time_s: float | None = None,
+) -> LatencyComparison:
+    """Return how the latency of a case compares with a variant.
+
+    Args:
+        case: The case; its threshold is the slowdown that fails.
+        built: Its build.
+        loaded: The same, loaded.
+        variant: What it is compared with.
+        alpha: Of this one decision.
+        max_time_s: For a library of TVM; None for the case's own.
+
+    Raises:
+        ChildError: A side crashes or hangs.
+    """
+    library, threshold = variant.library, case.options.threshold
+    if library is not None and library.sha256 == built.artifact.sha256:
+        latency = LatencyResult(
+            verdict="PASS", message="same code", threshold=threshold.text, same_code=True
+        )
+        return LatencyComparison(compared_with=variant.name, latency=latency, notes=variant.notes)
+    if library is None:
+        measured = _in_turns(case, built, variant, alpha=alpha)
+    else:
+        measured = measure(
+            case,
+            library,
+            built.artifact,
+            alpha=alpha,
+            expected_s=rough_s(case, loaded),
+            max_time_s=max_time_s,
+            tell_noise=False,
+        )
+    latency = latency_of(measured, threshold, alpha=alpha)
+    kernels, notes = None, variant.notes
+    if library is not None and latency.verdict == "REGRESSION":
+        kernels, problem = _kernels(case, built, variant)
+        notes = (*notes, *problem)
+    return LatencyComparison(
+        compared_with=variant.name, latency=latency, kernels=kernels, notes=notes
+    )
+
+
+def comparison_finding(case: Case, comparison: LatencyComparison) -> str:
+    """Return what fails a test that must not be slower than a variant; "" if it isn't."""
+    if comparison.verdict != "REGRESSION":
+        return ""
+    lines = [f"{case.label}: slower than {comparison.compared_with}: {comparison.latency.message}"]
+    if comparison.kernels is not None:
+        lines.append(slower_kernels_line(comparison.kernels))
+    return "\n  ".join((*lines, *comparison.notes))
+
+
+def _in_turns(
+    case: Case, built: BuiltModel, variant: Variant, *, alpha: float
+) -> measure_pair_job.Result:
+    assert variant.process is not None
+    with tempfile.TemporaryDirectory(dir=case.store.scratch, prefix="turns-") as name:
+        folder = Path(name)
+        sides = (
+            variant.process(folder),
+            library_side(case, built.artifact, case.label, folder),
+        )
+        with under_way(
+            case.run_context.on_progress, case.label, f"measuring next to {variant.name}"
+        ):
+            return measure_in_turns(
+                sides,
+                max_time_s=case.options.max_time_s,
+                alpha=alpha,
+                threshold=case.options.threshold,
+                cold_cache=case.options.cold_cache,
+                memory_folder=folder,
+            )
+
+
+def _kernels(
+    case: Case, built: BuiltModel, variant: Variant
+) -> tuple[KernelTable | None, tuple[str, ...]]:
+    try:
+        return time_kernels(case, built.artifact, variant.library), ()
+    except TvmTuneError as error:
+        return None, (f"its kernels could not be measured: {error}",)
