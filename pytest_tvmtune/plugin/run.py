@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions, Outputs
-from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.task_result import TaskResult
-from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.stages import pipeline
 from pytest_tvmtune.stages.case_run import CaseRun
 from pytest_tvmtune.stages.latency.variants import OtherCase
@@ -237,16 +235,14 @@ class Run:
 
     def _compare(self, other: str | Path | Run, threshold: str | None, *, may_fail: bool) -> None:
         __tracebackhide__ = True
-        try:
-            limit = None if threshold is None else parse_threshold(threshold, "threshold")
-        except OptionError as error:
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
         named = (
             OtherCase(case=other._run.case, artifact=other.artifact)  # noqa: SLF001  of its own class
             if isinstance(other, Run)
             else other
         )
-        check = partial(pipeline.compare_latency, other=named, threshold=limit, may_fail=may_fail)
+        check = partial(
+            pipeline.compare_latency, other=named, threshold=threshold, may_fail=may_fail
+        )
         self._make(check)
 
     def _make(self, *checks: pipeline.Check) -> None:

@@ -47,7 +47,7 @@ def comparison_words(comparison: LatencyComparison) -> str:
 
 
 def prepack_cell(result: CaseResult) -> str:
-    """Return whether a case is prepacked, and what that changes, if it's known."""
+    """Return whether a case is prepacked, and how much faster that is, if it's known."""
     if not result.prepack:
         return "no"
     plain = next((one for one in result.latency_comparisons if one.compared_with == PLAIN), None)

@@ -126,7 +126,7 @@ class LatencyOutcome:
 class KeptComparisons:
     """How a build compares in time with the untuned and the plain build.
 
-    warnings: that one of them is faster, or why that isn't known.
+    warnings: of a build that is slower, and of results that aren't known.
     """
 
     comparisons: tuple[LatencyComparison, ...] = ()

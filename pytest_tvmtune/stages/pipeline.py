@@ -29,7 +29,7 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
 from pytest_tvmtune.core.results.latency_comparison import UNTUNED
-from pytest_tvmtune.core.settings.quantities import Threshold
+from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case
@@ -259,16 +259,21 @@ def check_latency(run: CaseRun) -> list[str]:
 
 
 def compare_latency(
-    run: CaseRun, other: str | Path | OtherCase, threshold: Threshold | None, *, may_fail: bool
+    run: CaseRun, other: str | Path | OtherCase, threshold: str | None, *, may_fail: bool
 ) -> list[str]:
     """Compare the latency with another variant of the model.
 
-    threshold: None for the case's own, without what it accepts of its baseline. may_fail: whether a
-    slowdown is a finding.
+    threshold: None for the case's own, without its acceptance. may_fail: whether a slowdown is a
+    finding.
     """
     run.checked = True
-    threshold = threshold or replace(run.case.options.threshold, accepted_ratio=0.0)
-    case = replace(run.case, options=replace(run.case.options, threshold=threshold))
+    options = run.case.options
+    limit = (
+        replace(options.threshold, accepted_ratio=0.0)
+        if threshold is None
+        else parse_threshold(threshold, "threshold")
+    )
+    case = replace(run.case, options=replace(options, threshold=limit))
     variant = variant_of(case, run.built, other)
     run.result.trials_spent += variant.trials_spent
     _fold_seconds(run.result, variant.compiled_s)

@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptComparison:
-    """A build measured next to another one. on: the CPU model, threads, and the other library.
+    """A build measured next to another build. on: the CPU model, threads, and the other library.
 
     comparison: without samples.
     """

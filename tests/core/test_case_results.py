@@ -18,6 +18,7 @@ from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance
@@ -159,6 +160,22 @@ FULL = CaseResult(
             cause="it was not transformed",
             reproducer="reproducers/mlp",
             no_reproducer="disk full",
+        )
+    ],
+    latency_comparisons=[
+        LatencyComparison(
+            compared_with="not prepacked",
+            latency=LatencyResult(
+                verdict="REGRESSION",
+                message="1.2x slower",
+                median_s=1.2e-3,
+                baseline_median_s=1e-3,
+                slowdown_ratio=1.2,
+                interval=(1.1, 1.3),
+            ),
+            kernels=TABLE,
+            notes=("not prepacked: 1 of 2 tasks is untuned",),
+            asked=True,
         )
     ],
     kernels=TABLE,

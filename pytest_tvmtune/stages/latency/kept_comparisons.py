@@ -1,6 +1,6 @@
 """Stage: a new build next to the untuned build, and next to the plain build if it's prepacked.
 
-Nobody has to ask for it. A build is measured once with each, and the result is kept with it.
+A test doesn't have to ask for it. A build is measured once with each, and keeps the result.
 """
 
 from __future__ import annotations
@@ -33,17 +33,12 @@ _CLEARLY = 1.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Twin:
-    """What a build is compared with. case: whose build it is. library: its SHA-256, if it's known.
-
-    slower: what a slowdown is called.
-    """
+    """What a build is compared with. case: whose build it is. library: its SHA-256, if known."""
 
     name: str
     case: Case
     built: Callable[[], BuiltModel]
     library: str
-    unknown: str
-    slower: str
 
 
 def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComparisons:
@@ -76,7 +71,7 @@ def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComp
                 compiled_s += [] if other.compiled_s is None else [other.compiled_s]
                 found = _measured(case, built, loaded, twin, other)
             except TvmTuneError as error:
-                warnings.append(f"{twin.unknown} is not known: {error}")
+                warnings.append(_unknown(twin.name, error))
                 continue
             kept = builds.KeptComparison(name=twin.name, on=on, comparison=found)
             others = [one for one in known.compared if one.name != twin.name]
@@ -84,12 +79,7 @@ def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComp
             builds.write_build(case.store, built.key, known)
         comparisons.append(kept.comparison)
         if kept.comparison.verdict == "REGRESSION":
-            warnings.append(
-                twin.slower.format(
-                    ratio=ratio_words(kept.comparison.ratio),
-                    kernels="; ".join(kept.comparison.notes),
-                )
-            )
+            warnings.append(_slower(kept.comparison))
     return KeptComparisons(
         comparisons=tuple(comparisons),
         warnings=tuple(warnings),
@@ -105,12 +95,6 @@ def _untuned(case: Case, built: BuiltModel) -> _Twin | None:
         case=case,
         built=lambda: build(case, built.plan, {}),
         library="",
-        unknown="whether tuning made the model faster",
-        slower=(
-            "the tuned model is {ratio} than the untuned model ({kernels}); tune it with more "
-            "trials (--tvm-trials=N), or test it untuned with --tvm-trials=0 "
-            "--tvm-dir=untuned-store"
-        ),
     )
 
 
@@ -131,11 +115,26 @@ def _plain(case: Case) -> _Twin | None:
         case=plain,
         built=lambda: built,
         library=built.artifact.sha256,
-        unknown="whether prepacking made the model faster",
-        slower=(
-            "the prepacked model is {ratio} than the model without prepack ({kernels}); tune it "
-            "with more trials (--tvm-trials=N), or deploy it without prepack"
-        ),
+    )
+
+
+def _unknown(name: str, error: TvmTuneError) -> str:
+    if name == UNTUNED:
+        return f"whether tuning made the model faster is not known: {error}"
+    return f"whether prepacking made the model faster is not known: {error}"
+
+
+def _slower(comparison: LatencyComparison) -> str:
+    ratio, kernels = ratio_words(comparison.ratio), "; ".join(comparison.notes)
+    if comparison.compared_with == UNTUNED:
+        return (
+            f"the tuned model is {ratio} than the untuned model ({kernels}); tune it with more "
+            "trials (--tvm-trials=N), or test it untuned with --tvm-trials=0 "
+            "--tvm-dir=untuned-store"
+        )
+    return (
+        f"the prepacked model is {ratio} than the model without prepack ({kernels}); tune it with "
+        "more trials (--tvm-trials=N), or deploy it without prepack"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import ModelError
+from pytest_tvmtune.core.errors import ModelError, TvmTuneError
 from pytest_tvmtune.core.results.latency_comparison import PLAIN, PREPACKED, UNTUNED
 from pytest_tvmtune.processes.interpreters import import_path
 from pytest_tvmtune.processes.job import OtherInterpreter
@@ -108,9 +108,8 @@ def _counterpart(case: Case, other: str) -> Variant:
     _check_stock(case, other)
     prepack = other == PREPACKED
     if prepack == case.options.prepack:
-        raise ModelError(
-            f"this run is {other} itself; compare it with {PLAIN if prepack else PREPACKED!r}"
-        )
+        choice = PLAIN if prepack else PREPACKED
+        raise ModelError(f"this run is {other} itself; compare it with {choice!r}")
     case = with_prepack(case, prepack=prepack)
     plan = extract_tasks(case)
     spent, outcome = 0, recall_outcome(case, plan)
@@ -137,7 +136,11 @@ def _library(case: Case, path: Path) -> Variant:
         params=list(case.model.params),
         inputs=list(case.model.inputs),
     )
-    made = build_untuned(replace(with_prepack(case, prepack=False), model=model))
+    try:
+        made = build_untuned(replace(with_prepack(case, prepack=False), model=model))
+    except TvmTuneError as error:
+        error.add(f"The library is {path}. It's called with the inputs and parameters of the run.")
+        raise
     return Variant(name=str(path), library=made.artifact)
 
 

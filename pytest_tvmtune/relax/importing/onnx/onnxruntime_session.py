@@ -146,7 +146,7 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
 
 
 def open_timed(path: Path, inputs: Sequence[Array], *, num_threads: int) -> Callable[[], object]:
-    """Return a function that runs a model once, with what onnxruntime does by default.
+    """Return a function that runs a model once, with the defaults of onnxruntime.
 
     Inputs are bound once, so that no call copies them, as with TVM.
 

@@ -1,4 +1,4 @@
-"""torch as the reference of a model that came from it: its outputs, and what it takes."""
+"""torch as the reference of a model that came from it: its outputs, and its time."""
 
 from __future__ import annotations
 
