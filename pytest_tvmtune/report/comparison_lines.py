@@ -1,4 +1,4 @@
-"""Comparisons with other variants in the terminal and in Markdown."""
+"""Comparisons with other variants, and with budgets, in the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ PLAIN = "not prepacked"
 
 
 def asked_lines(results: Sequence[CaseResult]) -> list[str]:
-    """Return a line for each comparison that a test asked for."""
-    return [
-        f"{result.label} {comparison_words(comparison)}"
-        for result in results
-        for comparison in result.latency_comparisons
-        if comparison.asked
-    ]
+    """Return a line for each comparison that a test asked for, and for each of its budgets."""
+    lines = []
+    for result in results:
+        asked = [one for one in result.latency_comparisons if one.asked]
+        lines += [f"{result.label} {comparison_words(one)}" for one in asked]
+        lines += budget_lines(result)
+    return lines
+
+
+def budget_lines(result: CaseResult) -> list[str]:
+    """Return a line for each latency budget of a case."""
+    return [f"{result.label}: {one.verdict}: {one.message}" for one in result.latency_budgets]
 
 
 def compared_lines(result: CaseResult) -> list[str]:
@@ -31,7 +36,7 @@ def compared_lines(result: CaseResult) -> list[str]:
         kernels = comparison.kernels
         more = [] if kernels is None else [slower_kernels_line(kernels)]
         lines += [f"  {line}" for line in (*more, *comparison.notes)]
-    return lines
+    return [*lines, *budget_lines(result)]
 
 
 def comparison_words(comparison: LatencyComparison) -> str:

@@ -25,6 +25,7 @@ from pytest_tvmtune.core.errors import (
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import golden_file_name, golden_identity
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
@@ -49,6 +50,7 @@ from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.latency import paired_measurement
 from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
+from pytest_tvmtune.stages.latency.latency_budget import judge_budgets
 from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
 from pytest_tvmtune.stages.latency.variant_comparison import (
     compare_with_variant,
@@ -89,6 +91,10 @@ if TYPE_CHECKING:
 
 
 NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, review them, and commit them"
+ANY_MACHINE = (
+    "a latency budget holds for one machine, and the test doesn't name it; add only_on= with a "
+    "part of the name of its CPU"
+)
 # It returns findings, and raises TvmTuneError where it can't be made.
 Check = Callable[[CaseRun], list[str]]
 
@@ -245,6 +251,7 @@ def check_latency(run: CaseRun) -> list[str]:
             findings += _fold_sizes(run.result, grown)
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
+    findings += _fold_budgets(run, judge_budgets(case, built.artifact))
     kept = compare_once(case, built, run.loaded)
     _fold_seconds(run.result, kept.compiled_s)
     asked = [one for one in run.result.latency_comparisons if one.asked]
@@ -427,6 +434,20 @@ def _fold_latency(result: CaseResult, outcome: LatencyOutcome) -> None:
     result.latency = outcome.latency
     result.kernels = outcome.kernels or result.kernels
     result.warnings += outcome.warnings
+
+
+def _fold_budgets(run: CaseRun, budgets: Sequence[BudgetResult]) -> list[str]:
+    run.result.latency_budgets = list(budgets)
+    if budgets and run.run_options.strict and run.case.options.only_on is None:
+        warn(run, ANY_MACHINE)
+    findings = []
+    for budget in budgets:
+        if budget.verdict == "OVER BUDGET":
+            run.result.note_failure(Failure(kind="over budget"))
+            findings.append(f"{run.case.label}: over budget: {budget.message}")
+        elif budget.verdict != "PASS":
+            warn(run, f"{budget.verdict}: {budget.message}")
+    return findings
 
 
 def _fold_sizes(result: CaseResult, outcome: SizesOutcome) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.json_codec import finite, from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
@@ -176,6 +177,19 @@ FULL = CaseResult(
             kernels=TABLE,
             notes=("not prepacked: 1 of 2 tasks is untuned",),
             asked=True,
+        )
+    ],
+    latency_budgets=[
+        BudgetResult(
+            verdict="INCONCLUSIVE",
+            message="p99 1 ms",
+            statistic="p99",
+            limit_s=1e-3,
+            value_s=1e-3,
+            interval=(9e-4, math.inf),
+            confidence=0.99,
+            calls=100,
+            cpu="Cortex-A72",
         )
     ],
     kernels=TABLE,

@@ -31,10 +31,10 @@ def gate_words(
     if interval is None:
         words += " (too few epochs for an interval)"
     elif _side(ends[0]) != _side(ends[1]):
-        words += f" ({_percent(confidence)} confidence: {low} faster to {high} slower)"
+        words += f" ({percent_text(confidence)} confidence: {low} faster to {high} slower)"
     else:
         first, last = sorted(((_size(ends[0]), low), (_size(ends[1]), high)))
-        words += f" ({_percent(confidence)} confidence: {first[1]} to {last[1]})"
+        words += f" ({percent_text(confidence)} confidence: {first[1]} to {last[1]})"
     return f"{words}, limit {_number(limit, _decimals_of_limit(limit, decimals))}"
 
 
@@ -74,7 +74,7 @@ def _number(size: float, decimals: int) -> str:
     return f"{text}x"
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
     """Return a share in percent, with as many digits as it takes to differ from 100 %."""
     percent = 100 * share
     decimals = next((n for n in range(1, _MOST_DECIMALS) if round(percent, n) < 100), 1)

@@ -10,6 +10,7 @@ from msgspec import Meta
 from pytest_tvmtune.core.comparing.divergence import Divergence
 from pytest_tvmtune.core.json_codec import Count
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
@@ -75,6 +76,7 @@ class CaseResult:
         latency_comparisons: The comparisons of the latency with other variants of the model: those
             that every new build has, with `untuned` and `not prepacked`, then those that the test
             asked for.
+        latency_budgets: The latency next to each budget of the test.
         kernels: The times of the kernels, from a REGRESSION or from `run.kernels()`, whichever came
             last.
         logs: A map from a stage to the path of its log, with the output of its child processes. For
@@ -122,6 +124,7 @@ class CaseResult:
     divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
     latency_comparisons: list[LatencyComparison] = field(default_factory=list)
+    latency_budgets: list[BudgetResult] = field(default_factory=list)
     kernels: KernelTable | None = None
     logs: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)

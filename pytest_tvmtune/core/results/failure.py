@@ -30,6 +30,7 @@ FailureKind = Literal[
     "wrong numbers",
     "regression",
     "growth",
+    "over budget",
     "unknown",
     "error",
 ]
@@ -57,7 +58,8 @@ class Failure:
             model can't be read, or can't be used as it is. `compile`: TVM can't compile the model,
             or the pipeline left out records. `crash`, `time-out`: a child process crashed, or took
             too long. `wrong numbers`: a comparison failed. `regression`: the latency gate failed.
-            `growth`: the library, or the memory of a call, grew beyond its limit. `unknown`: with
+            `growth`: the library, or the memory of a call, grew beyond its limit. `over budget`:
+            the latency is above its budget. `unknown`: with
             strict, a warning failed the test. `error`: anything else, including a fault of
             pytest-tvmtune.
         operators: The operators that TVM's importer doesn't know, with the number of their nodes.

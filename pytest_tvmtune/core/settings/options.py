@@ -14,6 +14,7 @@ from pathlib import Path
 from pytest_tvmtune.core.settings import parsing
 from pytest_tvmtune.core.settings.accepted_slowdown import Acceptance, acceptance_of
 from pytest_tvmtune.core.settings.dimension_sizes import Dims
+from pytest_tvmtune.core.settings.latency_budget import LatencyBudget
 from pytest_tvmtune.core.settings.parsing import Layer, first_set
 from pytest_tvmtune.core.settings.quantities import Threshold
 from pytest_tvmtune.core.settings.rpc_address import RpcAddress
@@ -70,6 +71,8 @@ class RunOptions:
             atol=first_set(parsing.ATOL, layers),
             threshold=replace(first_set(parsing.THRESHOLD, layers), accepted_ratio=accepted),
             acceptance=acceptance,
+            max_latency=first_set(parsing.MAX_LATENCY, layers),
+            only_on=first_set(parsing.ONLY_ON, layers),
             max_size_growth=first_set(parsing.MAX_SIZE_GROWTH, layers),
             max_memory_growth=first_set(parsing.MAX_MEMORY_GROWTH, layers),
             max_time_s=first_set(parsing.MAX_TIME, layers),
@@ -86,7 +89,8 @@ class RunOptions:
 class CaseOptions:
     """The options of one test item: one target, prepacked or not. Times in seconds.
 
-    threshold: including today's acceptance. max_size_growth, max_memory_growth: shares of the
+    threshold: including today's acceptance. max_latency: budgets; only_on: a part of the name of
+    the CPU that they are for, None for any. max_size_growth, max_memory_growth: shares of the
     baseline's size, 0.1 = 10 %. rpc: the device, None for this machine. cross_compiler: the command
     that links for it, None to find one by the target's triple.
     """
@@ -102,6 +106,8 @@ class CaseOptions:
     atol: float | None
     threshold: Threshold
     acceptance: Acceptance | None
+    max_latency: tuple[LatencyBudget, ...]
+    only_on: str | None
     max_size_growth: float | None
     max_memory_growth: float | None
     max_time_s: float

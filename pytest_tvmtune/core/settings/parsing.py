@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.settings.accepted_slowdown import check_parts, parse_day, parse_reason
 from pytest_tvmtune.core.settings.dimension_sizes import parse_dims
+from pytest_tvmtune.core.settings.latency_budget import LatencyBudget, parse_budgets, parse_cpu
 from pytest_tvmtune.core.settings.model_file_patterns import parse_patterns
 from pytest_tvmtune.core.settings.quantities import (
     MAX_TRIALS,
@@ -157,6 +158,10 @@ THRESHOLD: Rule[Threshold] = Rule(
 ACCEPT: Rule[float | None] = Rule(name="accept", parse=parse_share, default=None)
 UNTIL: Rule[datetime.date | None] = Rule(name="until", parse=parse_day, default=None)
 REASON: Rule[str | None] = Rule(name="reason", parse=parse_reason, default=None)
+MAX_LATENCY: Rule[tuple[LatencyBudget, ...]] = Rule(
+    name="max_latency", parse=parse_budgets, default=()
+)
+ONLY_ON: Rule[str | None] = Rule(name="only_on", parse=parse_cpu, default=None)
 MAX_SIZE_GROWTH: Rule[float | None] = Rule(name="max_size_growth", parse=parse_share, default=None)
 MAX_MEMORY_GROWTH: Rule[float | None] = Rule(
     name="max_memory_growth", parse=parse_share, default=None

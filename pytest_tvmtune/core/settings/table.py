@@ -112,6 +112,17 @@ SETTINGS: tuple[Setting, ...] = (
         help="reason why the slowdown is accepted; every report shows it",
     ),
     Setting(
+        name="max_latency",
+        on_command_line=False,
+        help="latency budget of a call, such as 5ms, p99:8ms, or both; it holds for the machine "
+        "that runs the test",
+    ),
+    Setting(
+        name="only_on",
+        on_command_line=False,
+        help="part of the name of the CPU that the latency budget is for",
+    ),
+    Setting(
         name="max_size_growth",
         metavar="10%",
         help="fail a test if the compiled library has grown by more than this since the baseline "

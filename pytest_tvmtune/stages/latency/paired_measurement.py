@@ -6,7 +6,7 @@ import secrets
 
 from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
-from pytest_tvmtune.relax.measuring import kernel_times_job, measure_pair_job
+from pytest_tvmtune.relax.measuring import call_times_job, kernel_times_job, measure_pair_job
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_device_job
@@ -17,6 +17,9 @@ from pytest_tvmtune.store.artifacts import Artifact
 
 GATE_GRACE_S = 300.0
 KERNELS_S = 2.0
+# Of the time that the gate may take for an item, for single calls.
+_CALLS_SHARE = 0.5
+_MOST_CALLS = 5000
 # Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
 _CALLS_PER_EPOCH = 16
 
@@ -75,6 +78,18 @@ def time_kernels(
         times.baseline,
         old.manifest.kernels if old else {},
     )
+
+
+def time_calls(case: Case, artifact: Artifact) -> tuple[float, ...]:
+    """Return the seconds of single calls, in order. Raises ChildError."""
+    budget_s = _CALLS_SHARE * case.options.max_time_s
+    timeout_s = GATE_GRACE_S + 10 * budget_s
+    request = call_times_job.Request(
+        pair=_pair(case, artifact, artifact, timeout_s), budget_s=budget_s, most_calls=_MOST_CALLS
+    )
+    context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
+    with held(case, exclusive_machine(case.remote)):
+        return run_device_job(call_times_job.JOB, request, context).calls_s
 
 
 def rough_s(case: Case, loaded: LoadedModel) -> float:
