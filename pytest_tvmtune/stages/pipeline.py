@@ -251,7 +251,9 @@ def check_latency(run: CaseRun) -> list[str]:
             findings += _fold_sizes(run.result, grown)
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
-    findings += _fold_budgets(run, judge_budgets(case, built.artifact))
+    expected_s = latency.median_s or 0.0
+    budgets = judge_budgets(case, built.artifact, expected_s=expected_s)
+    findings += _fold_budgets(run, budgets)
     kept = compare_once(case, built, run.loaded)
     _fold_seconds(run.result, kept.compiled_s)
     asked = [one for one in run.result.latency_comparisons if one.asked]

@@ -15,7 +15,7 @@ from tests.support.modules import OpenCase, Square
 
 
 def judged(case: Case) -> list[BudgetResult]:
-    return list(judge_budgets(case, build_of(case).artifact))
+    return list(judge_budgets(case, build_of(case).artifact, expected_s=1e-5))
 
 
 def test_within_over_and_undecided(open_: OpenCase) -> None:

@@ -15,13 +15,16 @@ from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
 # Of the time and of the calls that there are, so that the state of one placement doesn't decide.
 _PLACEMENTS = 20
+# However long they take: enough for an interval of the median.
+_LEAST_CALLS = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """What is timed: both sides of a pair are the same library.
 
-    budget_s: no placement begins after so long. most_calls: to time in all.
+    budget_s: no placement begins after so long, once there are enough calls for an interval.
+    most_calls: to time in all.
     """
 
     pair: ArtifactPair
@@ -61,7 +64,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     warm_up(measurement, copies, rng)
     calls_s: list[float] = []
     started_s = monotonic_s()
-    while not calls_s or (
+    while len(calls_s) < _LEAST_CALLS or (
         len(calls_s) < request.most_calls and monotonic_s() - started_s < request.budget_s
     ):
         arrangement = place(measurement, copies, rng)[0]

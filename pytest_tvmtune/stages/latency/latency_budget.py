@@ -16,12 +16,13 @@ from pytest_tvmtune.stages.latency.paired_measurement import time_calls
 from pytest_tvmtune.store.artifacts import Artifact
 
 
-def judge_budgets(case: Case, artifact: Artifact) -> tuple[BudgetResult, ...]:
+def judge_budgets(case: Case, artifact: Artifact, *, expected_s: float) -> tuple[BudgetResult, ...]:
     """Return the verdict on each budget of a case.
 
     Args:
         case: The case.
         artifact: Its artifact.
+        expected_s: The approximate seconds of a call.
 
     Raises:
         ChildError: The artifact crashes or hangs.
@@ -32,7 +33,7 @@ def judge_budgets(case: Case, artifact: Artifact) -> tuple[BudgetResult, ...]:
         return tuple(_elsewhere(budget, cpu, only_on) for budget in budgets)
     if not budgets:
         return ()
-    calls_s = time_calls(case, artifact)
+    calls_s = time_calls(case, artifact, expected_s=expected_s)
     alpha = item_alpha(case.run_context.gated_items) / len(budgets)
     return tuple(
         _judged(budget, quantile_interval(calls_s, budget.quantile, alpha), alpha, calls_s, cpu)

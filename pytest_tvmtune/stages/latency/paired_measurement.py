@@ -20,6 +20,8 @@ KERNELS_S = 2.0
 # Of the time that the gate may take for an item, for single calls.
 _CALLS_SHARE = 0.5
 _MOST_CALLS = 5000
+# Of a slow model: each call has one before it that isn't timed.
+_CALLS_PER_BUDGET = 60
 # Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
 _CALLS_PER_EPOCH = 16
 
@@ -80,10 +82,14 @@ def time_kernels(
     )
 
 
-def time_calls(case: Case, artifact: Artifact) -> tuple[float, ...]:
-    """Return the seconds of single calls, in order. Raises ChildError."""
+def time_calls(case: Case, artifact: Artifact, *, expected_s: float) -> tuple[float, ...]:
+    """Return the seconds of single calls, in order. Raises ChildError.
+
+    expected_s: what a call takes, roughly.
+    """
     budget_s = _CALLS_SHARE * case.options.max_time_s
-    timeout_s = GATE_GRACE_S + 10 * budget_s
+    # However slow the model is, so many calls are made.
+    timeout_s = GATE_GRACE_S + 10 * (budget_s + _CALLS_PER_BUDGET * expected_s)
     request = call_times_job.Request(
         pair=_pair(case, artifact, artifact, timeout_s), budget_s=budget_s, most_calls=_MOST_CALLS
     )
