@@ -160,7 +160,7 @@ class Run:
     def assert_no_regression(self) -> None:
         """Compare the latency with the baseline's. Both run now, on this machine."""
         __tracebackhide__ = True
-        self._make(pipeline.check_latency)
+        self._make(*pipeline.LATENCY_CHECKS)
 
     def assert_not_slower_than(
         self, other: str | Path | Run, *, threshold: str | None = None

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
+from pytest_tvmtune.core.results.latency_comparison import PLAIN, LatencyComparison
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.report.text_tables import format_seconds
-
-PLAIN = "not prepacked"
 
 
 def asked_lines(results: Sequence[CaseResult]) -> list[str]:

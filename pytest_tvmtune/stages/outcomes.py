@@ -122,13 +122,15 @@ class LatencyOutcome:
     compiled_s: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class KeptComparisons:
     """How a build compares in time with the untuned and the plain build.
 
+    built: the build, which keeps the comparisons.
     warnings: of a build that is slower, and of results that aren't known.
     """
 
+    built: BuiltModel
     comparisons: tuple[LatencyComparison, ...] = ()
     warnings: tuple[str, ...] = ()
     compiled_s: float | None = None

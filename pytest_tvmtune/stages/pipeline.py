@@ -227,10 +227,7 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
 
 
 def check_latency(run: CaseRun) -> list[str]:
-    """Compare the latency and the sizes with the accepted baseline's, or propose a baseline.
-
-    Also, once for each build, with that of the same model untuned, and without prepack.
-    """
+    """Compare the latency and the sizes with the accepted baseline's, or propose a baseline."""
     run.checked = True
     case, built, options = run.case, run.built, run.run_options
     baseline = _accepted_baseline(run)
@@ -251,10 +248,30 @@ def check_latency(run: CaseRun) -> list[str]:
             findings += _fold_sizes(run.result, grown)
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
-    expected_s = latency.median_s or 0.0
-    budgets = judge_budgets(case, built.artifact, expected_s=expected_s)
-    findings += _fold_budgets(run, budgets)
-    kept = compare_once(case, built, run.loaded)
+    if not accepts and latency.verdict in {"INCONCLUSIVE", "INCOMPARABLE"}:
+        warn(run, f"{latency.verdict}: {latency.message}")
+    return findings
+
+
+def check_budgets(run: CaseRun) -> list[str]:
+    """Compare the latency with the budgets of the test."""
+    if not run.case.options.max_latency:
+        return []
+    latency = run.result.latency
+    budgets = judge_budgets(
+        run.case,
+        run.built.artifact,
+        expected_s=(latency.median_s if latency else None) or 0.0,
+        gated_before=run.latency_verdicts,
+    )
+    run.latency_verdicts += 1
+    return _fold_budgets(run, budgets)
+
+
+def compare_with_twins(run: CaseRun) -> list[str]:
+    """Compare the latency with that of the model untuned, and without prepack, once for a build."""
+    kept = compare_once(run.case, run.built, run.loaded)
+    run.built = kept.built
     _fold_seconds(run.result, kept.compiled_s)
     asked = [one for one in run.result.latency_comparisons if one.asked]
     run.result.latency_comparisons = [*kept.comparisons, *asked]
@@ -262,9 +279,11 @@ def check_latency(run: CaseRun) -> list[str]:
     run.result.untuned_ratio = ratios.get(UNTUNED)
     for warning in kept.warnings:
         warn(run, warning)
-    if not accepts and latency.verdict in {"INCONCLUSIVE", "INCOMPARABLE"}:
-        warn(run, f"{latency.verdict}: {latency.message}")
-    return findings
+    return []
+
+
+# Those of a test that asks for its latency to be checked; each is made even if another can't be.
+LATENCY_CHECKS: tuple[Check, ...] = (check_latency, check_budgets, compare_with_twins)
 
 
 def compare_latency(
@@ -275,7 +294,7 @@ def compare_latency(
     threshold: None for the case's own, without its acceptance. may_fail: whether a slowdown is a
     finding.
     """
-    run.checked = True
+    run.checked = run.checked or may_fail
     options = run.case.options
     limit = (
         replace(options.threshold, accepted_ratio=0.0)
@@ -293,10 +312,10 @@ def compare_latency(
         compare_with_variant(case, run.built, run.loaded, variant, alpha=alpha), asked=True
     )
     run.result.latency_comparisons.append(comparison)
-    for note in comparison.notes:
-        warn(run, note)
     if not may_fail:
         return []
+    for note in comparison.notes:
+        warn(run, note)
     if comparison.verdict == "INCONCLUSIVE":
         words = f"next to {comparison.compared_with}: {comparison.latency.message}"
         warn(run, f"INCONCLUSIVE: {words}")
@@ -309,7 +328,7 @@ def compare_latency(
 def all_checks(run: CaseRun, numbers: Check, comparison: ComparisonOptions) -> list[Check]:
     """Return every check that applies. numbers: the check of the outputs."""
     prepacked: list[Check] = [partial(check_prepacked, comparison=comparison)]
-    return [numbers, *(prepacked if run.case.options.prepack else []), check_latency]
+    return [numbers, *(prepacked if run.case.options.prepack else []), *LATENCY_CHECKS]
 
 
 def time_kernels(run: CaseRun, *, budget_s: float) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
-from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
+from pytest_tvmtune.core.json_codec import Count, Sha256, from_json_values, to_json_values
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.atomic_files import load_json, set_aside, write_json
@@ -42,14 +42,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptComparison:
-    """A build measured next to another build. on: the CPU model, threads, and the other library.
+    """A build measured next to another build. on: all that this depends on but this library.
 
-    comparison: without samples.
+    comparison: without samples. attempts: how often it was measured.
     """
 
     name: str
     on: str
     comparison: LatencyComparison
+    attempts: Count = 1
 
 
 @dataclass(frozen=True, kw_only=True)

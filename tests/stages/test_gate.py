@@ -242,7 +242,7 @@ def test_undecided_says_what_the_machine_can_tell_apart(
     assert latency.resolvable_ratio > 1
     undecided = judged(noise=(0.9, 1.1), noise_epochs=3).message
     assert "a comparison of the baseline with itself was undecided, too" in undecided
-    few = "; the library is large, so its code was placed in memory only 2 times, and "
+    few = "; a side was placed in memory only 2 times, and the effect of its placement is not "
     assert few in judged(placements=2).message
 
 

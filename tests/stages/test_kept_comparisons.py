@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_tvmtune.core.errors import CompileError
 from pytest_tvmtune.core.results.latency_comparison import PLAIN
 from pytest_tvmtune.stages.case import Case, with_prepack
 from pytest_tvmtune.stages.compiling import BuiltModel, load
+from pytest_tvmtune.stages.latency import kept_comparisons
 from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
 from pytest_tvmtune.stages.outcomes import KeptComparisons
 from pytest_tvmtune.stages.tuned_build import build_tuned
@@ -79,9 +81,39 @@ def test_a_prepacked_build_is_measured_next_to_the_plain_one(open_: OpenCase, tr
     assert kept is not None
     assert [one.comparison for one in kept.compared] == list(found.comparisons)
     again = compared(case, replace(built, build=kept))
-    assert again == replace(found, compiled_s=None)
+    assert (again.comparisons, again.warnings) == (found.comparisons, found.warnings)
 
 
 def test_what_no_record_is_applied_to_is_its_own_twin(open_: OpenCase) -> None:
     case = open_(Square)
-    assert compared(case, build_of(case)) == KeptComparisons()
+    found = compared(case, build_of(case))
+    assert (found.comparisons, found.warnings) == ((), ())
+
+
+def test_an_undecided_comparison_is_measured_again_twice(open_: OpenCase) -> None:
+    case = open_(Square, prepack=True, settings={"trials": 0})
+    built = compared(case, build_of(case)).built
+    (kept,) = built.build.compared
+    latency = replace(kept.comparison.latency, verdict="INCONCLUSIVE", message="as before")
+    undecided = replace(kept, comparison=replace(kept.comparison, latency=latency))
+    for attempts, is_kept in ((1, False), (2, False), (3, True)):
+        before = replace(built.build, compared=(replace(undecided, attempts=attempts),))
+        found = compared(case, replace(built, build=before))
+        assert (found.comparisons[0].latency.message == "as before") == is_kept
+        if not is_kept:
+            assert found.built.build.compared[0].attempts == attempts + 1
+
+
+def test_a_plain_build_that_fails_is_a_warning(
+    open_: OpenCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prepacked build under test is sound."""
+
+    def fail(_case: Case) -> BuiltModel:
+        raise CompileError("no plain build")
+
+    monkeypatch.setattr(kept_comparisons, "counterpart_build", fail)
+    case = open_(Square, prepack=True, settings={"trials": 0})
+    assert compared(case, build_of(case)).warnings == (
+        "whether prepacking made the model faster is not known: no plain build",
+    )

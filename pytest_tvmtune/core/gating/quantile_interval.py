@@ -18,6 +18,9 @@ _BATCHES = 20
 # The variance of so few batch means is uncertain: Student's t with 19 degrees of freedom, divided
 # by the normal quantile, is squared 1.2 to 1.5 for alpha from 0.005 to 0.0001.
 _UNCERTAINTY = 1.5
+_USUAL_CALLS = 5000
+# Dependent calls count less.
+_SPARE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,15 @@ def quantile_interval(values: Sequence[float], quantile: float, alpha: float) ->
     last = min(len(ordered), math.ceil(above * scale))
     high = ordered[last - 1] if above <= effective else math.inf
     return QuantileInterval(value=value, low=low, high=high, effective_calls=effective)
+
+
+def calls_for(quantile: float, alpha: float) -> int:
+    """Return how many calls are enough for an interval that has two ends.
+
+    With fewer than ln(alpha) / ln(quantile) independent calls, no call may be above the quantile.
+    """
+    rarer = max(quantile, 1 - quantile)
+    return max(_USUAL_CALLS, math.ceil(_SPARE * math.log(alpha) / math.log(rarer)))
 
 
 def _inflation(is_below: Sequence[bool], quantile: float) -> float:

@@ -10,6 +10,8 @@ from pytest_tvmtune.core.settings.quantities import parse_seconds
 
 _QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 _MEDIAN = "median"
+# Beyond it, too few calls are above the quantile.
+_MOST_QUANTILE = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def _parse(value: object, name: str) -> LatencyBudget:
     match = _QUANTILE.fullmatch(before)
     if not re.search(r"\d\s*[um]?s\s*$", time) or (colon and before != _MEDIAN and match is None):
         raise OptionError(f"{name}: {value!r} is not {accepted}")
-    quantile = float(match[1]) / 100 if match else 0.5
-    if not 0 < quantile < 1:
-        raise OptionError(f"{name}: {value!r} is not {accepted}")
+    quantile = round(float(match[1]) / 100, 6) if match else 0.5
+    if not 0 < quantile <= _MOST_QUANTILE:
+        raise OptionError(f"{name}: {value!r} is not p99.9 or a lower quantile")
     return LatencyBudget(text=text, quantile=quantile, limit_s=parse_seconds(time, name))

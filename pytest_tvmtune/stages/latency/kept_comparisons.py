@@ -29,16 +29,18 @@ from pytest_tvmtune.store import builds
 _MOST_S = 2.0
 # Beyond it, a confidence sequence isn't needed: this build is faster.
 _CLEARLY = 1.5
+# An undecided comparison is measured again in later runs, so often.
+_MOST_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Twin:
-    """What a build is compared with. case: whose build it is. library: its SHA-256, if known."""
+    """What a build is compared with. case: whose build it is. on: as in a KeptComparison."""
 
     name: str
     case: Case
-    built: Callable[[], BuiltModel]
-    library: str
+    on: str
+    build: Callable[[], BuiltModel]
 
 
 def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComparisons:
@@ -54,33 +56,32 @@ def compare_once(case: Case, built: BuiltModel, loaded: LoadedModel) -> KeptComp
         loaded: The same, loaded.
     """
     if case.model.is_ready:
-        return KeptComparisons()
-    here = f"{case.machine.cpu}, {case.num_threads} threads"
-    if case.remote is not None:
-        here += f", {case.remote.libraries}"
-    known = built.build
+        return KeptComparisons(built=built)
+    # An acceptance is one of the baseline's latency.
+    limit = replace(case.options.threshold, accepted_ratio=0.0)
+    case = replace(case, options=replace(case.options, threshold=limit))
+    comparisons: list[LatencyComparison] = []
     warnings: list[str] = []
     compiled_s: list[float] = []
-    comparisons = []
-    for twin in filter(None, (_untuned(case, built), _plain(case))):
-        on = f"{here}, {twin.library}" if twin.library else here
-        kept = next((one for one in known.compared if (one.name, one.on) == (twin.name, on)), None)
-        if kept is None:
-            try:
-                other = twin.built()
-                compiled_s += [] if other.compiled_s is None else [other.compiled_s]
-                found = _measured(case, built, loaded, twin, other)
-            except TvmTuneError as error:
-                warnings.append(_unknown(twin.name, error))
+    for name, make in ((UNTUNED, _untuned), (PLAIN, _plain)):
+        try:
+            twin = make(case, built)
+            if twin is None:
                 continue
-            kept = builds.KeptComparison(name=twin.name, on=on, comparison=found)
-            others = [one for one in known.compared if one.name != twin.name]
-            known = replace(known, compared=(*others, kept))
-            builds.write_build(case.store, built.key, known)
+            kept = _known(built, twin)
+            if kept is None:
+                other = twin.build()
+                compiled_s += [] if other.compiled_s is None else [other.compiled_s]
+                kept = _measured(case, built, loaded, twin, other)
+                built = _with_comparison(case, built, kept)
+        except TvmTuneError as error:
+            warnings.append(_unknown(name, error))
+            continue
         comparisons.append(kept.comparison)
         if kept.comparison.verdict == "REGRESSION":
             warnings.append(_slower(kept.comparison))
     return KeptComparisons(
+        built=built,
         comparisons=tuple(comparisons),
         warnings=tuple(warnings),
         compiled_s=sum(compiled_s) if compiled_s else None,
@@ -91,31 +92,56 @@ def _untuned(case: Case, built: BuiltModel) -> _Twin | None:
     if not built.build.applied:
         return None
     return _Twin(
-        name=UNTUNED,
-        case=case,
-        built=lambda: build(case, built.plan, {}),
-        library="",
+        name=UNTUNED, case=case, on=_setting(case), build=lambda: build(case, built.plan, {})
     )
 
 
-def _plain(case: Case) -> _Twin | None:
+def _plain(case: Case, _built: BuiltModel) -> _Twin | None:
     """Return the plain build with records of the same settings; None if it has yet to be tuned."""
     if not case.options.prepack:
         return None
     plain = with_prepack(case, prepack=False)
     if case.options.trials and case.options.tuning != "never":
         outcome = recall_outcome(plain, extract_tasks(plain))
-        built = None if outcome is None else outcome.built
+        if outcome is None:
+            return None
+        twin = outcome.built
     else:
-        built = counterpart_build(case)
-    if built is None:
-        return None
-    return _Twin(
-        name=PLAIN,
-        case=plain,
-        built=lambda: built,
-        library=built.artifact.sha256,
+        twin = counterpart_build(case)
+    on = f"{_setting(case)}, {twin.artifact.sha256}"
+    return _Twin(name=PLAIN, case=plain, on=on, build=lambda: twin)
+
+
+def _setting(case: Case) -> str:
+    """Return what a comparison depends on, in addition to the two libraries."""
+    options = case.options
+    return ", ".join(
+        (
+            case.machine.cpu,
+            case.remote.libraries if case.remote else "here",
+            f"{case.num_threads} threads",
+            f"threshold {options.threshold.text}",
+            *(("cold caches",) if options.cold_cache else ()),
+        )
     )
+
+
+def _known(built: BuiltModel, twin: _Twin) -> builds.KeptComparison | None:
+    """Return what the build has kept; None if that was undecided, and may be decided today."""
+    for one in built.build.compared:
+        if (one.name, one.on) == (twin.name, twin.on):
+            undecided = one.comparison.verdict == "INCONCLUSIVE"
+            return None if undecided and one.attempts < _MOST_ATTEMPTS else one
+    return None
+
+
+def _with_comparison(case: Case, built: BuiltModel, kept: builds.KeptComparison) -> BuiltModel:
+    """Return the build with a comparison, and store that; another process may have added to it."""
+    known = builds.read_build(case.store, built.key) or built.build
+    others = [one for one in known.compared if one.name != kept.name]
+    known = replace(known, compared=(*others, kept))
+    builds.write_build(case.store, built.key, known)
+    return replace(built, build=known)
 
 
 def _unknown(name: str, error: TvmTuneError) -> str:
@@ -140,8 +166,21 @@ def _slower(comparison: LatencyComparison) -> str:
 
 def _measured(
     case: Case, built: BuiltModel, loaded: LoadedModel, twin: _Twin, other: BuiltModel
+) -> builds.KeptComparison:
+    before = next((one for one in built.build.compared if one.name == twin.name), None)
+    attempts = before.attempts + 1 if before is not None and before.on == twin.on else 1
+    return builds.KeptComparison(
+        name=twin.name,
+        on=twin.on,
+        comparison=_compared(case, built, loaded, twin, other),
+        attempts=attempts,
+    )
+
+
+def _compared(
+    case: Case, built: BuiltModel, loaded: LoadedModel, twin: _Twin, other: BuiltModel
 ) -> LatencyComparison:
-    if other.artifact.sha256 != built.artifact.sha256:
+    if other.artifact.sha256 != built.artifact.sha256 and not case.options.cold_cache:
         with running(case):
             other_loaded = load(twin.case, other)
         rough = rough_s(twin.case, other_loaded), rough_s(case, loaded)

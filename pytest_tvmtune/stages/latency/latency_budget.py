@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
-from pytest_tvmtune.core.gating.quantile_interval import QuantileInterval, quantile_interval
+from pytest_tvmtune.core.gating.quantile_interval import (
+    calls_for,
+    quantile_interval,
+)
 from pytest_tvmtune.core.gating.ratio_text import percent_text
 from pytest_tvmtune.core.results.budget_result import BudgetResult, BudgetVerdict
 from pytest_tvmtune.core.settings.latency_budget import LatencyBudget
@@ -15,14 +19,19 @@ from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.latency.paired_measurement import time_calls
 from pytest_tvmtune.store.artifacts import Artifact
 
+_HINT = "; to measure more calls, raise --tvm-max-time"
 
-def judge_budgets(case: Case, artifact: Artifact, *, expected_s: float) -> tuple[BudgetResult, ...]:
+
+def judge_budgets(
+    case: Case, artifact: Artifact, *, expected_s: float, gated_before: int = 0
+) -> tuple[BudgetResult, ...]:
     """Return the verdict on each budget of a case.
 
     Args:
         case: The case.
         artifact: Its artifact.
         expected_s: The approximate seconds of a call.
+        gated_before: The number of verdicts that the test item asked for before.
 
     Raises:
         ChildError: The artifact crashes or hangs.
@@ -33,21 +42,17 @@ def judge_budgets(case: Case, artifact: Artifact, *, expected_s: float) -> tuple
         return tuple(_elsewhere(budget, cpu, only_on) for budget in budgets)
     if not budgets:
         return ()
-    calls_s = time_calls(case, artifact, expected_s=expected_s)
-    alpha = item_alpha(case.run_context.gated_items) / len(budgets)
-    return tuple(
-        _judged(budget, quantile_interval(calls_s, budget.quantile, alpha), alpha, calls_s, cpu)
-        for budget in budgets
-    )
+    alpha = item_alpha(case.run_context.gated_items, gated_before) / len(budgets)
+    most_calls = max(calls_for(budget.quantile, alpha) for budget in budgets)
+    calls_s = time_calls(case, artifact, expected_s=expected_s, most_calls=most_calls)
+    hint = _HINT if len(calls_s) < most_calls else ""
+    return tuple(_judged(budget, calls_s, alpha, cpu, hint=hint) for budget in budgets)
 
 
 def _judged(
-    budget: LatencyBudget,
-    found: QuantileInterval,
-    alpha: float,
-    calls_s: tuple[float, ...],
-    cpu: str,
+    budget: LatencyBudget, calls_s: Sequence[float], alpha: float, cpu: str, *, hint: str
 ) -> BudgetResult:
+    found = quantile_interval(calls_s, budget.quantile, alpha)
     verdict: BudgetVerdict = "INCONCLUSIVE"
     if found.low > budget.limit_s:
         verdict = "OVER BUDGET"
@@ -62,7 +67,7 @@ def _judged(
         f"{counted(len(calls_s), 'call')} on {cpu}"
     )
     if verdict == "INCONCLUSIVE":
-        message += "; to measure more calls, raise --tvm-max-time"
+        message += hint
     return BudgetResult(
         verdict=verdict,
         message=message,

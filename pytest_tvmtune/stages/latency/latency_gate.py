@@ -224,9 +224,8 @@ def latency_of(
         message += f"; {_noise_words(resolvable, is_remote=is_remote)}" if measured.noise else ""
     if measured.placements < min(MIN_EPOCHS, evidence.epochs):
         message += (
-            "; the library is large, so its code was placed in memory only "
-            f"{counted(measured.placements, 'time')}, and the effect of its placement is not "
-            "averaged out"
+            f"; a side was placed in memory only {counted(measured.placements, 'time')}, and the "
+            "effect of its placement is not averaged out"
         )
     return LatencyResult(
         verdict=verdict,

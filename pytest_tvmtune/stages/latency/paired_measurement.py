@@ -19,7 +19,6 @@ GATE_GRACE_S = 300.0
 KERNELS_S = 2.0
 # Of the time that the gate may take for an item, for single calls.
 _CALLS_SHARE = 0.5
-_MOST_CALLS = 5000
 # Of a slow model: each call has one before it that isn't timed.
 _CALLS_PER_BUDGET = 60
 # Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
@@ -82,16 +81,18 @@ def time_kernels(
     )
 
 
-def time_calls(case: Case, artifact: Artifact, *, expected_s: float) -> tuple[float, ...]:
+def time_calls(
+    case: Case, artifact: Artifact, *, expected_s: float, most_calls: int
+) -> tuple[float, ...]:
     """Return the seconds of single calls, in order. Raises ChildError.
 
-    expected_s: what a call takes, roughly.
+    expected_s: of a call, roughly. most_calls: to time.
     """
     budget_s = _CALLS_SHARE * case.options.max_time_s
     # However slow the model is, so many calls are made.
     timeout_s = GATE_GRACE_S + 10 * (budget_s + _CALLS_PER_BUDGET * expected_s)
     request = call_times_job.Request(
-        pair=_pair(case, artifact, artifact, timeout_s), budget_s=budget_s, most_calls=_MOST_CALLS
+        pair=_pair(case, artifact, artifact, timeout_s), budget_s=budget_s, most_calls=most_calls
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):

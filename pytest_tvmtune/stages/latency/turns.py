@@ -40,7 +40,6 @@ from pytest_tvmtune.relax.turns.requests import (
     Side,
     Slot,
 )
-from pytest_tvmtune.store.locks import exclusive_cores
 
 EPOCHS_PER_PROCESS = 8
 # Starting two processes takes seconds, so an epoch may last longer than within one process.
@@ -164,6 +163,8 @@ def measure_in_turns(
 ) -> measure_pair_job.Result:
     """Return the paired samples of two sides, taken until their ratio is decided.
 
+    The caller holds the machine's cores.
+
     Args:
         sides: What is compared; the first side is the baseline.
         max_time_s: As in one process: starting processes takes most of the time, so it's three
@@ -176,16 +177,15 @@ def measure_in_turns(
     Raises:
         ChildError: A side crashed, hung, or failed.
     """
-    with exclusive_cores():
-        clock = Clock(max_time_s=_TIMES * max_time_s, least_epochs=least_epochs(alpha))
-        taken = epochs_in_turns(
-            sides,
-            random.Random(secrets.randbits(32)),  # noqa: S311  an order, not a secret
-            memory_folder=memory_folder,
-            cold_cache=cold_cache,
-        )
-        with contextlib.closing(taken):
-            epochs = take_until_decided(taken, clock, alpha=alpha, threshold=threshold)
+    clock = Clock(max_time_s=_TIMES * max_time_s, least_epochs=least_epochs(alpha))
+    taken = epochs_in_turns(
+        sides,
+        random.Random(secrets.randbits(32)),  # noqa: S311  an order, not a secret
+        memory_folder=memory_folder,
+        cold_cache=cold_cache,
+    )
+    with contextlib.closing(taken):
+        epochs = take_until_decided(taken, clock, alpha=alpha, threshold=threshold)
     return measure_pair_job.Result(
         epochs=epochs,
         noise=[],
@@ -196,8 +196,11 @@ def measure_in_turns(
 
 
 def _placements(library: Path | None, epochs: int) -> int:
-    """Return how often the code of a side was placed anew in so many epochs."""
-    if library is None or library.stat().st_size <= MOST_LIBRARY_BYTES:
+    """Return how often the code of a side was placed anew in so many epochs.
+
+    A runtime without a way to move its code is placed anew with its process.
+    """
+    if library is not None and library.stat().st_size <= MOST_LIBRARY_BYTES:
         return epochs
     return -(-epochs // EPOCHS_PER_PROCESS)
 

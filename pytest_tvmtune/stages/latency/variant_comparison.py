@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.errors import ChildError, StoreError, TvmTuneError
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
@@ -18,7 +18,10 @@ from pytest_tvmtune.stages.latency.latency_gate import latency_of
 from pytest_tvmtune.stages.latency.paired_measurement import measure, rough_s, time_kernels
 from pytest_tvmtune.stages.latency.turns import measure_in_turns
 from pytest_tvmtune.stages.latency.variants import Variant, library_side
-from pytest_tvmtune.stages.stage_progress import under_way
+from pytest_tvmtune.stages.stage_progress import held, under_way
+from pytest_tvmtune.store.locks import exclusive_cores
+
+_LEAST_EXPECTED_S = 0.5
 
 
 def compare_with_variant(
@@ -49,18 +52,11 @@ def compare_with_variant(
             verdict="PASS", message="same code", threshold=threshold.text, same_code=True
         )
         return LatencyComparison(compared_with=variant.name, latency=latency, notes=variant.notes)
-    if library is None:
-        measured = _in_turns(case, built, variant, alpha=alpha)
-    else:
-        measured = measure(
-            case,
-            library,
-            built.artifact,
-            alpha=alpha,
-            expected_s=rough_s(case, loaded),
-            max_time_s=max_time_s,
-            tell_noise=False,
-        )
+    try:
+        measured = _measured(case, built, loaded, variant, alpha=alpha, max_time_s=max_time_s)
+    except ChildError as error:
+        error.add(f"This happened in a comparison with {variant.name}, as the baseline.")
+        raise
     latency = latency_of(measured, threshold, alpha=alpha)
     kernels, notes = None, variant.notes
     if library is not None and latency.verdict == "REGRESSION":
@@ -68,6 +64,29 @@ def compare_with_variant(
         notes = (*notes, *problem)
     return LatencyComparison(
         compared_with=variant.name, latency=latency, kernels=kernels, notes=notes
+    )
+
+
+def _measured(
+    case: Case,
+    built: BuiltModel,
+    loaded: LoadedModel,
+    variant: Variant,
+    *,
+    alpha: float,
+    max_time_s: float | None,
+) -> measure_pair_job.Result:
+    if variant.library is None:
+        return _in_turns(case, built, variant, alpha=alpha)
+    return measure(
+        case,
+        variant.library,
+        built.artifact,
+        alpha=alpha,
+        # The other side may be much slower.
+        expected_s=max(_LEAST_EXPECTED_S, rough_s(case, loaded)),
+        max_time_s=max_time_s,
+        tell_noise=False,
     )
 
 
@@ -85,23 +104,29 @@ def _in_turns(
     case: Case, built: BuiltModel, variant: Variant, *, alpha: float
 ) -> measure_pair_job.Result:
     assert variant.process is not None
-    with tempfile.TemporaryDirectory(dir=case.store.scratch, prefix="turns-") as name:
-        folder = Path(name)
-        sides = (
-            variant.process(folder),
-            library_side(case, built.artifact, case.label, folder),
-        )
-        with under_way(
-            case.run_context.on_progress, case.label, f"measuring next to {variant.name}"
-        ):
-            return measure_in_turns(
-                sides,
-                max_time_s=case.options.max_time_s,
-                alpha=alpha,
-                threshold=case.options.threshold,
-                cold_cache=case.options.cold_cache,
-                memory_folder=folder,
+    observer, scratch = case.run_context.on_progress, case.store.scratch
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="turns-") as name:
+            other, this = Path(name, "other"), Path(name, "this")
+            other.mkdir()
+            this.mkdir()
+            sides = (
+                variant.process(other),
+                library_side(case, built.artifact, case.label, this),
             )
+            timing = under_way(observer, case.label, f"measuring next to {variant.name}")
+            with held(case, exclusive_cores()), timing:
+                return measure_in_turns(
+                    sides,
+                    max_time_s=case.options.max_time_s,
+                    alpha=alpha,
+                    threshold=case.options.threshold,
+                    cold_cache=case.options.cold_cache,
+                    memory_folder=Path(name),
+                )
+    except OSError as error:
+        raise StoreError(f"can't compare in {scratch}: {error.strerror or error}") from error
 
 
 def _kernels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -52,7 +53,7 @@ class Variant:
     compiled_s: float | None = None
 
 
-def variant_of(case: Case, built: BuiltModel, other: str | Path | OtherCase) -> Variant:
+def variant_of(case: Case, built: BuiltModel, other: str | os.PathLike[str] | OtherCase) -> Variant:
     """Return a variant that a test names.
 
     Args:
@@ -67,7 +68,7 @@ def variant_of(case: Case, built: BuiltModel, other: str | Path | OtherCase) -> 
     """
     if isinstance(other, OtherCase):
         return _other_case(case, other)
-    if isinstance(other, Path) or other.endswith(".so"):
+    if isinstance(other, os.PathLike) or (isinstance(other, str) and other.endswith(".so")):
         return _library(case, Path(other))
     if other == UNTUNED:
         _check_stock(case, other)
@@ -88,9 +89,9 @@ def variant_of(case: Case, built: BuiltModel, other: str | Path | OtherCase) -> 
 def library_side(case: Case, artifact: Artifact, name: str, folder: Path) -> SideProcess:
     """Return the process that runs a library as a case calls it.
 
-    name: of the side, in messages. folder: for its files.
+    name: of the side, in messages. folder: for its files, and no other side's.
     """
-    call_file = folder / f"{artifact.sha256[:16]}.call"
+    call_file = folder / "library.call"
     write_message(
         call_file,
         SideCall(artifact=artifact, call=entry_call(case), cold_cache=case.options.cold_cache),

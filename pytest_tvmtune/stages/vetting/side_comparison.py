@@ -24,6 +24,7 @@ from pytest_tvmtune.stages.latency.turns import SideProcess, measure_in_turns
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.layout import slug
+from pytest_tvmtune.store.locks import exclusive_cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,14 +66,15 @@ def compare_sides(
     )
     pair = processes[0], processes[1]
     try:
-        measured = measure_in_turns(
-            pair,
-            max_time_s=case.max_time_s,
-            alpha=alpha,
-            threshold=case.threshold,
-            cold_cache=case.cold_cache,
-            memory_folder=folder,
-        )
+        with exclusive_cores():
+            measured = measure_in_turns(
+                pair,
+                max_time_s=case.max_time_s,
+                alpha=alpha,
+                threshold=case.threshold,
+                cold_cache=case.cold_cache,
+                memory_folder=folder,
+            )
         made = replace(made, latency=latency_of(measured, case.threshold, alpha=alpha))
     except TvmTuneError as error:
         made = replace(made, problem=str(error))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import (
     GivenError,
     ImporterError,
@@ -123,7 +124,11 @@ class OnnxruntimeReference:
 
     def save(self, path: Path) -> None:
         """Write the model with static shapes. Raises ModelError."""
-        path.write_bytes(self._static()[1].SerializeToString())
+        label, proto = self._static()
+        try:
+            onnxruntime_session.write_model(proto, path)
+        except Exception as error:  # onnx and protobuf raise several types
+            raise ModelError(f"{label}: the model can't be written: {cause_of(error)}") from error
 
     def _static(self) -> tuple[str, Any]:
         if not onnxruntime_session.can_run():

@@ -18,6 +18,8 @@ from pytest_tvmtune.relax.importing.onnx.reading import STANDARD_DOMAINS, all_gr
 
 INSTALL = "pip install 'pytest-tvmtune[onnx]'"
 _SILENT = 4
+# Of weights: a file of protobuf has at most 2 GB.
+_MOST_INSIDE_BYTES = 1_000_000_000
 # The first version of the format in which weights needn't be listed as inputs.
 _WEIGHTS_ARE_NO_INPUTS = 4
 _RANDOM = ("Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike")
@@ -145,6 +147,14 @@ def compute_outputs(proto: Any, label: str, feed: dict[str, Array]) -> Any:
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
+def write_model(proto: Any, path: Path) -> None:
+    """Write a model, with weights in a file next to it if there are too many for one file."""
+    import onnx
+
+    size_bytes = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    onnx.save_model(proto, path, save_as_external_data=size_bytes > _MOST_INSIDE_BYTES)
+
+
 def open_timed(path: Path, inputs: Sequence[Array], *, num_threads: int) -> Callable[[], object]:
     """Return a function that runs a model once, with the defaults of onnxruntime.
 
@@ -160,7 +170,7 @@ def open_timed(path: Path, inputs: Sequence[Array], *, num_threads: int) -> Call
 
     """
     options = _onnxruntime().SessionOptions()
-    session = _open_session(path.read_bytes(), "the model", options, num_threads=num_threads)
+    session = _open_session(str(path), "the model", options, num_threads=num_threads)
     try:
         binding = session.io_binding()
         for one, array in zip(session.get_inputs(), inputs, strict=True):
@@ -176,7 +186,7 @@ def open_timed(path: Path, inputs: Sequence[Array], *, num_threads: int) -> Call
     return run
 
 
-def _open_session(model: bytes, label: str, options: Any, *, num_threads: int = 1) -> Any:
+def _open_session(model: bytes | str, label: str, options: Any, *, num_threads: int = 1) -> Any:
     # For outputs alone, a pool of threads would be started for nothing, and complains where cores
     # are restricted.
     onnxruntime = _onnxruntime()
