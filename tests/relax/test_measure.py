@@ -182,7 +182,7 @@ def test_each_call_finds_the_caches_flushed_and_the_flush_is_not_timed(
             events.append("call")
         return 0
 
-    monkeypatch.setattr(machine_module, "_flusher", lambda: flush)
+    monkeypatch.setattr(machine_module, "cache_flusher", lambda: flush)
     arguments = (*session.inputs, *session.params)
     timer = make_timer(machine, session.vm, "main", arguments, cold_cache=True)
     session.vm.set_instrument(instrument)

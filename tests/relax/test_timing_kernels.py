@@ -127,7 +127,7 @@ def test_caches_are_emptied_before_each_call(
     stopwatch: Stopwatch | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(machine, "_flusher", lambda: lambda: done.append("flush"))
+    monkeypatch.setattr(machine, "cache_flusher", lambda: lambda: done.append("flush"))
     watch = Watch(stopwatch, HERE, wavering("a", done=done), "main", [zero()], cold_cache=True)
     watch.take(2)
     assert done == ["flush", "a"] * 3
@@ -248,7 +248,7 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     assert set(calls.values()) == {(1, 1)}
     assert len(calls) == COUNT
     flushes: list[None] = []
-    monkeypatch.setattr(machine, "_flusher", lambda: lambda: flushes.append(None))
+    monkeypatch.setattr(machine, "cache_flusher", lambda: lambda: flushes.append(None))
     alone = run(
         replace(request, pair=replace(pair, baseline=now, cold_cache=True), alone=True), context
     )

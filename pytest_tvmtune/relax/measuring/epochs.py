@@ -76,7 +76,7 @@ def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> Paired
 
     """
     machine = open_machine(pair.call, context)
-    is_same = pair.baseline.sha256 == pair.now.sha256
+    is_same = pair.baseline.library == pair.now.library
     if not is_same:
         context.enter_stage(LOADING_BASELINE)
         accepted = _open(pair, pair.baseline, machine, context)
