@@ -49,8 +49,8 @@ from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.latency import paired_measurement
+from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
 from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
-from pytest_tvmtune.stages.latency.latency_budget import judge_budgets
 from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
 from pytest_tvmtune.stages.latency.variant_comparison import (
     compare_with_variant,

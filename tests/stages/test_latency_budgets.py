@@ -8,7 +8,7 @@ import pytest
 
 from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.latency.latency_budget import judge_budgets
+from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
 from pytest_tvmtune.stages.pipeline import ANY_MACHINE, LATENCY_CHECKS, make_checks, prepare
 from tests.support.cases import build_of, run_of
 from tests.support.modules import OpenCase, Square
