@@ -17,7 +17,12 @@ from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax.devices import lost_device, probe_job
 from pytest_tvmtune.relax.devices.rpc_connection import count_devices
 from pytest_tvmtune.relax.diagnosing import divergence_job
-from pytest_tvmtune.relax.measuring import call_job, kernel_times_job, measure_pair_job
+from pytest_tvmtune.relax.measuring import (
+    call_job,
+    call_times_job,
+    kernel_times_job,
+    measure_pair_job,
+)
 from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
 from pytest_tvmtune.relax.tuning.candidates.candidate_timing import MeasuringState
 from pytest_tvmtune.stages.devices import device_job
@@ -65,6 +70,9 @@ def test_each_job_has_the_device_and_leaves_it(
         pair=pair, max_time_s=0.2, alpha=0.1, threshold=case.options.threshold, tell_noise=False
     )
     assert measure_pair_job.run(gate, context).epochs
+    same = ArtifactPair(baseline=now, now=now, call=call, cold_cache=False, seed=1)
+    calls = call_times_job.Request(pair=same, budget_s=0.1, most_calls=40)
+    assert 20 <= len(call_times_job.run(calls, context).calls_s) <= 42
     timed = kernel_times_job.run(
         kernel_times_job.Request(pair=pair, alone=False, budget_s=0.1), context
     )
