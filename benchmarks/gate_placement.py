@@ -26,7 +26,7 @@ from gate_power import build_chain
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch, spread
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.measuring.epochs import (
-    ArtifactPair,
+    ComparedArtifacts,
     interleave,
     open_measurement,
     warm_up,
@@ -52,7 +52,7 @@ def main() -> None:
             _, new = build_chain(Path(folder), model, UNITS, "renamed")
             for way in WAYS:
                 request = Request(
-                    pair=ArtifactPair(
+                    compared=ComparedArtifacts(
                         baseline=old, now=new, call=entry_call(case), cold_cache=False, seed=0
                     ),
                     way=way,
@@ -68,7 +68,7 @@ def main() -> None:
 class Request:
     """What is measured, in one of WAYS."""
 
-    pair: ArtifactPair
+    compared: ComparedArtifacts
     way: str
     epochs: int
 
@@ -77,10 +77,17 @@ def measure_way(request: Request, context: WorkerContext[None]) -> list[Epoch]:
     """Job: take epochs in one of WAYS."""
     from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
-    rng = random.Random(request.pair.seed)
-    measurement = open_measurement(request.pair, context)
+    rng = random.Random(request.compared.seed)
+    measurement = open_measurement(request.compared, context)
     if request.way == "anew, own":
-        measurement = replace(measurement, shared=(), traded=())
+        alone = [(tensor,) for group in measurement.groups for tensor in group]
+        apart = [
+            (tuple(index if side == own else None for own, index in enumerate(tensor)),)
+            for (tensor,) in alone
+            for side in (0, 1)
+            if tensor[side] is not None
+        ]
+        measurement = replace(measurement, groups=tuple(apart))
     copies = open_copies(measurement, context.folder)
     gc.disable()
     number, _ = warm_up(measurement, copies, rng)
@@ -90,7 +97,7 @@ def measure_way(request: Request, context: WorkerContext[None]) -> list[Epoch]:
         if request.way != "stays":
             arrangements = place(measurement, copies, rng)
         with measurement.machine.fixed_affinity():
-            taken.append(interleave(arrangements, rng, number=number, pairs=PAIRS))
+            taken += interleave(arrangements, rng, number=number, pairs=PAIRS)
     return taken
 
 

@@ -51,7 +51,7 @@ from pytest_tvmtune.core.settings.options import resolve_run
 from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 
 if TYPE_CHECKING:
-    from pytest_tvmtune.relax.measuring import measure_pair_job
+    from pytest_tvmtune.relax.measuring import gate_job
     from pytest_tvmtune.stages.case import Case
     from pytest_tvmtune.store.artifacts import Artifact
 
@@ -181,7 +181,7 @@ class _Taker:
         )
         return replace(row, threshold=f"{100 * median(ratios):.3f}%")
 
-    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> measure_pair_job.Result:
+    def _measure(self, row: Row, alpha: float, threshold: Threshold) -> gate_job.Result:
         from pytest_tvmtune.stages.latency.paired_measurement import measure
 
         case, old = self._chain(row.model, UNITS, "kernel")

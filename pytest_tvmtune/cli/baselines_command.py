@@ -1,4 +1,4 @@
-"""`tvmtune baselines`: show accepted baselines, and copy them from store to store."""
+"""`tvmtune baselines`: show accepted baselines, make them anchors, copy them to other stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from pytest_tvmtune.core.gating.accepted_baseline import Baseline, plain_baselin
 from pytest_tvmtune.core.gating.case_identity import default_name
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import artifacts
-from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_records
+from pytest_tvmtune.store.accepted.baseline_files import (
+    load_baseline,
+    read_anchor,
+    read_records,
+    write_anchor,
+)
 from pytest_tvmtune.store.accepted.portable_baselines import export_baselines, import_baselines
 from pytest_tvmtune.store.layout import Store
 
@@ -21,7 +26,9 @@ _FOUND = "in the store"
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command and its commands."""
-    add = add_group(commands, common, "baselines", "list, show, export, or import baselines")
+    add = add_group(
+        commands, common, "baselines", "list, show, anchor, export, or import baselines"
+    )
     names_help = "a part of the name of a baseline's file or test (default: all)"
     listed = add("list", _list, "print a line for each accepted baseline")
     listed.add_argument("names", metavar="NAME", nargs="*", help=names_help)
@@ -34,7 +41,11 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help="a part of the name of a baseline's file or test",
     )
     add_json(show)
-    export = add("export", _export, "write baselines, with their artifacts and records, to a file")
+    anchor = add("anchor", _anchor, "make baselines the anchors that drift is measured from")
+    anchor.add_argument("names", metavar="NAME", nargs="*", help=names_help)
+    export = add(
+        "export", _export, "write baselines, with anchors, artifacts, and records, to a file"
+    )
     export.add_argument("file", metavar="FILE", type=Path, help="the file to write")
     export.add_argument("names", metavar="NAME", nargs="*", help=names_help)
     take_in = add("import", _import, "import such a file, replacing baselines of the same cases")
@@ -53,12 +64,13 @@ def _list(options: argparse.Namespace) -> int:
             "yes" if baseline.identity.prepack else "no",
             format_seconds(baseline.median_s),
             baseline.accepted_at,
+            _anchored_at(store, baseline) or "-",
             str(baseline.fingerprint["tvm"]),
             _problem(store, baseline) or _FOUND,
         )
         for baseline in _chosen(store, options.names)
     ]
-    headings = ("test", "target", "prepack", "latency", "accepted", "TVM", "artifact")
+    headings = ("test", "target", "prepack", "latency", "accepted", "anchor", "TVM", "artifact")
     print("\n".join(table_lines(headings, rows, right={"latency"})))
     return 0
 
@@ -90,6 +102,7 @@ def _show(options: argparse.Namespace) -> int:
             f"  test       {_test_name(baseline)}, entry {baseline.identity.entry}\n"
             f"  target     {baseline.target}\n"
             f"  accepted   {baseline.accepted_at}\n"
+            f"  anchor     {_anchored_at(store, baseline) or 'none'}\n"
             f"  artifact   {baseline.artifact}  {_problem(store, baseline) or _FOUND}\n"
             f"  untuned    {baseline.untuned}\n"
             f"  latency    {format_seconds(baseline.median_s)}, median of "
@@ -112,9 +125,24 @@ def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
         "prepack": baseline.identity.prepack,
         "median_s": baseline.median_s,
         "accepted_at": baseline.accepted_at,
+        "anchor_accepted_at": _anchored_at(store, baseline),
         "tvm": baseline.fingerprint["tvm"],
         "artifact_state": _problem(store, baseline) or "there",
     }
+
+
+def _anchor(options: argparse.Namespace) -> int:
+    store = existing_store(options.dir)
+    chosen = _chosen(store, options.names)
+    for baseline in chosen:
+        if problem := _problem(store, baseline):
+            raise StoreError(
+                f"{baseline.identity.file_name}: {problem}; accept it again with --tvm-update"
+            )
+        write_anchor(store, baseline)
+        print(baseline.identity.file_name)
+    print(f"anchored {counted(len(chosen), 'baseline')}")
+    return 0
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -133,6 +161,15 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
+def _anchored_at(store: Store, baseline: Baseline) -> str | None:
+    """Return when the anchor of a baseline's case was accepted, None without one.
+
+    Raises BaselineError if the anchor is damaged.
+    """
+    anchor = read_anchor(store, baseline.identity)
+    return None if anchor is None else anchor.accepted_at
+
+
 def _chosen(store: Store, names: list[str]) -> list[Baseline]:
     """Return the baselines whose names contain one of the names, or all baselines.
 
@@ -141,7 +178,7 @@ def _chosen(store: Store, names: list[str]) -> list[Baseline]:
     found, matched = [], set()
     for path in sorted(store.baselines.glob("*.json")):
         try:
-            baseline = load_baseline(path.name, path.read_bytes())
+            baseline = load_baseline(path, path.read_bytes())
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: {error}") from error
         texts = (path.name, _test_name(baseline))

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-StageKind = Literal["other", "waiting", "trials", "first run", "kernel", "loading the baseline"]
+StageKind = Literal[
+    "other",
+    "waiting",
+    "trials",
+    "first run",
+    "kernel",
+    "loading the baseline",
+    "loading the anchor",
+]
 
 
 class JobStage(NamedTuple):
@@ -24,3 +32,4 @@ STARTING = JobStage("start of the process")
 WAITING = JobStage("waiting for the machine's cores", "waiting")
 FIRST_RUN = JobStage("first run with these inputs", "first run")
 LOADING_BASELINE = JobStage("loading the baseline's artifact", "loading the baseline")
+LOADING_ANCHOR = JobStage("loading the anchor's artifact", "loading the anchor")

@@ -57,6 +57,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         store_dir=config.rootpath / first_set(DIR, layers),
         update=bool(config.getoption("tvm_update")),
         update_new=bool(config.getoption("tvm_update_new")),
+        update_anchor=bool(config.getoption("tvm_update_anchor")),
     )
     _check_report_paths({name: getattr(run, name) for name in REPORTS})
     return run

@@ -23,6 +23,7 @@ _MODELS = "compiling and tuning models with TVM"
 _GROUPS = {
     "limits that fail a test, and accepting": (
         "threshold",
+        "max_drift",
         "max_size_growth",
         "max_memory_growth",
         "max_time",
@@ -65,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         dest="tvm_update_new",
         help="accept the artifacts of cases that have no baseline, if their tests pass",
+    )
+    gate.addoption(
+        "--tvm-update-anchor",
+        action="store_true",
+        dest="tvm_update_anchor",
+        help="accept the artifacts of this run as the anchors that drift is measured from",
     )
 
 

@@ -13,15 +13,15 @@ from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.task_result import TaskResult
-from pytest_tvmtune.stages import pipeline
-from pytest_tvmtune.stages.case_run import CaseRun
+from pytest_tvmtune.stages import latency_checks, pipeline
+from pytest_tvmtune.stages.case_run import CaseRun, Check
 from pytest_tvmtune.stages.latency.variants import OtherCase
 
 if TYPE_CHECKING:
     from pytest_tvmtune.store.artifacts import Artifact
 
 
-def _numbers_check(expected: Any, comparison: ComparisonOptions) -> pipeline.Check:
+def _numbers_check(expected: Any, comparison: ComparisonOptions) -> Check:
     # A partial would have an array as a default, which typeguard compares with others.
     def check(run: CaseRun) -> list[str]:
         return pipeline.check_outputs(run, expected=expected, comparison=comparison)
@@ -29,7 +29,7 @@ def _numbers_check(expected: Any, comparison: ComparisonOptions) -> pipeline.Che
     return check
 
 
-def make_checks(run: CaseRun, *checks: pipeline.Check) -> None:
+def make_checks(run: CaseRun, *checks: Check) -> None:
     """Make all checks. Then, if there are findings, fail the test once with all of them."""
     __tracebackhide__ = True
     if findings := pipeline.make_checks(run, *checks):
@@ -160,7 +160,7 @@ class Run:
     def assert_no_regression(self) -> None:
         """Compare the latency with the baseline's. Both run now, on this machine."""
         __tracebackhide__ = True
-        self._make(*pipeline.LATENCY_CHECKS)
+        self._make(*latency_checks.LATENCY_CHECKS)
 
     def assert_not_slower_than(
         self, other: str | Path | Run, *, threshold: str | None = None
@@ -229,7 +229,7 @@ class Run:
             budget_s: The approximate time of the measurement, in seconds.
         """
         __tracebackhide__ = True
-        self._make(partial(pipeline.time_kernels, budget_s=budget_s))
+        self._make(partial(latency_checks.time_kernels, budget_s=budget_s))
         assert self.result.kernels is not None
         return self.result.kernels
 
@@ -241,10 +241,10 @@ class Run:
             else other
         )
         check = partial(
-            pipeline.compare_latency, other=named, threshold=threshold, may_fail=may_fail
+            latency_checks.compare_latency, other=named, threshold=threshold, may_fail=may_fail
         )
         self._make(check)
 
-    def _make(self, *checks: pipeline.Check) -> None:
+    def _make(self, *checks: Check) -> None:
         __tracebackhide__ = True
         make_checks(self._run, *checks)

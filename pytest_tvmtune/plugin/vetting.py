@@ -32,7 +32,8 @@ _MOST_WORDS = 300
 def pytest_configure(config: pytest.Config) -> None:
     """Set what a user's ini file or `addopts` may set otherwise, before the options are read."""
     config.option.tvm_strict = False
-    config.option.tvm_update = config.option.tvm_update_new = False
+    for name in ("tvm_update", "tvm_update_new", "tvm_update_anchor"):
+        setattr(config.option, name, False)
     if not is_worker(config):
         from pytest_tvmtune.processes.linux_process import die_with_parent
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.settings.dimension_sizes import sizes_by_name
@@ -45,11 +46,23 @@ class CaseRun:
     latency_verdicts: int = 0
     golden_proposal: GoldenProposal | None = None
     baseline_proposal: BaselineProposal | None = None
+    anchor_proposal: Baseline | None = None
+
+    def warn(self, message: str) -> None:
+        """Warn of something unknown or incomplete; under --tvm-strict it fails the test."""
+        warning = f"{self.case.label}: {message}"
+        self.result.warnings.append(warning)
+        if not self.run_options.strict:
+            self.show_warning(warning)
 
     @property
     def samples(self) -> list[float]:
         """Seconds of each timed call, of the last latency verdict."""
         return list(self.result.latency.samples_s) if self.result.latency else []
+
+
+# It returns findings, and raises TvmTuneError where it can't be made.
+Check = Callable[[CaseRun], list[str]]
 
 
 def begin(

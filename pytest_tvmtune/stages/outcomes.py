@@ -24,6 +24,7 @@ from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.store.tuning.records import Workload
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.relax.measuring import gate_job
     from pytest_tvmtune.stages.compiling import BuiltModel
 
 # Whose outputs, or values, a case's own were compared with.
@@ -114,9 +115,15 @@ class GoldenOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyOutcome:
-    """A verdict. kernels: of both artifacts, where one is slower. warnings: what isn't known."""
+    """A verdict.
+
+    measured: what decided it, None if nothing was measured. drift: the same next to the anchor, if
+    there is one. kernels: of both artifacts, where one is slower. warnings: what isn't known.
+    """
 
     latency: LatencyResult
+    measured: gate_job.Result | None = None
+    drift: LatencyComparison | None = None
     kernels: KernelTable | None = None
     warnings: tuple[str, ...] = ()
     compiled_s: float | None = None

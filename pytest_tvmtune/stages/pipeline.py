@@ -7,7 +7,7 @@ frozen outcomes: only this module writes to a CaseResult.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,19 +22,13 @@ from pytest_tvmtune.core.errors import (
     ModelError,
     TvmTuneError,
 )
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import golden_file_name, golden_identity
-from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
-from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
-from pytest_tvmtune.core.results.latency_comparison import UNTUNED
-from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
-from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case import Case
-from pytest_tvmtune.stages.case_run import CaseRun
+from pytest_tvmtune.stages.case_run import CaseRun, Check
 from pytest_tvmtune.stages.comparing.comparing_golden import (
     compare_with_golden,
     shown_path,
@@ -48,25 +42,15 @@ from pytest_tvmtune.stages.comparing.comparing_outputs import (
 from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
-from pytest_tvmtune.stages.latency import paired_measurement
-from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
-from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
-from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
-from pytest_tvmtune.stages.latency.variant_comparison import (
-    compare_with_variant,
-    comparison_finding,
-)
-from pytest_tvmtune.stages.latency.variants import OtherCase, variant_of
+from pytest_tvmtune.stages.latency_checks import LATENCY_CHECKS
 from pytest_tvmtune.stages.outcomes import (
     ArtifactSizes,
     ComparisonOutcome,
     CompileOutcome,
-    LatencyOutcome,
-    SizesOutcome,
     TuningOutcome,
 )
 from pytest_tvmtune.stages.replaying import replay_records
-from pytest_tvmtune.stages.size_growth import artifact_sizes, compare_sizes
+from pytest_tvmtune.stages.size_growth import artifact_sizes
 from pytest_tvmtune.stages.tuned_build import (
     build_tuned,
     export_to_work_dir,
@@ -81,8 +65,8 @@ from pytest_tvmtune.stages.tuning_tasks import (
     untuned_sentence,
 )
 from pytest_tvmtune.store.accepted.baseline_files import (
-    read_baseline,
     read_records,
+    write_anchor,
     write_baseline,
 )
 
@@ -91,12 +75,6 @@ if TYPE_CHECKING:
 
 
 NO_GOLDEN = "no golden outputs yet; write them with --tvm-update-new, review them, and commit them"
-ANY_MACHINE = (
-    "a latency budget holds for one machine, and the test doesn't name it; add only_on= with a "
-    "part of the name of its CPU"
-)
-# It returns findings, and raises TvmTuneError where it can't be made.
-Check = Callable[[CaseRun], list[str]]
 
 
 def make_checks(run: CaseRun, *checks: Check) -> list[str]:
@@ -124,7 +102,7 @@ def make_checks(run: CaseRun, *checks: Check) -> list[str]:
 def prepare(run: CaseRun) -> list[str]:
     """Tune what is missing, compile what is new, load it, and call it once."""
     for doubt in run.doubts:
-        warn(run, doubt)
+        run.warn(doubt)
     try:
         tune_and_build(run)
         run.loaded, run.outputs = load_and_call(run.case, run.built)
@@ -135,7 +113,7 @@ def prepare(run: CaseRun) -> list[str]:
     run.result.transform_s = run.loaded.transform_s
     run.result.transform_extra_bytes = run.loaded.transform_extra_bytes
     if untuned := untuned_sentence(run.case, run.result.tasks):
-        warn(run, untuned)
+        run.warn(untuned)
     return []
 
 
@@ -226,131 +204,16 @@ def check_golden(run: CaseRun, *, comparison: ComparisonOptions) -> list[str]:
     return [f"{finding}\n  {hint}" for finding in findings]
 
 
-def check_latency(run: CaseRun) -> list[str]:
-    """Compare the latency and the sizes with the accepted baseline's, or propose a baseline."""
-    run.checked = True
-    case, built, options = run.case, run.built, run.run_options
-    baseline = _accepted_baseline(run)
-    outcome = judge_latency(case, built, run.loaded, baseline, gated_before=run.latency_verdicts)
-    run.latency_verdicts += 1
-    _fold_latency(run.result, outcome)
-    latency, findings = outcome.latency, []
-    accepts = options.update or (options.update_new and latency.verdict == "NEW")
-    if accepts:
-        run.baseline_proposal = propose_baseline(case, run.identity, built, latency.samples_s)
-        _fold_seconds(run.result, run.baseline_proposal.compiled_s)
-    else:
-        findings += latency_findings(case, outcome)
-        if findings:
-            run.result.note_failure(Failure(kind="regression"))
-        if isinstance(baseline, Baseline):
-            grown = compare_sizes(case, artifact_sizes(case, built.artifact), baseline)
-            findings += _fold_sizes(run.result, grown)
-        if latency.verdict == "NEW" and options.strict:
-            run.result.warnings.append(f"{case.label}: {latency.message}")
-    if not accepts and latency.verdict in {"INCONCLUSIVE", "INCOMPARABLE"}:
-        warn(run, f"{latency.verdict}: {latency.message}")
-    return findings
-
-
-def check_budgets(run: CaseRun) -> list[str]:
-    """Compare the latency with the budgets of the test."""
-    if not run.case.options.max_latency:
-        return []
-    latency = run.result.latency
-    budgets = judge_budgets(
-        run.case,
-        run.built.artifact,
-        expected_s=(latency.median_s if latency else None) or 0.0,
-        gated_before=run.latency_verdicts,
-    )
-    run.latency_verdicts += 1
-    return _fold_budgets(run, budgets)
-
-
-def compare_with_twins(run: CaseRun) -> list[str]:
-    """Compare the latency with that of the model untuned, and without prepack, once for a build."""
-    kept = compare_once(run.case, run.built, run.loaded)
-    run.built = kept.built
-    _fold_seconds(run.result, kept.compiled_s)
-    asked = [one for one in run.result.latency_comparisons if one.asked]
-    run.result.latency_comparisons = [*kept.comparisons, *asked]
-    ratios = {one.compared_with: one.ratio for one in kept.comparisons}
-    run.result.untuned_ratio = ratios.get(UNTUNED)
-    for warning in kept.warnings:
-        warn(run, warning)
-    return []
-
-
-# Those of a test that asks for its latency to be checked; each is made even if another can't be.
-LATENCY_CHECKS: tuple[Check, ...] = (check_latency, check_budgets, compare_with_twins)
-
-
-def compare_latency(
-    run: CaseRun, other: str | Path | OtherCase, threshold: str | None, *, may_fail: bool
-) -> list[str]:
-    """Compare the latency with another variant of the model.
-
-    threshold: None for the case's own, without its acceptance. may_fail: whether a slowdown is a
-    finding.
-    """
-    run.checked = run.checked or may_fail
-    options = run.case.options
-    limit = (
-        replace(options.threshold, accepted_ratio=0.0)
-        if threshold is None
-        else parse_threshold(threshold, "threshold")
-    )
-    case = replace(run.case, options=replace(options, threshold=limit))
-    variant = variant_of(case, run.built, other)
-    run.result.trials_spent += variant.trials_spent
-    _fold_seconds(run.result, variant.compiled_s)
-    # Without a verdict that can fail, it's one interval, of the usual confidence.
-    alpha = item_alpha(case.run_context.gated_items, run.latency_verdicts if may_fail else 0)
-    run.latency_verdicts += may_fail
-    comparison = replace(
-        compare_with_variant(case, run.built, run.loaded, variant, alpha=alpha), asked=True
-    )
-    run.result.latency_comparisons.append(comparison)
-    if not may_fail:
-        return []
-    for note in comparison.notes:
-        warn(run, note)
-    if comparison.verdict == "INCONCLUSIVE":
-        words = f"next to {comparison.compared_with}: {comparison.latency.message}"
-        warn(run, f"INCONCLUSIVE: {words}")
-    finding = comparison_finding(case, comparison)
-    if finding:
-        run.result.note_failure(Failure(kind="regression"))
-    return [finding] if finding else []
-
-
 def all_checks(run: CaseRun, numbers: Check, comparison: ComparisonOptions) -> list[Check]:
     """Return every check that applies. numbers: the check of the outputs."""
     prepacked: list[Check] = [partial(check_prepacked, comparison=comparison)]
     return [numbers, *(prepacked if run.case.options.prepack else []), *LATENCY_CHECKS]
 
 
-def time_kernels(run: CaseRun, *, budget_s: float) -> list[str]:
-    """Time each kernel of the artifact, for about so many seconds."""
-    run.result.kernels = paired_measurement.time_kernels(
-        run.case, run.built.artifact, budget_s=budget_s
-    )
-    return []
-
-
-def warn(run: CaseRun, message: str) -> None:
-    """Warn of something unknown or incomplete; under --tvm-strict it fails the test."""
-    warning = f"{run.case.label}: {message}"
-    run.result.warnings.append(warning)
-    if not run.run_options.strict:
-        run.show_warning(warning)
-
-
 def conclude(run: CaseRun) -> list[str]:
     """Return findings of a test whose checks have passed; called when the test is over."""
     if not run.checked:
-        warn(run, "nothing was checked; call run.check(), or an assert_* method of the run")
+        run.warn("nothing was checked; call run.check(), or an assert_* method of the run")
     if not run.run_options.strict or not run.result.warnings:
         return []
     run.result.note_failure(Failure(kind="unknown"))
@@ -369,6 +232,8 @@ def accept(run: CaseRun) -> None:
     if run.golden_proposal is not None:
         written = write_proposal(run.case, run.golden_proposal)
         _fold_golden(run, "written" if written else "matched")
+    if run.anchor_proposal is not None:
+        write_anchor(run.case.store, run.anchor_proposal)
     if run.baseline_proposal is not None:
         accepted = run.baseline_proposal
         write_baseline(run.case.store, accepted.baseline, accepted.records)
@@ -380,21 +245,8 @@ def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:
     try:
         return read_records(run.case.store, run.identity)
     except BaselineError as error:
-        warn(run, f"{error}; the baseline's records are not used")
+        run.warn(f"{error}; the baseline's records are not used")
         return []
-
-
-def _accepted_baseline(run: CaseRun) -> Baseline | BaselineError | None:
-    try:
-        return read_baseline(run.case.store, run.identity)
-    except BaselineError as error:
-        return error
-
-
-def _fold_seconds(result: CaseResult, compiled_s: float | None) -> None:
-    if compiled_s is not None:
-        result.compiled_now = True
-        result.compile_s += compiled_s
 
 
 def _fold_tuning(result: CaseResult, outcome: TuningOutcome) -> None:
@@ -405,7 +257,7 @@ def _fold_tuning(result: CaseResult, outcome: TuningOutcome) -> None:
 
 
 def _fold_compiled(result: CaseResult, outcome: CompileOutcome, sizes: ArtifactSizes) -> None:
-    _fold_seconds(result, outcome.built.compiled_s)
+    result.note_compiled(outcome.built.compiled_s)
     result.tasks = list(outcome.tasks)
     result.tasks_left_out = list(outcome.left_out)
     result.artifact = outcome.built.artifact.sha256
@@ -422,7 +274,7 @@ def _fold_comparison(
 ) -> list[str]:
     """Keep a comparison; follow wrong numbers to the kernel where they begin."""
     result, error = run.result, outcome.error
-    _fold_seconds(result, outcome.compiled_s)
+    result.note_compiled(outcome.compiled_s)
     if error is None:
         # Untuned and unpacked itself: that nothing was compared shows in every report.
         return []
@@ -439,7 +291,7 @@ def _fold_comparison(
         tolerance=tolerance_of(case, comparison),
         number=len(result.divergences) + 1,
     )
-    _fold_seconds(result, found.compiled_s)
+    result.note_compiled(found.compiled_s)
     if found.divergence is not None:
         result.divergences.append(found.divergence)
     where = found.sentence.replace("\n", "\n  ")
@@ -448,34 +300,3 @@ def _fold_comparison(
 
 def _fold_golden(run: CaseRun, state: GoldenState) -> None:
     run.result.golden = GoldenResult(path=shown_path(run.identity), state=state)
-
-
-def _fold_latency(result: CaseResult, outcome: LatencyOutcome) -> None:
-    _fold_seconds(result, outcome.compiled_s)
-    result.latency = outcome.latency
-    result.kernels = outcome.kernels or result.kernels
-    result.warnings += outcome.warnings
-
-
-def _fold_budgets(run: CaseRun, budgets: Sequence[BudgetResult]) -> list[str]:
-    run.result.latency_budgets = list(budgets)
-    if budgets and run.run_options.strict and run.case.options.only_on is None:
-        warn(run, ANY_MACHINE)
-    findings = []
-    for budget in budgets:
-        if budget.verdict == "OVER BUDGET":
-            run.result.note_failure(Failure(kind="over budget"))
-            findings.append(f"{run.case.label}: over budget: {budget.message}")
-        elif budget.verdict != "PASS":
-            warn(run, f"{budget.verdict}: {budget.message}")
-    return findings
-
-
-def _fold_sizes(result: CaseResult, outcome: SizesOutcome) -> tuple[str, ...]:
-    if outcome.accepted is not None:
-        result.baseline_library_bytes = outcome.accepted.library_bytes
-        result.baseline_workspace_bytes = outcome.accepted.workspace_bytes
-    result.warnings += outcome.warnings
-    if outcome.findings:
-        result.note_failure(Failure(kind="growth"))
-    return outcome.findings

@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.store import builds
-from pytest_tvmtune.store.accepted.baseline_files import load_baseline
+from pytest_tvmtune.store.accepted.baseline_files import accepted_files, load_baseline
 from pytest_tvmtune.store.atomic_files import write_text
 from pytest_tvmtune.store.inventory import known_plans
 from pytest_tvmtune.store.layout import Store
@@ -45,9 +45,9 @@ class Removal:
 
 def _needed_artifacts(store: Store) -> set[str]:
     needed = set()
-    for path in sorted(store.baselines.glob("*.json")):
+    for path in accepted_files(store):
         try:
-            needed |= set(load_baseline(path.name, path.read_bytes()).libraries)
+            needed |= set(load_baseline(path, path.read_bytes()).libraries)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} is damaged ({error}), so its libraries are unknown; "
@@ -59,7 +59,7 @@ def _needed_artifacts(store: Store) -> set[str]:
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
     """Return the artifacts, builds, plans, and reproducers to remove, least recently used first.
 
-    All that a baseline needs stays.
+    All that a baseline or an anchor needs stays.
 
     Args:
         store: The store.

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from pytest_tvmtune.core.errors import BaselineError, StoreError
 from pytest_tvmtune.store import artifacts, builds
-from pytest_tvmtune.store.accepted.baseline_files import load_baseline, read_records, records_path
+from pytest_tvmtune.store.accepted.baseline_files import (
+    accepted_files,
+    load_baseline,
+    read_records,
+    records_path,
+)
 from pytest_tvmtune.store.atomic_files import set_aside
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.run_history import history_problem
@@ -98,13 +103,15 @@ def problems(store: Store) -> Iterator[StoreProblem]:
     yield from _artifact_problems(store)
     if what := history_problem(store):
         yield StoreProblem(path=store.runs, what=what)
-    for path in sorted(store.baselines.glob("*.json")):
+    for path in accepted_files(store):
         try:
-            baseline = load_baseline(path.name, path.read_bytes())
+            baseline = load_baseline(path, path.read_bytes())
             if baseline.identity.file_name != path.name:
                 raise ValueError(f"it belongs to {baseline.identity.file_name}")
             for digest in baseline.libraries:
                 artifacts.find(store, digest)
+            if path.parent == store.anchors:
+                continue
             if not records_path(store, path.name).is_file():
                 raise ValueError("its records are missing")
             read_records(store, baseline.identity)

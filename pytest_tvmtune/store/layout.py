@@ -24,24 +24,27 @@ _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder holds the store of pytest-tvmtune.\n"
 )
-_GITIGNORE = "# Commit baselines and tuning records only. Other files are made again.\n" + "".join(
-    f"{name}\n"
-    for name in (
-        "artifacts/",
-        "builds/",
-        "plans/",
-        "warm/",
-        "locks/",
-        "logs/",
-        "reproducers/",
-        "tmp/",
-        "device-helpers/",
-        "probes.json",
-        "digests.json",
-        "vet/",
-        "runs.sqlite*",
-        "*.lock",
-        "*.damaged",
+_GITIGNORE = (
+    "# Commit baselines, anchors, and tuning records only. Other files are made again.\n"
+    + "".join(
+        f"{name}\n"
+        for name in (
+            "artifacts/",
+            "builds/",
+            "plans/",
+            "warm/",
+            "locks/",
+            "logs/",
+            "reproducers/",
+            "tmp/",
+            "device-helpers/",
+            "probes.json",
+            "digests.json",
+            "vet/",
+            "runs.sqlite*",
+            "*.lock",
+            "*.damaged",
+        )
     )
 )
 
@@ -82,6 +85,11 @@ class Store:
     def baselines(self) -> Path:
         """Accepted baselines."""
         return self.root / "baselines"
+
+    @property
+    def anchors(self) -> Path:
+        """Baselines of an older version, to which slow changes add up."""
+        return self.root / "anchors"
 
     @property
     def logs(self) -> Path:

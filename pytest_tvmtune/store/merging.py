@@ -1,4 +1,4 @@
-"""Merge other stores into one: tuning files line by line, and the baselines that it doesn't have.
+"""Merge other stores into one: tuning files line by line, and the baselines and anchors it lacks.
 
 The other parts of a store are made again, or belong to the machine that wrote them.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
+from pytest_tvmtune.store.accepted.baseline_files import accepted_files
 from pytest_tvmtune.store.accepted.portable_baselines import add_baseline
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import merge
@@ -63,11 +64,12 @@ def merge_tuning(store: Store, others: Sequence[Store]) -> Iterator[MergedFile |
 
 
 def merge_baselines(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:
-    """Copy the baselines that this store doesn't have; yield each file once it's done."""
+    """Copy the baselines and anchors that this store doesn't have; yield each once it's done."""
     for other in others:
-        for path in sorted(other.baselines.glob("*.json")):
+        for path in accepted_files(other):
+            inside = path.relative_to(other.root)
             try:
-                changed = add_baseline(store, other, path.name)
-                yield MergedFile(path=store.baselines / path.name, changed=changed)
+                changed = add_baseline(store, other, inside)
+                yield MergedFile(path=store.root / inside, changed=changed)
             except TvmTuneError as error:
                 yield LeftOut(path=path, reason=str(error))

@@ -105,12 +105,12 @@ def test_too_few_epochs_are_those_below_fewest_epochs(alpha: float) -> None:
     assert enough == [False] * fewest + [True] * (60 - fewest)
 
 
-@pytest.mark.parametrize(("items", "epochs"), [(1, 10), (20, 15), (100, 18), (1000, 21)])
+@pytest.mark.parametrize(("items", "epochs"), [(1, 9), (20, 14), (100, 17), (1000, 21)])
 def test_how_soon_a_session_can_decide(items: int, epochs: int) -> None:
     assert fewest_epochs(item_alpha(items)) == epochs
 
 
-@pytest.mark.parametrize(("items", "epochs"), [(1, 20), (20, 30), (100, 36), (1000, 42)])
+@pytest.mark.parametrize(("items", "epochs"), [(1, 20), (20, 28), (100, 34), (1000, 42)])
 def test_a_slow_model_gets_twice_as_many_epochs_as_could_decide(items: int, epochs: int) -> None:
     assert least_epochs(item_alpha(items)) == epochs
 
@@ -202,16 +202,16 @@ def test_the_bounds_are_order_statistics(n: int) -> None:
 
 
 def test_known_intervals() -> None:
-    # 1-based ranks of the wealth's definition above: 10 of 10 are needed, 18 of 20, 69 of 100.
+    # 1-based ranks of the wealth's definition above: 10 of 10 are needed, 18 of 20, 68 of 100.
     alpha = item_alpha(1)
     ranks = {n: confidence_bounds([float(i + 1) for i in range(n)], alpha) for n in (10, 20, 100)}
-    assert ranks == {10: (1, 10), 20: (3, 18), 100: (32, 69)}
+    assert ranks == {10: (1, 10), 20: (3, 18), 100: (33, 68)}
 
 
-@pytest.mark.parametrize("n", [0, 1, 9])
+@pytest.mark.parametrize("n", [0, 1, 8])
 def test_too_few_values_bound_nothing(n: int) -> None:
     assert confidence_bounds([1.0] * n, item_alpha(1)) == (-math.inf, math.inf)
-    assert confidence_bounds([1.0] * 10, item_alpha(1)) == (1.0, 1.0)
+    assert confidence_bounds([1.0] * 9, item_alpha(1)) == (1.0, 1.0)
 
 
 def test_the_interval_of_the_mirror_image_is_mirrored() -> None:
@@ -235,10 +235,9 @@ def test_the_interval_leaves_its_values_alone() -> None:
 def test_all_decisions_of_a_session_share_its_alpha(items: int) -> None:
     of_one_item = [item_alpha(items, before) for before in range(60)]
     assert all(more > less > 0 for more, less in pairwise(of_one_item))
-    # What is left is for epochs that are not quite independent.
-    assert items * math.fsum(of_one_item) <= 0.55 * SESSION_ALPHA * (1 + 1e-12)
+    assert items * math.fsum(of_one_item) <= SESSION_ALPHA * (1 + 1e-12)
     # With one decision an item, nearly all of that is used.
-    assert items * item_alpha(items) == pytest.approx(0.55 * SESSION_ALPHA, rel=0.05)
+    assert items * item_alpha(items) == pytest.approx(SESSION_ALPHA, rel=0.05)
 
 
 # -- Verdicts ---------------------------------------------------------------------------------
@@ -345,7 +344,8 @@ def test_weigh() -> None:
     # Nine of ten are needed: the second and the last but one.
     found = evidence_of(random.Random(1).sample(epochs, 10), 0.2)
     assert found.ratio == pytest.approx(math.sqrt(1.4 * 1.5))
-    assert (found.low, found.high) == pytest.approx((1.1, 1.8))
+    # A process's bias is allowed for on either side.
+    assert (found.low, found.high) == pytest.approx((1.1 / 1.001, 1.8 * 1.001))
     assert found.alpha == 0.2
     assert found.baseline_median_s == 2.0
     assert found.now_median_s == pytest.approx(2.9)
@@ -355,17 +355,17 @@ def test_weigh() -> None:
 def test_an_epoch_counts_once_however_many_its_pairs() -> None:
     slow, fast = epoch(math.log(2), pairs=100), epoch(0.0, pairs=1)
     found = evidence_of([slow] + [fast] * 9, 0.05)
-    assert (found.ratio, found.low, found.high) == (1.0, 1.0, 2.0)
+    assert (found.ratio, found.low, found.high) == pytest.approx((1.0, 1 / 1.001, 2.002))
     assert found.pairs == 109
 
 
 def test_too_few_epochs_conclude_nothing() -> None:
     alpha = item_alpha(1)
-    few = evidence_of([epoch(math.log(2))] * 9, alpha)
+    few = evidence_of([epoch(math.log(2))] * 8, alpha)
     assert (few.low, few.high) == (0.0, math.inf)
     assert few.ratio == pytest.approx(2.0)
     assert decisions(few, "5%") == ("INCONCLUSIVE", "INCONCLUSIVE")
-    enough = evidence_of([epoch(math.log(2))] * 10, alpha)
+    enough = evidence_of([epoch(math.log(2))] * 9, alpha)
     assert decisions(enough, "5%") == ("REGRESSION", "REGRESSION")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.measuring import (
     call_job,
     call_times_job,
+    gate_job,
     kernel_times_job,
-    measure_pair_job,
 )
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts
 from pytest_tvmtune.relax.tuning.candidates.candidate_timing import MeasuringState
 from pytest_tvmtune.stages.devices import device_job
 from pytest_tvmtune.stages.job_context import entry_call, job_context
@@ -65,16 +66,22 @@ def test_each_job_has_the_device_and_leaves_it(
     )
     assert call_job.outputs_of(called).shape == (4, 48)
     assert len(called.samples_s) == 3
-    pair = ArtifactPair(baseline=plain, now=now, call=call, cold_cache=False, seed=1)
-    gate = measure_pair_job.Request(
-        pair=pair, max_time_s=0.2, alpha=0.1, threshold=case.options.threshold, tell_noise=False
+    both = ComparedArtifacts(baseline=plain, now=now, call=call, cold_cache=False, seed=1)
+    limit = gate_job.Limit(threshold=case.options.threshold, alpha=0.1)
+    gate = gate_job.Request(
+        compared=replace(both, anchor=now),
+        max_time_s=0.2,
+        limit=limit,
+        anchor_limit=limit,
+        tell_noise=False,
     )
-    assert measure_pair_job.run(gate, context).epochs
-    same = ArtifactPair(baseline=now, now=now, call=call, cold_cache=False, seed=1)
-    calls = call_times_job.Request(pair=same, budget_s=0.1, most_calls=40)
+    measured = gate_job.run(gate, context)
+    assert len(measured.anchor_epochs) == len(measured.epochs) > 0
+    same = ComparedArtifacts(baseline=now, now=now, call=call, cold_cache=False, seed=1)
+    calls = call_times_job.Request(compared=same, budget_s=0.1, most_calls=40)
     assert 20 <= len(call_times_job.run(calls, context).calls_s) <= 42
     timed = kernel_times_job.run(
-        kernel_times_job.Request(pair=pair, alone=False, budget_s=0.1), context
+        kernel_times_job.Request(compared=both, alone=False, budget_s=0.1), context
     )
     assert timed.baseline is not None
     assert timed.now.kernels

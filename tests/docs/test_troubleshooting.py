@@ -9,7 +9,7 @@ The page must have each message that the code passes to
 
 - an error of `core/errors.py`, a usage or collection error of pytest, or an error of argparse;
 - a ValueError in the store: these are the reasons why a file is damaged;
-- `pytest.fail`, `pytest.skip`, `warnings.warn`, or the pipeline's own `warn`;
+- `pytest.fail`, `pytest.skip`, `warnings.warn`, or `warn` of a case's run;
 
 and each f-string that begins with the label of a case, since this is a finding or a warning. A
 message without text of its own, such as `{path}: {error}`, needs no entry. The tests follow names
@@ -44,7 +44,7 @@ CALLS = {
     **dict.fromkeys((name for name in vars(errors) if name.endswith("Error")), 0),
     **dict.fromkeys(("pytest.UsageError", "argparse.ArgumentTypeError", "warnings.warn"), 0),
     **dict.fromkeys(("pytest.Collector.CollectError", "pytest.fail", "pytest.skip"), 0),
-    **dict.fromkeys(("warn", "pipeline.warn"), 1),
+    **dict.fromkeys(("run.warn", "case_run.warn"), 0),
 }
 VALUE = "<>"
 # A message with less text of its own only passes on another message.
@@ -253,7 +253,7 @@ def test_each_verdict() -> None:
     [
         ("raise OptionError(f'{name}: {value!r} is not a day')", ["is not a day"]),
         ("raise pytest.UsageError('no such folder')", ["no such folder"]),
-        ("warn(run, 'nothing was ' + 'checked')", ["nothing was checked"]),
+        ("run.warn('nothing was ' + 'checked')", ["nothing was checked"]),
         (
             "raise ModelError(f'it is {A if a else b} here and now')",
             ["it is 7 here and now", "it is 8 here and now"],

@@ -17,8 +17,9 @@ from tvm.script import relax as R  # noqa: N812
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, interleave, open_measurement
-from pytest_tvmtune.relax.measuring.placement import ParamPairs, open_copies, place
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts, interleave, open_measurement
+from pytest_tvmtune.relax.measuring.param_groups import ParamGroup
+from pytest_tvmtune.relax.measuring.placement import open_copies, place
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.store.artifacts import Artifact, Manifest
 
@@ -87,20 +88,26 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> Artifact:
     return Artifact(sha256="", library=library, manifest=manifest)
 
 
-def pair_of(
-    baseline: Artifact, now: Artifact, params: Sequence[Array], x: Array, **changes: Any
-) -> ArtifactPair:
-    """Return two artifacts to measure. changes: of its other fields."""
+def compared_of(
+    baseline: Artifact,
+    now: Artifact,
+    anchor: Artifact | None = None,
+    *,
+    params: Sequence[Array],
+    x: Array,
+    **changes: Any,
+) -> ComparedArtifacts:
+    """Return artifacts to measure. changes: of its other fields."""
     call = EntryCall(entry="main", target=TARGET, params=tuple(params), inputs=(x,))
     values = {"cold_cache": False, "seed": 1, **changes}
-    return ArtifactPair(baseline=baseline, now=now, call=call, **values)
+    return ComparedArtifacts(baseline=baseline, now=now, anchor=anchor, call=call, **values)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """large_bytes, budget_bytes: instead of the package's own."""
 
-    pair: ArtifactPair
+    compared: ComparedArtifacts
     epochs: int
     large_bytes: int | None = None
     budget_bytes: int | None = None
@@ -123,15 +130,20 @@ class PlacedEpoch:
     """mapped: (address, path) of the code of every placed library."""
 
     mapped: set[tuple[str, str]]
-    arrangements: list[tuple[Side, Side]]
+    arrangements: list[tuple[Side, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Placed:
-    """own: addresses of all that is to be copied into each epoch. left: files of libraries."""
+    """What was placed.
 
-    shared: ParamPairs
-    traded: ParamPairs
+    alone: groups of one tensor; trading: of several. own: addresses of all that is to be copied
+    into each epoch. left: files of libraries.
+    """
+
+    rivals: tuple[int, ...]
+    alone: list[ParamGroup]
+    trading: list[ParamGroup]
     own: list[int]
     epochs: list[PlacedEpoch]
     mapped: list[int]
@@ -139,14 +151,14 @@ class Placed:
 
 
 def arrange(request: Request, context: WorkerContext[None]) -> Placed:
-    """Job: place baseline and now for some epochs, and watch what their timers do."""
+    """Job: place all sides for some epochs, and watch what their timers do."""
     from pytest_tvmtune.processes.shared_arrays import SharedArray
     from pytest_tvmtune.relax.measuring import placement, session
     from pytest_tvmtune.relax.measuring.timing import make_timer
 
     if request.large_bytes is not None:
         pytest.MonkeyPatch().setattr(session, "LARGE_BYTES", request.large_bytes)
-    measurement = open_measurement(request.pair, context)
+    measurement = open_measurement(request.compared, context)
     made: dict[int, tuple[Any, list[int]]] = {}
 
     def watched(machine: Any, vm: Any, entry: str, arguments: Any, **options: Any) -> Any:
@@ -170,23 +182,24 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
                 arrangement.enter()
                 touched, results = _watch(vm, timer)
                 sides.append(Side(arguments=addresses, touched=touched, results=results))
-        pairs = list(zip(sides[::2], sides[1::2], strict=True))
-        epochs.append(PlacedEpoch(mapped=_mapped(), arrangements=pairs))
+        count = len(measurement.sides)
+        rounds = [tuple(sides[at : at + count]) for at in range(0, len(sides), count)]
+        epochs.append(PlacedEpoch(mapped=_mapped(), arrangements=rounds))
     return Placed(
-        shared=measurement.shared,
-        traded=measurement.traded,
+        rivals=measurement.rivals,
+        alone=[group for group in measurement.groups if len(group) == 1],
+        trading=[group for group in measurement.groups if len(group) > 1],
         own=[
             compat.address_of(tensor)
             for tensor in (
                 *measurement.inputs,
-                *measurement.baseline.params,
-                *measurement.now.params,
+                *(param for side in measurement.sides for param in side.params),
             )
         ],
         epochs=epochs,
         mapped=[
             sum(isinstance(array, SharedArray) for array in side.arrays)
-            for side in (measurement.baseline, measurement.now)
+            for side in measurement.sides
         ],
         left=[path.name for path in context.folder.iterdir() if PLACED in path.name],
     )
@@ -194,7 +207,7 @@ def arrange(request: Request, context: WorkerContext[None]) -> Placed:
 
 def occupy(request: Request, context: WorkerContext[None]) -> list[int]:
     """Job: take epochs; return the bytes this process has in memory after each."""
-    measurement = open_measurement(request.pair, context)
+    measurement = open_measurement(request.compared, context)
     rng = random.Random(0)
     copies = open_copies(measurement, context.folder)
     occupied = []

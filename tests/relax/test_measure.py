@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,32 @@ import pytest
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.core.gating.confidence_sequence import (
     MIN_EPOCHS,
+    Epoch,
     decide,
     evidence_of,
     fewest_epochs,
     item_alpha,
     least_epochs,
 )
-from pytest_tvmtune.core.job_stage import LOADING_BASELINE
+from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.devices import machine as machine_module
 from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.measuring.epochs import MOST_PAIRS
-from pytest_tvmtune.relax.measuring.measure_pair_job import JOB, Request, Result
+from pytest_tvmtune.relax.measuring.gate_job import JOB, Limit, Request, Result
 from pytest_tvmtune.relax.measuring.session import open_session
 from pytest_tvmtune.relax.measuring.timing import make_timer
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import exclusive_cores
-from tests.relax.libraries import ThreeKinds, compiled, pair_of
+from tests.relax.libraries import ThreeKinds, compared_of, compiled
 from tests.support.chains import chain, chain_data
 
 pytestmark = pytest.mark.timed
 # Wide, so that no neighbour's load blurs what differs by half.
 THRESHOLD = parse_threshold("20%", "threshold")
+LIMIT = Limit(threshold=THRESHOLD, alpha=item_alpha(1))
 # Nothing is ever within it, or beyond it for sure.
 HAIR = parse_threshold("0.00001%", "threshold")
 X, W = chain_data()
@@ -70,21 +72,19 @@ def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
     def measured(
         baseline: Any,
         now: Any,
+        anchor: Any = None,
         *,
         params: Any = (W,),
         x: Any = X,
         cold_cache: bool = False,
         **changes: Any,
     ) -> Result:
-        old, new = (sides[one] if isinstance(one, str) else one for one in (baseline, now))
-        values = {
-            "max_time_s": 60.0,
-            "alpha": item_alpha(1),
-            "threshold": THRESHOLD,
-            "tell_noise": True,
-            **changes,
-        }
-        request = Request(pair=pair_of(old, new, params, x, cold_cache=cold_cache), **values)
+        given = (baseline, now, anchor)
+        artifacts = [sides[one] if isinstance(one, str) else one for one in given]
+        values = {"max_time_s": 60.0, "limit": LIMIT, "tell_noise": True, **changes}
+        request = Request(
+            compared=compared_of(*artifacts, params=params, x=x, cold_cache=cold_cache), **values
+        )
         context = JobContext(
             scratch=tmp_path / "tmp", log_path=tmp_path / "gate.log", timeout_s=120, num_threads=1
         )
@@ -96,7 +96,11 @@ def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
 
 
 def decided(told: Result) -> str:
-    return decide(evidence_of(told.epochs, item_alpha(1)), THRESHOLD, final=True)
+    return verdict_of(told.epochs)
+
+
+def verdict_of(epochs: Sequence[Epoch]) -> str:
+    return decide(evidence_of(epochs, LIMIT.alpha), THRESHOLD, final=True)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,8 @@ def test_what_does_more_work_is_slower(
 def test_a_slow_model_gets_its_epochs_however_short_the_time(measure: Measure) -> None:
     """Nothing is decided, so the baseline is measured against itself as well."""
     alpha = 1e-6
-    told = measure("slow", "slow", alpha=alpha, threshold=HAIR, max_time_s=1e-3)
+    limit = Limit(threshold=HAIR, alpha=alpha)
+    told = measure("slow", "slow", limit=limit, max_time_s=1e-3)
     assert len(told.epochs) == least_epochs(alpha) > 2 * MIN_EPOCHS
     assert all(len(epoch.now_s) < MOST_PAIRS for epoch in told.epochs)
     assert len(told.noise) >= least_epochs(alpha) // 2
@@ -130,7 +135,8 @@ def test_a_slow_model_gets_its_epochs_however_short_the_time(measure: Measure) -
 
 def test_a_quick_model_is_measured_until_the_time_is_over(measure: Measure) -> None:
     alpha = 1e-4
-    told = measure("usual", "usual", alpha=alpha, threshold=HAIR, max_time_s=2.0, tell_noise=False)
+    limit = Limit(threshold=HAIR, alpha=alpha)
+    told = measure("usual", "usual", limit=limit, max_time_s=2.0, tell_noise=False)
     assert len(told.epochs) >= least_epochs(alpha)
     assert told.spent_s >= 2
     assert told.noise == []
@@ -150,6 +156,25 @@ def test_packed_against_plain_parameters(measure: Measure) -> None:
     assert all(len(epoch.now_s) % 2 == 0 for epoch in told.epochs)
 
 
+def test_the_anchor_is_measured_in_the_same_epochs(
+    sides: dict[str, Artifact], measure: Measure
+) -> None:
+    """As slow as the baseline, and half as fast again as the anchor: both ratios are decided."""
+    told = measure("usual", "renamed", "shorter", anchor_limit=LIMIT)
+    assert (decided(told), verdict_of(told.anchor_epochs)) == ("PASS", "REGRESSION")
+    for own, others in zip(told.epochs, told.anchor_epochs, strict=True):
+        assert own.now_s == others.now_s
+        assert own.baseline_s != others.baseline_s
+    # The same library as the baseline's is not measured twice.
+    told = measure("usual", "longer", sides["usual"], anchor_limit=LIMIT)
+    assert told.anchor_epochs == told.epochs
+    assert decided(told) == "REGRESSION"
+    # That of this run is, next to its copy.
+    told = measure("longer", "usual", sides["usual"], anchor_limit=LIMIT)
+    assert (decided(told), verdict_of(told.anchor_epochs)) == ("IMPROVEMENT", "PASS")
+    assert all(epoch.now_s != epoch.baseline_s for epoch in told.anchor_epochs)
+
+
 def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
     sides: dict[str, Artifact], measure: Measure, tmp_path: Path
 ) -> None:
@@ -159,6 +184,9 @@ def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
     with pytest.raises(ChildError) as caught:
         measure(broken, sides["usual"])
     assert caught.value.stage == LOADING_BASELINE
+    with pytest.raises(ChildError, match="loading the anchor's artifact") as caught:
+        measure(sides["usual"], sides["renamed"], broken, anchor_limit=LIMIT)
+    assert caught.value.stage == LOADING_ANCHOR
     with pytest.raises(ChildError, match="loading this run's artifact") as caught:
         measure(sides["usual"], broken)
     assert caught.value.stage != LOADING_BASELINE

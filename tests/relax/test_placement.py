@@ -16,7 +16,15 @@ from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.processes.shared_arrays import share_arrays
 from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
 from pytest_tvmtune.store.artifacts import Artifact
-from tests.relax.libraries import Request, ThreeKinds, arrange, compiled, occupy, pair_of, products
+from tests.relax.libraries import (
+    Request,
+    ThreeKinds,
+    arrange,
+    compared_of,
+    compiled,
+    occupy,
+    products,
+)
 from tests.support import IMPORTABLE
 
 RNG = np.random.default_rng(5)
@@ -29,28 +37,33 @@ def tensors(*values: Any) -> list[Any]:
     return [tvm.runtime.tensor(np.asarray(value)) for value in values]
 
 
+def matched(*sides: Sequence[Any]) -> set[Any]:
+    return set(match_params(sides))
+
+
 def test_equal_bits_are_shared_equal_sizes_traded_and_the_rest_is_left() -> None:
     """The same bits under another shape or dtype are as large, no more."""
     ones = np.ones(4, "float32")
     before = tensors(ones, ones.reshape(2, 2), ones.view("int32"), S, np.zeros(7, "int8"))
     now = tensors(np.zeros(7, "int8"), S, S + 1, ones, ones.reshape(4, 1), ones * 2, ones * 3)
-    shared, traded = match_params(before, now)
-    assert shared == ((4, 0), (3, 1), (0, 3))
+    shared = {((4, 0),), ((3, 1),), ((0, 3),)}
     # Of 16 bytes there are two left here and three there; nothing is as large as S + 1.
-    assert traded == ((1, 4), (2, 5))
+    traded = {((1, None), (None, 4)), ((2, None), (None, 5))}
+    assert matched(before, now) == shared | traded | {((None, 2),), ((None, 6),)}
 
 
 def test_each_is_matched_once_however_many_are_equal() -> None:
     one, other = np.ones(3, "float32"), np.zeros(3, "float32")
-    shared, traded = match_params(tensors(one, one, other), tensors(one, one, one))
-    assert (shared, traded) == (((0, 0), (1, 1)), ((2, 2),))
-    assert match_params(tensors(one), tensors(one, one)) == (((0, 0),), ())
-    assert match_params([], tensors(one)) == ((), ())
+    groups = {((0, 0),), ((1, 1),), ((2, None), (None, 2))}
+    assert matched(tensors(one, one, other), tensors(one, one, one)) == groups
+    assert matched(tensors(one), tensors(one, one)) == {((0, 0),), ((None, 1),)}
+    assert matched([], tensors(one)) == {((None, 0),)}
 
 
 def test_nan_is_equal_to_itself_and_signed_zeros_differ() -> None:
     nan, zero = np.array([np.nan], "float32"), np.array([0.0], "float32")
-    assert match_params(tensors(nan, zero), tensors(-zero, nan)) == (((0, 1),), ((1, 0),))
+    groups = matched(tensors(nan, zero), tensors(-zero, nan))
+    assert groups == {((0, 1),), ((1, None), (None, 0))}
 
 
 def run(
@@ -61,9 +74,11 @@ def run(
     x: Any,
     **changes: Any,
 ) -> Any:
-    """Run a job of libraries.py. sides: baseline and now; changes: of the request."""
-    baseline, now = sides
-    request = Request(pair=pair_of(baseline, now, params, x), **changes)
+    """Run a job of libraries.py.
+
+    sides: baseline, now, and the anchor, if any; changes: of the request.
+    """
+    request = Request(compared=compared_of(*sides, params=params, x=x), **changes)
     context = JobContext(
         scratch=folder / "tmp", log_path=folder / "job.log", timeout_s=60, num_threads=1
     )
@@ -128,8 +143,8 @@ def test_the_timers_call_with_what_was_arranged(plain_and_packed: Any) -> None:
 
 def test_equal_ones_are_shared_others_trade_places_or_have_their_own(plain_and_packed: Any) -> None:
     told = plain_and_packed
-    assert len(told.shared) == len(told.traded) == 1
-    ((s_plain, s_packed),), ((w_plain, w_packed),) = told.shared, told.traded
+    ((s_plain, s_packed),) = (tensor for (tensor,) in told.alone if None not in tensor)
+    (((w_plain, _), (_, w_packed)),) = told.trading
     assert (s_plain, w_plain) == (2, 0)
     v_plain, v_packed = 1, 3 - s_packed - w_packed
     for epoch in told.epochs:
@@ -161,12 +176,36 @@ def test_each_epoch_has_copies_of_everything(plain_and_packed: Any) -> None:
 
 def test_the_same_layout_is_shared_and_needs_one_arrangement(arranged: Any) -> None:
     told = arranged(True, True)
-    assert (len(told.shared), told.traded) == (3, ())
+    assert ([None in tensor for (tensor,) in told.alone], told.trading) == ([False] * 3, [])
     for epoch in told.epochs:
         ((before, now),) = epoch.arrangements
         assert before.arguments == now.arguments
         for side in (before, now):
             np.testing.assert_allclose(side.results[0], EXPECTED, rtol=1e-4)
+
+
+def test_of_three_sides_each_tensor_is_as_often_in_each_place(tmp_path: Path) -> None:
+    """The anchor is plain as the baseline is, but another library."""
+    plain, packed = (
+        compiled(ThreeKinds, tmp_path / f"{prepack}.so", prepack=prepack)
+        for prepack in (False, True)
+    )
+    anchor = compiled(ThreeKinds, tmp_path / "anchor.so")
+    told = run(arrange, tmp_path, (plain, packed, anchor), [W, V, S], X, epochs=2)
+    assert told.rivals == (0, 2)
+    ((w_shared, w_packed),) = told.trading
+    assert (w_shared[0], w_shared[1]) == (w_shared[2], None)
+    for epoch in told.epochs:
+        assert len(epoch.arrangements) == 2
+        places = []
+        for sides in epoch.arrangements:
+            for side in sides:
+                for result in side.results:
+                    np.testing.assert_allclose(result, EXPECTED, rtol=1e-4)
+            before, now, old = (side.arguments for side in sides)
+            assert before == old
+            places.append((before[1 + w_shared[0]], now[1 + w_packed[1]]))
+        assert places[0] == places[1][::-1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")

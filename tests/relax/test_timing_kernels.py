@@ -20,7 +20,7 @@ from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices import machine
 from pytest_tvmtune.relax.devices.machine import ThisMachine
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts
 from pytest_tvmtune.relax.measuring.kernel_times_job import (
     Request,
     _by_kernel,
@@ -233,8 +233,8 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
         for name, rounds in (("before", {}), ("now", {4: 500}))
     )
     call = entry_call(WEIGHTS, [X])
-    pair = ArtifactPair(baseline=before, now=now, call=call, cold_cache=False, seed=0)
-    request = Request(pair=pair, alone=False, budget_s=0.0)
+    compared = ComparedArtifacts(baseline=before, now=now, call=call, cold_cache=False, seed=0)
+    request = Request(compared=compared, alone=False, budget_s=0.0)
     context = WorkerContext[None](folder=tmp_path)
     told = run(request, context)
     table = table_of(
@@ -250,7 +250,8 @@ def test_the_slowed_kernel_costs_most_and_no_other_differs(
     flushes: list[None] = []
     monkeypatch.setattr(machine, "cache_flusher", lambda: lambda: flushes.append(None))
     alone = run(
-        replace(request, pair=replace(pair, baseline=now, cold_cache=True), alone=True), context
+        replace(request, compared=replace(compared, baseline=now, cold_cache=True), alone=True),
+        context,
     )
     # Of each pair the call without the instrument, and three with it.
     assert len(flushes) > 4 * len(alone.now.end_to_end_s)

@@ -21,11 +21,12 @@ from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch, item_alpha
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.devices.cpu_features import lacking_features
-from pytest_tvmtune.relax.measuring.measure_pair_job import Result
+from pytest_tvmtune.relax.measuring.gate_job import Result
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
-from pytest_tvmtune.stages.latency.latency_gate import Measure, judge_latency
+from pytest_tvmtune.stages.latency.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.paired_measurement import Measure
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.cases import accept, build_of, opener

@@ -9,7 +9,8 @@ import pytest
 from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
-from pytest_tvmtune.stages.pipeline import ANY_MACHINE, LATENCY_CHECKS, make_checks, prepare
+from pytest_tvmtune.stages.latency_checks import ANY_MACHINE, LATENCY_CHECKS
+from pytest_tvmtune.stages.pipeline import make_checks, prepare
 from tests.support.cases import build_of, run_of
 from tests.support.modules import OpenCase, Square
 

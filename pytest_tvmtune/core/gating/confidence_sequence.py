@@ -33,11 +33,9 @@ from pytest_tvmtune.core.settings.quantities import Threshold
 
 # The chance of a false REGRESSION in a whole session, and that of a false PASS.
 SESSION_ALPHA = 0.01
-# Of alpha, what the decisions get. The rest is a margin: the epochs of one process are not quite
-# independent, the sum of their signs has up to 1.5 times the variance it should
-# (docs/explanation/gate-statistics.md). With this part of it, ten epochs that agree still decide
-# a session of one item.
-_SPENT = 0.55
+# Of the ratio, on either side of every interval. The epochs of a process have a small bias in
+# common (docs/explanation/gate-statistics.md), which more epochs don't reduce.
+_MOST_BIAS = math.log(1.001)
 # Epochs that a slow model gets, whatever they take: enough for a decision.
 MIN_EPOCHS = 20
 # A test may gate several models, nobody knows how many. The first takes this part of the test's
@@ -73,7 +71,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The evidence in the epochs. Ratios are now/baseline; `low` and `high` bound the median.
+    """The evidence in the epochs. Ratios are now/baseline; `low` and `high` bound the true ratio.
 
     alpha: the probability that the interval was above the true median, at this look or an earlier
     look. The probability that it was below is the same. With too few epochs, `low` is 0 and `high`
@@ -91,14 +89,14 @@ class Evidence:
 
 
 def item_alpha(items: int, gated_before: int = 0) -> float:
-    """Return the alpha of one decision: all of a session's add up to its part of SESSION_ALPHA.
+    """Return the alpha of one decision: all of a session's add up to SESSION_ALPHA.
 
     items: gated test items collected in the session. gated_before: decisions this item made.
     """
     share = _FIRST_SHARE
     if gated_before:
         share = (1 - _FIRST_SHARE) * 6 / (math.pi * gated_before) ** 2
-    return _SPENT * SESSION_ALPHA / items * share
+    return SESSION_ALPHA / items * share
 
 
 @lru_cache(maxsize=4096)
@@ -152,8 +150,8 @@ def evidence_of(epochs: Sequence[Epoch], alpha: float) -> Evidence:
     low, high = confidence_bounds(ratios, alpha)
     return Evidence(
         ratio=math.exp(median(ratios)),
-        low=math.exp(low),
-        high=math.exp(high),
+        low=math.exp(low - _MOST_BIAS),
+        high=math.exp(high + _MOST_BIAS),
         alpha=alpha,
         baseline_median_s=median(s for epoch in epochs for s in epoch.baseline_s),
         now_median_s=median(s for epoch in epochs for s in epoch.now_s),

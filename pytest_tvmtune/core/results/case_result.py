@@ -150,3 +150,9 @@ class CaseResult:
     def note_failure(self, failure: Failure) -> None:
         """Keep the first failure of the case."""
         self.failure = self.failure or failure
+
+    def note_compiled(self, compiled_s: float | None) -> None:
+        """Add the seconds of compiling something for the case; None if nothing was compiled."""
+        if compiled_s is not None:
+            self.compiled_now = True
+            self.compile_s += compiled_s

@@ -29,6 +29,7 @@ FailureKind = Literal[
     "time-out",
     "wrong numbers",
     "regression",
+    "drift",
     "growth",
     "over budget",
     "unknown",
@@ -58,10 +59,10 @@ class Failure:
             model can't be read, or can't be used as it is. `compile`: TVM can't compile the model,
             or the pipeline left out records. `crash`, `time-out`: a child process crashed, or took
             too long. `wrong numbers`: a comparison failed. `regression`: the latency gate failed.
-            `growth`: the library, or the memory of a call, grew beyond its limit. `over budget`:
-            the latency is above its budget. `unknown`: with
-            strict, a warning failed the test. `error`: anything else, including a fault of
-            pytest-tvmtune.
+            `drift`: the model has become slower than its anchor. `growth`: the library, or the
+            memory of a call, grew beyond its limit. `over budget`: the latency is above its budget.
+            `unknown`: with strict, a warning failed the test. `error`: anything else, including a
+            fault of pytest-tvmtune.
         operators: The operators that TVM's importer doesn't know, with the number of their nodes.
         stage: The stage of the child process, for a `crash` or a `time-out`.
         signal: The signal that ended the child process, such as SIGSEGV, for a `crash`.

@@ -10,6 +10,8 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 
 # Variants of the same model, as a test names them.
 UNTUNED, PREPACKED, PLAIN = "untuned", "prepacked", "not prepacked"
+# The older baseline to which slow changes add up.
+ANCHOR = "the anchor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +19,14 @@ class LatencyComparison:
     """The latency of a case next to the latency of another variant, measured alternately.
 
     Attributes:
-        compared_with: The other variant: `untuned`, `prepacked`, `not prepacked`, the name and
-            version of a runtime, the label of another case, or the path of a library.
+        compared_with: The other variant: `the anchor`, `untuned`, `prepacked`, `not prepacked`, the
+            name and version of a runtime, the label of another case, or the path of a library.
         latency: The verdict with all that was measured. Its baseline is the other variant.
         kernels: The times of the kernels of both variants, if this case is slower and the other
             variant is a library of TVM with the same parameters; null otherwise.
         notes: The kernels that cost more, and facts about the other variant.
-        asked: Whether the test asked for it. A comparison that every new build has is measured
-            once, and kept with the build.
+        asked: Whether the test asked for it, or has an anchor. A comparison that every new build
+            has is measured once, and kept with the build.
     """
 
     compared_with: str

@@ -33,6 +33,7 @@ class RunOptions:
     store_dir: Path
     update: bool
     update_new: bool
+    update_anchor: bool
     asked_targets: tuple[TargetSpec, ...] | None
     dims: Mapping[str, int]
     tuning: parsing.Tuning
@@ -71,6 +72,7 @@ class RunOptions:
             atol=first_set(parsing.ATOL, layers),
             threshold=replace(first_set(parsing.THRESHOLD, layers), accepted_ratio=accepted),
             acceptance=acceptance,
+            max_drift=first_set(parsing.MAX_DRIFT, layers),
             max_latency=first_set(parsing.MAX_LATENCY, layers),
             only_on=first_set(parsing.ONLY_ON, layers),
             max_size_growth=first_set(parsing.MAX_SIZE_GROWTH, layers),
@@ -89,10 +91,10 @@ class RunOptions:
 class CaseOptions:
     """The options of one test item: one target, prepacked or not. Times in seconds.
 
-    threshold: including today's acceptance. max_latency: budgets; only_on: a part of the name of
-    the CPU that they are for, None for any. max_size_growth, max_memory_growth: shares of the
-    baseline's size, 0.1 = 10 %. rpc: the device, None for this machine. cross_compiler: the command
-    that links for it, None to find one by the target's triple.
+    threshold: including today's acceptance. max_drift: from the anchor. max_latency: budgets;
+    only_on: a part of the name of the CPU that they are for, None for any. max_size_growth,
+    max_memory_growth: shares of the baseline's size, 0.1 = 10 %. rpc: the device, None for this
+    machine. cross_compiler: the command that links for it, None to find one by the target's triple.
     """
 
     target: TargetSpec
@@ -106,6 +108,7 @@ class CaseOptions:
     atol: float | None
     threshold: Threshold
     acceptance: Acceptance | None
+    max_drift: Threshold
     max_latency: tuple[LatencyBudget, ...]
     only_on: str | None
     max_size_growth: float | None
@@ -120,7 +123,11 @@ class CaseOptions:
 
 
 def resolve_run(
-    *layers: Layer, store_dir: Path, update: bool = False, update_new: bool = False
+    *layers: Layer,
+    store_dir: Path,
+    update: bool = False,
+    update_new: bool = False,
+    update_anchor: bool = False,
 ) -> RunOptions:
     """Return the options of a run.
 
@@ -130,12 +137,14 @@ def resolve_run(
         store_dir: The store's folder, absolute.
         update: Whether this run's artifacts are accepted as baselines.
         update_new: The same, where there is no baseline.
+        update_anchor: Whether this run's artifacts are accepted as anchors.
     """
     return RunOptions(
         layers=layers,
         store_dir=store_dir,
         update=update,
         update_new=update_new,
+        update_anchor=update_anchor,
         asked_targets=next((one["target"] for one in layers if one.get("target")), None),
         dims=_merged_dims(layers),
         tuning=first_set(parsing.TUNING, layers),

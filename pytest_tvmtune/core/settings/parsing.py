@@ -155,6 +155,9 @@ ATOL: Rule[float | None] = Rule(name="atol", parse=parse_tolerance, default=None
 THRESHOLD: Rule[Threshold] = Rule(
     name="threshold", parse=parse_threshold, default=parse_threshold("3%", "default")
 )
+MAX_DRIFT: Rule[Threshold] = Rule(
+    name="max_drift", parse=parse_threshold, default=parse_threshold("10%", "default")
+)
 ACCEPT: Rule[float | None] = Rule(name="accept", parse=parse_share, default=None)
 UNTIL: Rule[datetime.date | None] = Rule(name="until", parse=parse_day, default=None)
 REASON: Rule[str | None] = Rule(name="reason", parse=parse_reason, default=None)

@@ -97,6 +97,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="fail a test if the model has become slower by more than this (default: 3%%)",
     ),
     Setting(
+        name="max_drift",
+        metavar="10%|0.5ms",
+        help="fail a test if the model has become slower than its anchor by more than this "
+        "(default: 10%%)",
+    ),
+    Setting(
         name="accept",
         on_command_line=False,
         help="slowdown to accept on top of the threshold; needs until= and reason=",

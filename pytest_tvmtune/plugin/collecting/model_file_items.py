@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -35,6 +35,9 @@ from pytest_tvmtune.plugin.collecting.item_variants import ItemVariant, item_cho
 from pytest_tvmtune.plugin.collecting.marks import marks_of, merged_arguments, rechosen, wrong_mark
 from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
 from pytest_tvmtune.plugin.state import STATE, ItemOrigin, State, is_worker
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.stages.case_run import Check
 
 _DATA_SET = re.compile(r"test_data_set_(\d+)")
 
@@ -211,7 +214,7 @@ class ModelItem(pytest.Item):
         expected = self.sidecar.expected or _first_reference([] if given else found)
         tvm_tune(self.path, shapes=self.sidecar.shapes, inputs=given or next(iter(found), None))
         case_run, comparison = state.runs[-1], ComparisonOptions()
-        numbers: pipeline.Check = partial(
+        numbers: Check = partial(
             pipeline.check_outputs,
             expected=None if expected == UNTUNED else expected,
             comparison=comparison,
@@ -220,8 +223,7 @@ class ModelItem(pytest.Item):
             numbers = partial(pipeline.check_data_sets, folders=found)
         make_checks(case_run, *pipeline.all_checks(case_run, numbers, comparison))
         if not case_run.result.errors:
-            pipeline.warn(
-                case_run,
+            case_run.warn(
                 "its outputs were compared with nothing, because this is the untuned, unpacked "
                 "build itself; install onnxruntime, or put a folder test_data_set_0 next to the "
                 "model",

@@ -10,7 +10,7 @@ from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair, open_measurement, warm_up
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts, open_measurement, warm_up
 from pytest_tvmtune.relax.measuring.placement import open_copies, place
 
 # Of the time and of the calls that there are, so that the state of one placement doesn't decide.
@@ -21,13 +21,13 @@ _LEAST_CALLS = 20
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
-    """What is timed: both sides of a pair are the same library.
+    """What is timed: both sides are the same library.
 
     budget_s: no placement begins after so long, once there are enough calls for an interval.
     most_calls: to time in all.
     """
 
-    pair: ArtifactPair
+    compared: ComparedArtifacts
     budget_s: float
     most_calls: int
 
@@ -55,11 +55,11 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         CompileError: The library doesn't take what its model promised.
 
     """
-    measurement = open_measurement(request.pair, context)
+    measurement = open_measurement(request.compared, context)
     context.enter_stage(JobStage("timing single calls"))
     machine = measurement.machine
     copies = open_copies(measurement, context.folder)
-    rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
+    rng = random.Random(request.compared.seed)  # noqa: S311  an order, not a secret
     gc.disable()
     warm_up(measurement, copies, rng)
     calls_s: list[float] = []

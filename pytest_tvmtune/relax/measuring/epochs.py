@@ -1,4 +1,4 @@
-"""Epochs: both artifacts of a comparison placed anew, and timed in interleaved pairs."""
+"""Epochs: the artifacts of a comparison placed anew, and timed in interleaved pairs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
-from pytest_tvmtune.core.job_stage import LOADING_BASELINE, JobStage
+from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE, JobStage
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
-from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.measuring.job_machine import open_machine
 from pytest_tvmtune.relax.measuring.placement import (
+    NOW,
     LoadedCopies,
     MeasuredLibrary,
-    PairedMeasurement,
+    Measurement,
     match_params,
     place,
 )
@@ -36,91 +37,98 @@ _STABLE = 0.05
 
 
 class Arrangement(Protocol):
-    """Both sides of a comparison, ready to be timed; `enter` puts the parameters in their place."""
+    """The sides of a comparison, ready to be timed; `enter` puts the parameters in their place."""
 
     @property
     def enter(self) -> Callable[[], None]: ...  # noqa: D102
 
     @property
-    def timers(self) -> tuple[Timer, Timer]: ...  # noqa: D102
+    def timers(self) -> tuple[Timer, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ArtifactPair:
+class ComparedArtifacts:
     """A baseline, what is compared with it, and the call that both are measured by.
 
-    cold_cache: the caches are emptied before each call. seed: of all that is random.
+    anchor: what `now` is compared with, too. cold_cache: the caches are emptied before each call.
+    seed: of all that is random.
     """
 
     baseline: Artifact
     now: Artifact
+    anchor: Artifact | None = None
     call: EntryCall
     cold_cache: bool
     seed: int
 
 
-def open_measurement(pair: ArtifactPair, context: WorkerContext[None]) -> PairedMeasurement:
-    """Load both sides and transform their parameters.
+def open_measurement(compared: ComparedArtifacts, context: WorkerContext[None]) -> Measurement:
+    """Load all sides and transform their parameters.
 
-    The baseline is called once, here: what crashes in it is the baseline's, not the run's.
+    The baseline and the anchor are called once, here: what crashes in them isn't the run's.
 
     Args:
-        pair: Both sides.
+        compared: The sides.
         context: Of this process.
 
     Returns:
-        Both sides, loaded.
+        The sides, loaded: the baseline, `now`, and the anchor if that is another library.
 
     Raises:
         CompileError: A library doesn't take what its model promised.
 
     """
-    machine = open_machine(pair.call, context)
-    is_same = pair.baseline.library == pair.now.library
-    if not is_same:
-        context.enter_stage(LOADING_BASELINE)
-        accepted = _open(pair, pair.baseline, machine, context)
-        call(accepted)
-    context.enter_stage(JobStage("loading this run's artifact"))
-    opened = _open(pair, pair.now, machine, context)
-    if is_same:
-        accepted = opened  # a large model may not fit twice
-    baseline, now = (
-        MeasuredLibrary(library=side.library, params=session.params, arrays=session.arrays)
-        for side, session in ((pair.baseline, accepted), (pair.now, opened))
+    machine, now = open_machine(compared.call, context), compared.now
+    sessions: dict[Path, Session] = {}  # a large model may not fit twice
+
+    def open_(artifact: Artifact, loading: JobStage) -> Session:
+        context.enter_stage(loading)
+        opened = open_requested(
+            compared.call, machine, artifact.library, artifact.manifest, scratch=context.folder
+        )
+        return sessions.setdefault(artifact.library, opened)
+
+    for other, loading in (
+        (compared.baseline, LOADING_BASELINE),
+        (compared.anchor or now, LOADING_ANCHOR),
+    ):
+        if other.library not in {now.library, *sessions}:
+            call(open_(other, loading))
+    inputs = open_(now, JobStage("loading this run's artifact")).inputs
+    libraries = [compared.baseline.library, now.library]
+    rivals = [0]
+    if compared.anchor is not None:
+        rivals.append(0 if compared.anchor.library == libraries[0] else len(libraries))
+        libraries += [compared.anchor.library] if rivals[1] else []
+    sides = tuple(
+        MeasuredLibrary(library=one, params=sessions[one].params, arrays=sessions[one].arrays)
+        for one in libraries
     )
-    with releasing_pages((*baseline.arrays, *now.arrays)):
-        shared, traded = match_params(baseline.params, now.params)
-    return PairedMeasurement(
-        entry=pair.call.entry,
+    with releasing_pages([array for side in sides for array in side.arrays]):
+        groups = match_params([side.params for side in sides])
+    return Measurement(
+        entry=compared.call.entry,
         machine=machine,
-        baseline=baseline,
-        now=now,
-        inputs=accepted.inputs,
-        shared=shared,
-        traded=traded,
-        cold_cache=pair.cold_cache,
+        sides=sides,
+        rivals=tuple(rivals),
+        inputs=inputs,
+        groups=groups,
+        cold_cache=compared.cold_cache,
     )
-
-
-def _open(
-    pair: ArtifactPair, side: Artifact, machine: Machine, context: WorkerContext[None]
-) -> Session:
-    return open_requested(pair.call, machine, side.library, side.manifest, scratch=context.folder)
 
 
 def warm_up(
-    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+    measurement: Measurement, copies: LoadedCopies, rng: random.Random
 ) -> tuple[int, float]:
-    """Call both sides until their times are stable.
+    """Call all sides until their times are stable.
 
-    Returns how many calls make a sample, and the seconds that a pair of samples takes.
+    Returns how many calls make a sample, and the seconds that a sample of each takes.
     """
     return settle(place(measurement, copies, rng)[0], single_calls=measurement.cold_cache)
 
 
 def settle(arrangement: Arrangement, *, single_calls: bool) -> tuple[int, float]:
-    """Call both sides until their times are stable; return as `warm_up`.
+    """Call all sides until their times are stable; return as `warm_up`.
 
     single_calls: whether a sample is one call, as with cold caches.
     """
@@ -156,24 +164,33 @@ def _pair_s(timers: Sequence[Timer], number: int) -> float:
 
 
 def interleave(
-    arrangements: Sequence[Arrangement], rng: random.Random, *, number: int, pairs: int
-) -> Epoch:
-    """Return an epoch of interleaved pairs, each in random order.
+    arrangements: Sequence[Arrangement],
+    rng: random.Random,
+    *,
+    number: int,
+    pairs: int,
+    rivals: Sequence[int] = (0,),
+) -> tuple[Epoch, ...]:
+    """Return an epoch of interleaved pairs, for each side that `NOW` is compared with.
 
-    number: calls a sample. pairs: at least so many; where parameters trade places, as many each
-    way.
+    A round has one sample of each side, in random order.
+
+    number: calls a sample. pairs: at least so many; where parameters trade places, as many for each
+    arrangement. rivals: the sides that `NOW` is compared with.
     """
-    taken: tuple[list[float], list[float]] = ([], [])
+    count = len(arrangements[0].timers)
+    taken: list[list[float]] = [[] for _ in range(count)]
     for arrangement in arrangements:
         arrangement.enter()
         _touch(arrangement.timers, rng)
         for _ in range(math.ceil(pairs / len(arrangements))):
-            for side in rng.sample((0, 1), 2):
+            for side in rng.sample(range(count), count):
                 taken[side].append(arrangement.timers[side](number))
-    return Epoch(baseline_s=tuple(taken[0]), now_s=tuple(taken[1]))
+    now_s = tuple(taken[NOW])
+    return tuple(Epoch(baseline_s=tuple(taken[rival]), now_s=now_s) for rival in rivals)
 
 
 def _touch(timers: Sequence[Timer], rng: random.Random) -> None:
-    """Call both once: a first call maps the code and takes memory."""
-    for side in rng.sample((0, 1), 2):
-        timers[side](1)
+    """Call each once: a first call maps the code and takes memory."""
+    for timer in rng.sample(timers, len(timers)):
+        timer(1)

@@ -24,7 +24,7 @@ from pytest_tvmtune.relax.devices.cross_compiler import export_library
 from pytest_tvmtune.relax.devices.lost_device import telling_lost_devices
 from pytest_tvmtune.relax.devices.machine import Machine
 from pytest_tvmtune.relax.measuring.epochs import (
-    ArtifactPair,
+    ComparedArtifacts,
     open_measurement,
     pairs_per_epoch,
     warm_up,
@@ -51,12 +51,12 @@ Cost = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
-    """What is measured. alone: `now` only, of a pair whose baseline is the same.
+    """What is measured. alone: `now` only, next to the same baseline.
 
     budget_s: no round begins after so long.
     """
 
-    pair: ArtifactPair
+    compared: ComparedArtifacts
     alone: bool
     budget_s: float
 
@@ -89,13 +89,13 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         ModelError: The entry calls different kernels in each call.
 
     """
-    measurement = open_measurement(request.pair, context)
+    measurement = open_measurement(request.compared, context)
     context.enter_stage(JobStage("timing the kernels"))
     machine = measurement.machine
     stopwatch = open_stopwatch(machine, context.folder)
-    cost = _instrument_cost(stopwatch, machine, request.pair.call, context.folder)
+    cost = _instrument_cost(stopwatch, machine, request.compared.call, context.folder)
     copies = open_copies(measurement, context.folder)
-    rng = random.Random(request.pair.seed)  # noqa: S311  an order, not a secret
+    rng = random.Random(request.compared.seed)  # noqa: S311  an order, not a secret
     sides = (1,) if request.alone else (0, 1)
     seen: tuple[list[list[TimedCall]], list[list[TimedCall]]] = ([], [])
     plain: tuple[list[float], list[float]] = ([], [])

@@ -1,8 +1,8 @@
-"""Both libraries of a comparison in memory: loaded and placed anew for every epoch.
+"""The libraries of a comparison in memory: loaded and placed anew for every epoch.
 
 The placement of code and tensors makes a library differ from its copy by some percent, for as long
 as they stay there (docs/explanation/gate-evaluation.md). So each epoch loads fresh copies,
-allocates everything anew, and lets both sides share every tensor they can. Tensors that one side
+allocates everything anew, and lets the sides share every tensor they can. Tensors that one side
 wants in another layout trade places within the epoch. TVM never unmaps a library, so the memory
 and disk space of its copies are bounded.
 """
@@ -10,8 +10,10 @@ and disk space of its copies are bounded.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,13 +22,21 @@ from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
 from pytest_tvmtune.relax.devices.machine import Machine
+from pytest_tvmtune.relax.measuring.param_groups import (
+    ParamGroup,
+    ParamTensor,
+    group_params,
+    places_of,
+)
 from pytest_tvmtune.relax.measuring.session import copy_of, size_bytes
 from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
 
+Given = TypeVar("Given")
 Made = TypeVar("Made")
-ParamPairs = tuple[tuple[int, int], ...]
+# The side that the others are compared with.
+NOW = 1
 _MOST_PADDING_BYTES = 1 << 20
-# All copies of both libraries together; of memory and disk that are scarce, this share.
+# All copies of all libraries together; of memory and disk that are scarce, this share.
 _MOST_COPIES_BYTES = 1 << 30
 _SCARCE_SHARE = 0.25
 # What a loaded copy takes at most, in sizes of its file: on disk, mapped, constants read, placed.
@@ -46,34 +56,38 @@ class MeasuredLibrary:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PairedMeasurement:
-    """A baseline and the library to compare with it.
+class Measurement:
+    """The sides of a comparison, and the call that all are measured by.
 
-    shared: (index in the baseline's params, index in now's) of those that are bit-equal; traded:
-    of those that are as large, but differ. cold_cache: empty the caches before each call.
+    rivals: those that the side `NOW` is compared with. groups: all parameters of all sides.
+    cold_cache: empty the caches before each call.
     """
 
     entry: str
     machine: Machine
-    baseline: MeasuredLibrary
-    now: MeasuredLibrary
+    sides: tuple[MeasuredLibrary, ...]
+    rivals: tuple[int, ...]
     inputs: tuple[Any, ...]
-    shared: ParamPairs
-    traded: ParamPairs
+    groups: tuple[ParamGroup, ...]
     cold_cache: bool = False
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The shared arrays of all sides."""
+        return tuple(array for side in self.sides for array in side.arrays)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParamPlacement:
     """A placement of the parameters; `enter` puts them there.
 
-    vms, arguments, timers: of the baseline and of now.
+    vms, arguments, timers: of each side.
     """
 
     enter: Callable[[], None]
-    vms: tuple[Any, Any]
-    arguments: tuple[tuple[Any, ...], tuple[Any, ...]]
-    timers: tuple[Timer, Timer]
+    vms: tuple[Any, ...]
+    arguments: tuple[tuple[Any, ...], ...]
+    timers: tuple[Timer, ...]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -89,20 +103,18 @@ class LoadedCopies:
     budget_bytes: int
     loaded: dict[Path, list[Any]] = field(default_factory=dict)
 
-    def pick(self, baseline: Path, now: Path, rng: random.Random) -> tuple[Any, Any]:
-        """Return a VM of each, of two copies where both are one library."""
-        cost_bytes = _COPY_COST * (baseline.stat().st_size + now.stat().st_size)
-        first, second = self.loaded.get(baseline, []), self.loaded.get(now, [])
-        enough = len(first) >= 2 if baseline == now else bool(first and second)
+    def pick(self, libraries: Sequence[Path], rng: random.Random) -> tuple[Any, ...]:
+        """Return a VM of each, of another copy for each of those that are one library."""
+        cost_bytes = _COPY_COST * sum(library.stat().st_size for library in libraries)
+        needed = Counter(libraries)
+        enough = all(self.count(library) >= count for library, count in needed.items())
         if cost_bytes > self.budget_bytes and enough:
-            chosen = (
-                rng.sample(first, 2) if baseline == now else [rng.choice(first), rng.choice(second)]
-            )
+            unused = {one: rng.sample(self.loaded[one], count) for one, count in needed.items()}
+            chosen = [unused[library].pop() for library in libraries]
         else:
             self.budget_bytes -= cost_bytes
-            chosen = _in_any_order(lambda side: self._load((baseline, now)[side]), rng)
-        vms = _in_any_order(lambda side: self.machine.virtual_machine(chosen[side]), rng)
-        return vms[0], vms[1]
+            chosen = _in_any_order(self._load, libraries, rng)
+        return tuple(_in_any_order(self.machine.virtual_machine, chosen, rng))
 
     def count(self, library: Path) -> int:
         """Return how many copies of a library were loaded."""
@@ -114,87 +126,77 @@ class LoadedCopies:
         return module
 
 
-def open_copies(measurement: PairedMeasurement, folder: Path) -> LoadedCopies:
+def open_copies(measurement: Measurement, folder: Path) -> LoadedCopies:
     """Return no copies yet, with the memory and disk space in `folder` that they may take."""
     free_bytes = measurement.machine.free_bytes(folder)
     budget_bytes = min(_MOST_COPIES_BYTES, int(_SCARCE_SHARE * free_bytes))
     return LoadedCopies(folder=folder, machine=measurement.machine, budget_bytes=budget_bytes)
 
 
-def match_params(baseline: Sequence[Any], now: Sequence[Any]) -> tuple[ParamPairs, ParamPairs]:
-    """Return the index pairs of bit-equal parameters, and those of others that are as large."""
-    return pair_params(
-        [(_bits(tensor), size_bytes(tensor)) for tensor in baseline],
-        [(_bits(tensor), size_bytes(tensor)) for tensor in now],
-    )
-
-
-def pair_params(
-    baseline: Sequence[tuple[Hashable, int]], now: Sequence[tuple[Hashable, int]]
-) -> tuple[ParamPairs, ParamPairs]:
-    """Return as `match_params`, for parameters of which the bits and the size are known.
-
-    bits: a value that is equal where the shape, the dtype, and all bits are.
-    """
-    shared = _pair_up([bits for bits, _ in baseline], [bits for bits, _ in now])
-    done = [{pair[side] for pair in shared} for side in (0, 1)]
-    sizes = [
-        [None if index in done[side] else size for index, (_, size) in enumerate(params)]
-        for side, params in enumerate((baseline, now))
-    ]
-    return shared, _pair_up(*sizes)
+def match_params(sides: Sequence[Sequence[Any]]) -> tuple[ParamGroup, ...]:
+    """Return the groups of the parameters of each side."""
+    return group_params([[(_bits(one), size_bytes(one)) for one in params] for params in sides])
 
 
 def place(
-    measurement: PairedMeasurement, copies: LoadedCopies, rng: random.Random
+    measurement: Measurement, copies: LoadedCopies, rng: random.Random
 ) -> tuple[ParamPlacement, ...]:
-    """Take copies of both libraries and place all tensors anew.
+    """Take copies of all libraries and place all tensors anew.
 
-    One arrangement, or two where parameters trade places.
+    One arrangement, or more where parameters trade places: in all of them together, each tensor is
+    as often in each place.
     """
     import tvm
 
     # What earlier calls left there would else be used again, where it lies.
-    machine = measurement.machine
+    machine, sides = measurement.machine, measurement.sides
     machine.empty_pools()
     padding = tvm.runtime.empty((1 + rng.randrange(_MOST_PADDING_BYTES),), "uint8", machine.device)
     inputs = tuple(copy_of(tensor) for tensor in measurement.inputs)
-    arrays = (*measurement.baseline.arrays, *measurement.now.arrays)
-    with releasing_pages(arrays):
-        params = _fixed_params(measurement)
-    rooms = [
-        tuple(_room(measurement.now.params[j]) for _ in range(2)) for _, j in measurement.traded
-    ]
-    vms = copies.pick(measurement.baseline.library, measurement.now.library, rng)
+    params = [list(side.params) for side in sides]
+    with releasing_pages(measurement.arrays):
+        for (tensor,) in (group for group in measurement.groups if len(group) == 1):
+            copied = copy_of(_value(measurement, tensor))
+            for side, index in places_of(tensor):
+                params[side][index] = copied
+    trading = [group for group in measurement.groups if len(group) > 1]
+    rooms = [[_room(_value(measurement, tensor)) for tensor in group] for group in trading]
+    vms = copies.pick([side.library for side in sides], rng)
     arrangements = []
-    for swap in (0, 1) if rooms else (0,):
+    for number in range(math.lcm(*map(len, trading))):
         moves = []
-        for pair, room in zip(measurement.traded, rooms, strict=True):
-            for side, index in enumerate(pair):
-                tensor = (measurement.baseline, measurement.now)[side].params[index]
-                view = room[side ^ swap]._create_view(tensor.shape, tensor.dtype)  # noqa: SLF001
-                params[side][index] = view
-                moves.append((tensor, view))
-        arguments = ((*inputs, *params[0]), (*inputs, *params[1]))
+        for group, room in zip(trading, rooms, strict=True):
+            for start, tensor in enumerate(group):
+                value, there = _value(measurement, tensor), room[(start + number) % len(room)]
+                view = there._create_view(value.shape, value.dtype)  # noqa: SLF001
+                for side, index in places_of(tensor):
+                    params[side][index] = view
+                moves.append((value, view))
+        arguments = tuple((*inputs, *own) for own in params)
         arrangements.append(
             ParamPlacement(
-                enter=_mover(moves, arrays, padding),
+                enter=_mover(moves, measurement.arrays, padding),
                 vms=vms,
                 arguments=arguments,
-                timers=_timers(measurement, vms, arguments, rng, saved_as=f"arranged_{swap}"),
+                timers=_timers(measurement, vms, arguments, rng, saved_as=f"arranged_{number}"),
             )
         )
     return tuple(arrangements)
 
 
+def _value(measurement: Measurement, tensor: ParamTensor) -> Any:
+    side, index = places_of(tensor)[0]
+    return measurement.sides[side].params[index]
+
+
 def _timers(
-    measurement: PairedMeasurement,
-    vms: tuple[Any, Any],
-    arguments: tuple[tuple[Any, ...], tuple[Any, ...]],
+    measurement: Measurement,
+    vms: tuple[Any, ...],
+    arguments: tuple[tuple[Any, ...], ...],
     rng: random.Random,
     *,
     saved_as: str,
-) -> tuple[Timer, Timer]:
+) -> tuple[Timer, ...]:
     def timer(side: int) -> Timer:
         return make_timer(
             measurement.machine,
@@ -205,34 +207,21 @@ def _timers(
             cold_cache=measurement.cold_cache,
         )
 
-    timers = _in_any_order(timer, rng)
-    return timers[0], timers[1]
+    return tuple(_in_any_order(timer, range(len(vms)), rng))
 
 
-def _in_any_order(make: Callable[[int], Made], rng: random.Random) -> list[Made]:
+def _in_any_order(
+    make: Callable[[Given], Made], given: Sequence[Given], rng: random.Random
+) -> list[Made]:
     """Return what `make` makes of each side.
 
     The first side gets another place in memory, the same in every epoch, for as long as the process
-    runs: up to 1.6 % in one process of fifteen (docs/explanation/gate-evaluation.md). So neither
-    side is always first.
+    runs: up to 1.6 % in one process of fifteen (docs/explanation/gate-evaluation.md). So no side is
+    always first.
     """
-    made = {side: make(side) for side in rng.sample((0, 1), 2)}
-    return [made[0], made[1]]
-
-
-def _fixed_params(measurement: PairedMeasurement) -> tuple[list[Any], list[Any]]:
-    """Return fresh copies of both sides' parameters, shared where they are equal.
-
-    Those that trade places are left as they are, to be put somewhere later.
-    """
-    baseline, now = list(measurement.baseline.params), list(measurement.now.params)
-    for i, j in measurement.shared:
-        baseline[i] = now[j] = copy_of(baseline[i])
-    done = [*measurement.shared, *measurement.traded]
-    for side, params in enumerate((baseline, now)):
-        for index in set(range(len(params))) - {pair[side] for pair in done}:
-            params[index] = copy_of(params[index])
-    return baseline, now
+    sides = range(len(given))
+    made = {side: make(given[side]) for side in rng.sample(sides, len(sides))}
+    return [made[side] for side in sides]
 
 
 def _mover(
@@ -246,18 +235,6 @@ def _mover(
                 view.copyfrom(source)
 
     return enter
-
-
-def _pair_up(baseline: Sequence[Any], now: Sequence[Any]) -> ParamPairs:
-    """Return index pairs of equal values, each index once; None equals nothing."""
-    unused: dict[Any, list[int]] = {}
-    for index, value in enumerate(baseline):
-        unused.setdefault(value, []).append(index)
-    return tuple(
-        (unused[value].pop(0), index)
-        for index, value in enumerate(now)
-        if value is not None and unused.get(value)
-    )
 
 
 def _bits(tensor: Any) -> tuple[tuple[int, ...], str, str]:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
-from pytest_tvmtune.core.errors import BaselineError, ChildError, StoreError, counted
+from pytest_tvmtune.core.errors import BaselineError, ChildError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.gating.confidence_sequence import (
-    MIN_EPOCHS,
-    decide,
-    evidence_of,
-    item_alpha,
-    resolvable_ratio,
-    spread,
-)
-from pytest_tvmtune.core.gating.ratio_text import gate_words
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.gating.verdict import Verdict
+from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE
 from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.machine.timing_hindrances import timing_hindrances
-from pytest_tvmtune.relax.devices.cpu_features import lacking_features
-from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
@@ -32,14 +20,14 @@ from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both, without_content
 from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.latency import paired_measurement
+from pytest_tvmtune.stages.latency.accepted_artifact import comparable, is_same_code
+from pytest_tvmtune.stages.latency.drift import drift_of, open_anchor
+from pytest_tvmtune.stages.latency.measured_latency import latency_of
+from pytest_tvmtune.stages.latency.paired_measurement import Anchor, Measure
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.stages.stage_progress import held, under_way
-from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.artifacts import Artifact
-from pytest_tvmtune.store.tuning.records import comparable_target
 
-# As `paired_measurement.measure`: case, old and new artifact, then its keywords.
-Measure = Callable[..., measure_pair_job.Result]
 ADVISORY_S = 0.3
 ADVISORY_SAMPLES = 20
 ADVISORY_SAMPLE_S = 0.004
@@ -54,10 +42,11 @@ def judge_latency(
     loaded: LoadedModel,
     baseline: Baseline | BaselineError | None,
     *,
+    anchor: Baseline | BaselineError | None = None,
     gated_before: int = 0,
     measure: Measure = paired_measurement.measure,
 ) -> LatencyOutcome:
-    """Return the latency verdict against a baseline.
+    """Return the latency verdict against a baseline, and, if there is an anchor, against that.
 
     Args:
         case: What is gated.
@@ -65,19 +54,33 @@ def judge_latency(
         loaded: The same, loaded.
         baseline: What was accepted, or why that can't be used. Without anything to compare the
             verdict is NEW, or INCOMPARABLE with the reason.
+        anchor: The accepted anchor, or why that can't be used.
         gated_before: How many verdicts this test item asked for before.
         measure: Takes the samples that decide.
 
     Raises:
         ChildError: This artifact crashes or hangs.
     """
-    outcome = _judge(case, built, loaded, baseline, gated_before=gated_before, measure=measure)
+    opened = None
+    if anchor is not None:
+        opened = open_anchor(case, built, anchor, gated_before=gated_before + 1)
+    outcome = _judge(
+        case,
+        built,
+        loaded,
+        baseline,
+        anchor=opened if isinstance(opened, Anchor) else None,
+        gated_before=gated_before,
+        measure=measure,
+    )
     acceptance = case.options.acceptance
-    if acceptance is None:
-        return outcome
-    message = f"{outcome.latency.message}; {acceptance.sentence}"
-    latency = replace(outcome.latency, message=message, acceptance=acceptance)
-    return replace(outcome, latency=latency)
+    if acceptance is not None:
+        message = f"{outcome.latency.message}; {acceptance.sentence}"
+        latency = replace(outcome.latency, message=message, acceptance=acceptance)
+        outcome = replace(outcome, latency=latency)
+    if isinstance(opened, Anchor):
+        opened = drift_of(case, built, opened, outcome.measured, measure=measure)
+    return replace(outcome, drift=opened)
 
 
 def _judge(
@@ -86,30 +89,41 @@ def _judge(
     loaded: LoadedModel,
     baseline: Baseline | BaselineError | None,
     *,
+    anchor: Anchor | None,
     gated_before: int,
     measure: Measure,
 ) -> LatencyOutcome:
     if baseline is None:
         message = "no baseline yet; accept this run with --tvm-update-new"
         return LatencyOutcome(latency=_without_comparison(case, loaded, "NEW", message))
+    measured = None
     try:
         if isinstance(baseline, BaselineError):
             raise baseline
-        accepted = _comparable(case, baseline)
-        if _is_same_code(case, accepted, built.artifact, baseline):
+        accepted = comparable(case, baseline)
+        if is_same_code(case, accepted, built.artifact, baseline):
             latency = _without_comparison(case, loaded, "PASS", "same code as the baseline")
             latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
             outcome = LatencyOutcome(latency=latency)
         else:
             alpha = item_alpha(case.run_context.gated_items, gated_before)
-            latency = _gate(case, baseline, accepted, built.artifact, alpha=alpha, measure=measure)
+            measured = _measured(
+                case,
+                baseline,
+                accepted,
+                built.artifact,
+                alpha=alpha,
+                anchor=anchor,
+                measure=measure,
+            )
+            latency = _decided(case, baseline, measured, alpha=alpha)
             outcome = explain_change(case, built, baseline, accepted, latency)
     except BaselineError as error:
         message = f"{error}; {REPAIR}"
         return LatencyOutcome(latency=_without_comparison(case, loaded, "INCOMPARABLE", message))
     accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
     latency = replace(outcome.latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on)
-    return replace(outcome, latency=latency)
+    return replace(outcome, latency=latency, measured=measured)
 
 
 def latency_findings(case: Case, outcome: LatencyOutcome) -> list[str]:
@@ -143,49 +157,30 @@ def _without_comparison(
     )
 
 
-def _comparable(case: Case, baseline: Baseline) -> Artifact:
-    """Return the baseline's artifact. Raises BaselineError with the reason it can't be used."""
-    if baseline.signature != case.model.signature.to_json():
-        raise BaselineError("the model's interface changed since the baseline was accepted")
-    # `host` is another CPU on every machine; what was accepted on one may well run on the next.
-    same = comparable_target(baseline.target) == comparable_target(case.target_json)
-    if not same and not case.options.target.is_host:
-        raise BaselineError(f"the baseline was built for another target: {baseline.target}")
-    # What a device lacks isn't known; code for this very target has just run there.
-    if case.remote is None and (lacking := lacking_features(baseline.target)):
-        raise BaselineError(
-            f"the baseline was built for a CPU with {', '.join(lacking)}, which this CPU "
-            f"({case.machine.cpu}) lacks"
-        )
-    try:
-        return artifacts.find(case.store, baseline.artifact)
-    except StoreError as error:
-        raise BaselineError(f"the baseline's {error}") from error
-
-
-def _is_same_code(case: Case, old: Artifact, new: Artifact, baseline: Baseline) -> bool:
-    return (
-        old.sha256 == new.sha256
-        and baseline.num_threads == case.num_threads
-        and len(set(versions_of_both(case.store, baseline))) == 1
-    )
-
-
-def _gate(
+def _measured(
     case: Case,
     baseline: Baseline,
     old: Artifact,
     new: Artifact,
     *,
     alpha: float,
+    anchor: Anchor | None,
     measure: Measure,
-) -> LatencyResult:
+) -> gate_job.Result:
+    """Measure both, and the anchor if that can be loaded. Raises BaselineError and ChildError."""
     try:
-        measured = measure(case, old, new, alpha=alpha, expected_s=baseline.median_s)
+        return measure(case, old, new, alpha=alpha, expected_s=baseline.median_s, anchor=anchor)
     except ChildError as error:
-        if error.stage.kind != "loading the baseline":
+        if error.stage.kind == LOADING_ANCHOR.kind:
+            return _measured(case, baseline, old, new, alpha=alpha, anchor=None, measure=measure)
+        if error.stage.kind != LOADING_BASELINE.kind:
             raise
         raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
+
+
+def _decided(
+    case: Case, baseline: Baseline, measured: gate_job.Result, *, alpha: float
+) -> LatencyResult:
     latency = latency_of(
         measured, case.options.threshold, alpha=alpha, is_remote=case.remote is not None
     )
@@ -197,69 +192,3 @@ def _gate(
         f"and this run with TVM {here[0]} (ffi {here[1]})"
     )
     return replace(latency, message=latency.message + versions)
-
-
-def latency_of(
-    measured: measure_pair_job.Result,
-    threshold: Threshold,
-    *,
-    alpha: float,
-    is_remote: bool = False,
-) -> LatencyResult:
-    """Return the decision on a measurement.
-
-    alpha: of this one decision. is_remote: whether it was taken on a device.
-    """
-    epochs = measured.epochs
-    evidence = evidence_of(epochs, alpha)
-    verdict = decide(evidence, threshold, final=True)
-    _, limit = threshold.limits(evidence.baseline_median_s)
-    resolvable = (
-        resolvable_ratio(evidence_of(measured.noise, alpha)) if measured.noise else math.inf
-    )
-    interval = (evidence.low, evidence.high) if math.isfinite(evidence.high) else None
-    message = gate_words(evidence.ratio, interval, 1 - 2 * alpha, limit)
-    if verdict == "INCONCLUSIVE":
-        message += f"; undecided after {measured.spent_s:.1f} s"
-        message += f"; {_noise_words(resolvable, is_remote=is_remote)}" if measured.noise else ""
-    if measured.placements < min(MIN_EPOCHS, evidence.epochs):
-        message += (
-            f"; a side was placed in memory only {counted(measured.placements, 'time')}, and the "
-            "effect of its placement is not averaged out"
-        )
-    return LatencyResult(
-        verdict=verdict,
-        message=message,
-        median_s=evidence.now_median_s,
-        baseline_median_s=evidence.baseline_median_s,
-        slowdown_ratio=evidence.ratio,
-        interval=interval,
-        confidence=1 - 2 * alpha,
-        threshold=threshold.text,
-        limit_ratio=limit,
-        epochs=evidence.epochs,
-        pairs=evidence.pairs,
-        placements=measured.placements,
-        spent_s=measured.spent_s,
-        noise=spread(epochs),
-        resolvable_ratio=resolvable if math.isfinite(resolvable) else None,
-        num_threads=measured.num_threads,
-        epoch_ratios=tuple(math.exp(epoch.log_ratio) for epoch in epochs),
-        samples_s=tuple(s for epoch in epochs for s in epoch.now_s),
-        baseline_samples_s=tuple(s for epoch in epochs for s in epoch.baseline_s),
-    )
-
-
-def _noise_words(resolvable: float, *, is_remote: bool) -> str:
-    """Say which slowdowns the machine can decide now, and name disturbances of measurements."""
-    if not math.isfinite(resolvable):
-        words = "a comparison of the baseline with itself was undecided, too"
-    else:
-        words = (
-            f"a comparison of the baseline with itself shows that "
-            f"{'the device' if is_remote else 'this machine'} can now decide "
-            f"slowdowns of {100 * (resolvable - 1):.1f} % or more"
-        )
-    if not is_remote and (found := timing_hindrances()):
-        words += f" (possible disturbances: {', '.join(found)})"
-    return words

@@ -1,13 +1,18 @@
-"""Stages: measure two artifacts side by side, as a whole or kernel by kernel, in a child."""
+"""Stages: measure artifacts side by side, as a whole or kernel by kernel, in a child."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
-from pytest_tvmtune.relax.measuring import call_times_job, kernel_times_job, measure_pair_job
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
+from pytest_tvmtune.relax.measuring import call_times_job, gate_job, kernel_times_job
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts
+from pytest_tvmtune.relax.measuring.gate_job import Limit
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_device_job
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
@@ -15,14 +20,25 @@ from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
 
+# As `measure`: case, old and new artifact, then its keywords.
+Measure = Callable[..., gate_job.Result]
 GATE_GRACE_S = 300.0
 KERNELS_S = 2.0
 # Of the time that the gate may take for an item, for single calls.
 _CALLS_SHARE = 0.5
 # Of a slow model: each call has one before it that isn't timed.
 _CALLS_PER_BUDGET = 60
-# Of one epoch: both sides once unmeasured, then in pairs, twice over where parameters trade places.
-_CALLS_PER_EPOCH = 16
+# Of one epoch: each side once unmeasured, then in rounds, again where parameters trade places.
+_CALLS_PER_EPOCH = 24
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Anchor:
+    """An accepted anchor, which is measured with the baseline. limit: of the ratio to it."""
+
+    accepted: Baseline
+    artifact: Artifact
+    limit: Limit
 
 
 def measure(
@@ -32,29 +48,42 @@ def measure(
     *,
     alpha: float,
     expected_s: float,
+    anchor: Anchor | None = None,
     max_time_s: float | None = None,
     tell_noise: bool = True,
-) -> measure_pair_job.Result:
-    """Return both artifacts' paired samples, taken in a child until their ratio is decided.
+) -> gate_job.Result:
+    """Return interleaved samples of both artifacts, taken in a child until their ratio is decided.
 
-    alpha: of this one decision. expected_s: what a call takes, roughly. max_time_s: None for the
-    case's own. tell_noise: where nothing was decided, the old artifact is measured against itself
-    as well. Raises ChildError.
+    Args:
+        case: Whose artifacts they are; its threshold is the slowdown that fails.
+        old: The baseline.
+        new: What is compared with it.
+        alpha: Of this one decision.
+        expected_s: What a call takes, roughly.
+        anchor: What `new` is compared with as well.
+        max_time_s: None for the case's own.
+        tell_noise: Whether the old artifact is measured against itself where nothing was decided.
+
+    Raises:
+        ChildError: A side crashes or hangs.
     """
     max_time_s = case.options.max_time_s if max_time_s is None else max_time_s
-    calls = _CALLS_PER_EPOCH * least_epochs(alpha)
+    limit = Limit(threshold=case.options.threshold, alpha=alpha)
+    epochs = max(least_epochs(one.alpha) for one in (limit, anchor.limit if anchor else limit))
+    calls = _CALLS_PER_EPOCH * epochs
     # However slow the model is, so many calls are made.
     timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
-    request = measure_pair_job.Request(
-        pair=_pair(case, old, new, timeout_s),
+    compared = _compared(case, old, new, timeout_s)
+    request = gate_job.Request(
+        compared=replace(compared, anchor=anchor.artifact) if anchor else compared,
         max_time_s=max_time_s,
-        alpha=alpha,
-        threshold=case.options.threshold,
+        limit=limit,
+        anchor_limit=anchor.limit if anchor else None,
         tell_noise=tell_noise,
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):
-        return run_device_job(measure_pair_job.JOB, request, context)
+        return run_device_job(gate_job.JOB, request, context)
 
 
 def time_kernels(
@@ -67,7 +96,7 @@ def time_kernels(
     """
     timeout_s = GATE_GRACE_S + case.options.timeout_s
     request = kernel_times_job.Request(
-        pair=_pair(case, old or now, now, timeout_s), alone=old is None, budget_s=budget_s
+        compared=_compared(case, old or now, now, timeout_s), alone=old is None, budget_s=budget_s
     )
     context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):
@@ -81,6 +110,16 @@ def time_kernels(
     )
 
 
+def kernels_of_both(
+    case: Case, now: Artifact, old: Artifact
+) -> tuple[KernelTable | None, tuple[str, ...]]:
+    """Return what each kernel takes, or None and why that isn't known."""
+    try:
+        return time_kernels(case, now, old), ()
+    except TvmTuneError as error:
+        return None, (f"its kernels could not be measured: {error}",)
+
+
 def time_calls(
     case: Case, artifact: Artifact, *, expected_s: float, most_calls: int
 ) -> tuple[float, ...]:
@@ -92,7 +131,9 @@ def time_calls(
     # However slow the model is, so many calls are made.
     timeout_s = GATE_GRACE_S + 10 * (budget_s + _CALLS_PER_BUDGET * expected_s)
     request = call_times_job.Request(
-        pair=_pair(case, artifact, artifact, timeout_s), budget_s=budget_s, most_calls=most_calls
+        compared=_compared(case, artifact, artifact, timeout_s),
+        budget_s=budget_s,
+        most_calls=most_calls,
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):
@@ -105,8 +146,8 @@ def rough_s(case: Case, loaded: LoadedModel) -> float:
         return min(loaded.sample(samples=3, min_sample_s=0.0, budget_s=0.05))
 
 
-def _pair(case: Case, old: Artifact, new: Artifact, timeout_s: float) -> ArtifactPair:
-    return ArtifactPair(
+def _compared(case: Case, old: Artifact, new: Artifact, timeout_s: float) -> ComparedArtifacts:
+    return ComparedArtifacts(
         baseline=old,
         now=new,
         call=entry_call(case, timeout_s=timeout_s),

@@ -24,10 +24,10 @@ from pytest_tvmtune.processes.resident_process import (
     ResidentProcess,
     start_resident,
 )
-from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.relax.measuring.epochs import interleave, pairs_per_epoch, settle
-from pytest_tvmtune.relax.measuring.measure_pair_job import Clock, take_until_decided
-from pytest_tvmtune.relax.measuring.placement import pair_params
+from pytest_tvmtune.relax.measuring.gate_job import Clock, Limit, take_until_decided
+from pytest_tvmtune.relax.measuring.param_groups import group_params, places_of
 from pytest_tvmtune.relax.measuring.timing import Timer
 from pytest_tvmtune.relax.turns.library_side import MOST_LIBRARY_BYTES
 from pytest_tvmtune.relax.turns.requests import (
@@ -129,8 +129,8 @@ def epochs_in_turns(
     *,
     memory_folder: Path,
     cold_cache: bool,
-) -> Generator[Epoch, None, None]:
-    """Yield epochs without end, the first side being the baseline.
+) -> Generator[tuple[Epoch, ...], None, None]:
+    """Yield epochs of one ratio without end, the first side being the baseline.
 
     Args:
         sides: What is compared.
@@ -160,7 +160,7 @@ def measure_in_turns(
     threshold: Threshold,
     cold_cache: bool,
     memory_folder: Path,
-) -> measure_pair_job.Result:
+) -> gate_job.Result:
     """Return the paired samples of two sides, taken until their ratio is decided.
 
     The caller holds the machine's cores.
@@ -185,8 +185,9 @@ def measure_in_turns(
         cold_cache=cold_cache,
     )
     with contextlib.closing(taken):
-        epochs = take_until_decided(taken, clock, alpha=alpha, threshold=threshold)
-    return measure_pair_job.Result(
+        limit = Limit(threshold=threshold, alpha=alpha)
+        (epochs,) = take_until_decided(taken, clock, [limit])
+    return gate_job.Result(
         epochs=epochs,
         noise=[],
         placements=min(_placements(side.library, len(epochs)) for side in sides),
@@ -218,9 +219,8 @@ def plan_memory(
         now: Those of the other side.
         start: The first byte to use.
     """
-    shared, traded = pair_params(
-        *([(bits, bits.size_bytes) for bits in s] for s in (baseline, now))
-    )
+    sides = (baseline, now)
+    groups = group_params([[(bits, bits.size_bytes) for bits in side] for side in sides])
     end = start
 
     def room(size_bytes: int) -> int:
@@ -231,24 +231,20 @@ def plan_memory(
 
     fixed: tuple[list[Slot], list[Slot]] = ([], [])
     swapped: tuple[list[list[Slot]], list[list[Slot]]] = ([[], []], [[], []])
-    for one, other in shared:
-        offset = room(baseline[one].size_bytes)
-        fixed[0].append(Slot(index=one, offset=offset, is_written=True))
-        fixed[1].append(Slot(index=other, offset=offset, is_written=False))
-    for pair in traded:
-        rooms = [room(baseline[pair[0]].size_bytes) for _ in range(2)]
-        for side, index in enumerate(pair):
+    for group in groups:
+        places = [place for tensor in group for place in places_of(tensor)]
+        rooms = [room(sides[side][index].size_bytes) for side, index in places[: len(group)]]
+        for number, (side, index) in enumerate(places):
+            if len(group) == 1:
+                # One side writes what both read.
+                slot = Slot(index=index, offset=rooms[0], is_written=not number)
+                fixed[side].append(slot)
+                continue
             for arrangement in (0, 1):
-                offset = rooms[side ^ arrangement]
-                slot = Slot(index=index, offset=offset, is_written=True)
+                slot = Slot(index=index, offset=rooms[number ^ arrangement], is_written=True)
                 swapped[side][arrangement].append(slot)
-    done = [{pair[side] for pair in (*shared, *traded)} for side in (0, 1)]
-    for side, arguments in enumerate((baseline, now)):
-        for index, bits in enumerate(arguments):
-            if index not in done[side]:
-                offset = room(bits.size_bytes)
-                fixed[side].append(Slot(index=index, offset=offset, is_written=True))
-    first, second = (tuple(map(tuple, one)) if traded else () for one in swapped)
+    trades = any(len(group) > 1 for group in groups)
+    first, second = (tuple(map(tuple, one)) if trades else () for one in swapped)
     return MemoryPlan(
         size_bytes=max(1, end),
         fixed=(tuple(fixed[0]), tuple(fixed[1])),

@@ -5,17 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import ChildError, StoreError, TvmTuneError
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable
+from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
-from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.relax.measuring import measure_pair_job
+from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
-from pytest_tvmtune.stages.latency.latency_gate import latency_of
-from pytest_tvmtune.stages.latency.paired_measurement import measure, rough_s, time_kernels
+from pytest_tvmtune.stages.latency.measured_latency import latency_of, same_code
+from pytest_tvmtune.stages.latency.paired_measurement import kernels_of_both, measure, rough_s
 from pytest_tvmtune.stages.latency.turns import measure_in_turns
 from pytest_tvmtune.stages.latency.variants import Variant, library_side
 from pytest_tvmtune.stages.stage_progress import held, under_way
@@ -48,9 +46,7 @@ def compare_with_variant(
     """
     library, threshold = variant.library, case.options.threshold
     if library is not None and library.sha256 == built.artifact.sha256:
-        latency = LatencyResult(
-            verdict="PASS", message="same code", threshold=threshold.text, same_code=True
-        )
+        latency = same_code(threshold)
         return LatencyComparison(compared_with=variant.name, latency=latency, notes=variant.notes)
     try:
         measured = _measured(case, built, loaded, variant, alpha=alpha, max_time_s=max_time_s)
@@ -60,8 +56,8 @@ def compare_with_variant(
     latency = latency_of(measured, threshold, alpha=alpha)
     kernels, notes = None, variant.notes
     if library is not None and latency.verdict == "REGRESSION":
-        kernels, problem = _kernels(case, built, variant)
-        notes = (*notes, *problem)
+        kernels, problems = kernels_of_both(case, built.artifact, library)
+        notes = (*notes, *problems)
     return LatencyComparison(
         compared_with=variant.name, latency=latency, kernels=kernels, notes=notes
     )
@@ -75,7 +71,7 @@ def _measured(
     *,
     alpha: float,
     max_time_s: float | None,
-) -> measure_pair_job.Result:
+) -> gate_job.Result:
     if variant.library is None:
         return _in_turns(case, built, variant, alpha=alpha)
     return measure(
@@ -100,9 +96,7 @@ def comparison_finding(case: Case, comparison: LatencyComparison) -> str:
     return "\n  ".join((*lines, *comparison.notes))
 
 
-def _in_turns(
-    case: Case, built: BuiltModel, variant: Variant, *, alpha: float
-) -> measure_pair_job.Result:
+def _in_turns(case: Case, built: BuiltModel, variant: Variant, *, alpha: float) -> gate_job.Result:
     assert variant.process is not None
     observer, scratch = case.run_context.on_progress, case.store.scratch
     try:
@@ -127,12 +121,3 @@ def _in_turns(
                 )
     except OSError as error:
         raise StoreError(f"can't compare in {scratch}: {error.strerror or error}") from error
-
-
-def _kernels(
-    case: Case, built: BuiltModel, variant: Variant
-) -> tuple[KernelTable | None, tuple[str, ...]]:
-    try:
-        return time_kernels(case, built.artifact, variant.library), ()
-    except TvmTuneError as error:
-        return None, (f"its kernels could not be measured: {error}",)

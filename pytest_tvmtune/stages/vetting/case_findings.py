@@ -19,7 +19,7 @@ from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.diagnosing import divergence_job
 from pytest_tvmtune.relax.diagnosing.reproducer import SCRIPT
 from pytest_tvmtune.relax.measuring import kernel_times_job
-from pytest_tvmtune.relax.measuring.epochs import ArtifactPair
+from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.vetting.paired_case import MIXED_SIDE, PairedCase, VettedSides
 from pytest_tvmtune.stages.vetting.runtime_divergence import runtime_divergence
@@ -113,7 +113,7 @@ def _kernels(pair: PairedCase, sides: VettedSides) -> tuple[KernelTable | None, 
     if (reason := _not_in_one_process(sides)) is not None:
         return None, f"the kernels could not be measured: {reason}"
     request = kernel_times_job.Request(
-        pair=ArtifactPair(
+        compared=ComparedArtifacts(
             baseline=sides.mixed.artifact,
             now=sides.new.artifact,
             call=sides.new.call,

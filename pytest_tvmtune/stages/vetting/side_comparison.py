@@ -19,7 +19,7 @@ from pytest_tvmtune.processes.resident_process import ResidentContext
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.relax.turns.library_side import LibrarySide, SideCall, SideOutputs
 from pytest_tvmtune.relax.vetting.environment_run import EnvironmentCase
-from pytest_tvmtune.stages.latency.latency_gate import latency_of
+from pytest_tvmtune.stages.latency.measured_latency import latency_of
 from pytest_tvmtune.stages.latency.turns import SideProcess, measure_in_turns
 from pytest_tvmtune.stages.vetting.environment_tests import TestedEnvironment
 from pytest_tvmtune.store.artifacts import Artifact

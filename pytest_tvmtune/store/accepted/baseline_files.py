@@ -1,11 +1,14 @@
-"""Accepted baselines: a JSON file for each case, next to the tuning records of its artifact."""
+"""Accepted baselines: a JSON file for each case, next to the tuning records of its artifact.
+
+An anchor is a baseline, too, in a folder of its own and without records.
+"""
 
 from __future__ import annotations
 
 import gzip
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline, baseline_of, plain_baseline
@@ -26,9 +29,17 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
     Raises:
         BaselineError: Its file is damaged or belongs to another case.
     """
-    path = store.baselines / identity.file_name
+    return _read(store.baselines / identity.file_name, identity)
+
+
+def read_anchor(store: Store, identity: Identity) -> Baseline | None:
+    """Return the anchor of a case, or None when there is none. Raises as `read_baseline`."""
+    return _read(store.anchors / identity.file_name, identity)
+
+
+def _read(path: Path, identity: Identity) -> Baseline | None:
     try:
-        baseline = load_baseline(path.name, path.read_bytes())
+        baseline = load_baseline(path, path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -38,9 +49,19 @@ def read_baseline(store: Store, identity: Identity) -> Baseline | None:
     return baseline
 
 
-def load_baseline(name: str, content: bytes) -> Baseline:
-    """Return the baseline in the content of the file `name`. Raises ValueError."""
-    return baseline_of(verified_json(f"baseline {name}", load_json(content)))
+def accepted_files(store: Store) -> list[Path]:
+    """Return the files of all baselines, then those of all anchors."""
+    return [*sorted(store.baselines.glob("*.json")), *sorted(store.anchors.glob("*.json"))]
+
+
+def load_baseline(path: PurePath, content: bytes) -> Baseline:
+    """Return the baseline or anchor in the content of a file. Raises ValueError."""
+    return baseline_of(verified_json(signed_name(path), load_json(content)))
+
+
+def signed_name(path: PurePath) -> str:
+    """Return the name that the signature of a baseline or anchor is for."""
+    return f"{path.parent.name.removesuffix('s')} {path.name}"
 
 
 def write_baseline(
@@ -60,7 +81,17 @@ def write_baseline(
     with file_lock(store.lock("baselines")):
         # The records first: a baseline is never without them.
         write_records(store, name, records)
-        write_json(store.baselines / name, sign_json(f"baseline {name}", plain_baseline(baseline)))
+        _write(store.baselines / name, baseline)
+
+
+def write_anchor(store: Store, baseline: Baseline) -> None:
+    """Accept a baseline as the anchor of its case. Raises StoreError."""
+    with file_lock(store.lock("baselines")):
+        _write(store.anchors / baseline.identity.file_name, baseline)
+
+
+def _write(path: Path, baseline: Baseline) -> None:
+    write_json(path, sign_json(signed_name(path), plain_baseline(baseline)))
 
 
 def write_records(store: Store, name: str, records: Sequence[tuple[str, Workload]]) -> None:

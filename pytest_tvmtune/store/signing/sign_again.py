@@ -11,8 +11,10 @@ from pytest_tvmtune.core.gating.accepted_baseline import baseline_of
 from pytest_tvmtune.core.json_codec import from_json_values
 from pytest_tvmtune.store.accepted.baseline_files import (
     RECORDS_SUFFIX,
+    accepted_files,
     load_records,
     records_path,
+    signed_name,
     write_records,
 )
 from pytest_tvmtune.store.artifacts import LIBRARY, MANIFEST, Manifest, sha256_of, write_manifest
@@ -60,8 +62,8 @@ def _jobs(store: Store) -> list[tuple[Path, Callable[[Store, Path], None]]]:
     # Not of those that were set aside.
     folders = sorted(path for path in store.artifacts.glob("*") if not path.suffix)
     jobs += [(path / MANIFEST, _sign_manifest) for path in folders]
-    for path in sorted(store.baselines.glob("*.json")):
-        if (kept := records_path(store, path.name)).is_file():
+    for path in accepted_files(store):
+        if path.parent == store.baselines and (kept := records_path(store, path.name)).is_file():
             jobs.append((kept, _sign_records))
         jobs.append((path, _sign_baseline))
     return jobs
@@ -98,7 +100,7 @@ def _sign_baseline(_store: Store, path: Path) -> None:
     name = baseline_of(values).identity.file_name
     if name != path.name:
         raise ValueError(f"it belongs to {name}")
-    write_json(path, sign_json(f"baseline {path.name}", values))
+    write_json(path, sign_json(signed_name(path), values))
 
 
 def _unsigned(path: Path) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""Stage: the latency next to the anchor, to which slowdowns below the threshold add up.
+
+The gate measures the anchor together with the baseline. Where it measures nothing, the anchor is
+measured alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_tvmtune.core.errors import BaselineError, ChildError
+from pytest_tvmtune.core.gating.accepted_baseline import Baseline
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE
+from pytest_tvmtune.core.results.latency_comparison import ANCHOR, LatencyComparison
+from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.relax.measuring import gate_job
+from pytest_tvmtune.relax.measuring.gate_job import Limit
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.stages.case import Case
+from pytest_tvmtune.stages.compiling import BuiltModel
+from pytest_tvmtune.stages.latency.accepted_artifact import comparable, is_same_code
+from pytest_tvmtune.stages.latency.measured_latency import latency_of, same_code
+from pytest_tvmtune.stages.latency.paired_measurement import Anchor, Measure, kernels_of_both
+
+REPAIR = (
+    "import the anchor with `tvmtune baselines import FILE`, or accept this run as the new anchor "
+    "with --tvm-update-anchor"
+)
+
+
+def open_anchor(
+    case: Case, built: BuiltModel, accepted: Baseline | BaselineError, *, gated_before: int
+) -> Anchor | LatencyComparison:
+    """Return the anchor of a case; if there is nothing to measure, the result of the comparison.
+
+    Args:
+        case: The case.
+        built: Its build.
+        accepted: The anchor, or why that can't be used.
+        gated_before: How many verdicts the test item asked for before this one.
+    """
+    if isinstance(accepted, BaselineError):
+        return _incomparable(case, accepted)
+    try:
+        artifact = comparable(case, accepted)
+    except BaselineError as error:
+        return _incomparable(case, error)
+    if is_same_code(case, artifact, built.artifact, accepted):
+        return _comparison(same_code(case.options.max_drift), _accepted(accepted))
+    alpha = item_alpha(case.run_context.gated_items, gated_before)
+    limit = Limit(threshold=case.options.max_drift, alpha=alpha)
+    return Anchor(accepted=accepted, artifact=artifact, limit=limit)
+
+
+def drift_of(
+    case: Case,
+    built: BuiltModel,
+    anchor: Anchor,
+    measured: gate_job.Result | None,
+    *,
+    measure: Measure,
+) -> LatencyComparison:
+    """Return how the latency of a case compares with that of its anchor.
+
+    Args:
+        case: The case.
+        built: Its build.
+        anchor: The anchor.
+        measured: What the gate measured, which may not include the anchor.
+        measure: Takes the samples otherwise.
+
+    Raises:
+        ChildError: The case's own artifact crashes or hangs.
+    """
+    limit = anchor.limit
+    if measured is not None and measured.anchor_epochs:
+        measured = replace(measured, epochs=measured.anchor_epochs, noise=[])
+    else:
+        try:
+            measured = measure(
+                replace(case, options=replace(case.options, threshold=limit.threshold)),
+                anchor.artifact,
+                built.artifact,
+                alpha=limit.alpha,
+                expected_s=anchor.accepted.median_s,
+            )
+        except ChildError as error:
+            if error.stage.kind != LOADING_BASELINE.kind:
+                raise
+            problem = BaselineError(f"the anchor's artifact can't be run: {error}")
+            return _incomparable(case, problem)
+    latency = latency_of(
+        measured, limit.threshold, alpha=limit.alpha, is_remote=case.remote is not None
+    )
+    found = _comparison(latency, _accepted(anchor.accepted))
+    if latency.verdict != "REGRESSION":
+        return found
+    kernels, problems = kernels_of_both(case, built.artifact, anchor.artifact)
+    return replace(found, kernels=kernels, notes=(*problems, *found.notes))
+
+
+def drift_finding(case: Case, drift: LatencyComparison) -> str:
+    """Return what fails the test if it has become slower than its anchor; "" if it hasn't."""
+    if drift.verdict != "REGRESSION":
+        return ""
+    lines = [f"{case.label}: drift: {drift.latency.message}, next to the anchor"]
+    if drift.kernels is not None:
+        lines.append(slower_kernels_line(drift.kernels))
+    return "\n  ".join((*lines, *drift.notes, "accept with --tvm-update-anchor"))
+
+
+def _accepted(anchor: Baseline) -> str:
+    return f"the anchor was accepted at {anchor.accepted_at} with TVM {anchor.fingerprint['tvm']}"
+
+
+def _incomparable(case: Case, error: BaselineError) -> LatencyComparison:
+    latency = LatencyResult(
+        verdict="INCOMPARABLE",
+        message=f"{error}; {REPAIR}",
+        threshold=case.options.max_drift.text,
+    )
+    return _comparison(latency)
+
+
+def _comparison(latency: LatencyResult, *notes: str) -> LatencyComparison:
+    return LatencyComparison(compared_with=ANCHOR, latency=latency, notes=notes, asked=True)

@@ -1,0 +1,87 @@
+"""Anchors in a suite: accepted, drifted from, made of baselines, and carried to another store."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.plugin.snippets import TINY
+
+SUITE = (
+    TINY
+    + """
+import os
+
+class Chain(nn.Module):
+    def __init__(self):
+        self.layer = nn.Linear(128, 128, bias=False)
+    def forward(self, x):
+        for _ in range(int(os.environ.get("LAYERS", "4"))):
+            x = nn.relu(self.layer(x))
+        return x
+
+@pytest.mark.tvm_tune(trials=0, num_threads=1, threshold="400%")
+def test_chain(tvm_tune):
+    run = tvm_tune(Chain(), spec={"forward": {"x": nn.spec.Tensor((64, 128), "float32")}})
+    run.assert_no_regression()
+"""
+)
+
+
+def chain(suite: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:
+    result = suite.runpytest_subprocess("--tvm-json=report.json", *options)
+    (case,) = json.loads((suite.path / "report.json").read_text())["cases"]
+    return result, case
+
+
+def test_what_is_slower_than_the_anchor_fails(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.makepyfile(SUITE)
+    result, case = chain(suite, "--tvm-update-anchor")
+    result.assert_outcomes(passed=1)
+    # There was no baseline: what is good for the anchor is one.
+    assert case["latency"]["accepted"]
+    assert case["latency_comparisons"] == []
+    store = suite.path / ".tvmtune"
+    for folder in ("anchors", "baselines"):
+        assert [path.name for path in (store / folder).glob("*.json")] == [case["baseline"]]
+
+    monkeypatch.setenv("LAYERS", "8")
+    # Twice as slow passes at 400 %, and is accepted; the anchor's limit isn't reached either.
+    result, case = chain(suite, "--tvm-update", "--tvm-max-drift=400%")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*chain*next to the anchor: PASS, *limit 5.00x*"])
+    (drift,) = case["latency_comparisons"]
+    assert (drift["compared_with"], drift["latency"]["verdict"]) == ("the anchor", "PASS")
+    assert drift["notes"][0].startswith("the anchor was accepted at 20")
+
+    # The baseline is this code by now, but the anchor isn't.
+    result, case = chain(suite)
+    result.assert_outcomes(failed=1)
+    assert case["latency"]["same_code"]
+    assert case["failure"]["kind"] == "drift"
+    result.stdout.fnmatch_lines(
+        ["chain*: drift: *x slower (*), limit 1.10x, next to the anchor", "*--tvm-update-anchor"]
+    )
+
+    # A failing drift keeps an update from being accepted, too.
+    monkeypatch.setenv("LAYERS", "12")
+    result, case = chain(suite, "--tvm-update")
+    result.assert_outcomes(failed=1)
+    assert not case["latency"]["accepted"]
+
+    monkeypatch.setenv("LAYERS", "8")
+    made = suite.run("tvmtune", "baselines", "anchor")
+    made.stdout.fnmatch_lines([case["baseline"], "anchored 1 baseline"])
+    result, case = chain(suite)
+    result.assert_outcomes(passed=1)
+    assert case["latency_comparisons"][0]["latency"]["same_code"]
+
+
+def test_a_bad_limit_is_refused(suite: pytest.Pytester) -> None:
+    suite.makepyfile(SUITE)
+    result = suite.runpytest_subprocess("--tvm-max-drift=much")
+    result.stderr.fnmatch_lines(["*--tvm-max-drift: 'much' is not a positive percentage*"])
