@@ -66,7 +66,8 @@ def verdict_words(result: CaseResult) -> str:
         words += ", test failed"
     if result.outcome == "xpassed":
         words += ", xpassed"
-    return f"{words}, accepted" if latency.accepted else words
+    accepted = ", accepted" if latency.accepted else ""
+    return f"{words}{accepted}{', anchored' if result.anchored else ''}"
 
 
 def kind_of(result: CaseResult) -> VerdictClass:

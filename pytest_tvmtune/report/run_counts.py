@@ -61,13 +61,15 @@ def work_words(results: Sequence[CaseResult]) -> str:
             if result.latency and result.latency.accepted
         }
     )
+    anchored = len({result.baseline or result.label for result in results if result.anchored})
+    anchors = f" and {counted(anchored, 'anchor')}" if anchored else ""
     new = len({result.baseline or result.label for result in results if _may_be_accepted(result)})
     spent = f" ({counted(trials, 'trial')}, {tuning_s:.1f} s)" if tuned or trials else ""
     took = f" ({compile_s:.1f} s)" if compiled else ""
     advice = f" (accept {counted(new, 'new baseline')} with --tvm-update-new)" if new else ""
     return (
         f"tuned {counted(len(tuned), 'case')}{spent}, compiled {compiled}{took}, "
-        f"accepted {counted(accepted, 'baseline')}{advice}"
+        f"accepted {counted(accepted, 'baseline')}{anchors}{advice}"
     )
 
 

@@ -38,7 +38,7 @@ ANY_MACHINE = (
 
 
 def check_latency(run: CaseRun) -> list[str]:
-    """Compare the latency and the sizes with what was accepted, or propose a baseline or anchor."""
+    """Compare the latency and the sizes with the accepted artifacts, or propose this artifact."""
     run.checked = True
     case, built, options = run.case, run.built, run.run_options
     baseline = _accepted(read_baseline, run)

@@ -234,6 +234,7 @@ def accept(run: CaseRun) -> None:
         _fold_golden(run, "written" if written else "matched")
     if run.anchor_proposal is not None:
         write_anchor(run.case.store, run.anchor_proposal)
+        run.result.anchored = True
     if run.baseline_proposal is not None:
         accepted = run.baseline_proposal
         write_baseline(run.case.store, accepted.baseline, accepted.records)

@@ -163,6 +163,7 @@ FULL = CaseResult(
             no_reproducer="disk full",
         )
     ],
+    anchored=True,
     latency_comparisons=[
         LatencyComparison(
             compared_with="not prepacked",

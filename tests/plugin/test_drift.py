@@ -42,6 +42,7 @@ def test_what_is_slower_than_the_anchor_fails(
     suite.makepyfile(SUITE)
     result, case = chain(suite, "--tvm-update-anchor")
     result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*NEW, accepted, anchored", "*accepted 1 baseline and 1 anchor"])
     # There was no baseline: what is good for the anchor is one.
     assert case["latency"]["accepted"]
     assert case["latency_comparisons"] == []
@@ -53,7 +54,7 @@ def test_what_is_slower_than_the_anchor_fails(
     # Twice as slow passes at 400 %, and is accepted; the anchor's limit isn't reached either.
     result, case = chain(suite, "--tvm-update", "--tvm-max-drift=400%")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*chain*next to the anchor: PASS, *limit 5.00x*"])
+    result.stdout.fnmatch_lines(["*chain*next to the anchor: PASS, *limit 5.0x*"])
     (drift,) = case["latency_comparisons"]
     assert (drift["compared_with"], drift["latency"]["verdict"]) == ("the anchor", "PASS")
     assert drift["notes"][0].startswith("the anchor was accepted at 20")

@@ -76,6 +76,7 @@ class CaseResult:
         latency_comparisons: The comparisons of the latency with other variants of the model: those
             that every new build has, with `untuned` and `not prepacked`, then those that the test
             asked for.
+        anchored: Whether this run accepted the artifact as the anchor of the case.
         latency_budgets: The latency next to each budget of the test.
         kernels: The times of the kernels, from a REGRESSION or from `run.kernels()`, whichever came
             last.
@@ -124,6 +125,7 @@ class CaseResult:
     divergences: list[Divergence] = field(default_factory=list)
     latency: LatencyResult | None = None
     latency_comparisons: list[LatencyComparison] = field(default_factory=list)
+    anchored: bool = False
     latency_budgets: list[BudgetResult] = field(default_factory=list)
     kernels: KernelTable | None = None
     logs: dict[str, str] = field(default_factory=dict)

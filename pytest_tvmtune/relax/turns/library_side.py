@@ -11,12 +11,12 @@ import hashlib
 import mmap
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.tensors.dtypes import to_plain
 from pytest_tvmtune.core.tensors.nested_outputs import flatten
 from pytest_tvmtune.core.tensors.signature import Array
@@ -32,9 +32,8 @@ from pytest_tvmtune.relax.measuring.session import (
     open_requested,
     size_bytes,
 )
-from pytest_tvmtune.relax.measuring.timing import Timer, make_timer
+from pytest_tvmtune.relax.measuring.timing import Timer, make_timer, sample_after_others
 from pytest_tvmtune.relax.turns.requests import (
-    SHORT_S,
     ArgumentBits,
     Done,
     EnterRequest,
@@ -187,13 +186,8 @@ class LibrarySide:
     def sample(self, request: SampleRequest) -> Sample:
         """Return a sample, after one that doesn't count, because the other side had the caches."""
         timer = self._timers[request.arrangement]
-        if self._request.cold_cache:
-            return Sample(mean_s=timer(request.number))
-        started_s = monotonic_s()
-        taken = [timer(request.number)]
-        if monotonic_s() - started_s > SHORT_S:
-            return Sample(mean_s=taken[0])
-        return Sample(mean_s=timer(request.number))
+        take = timer if self._request.cold_cache else partial(sample_after_others, timer)
+        return Sample(mean_s=take(request.number))
 
     @property
     def _arguments(self) -> tuple[Any, ...]:

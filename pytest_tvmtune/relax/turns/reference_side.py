@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.relax.devices.machine import cache_flusher, current_core
+from pytest_tvmtune.relax.measuring.timing import sample_after_others
 from pytest_tvmtune.relax.turns.requests import (
-    SHORT_S,
     Done,
     EnterRequest,
     Opened,
@@ -84,11 +85,7 @@ class ReferenceSide:
         """Return a sample, after one that doesn't count, because the other side had the caches."""
         if self._request.cold_cache:
             return Sample(mean_s=_mean_s(self._run, request.number, cache_flusher()))
-        started_s = monotonic_s()
-        mean_s = _mean_s(self._run, request.number)
-        if monotonic_s() - started_s > SHORT_S:
-            return Sample(mean_s=mean_s)
-        return Sample(mean_s=_mean_s(self._run, request.number))
+        return Sample(mean_s=sample_after_others(partial(_mean_s, self._run), request.number))
 
 
 def _runner(request: ReferenceCall) -> Callable[[], object]:

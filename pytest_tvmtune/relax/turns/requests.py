@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-# In a turn, a sample follows one that brings code and data back into the caches. A long sample does
-# so itself.
-SHORT_S = 0.05
-
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRequest:

@@ -38,7 +38,7 @@ def open_anchor(
         case: The case.
         built: Its build.
         accepted: The anchor, or why that can't be used.
-        gated_before: How many verdicts the test item asked for before this one.
+        gated_before: How many verdicts the test item asked for before that on drift.
     """
     if isinstance(accepted, BaselineError):
         return _incomparable(case, accepted)

@@ -1,6 +1,6 @@
 """Accepted baselines: a JSON file for each case, next to the tuning records of its artifact.
 
-An anchor is a baseline, too, in a folder of its own and without records.
+An anchor is a baseline, too, in a separate folder and without records.
 """
 
 from __future__ import annotations
