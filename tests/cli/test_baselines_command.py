@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_tvmtune.cli import main
-from pytest_tvmtune.store.accepted.baseline_files import records_path, write_baseline
+from pytest_tvmtune.store.accepted.baseline_files import records_path, write_anchor, write_baseline
 from pytest_tvmtune.store.layout import Store, open_store
 from tests.support.sample_records import KEY, put, record, workload
-from tests.support.sample_store import IDENTITY, contents, put_baseline, put_case
+from tests.support.sample_store import IDENTITY, contents, put_artifact, put_baseline, put_case
 
 Run = Callable[..., tuple[int, str, str]]
-HEADINGS = ["test", "target", "prepack", "latency", "accepted", "TVM", "artifact"]
+HEADINGS = ["test", "target", "prepack", "latency", "accepted", "anchor", "TVM", "artifact"]
 
 
 def cells(line: str) -> list[str]:
@@ -28,9 +28,14 @@ def cells(line: str) -> list[str]:
 
 @pytest.fixture
 def known(store: Store) -> Store:
+    """Two baselines, one of them with an anchor."""
     put_case(store)
-    put_case(store, code=b"cnn", path="sub/test_cnn.py", cls="TestCnn", function="test_cnn",
-             params="8-f32", name="second", target_name="host", prepack=True)  # fmt: skip
+    cnn = put_case(
+        store, code=b"cnn", path="sub/test_cnn.py", cls="TestCnn", function="test_cnn",
+        params="8-f32", name="second", target_name="host", prepack=True,
+    )  # fmt: skip
+    older = put_artifact(store, b"older").name
+    write_anchor(store, replace(cnn, artifact=older, accepted_at="2023-01-01T00:00:00Z"))
     return store
 
 
@@ -42,8 +47,8 @@ def test_one_line_for_each_baseline(known: Store, run: Run) -> None:
     assert [cells(line) for line in lines] == [
         HEADINGS,
         ["sub/test_cnn.py::TestCnn::test_cnn[8-f32] second", "host", "yes", "2 ms",
-         "2024-01-01T00:00:00Z", "0.27.0", "in the store"],
-        ["test_mlp.py::test_mlp", "llvm", "no", "2 ms", "2024-01-01T00:00:00Z", "0.27.0",
+         "2024-01-01T00:00:00Z", "2023-01-01T00:00:00Z", "0.27.0", "in the store"],
+        ["test_mlp.py::test_mlp", "llvm", "no", "2 ms", "2024-01-01T00:00:00Z", "-", "0.27.0",
          "in the store"],
     ]  # fmt: skip
     # Numbers stand below each other's ends.
@@ -106,7 +111,7 @@ def test_a_name_is_part_of_the_files_or_of_the_tests(
     assert listed(run, *names) == found
 
 
-COMMANDS = [["list"], ["show"], ["export", "{file}"]]
+COMMANDS = [["list"], ["show"], ["anchor"], ["export", "{file}"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -177,6 +182,7 @@ def test_all_that_is_known_of_a_baseline(store: Store, run: Run) -> None:
         "  test       test_mlp.py::test_mlp, entry main",
         '  target     {"kind": "llvm"}',
         "  accepted   2024-01-01T00:00:00Z",
+        "  anchor     none",
         f"  artifact   {case.artifact}  in the store",
         f"  untuned    {case.untuned}",
         "  latency    2 ms, median of 3 samples from 1 ms to 4 ms, 4 threads",
@@ -247,6 +253,39 @@ def test_a_time_that_is_no_text_is_damage_too(store: Store, run: Run) -> None:
     assert code == 1
     assert err.startswith(f"tvmtune: {path}: damaged baseline: ")
     assert "`$.accepted_at`" in err
+
+
+def test_baselines_become_anchors(known: Store, run: Run) -> None:
+    """Also where there is an older anchor; which baselines they are, their names say."""
+    code, out, err = run("baselines", "anchor", "cnn")
+    assert (code, err) == (0, "")
+    name = next(path.name for path in known.baselines.glob("test_cnn-*.json"))
+    assert out.splitlines() == [name, "anchored 1 baseline"]
+    plain = json.loads(run("baselines", "list", "--json")[1])
+    assert [one["anchor_accepted_at"] for one in plain] == ["2024-01-01T00:00:00Z", None]
+    assert run("baselines", "anchor")[1].endswith("\nanchored 2 baselines\n")
+    assert "  anchor     2024-01-01T00:00:00Z\n" in run("baselines", "show", "mlp")[1]
+
+
+def test_a_baseline_without_its_artifact_becomes_no_anchor(store: Store, run: Run) -> None:
+    case = put_case(store)
+    (store.artifacts / case.artifact / "model.so").unlink()
+    code, out, err = run("baselines", "anchor")
+    assert (code, out) == (1, "")
+    assert err == (
+        f"tvmtune: {case.identity.file_name}: artifact {case.artifact[:12]} is missing; "
+        "accept it again with --tvm-update\n"
+    )
+    assert not store.anchors.exists()
+
+
+def test_a_damaged_anchor_is_exit_code_1_and_the_file_is_named(known: Store, run: Run) -> None:
+    (path,) = known.anchors.glob("*.json")
+    path.write_bytes(b"{")
+    for command in (["list"], ["show", "cnn"], ["export", "out.zip", "cnn"]):
+        code, out, err = run("baselines", *command)
+        assert (code, out) == (1, "")
+        assert path.name in err
 
 
 def carried(run: Run, file: Path, target: Path, *names: str) -> str:
