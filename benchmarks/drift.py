@@ -8,7 +8,7 @@ is accepted if it passes, and at 10 % against the anchor, which stays. All three
 epochs.
 
 Prints, for each merge, the verdicts of all runs and the seconds of a decision; then, at one merge,
-what an epoch takes with the anchor and without it, in turn.
+what it costs with the anchor and without it, in turn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MODEL = "compute 0.1 ms"
 UNITS = 200
 MERGES = 10
 MAX_TIME_S = 20.0
-COST_ROUNDS = 20
+COST_ROUNDS = 10
+MANY = 10**40
 IDENTITY = Identity(
     path="test_chain.py", cls="", function="test_chain", params="", name="chain", entry="main",
     target_name="llvm", prepack=False,
@@ -120,22 +121,30 @@ def _words(verdicts: Counter[str]) -> str:
 
 
 def _print_costs(versions: list[Version]) -> None:
-    """Print what an epoch costs with an anchor and without it."""
-    rng = random.Random(0)
-    spent_s: dict[bool, list[float]] = {False: [], True: []}
+    """Print what a decision and an epoch take, with an anchor or not."""
+    rng, old, anchor = random.Random(0), versions[4].accepted, versions[0].accepted
+    case = versions[5].case
+    # So many items that no decision falls before the least number of epochs.
+    many = replace(case, run_context=replace(case.run_context, gated_items=MANY))
+    fixed = replace(versions[5], case=many)
+    decision_s: dict[bool, list[float]] = {False: [], True: []}
+    epoch_s: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(COST_ROUNDS):
         for with_anchor in rng.sample((False, True), 2):
-            anchor = versions[0].accepted if with_anchor else None
-            latency = versions[5].judged(versions[4].accepted, anchor).latency
-            assert latency.spent_s is not None
-            assert latency.epochs
-            spent_s[with_anchor].append(latency.spent_s / latency.epochs)
-    ratios = [a / b for a, b in zip(spent_s[True], spent_s[False], strict=True)]
-    print(
-        f"an epoch takes {1e3 * median(spent_s[False]):.1f} ms, with the anchor "
-        f"{1e3 * median(spent_s[True]):.1f} ms, ratio {median(ratios):.2f} ({min(ratios):.2f} to "
-        f"{max(ratios):.2f}), {COST_ROUNDS} pairs of decisions"
-    )
+            for version, seconds in ((versions[5], decision_s), (fixed, epoch_s)):
+                latency = version.judged(old, anchor if with_anchor else None).latency
+                assert latency.spent_s is not None
+                spent_s = latency.spent_s
+                seconds[with_anchor].append(
+                    spent_s / latency.epochs if version is fixed else spent_s
+                )
+    for what, seconds in (("a decision", decision_s), ("an epoch", epoch_s)):
+        ratios = [a / b for a, b in zip(seconds[True], seconds[False], strict=True)]
+        print(
+            f"{what} takes {1e3 * median(seconds[False]):.1f} ms, with the anchor "
+            f"{1e3 * median(seconds[True]):.1f} ms, ratio {median(ratios):.2f} ({min(ratios):.2f} "
+            f"to {max(ratios):.2f}), {COST_ROUNDS} pairs"
+        )
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def _anchor(options: argparse.Namespace) -> int:
             raise StoreError(
                 f"{baseline.identity.file_name}: {problem}; accept it again with --tvm-update"
             )
+    for baseline in chosen:
         write_anchor(store, baseline)
         print(baseline.identity.file_name)
     print(f"anchored {counted(len(chosen), 'baseline')}")

@@ -11,7 +11,6 @@ StageKind = Literal[
     "first run",
     "kernel",
     "loading the baseline",
-    "loading the anchor",
 ]
 
 
@@ -32,4 +31,4 @@ STARTING = JobStage("start of the process")
 WAITING = JobStage("waiting for the machine's cores", "waiting")
 FIRST_RUN = JobStage("first run with these inputs", "first run")
 LOADING_BASELINE = JobStage("loading the baseline's artifact", "loading the baseline")
-LOADING_ANCHOR = JobStage("loading the anchor's artifact", "loading the anchor")
+LOADING_ANCHOR = JobStage("loading the anchor's artifact")

@@ -158,7 +158,7 @@ class Run:
         self._make(partial(pipeline.check_golden, comparison=comparison))
 
     def assert_no_regression(self) -> None:
-        """Compare the latency with the baseline's. Both run now, on this machine."""
+        """Compare the latency with the baseline's, and with the anchor's. All of them run now."""
         __tracebackhide__ = True
         self._make(*latency_checks.LATENCY_CHECKS)
 

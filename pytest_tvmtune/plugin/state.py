@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.gating.item_decisions import ItemDecisions
 from pytest_tvmtune.core.settings.options import CaseOptions, RunOptions
 from pytest_tvmtune.core.settings.target_spec import TargetSpec
 
@@ -99,14 +100,15 @@ class ItemState:
     """An attempt to run an item: its options, its cases, and its outcome.
 
     marks: the markers that its options come from. results: the result of each call of `tvm_tune`.
-    runs: the calls whose model could be opened. passed: whether all phases passed. outcome:
-    pytest's word for the test.
+    runs: the calls whose model could be opened. decisions: of all calls. passed: whether all phases
+    passed. outcome: pytest's word for the test.
     """
 
     options: CaseOptions
     origin: ItemOrigin
     runs: list[CaseRun] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
+    decisions: ItemDecisions = field(default_factory=ItemDecisions)
     marks: tuple[pytest.Mark, ...] = ()
     passed: bool = True
     outcome: Outcome = "passed"

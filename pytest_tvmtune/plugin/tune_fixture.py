@@ -223,6 +223,7 @@ class TvmTune:
             show_warning=_show_warning,
             doubts=tuple(filter(None, doubts)),
             dims_doubt=dims_doubt,
+            decisions=self.item_state.decisions,
         )
 
 

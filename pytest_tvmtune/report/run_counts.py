@@ -119,6 +119,9 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
             lines.append(f"{result.label}: {result.latency.acceptance.sentence}")
     if any(map(_is_unaccepted_regression, results)):
         lines.append("REGRESSION: if you intend it, accept it with --tvm-update")
+    drifts = [result for result in results if result.failure and result.failure.kind == "drift"]
+    if drifts:
+        lines.append("drift: if you intend it, accept it with --tvm-update-anchor")
     if verdicts["INCONCLUSIVE"]:
         lines.append("INCONCLUSIVE: raise --tvm-max-time, or use a quieter machine")
     return lines

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
+from pytest_tvmtune.core.gating.item_decisions import ItemDecisions
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.settings.dimension_sizes import sizes_by_name
 from pytest_tvmtune.core.settings.options import RunOptions
@@ -28,7 +29,7 @@ class CaseRun:
     golden_folder: of the test file's golden outputs. show_warning: shows one while the test runs.
     doubts: what to warn of before anything is done; dims_doubt: one of them, which may be why the
     model fails. built, loaded, outputs: what `prepare` made. checked: whether anything was
-    compared. latency_verdicts: how many the test has asked for. proposals: what `accept` writes.
+    compared. decisions: of the test so far. proposals: what `accept` writes.
     """
 
     case: Case
@@ -43,7 +44,7 @@ class CaseRun:
     loaded: LoadedModel = field(init=False)
     outputs: Any = None
     checked: bool = False
-    latency_verdicts: int = 0
+    decisions: ItemDecisions = field(default_factory=ItemDecisions)
     golden_proposal: GoldenProposal | None = None
     baseline_proposal: BaselineProposal | None = None
     anchor_proposal: Baseline | None = None
@@ -74,6 +75,7 @@ def begin(
     show_warning: Callable[[str], None],
     doubts: Sequence[str] = (),
     dims_doubt: str = "",
+    decisions: ItemDecisions | None = None,
 ) -> CaseRun:
     """Return a case on its way, nothing being done yet."""
     result = CaseResult(
@@ -98,4 +100,5 @@ def begin(
         doubts=doubts,
         dims_doubt=dims_doubt,
         result=result,
+        decisions=decisions or ItemDecisions(),
     )

@@ -44,9 +44,9 @@ def check_latency(run: CaseRun) -> list[str]:
     baseline = _accepted(read_baseline, run)
     anchor = None if options.update_anchor else _accepted(read_anchor, run)
     outcome = judge_latency(
-        case, built, run.loaded, baseline, anchor=anchor, gated_before=run.latency_verdicts
+        case, built, run.loaded, baseline, anchor=anchor, gated_before=run.decisions.made
     )
-    run.latency_verdicts += 1 if anchor is None else 2
+    run.decisions.made += outcome.decisions
     _fold_latency(run, outcome)
     latency, findings = outcome.latency, _fold_drift(run, outcome.drift)
     accepts_new = options.update_new or options.update_anchor
@@ -80,9 +80,9 @@ def check_budgets(run: CaseRun) -> list[str]:
         run.case,
         run.built.artifact,
         expected_s=(latency.median_s if latency else None) or 0.0,
-        gated_before=run.latency_verdicts,
+        gated_before=run.decisions.made,
     )
-    run.latency_verdicts += 1
+    run.decisions.made += 1
     return _fold_budgets(run, budgets)
 
 
@@ -124,8 +124,8 @@ def compare_latency(
     run.result.trials_spent += variant.trials_spent
     run.result.note_compiled(variant.compiled_s)
     # Without a verdict that can fail, it's one interval, of the usual confidence.
-    alpha = item_alpha(case.run_context.gated_items, run.latency_verdicts if may_fail else 0)
-    run.latency_verdicts += may_fail
+    alpha = item_alpha(case.run_context.gated_items, run.decisions.made if may_fail else 0)
+    run.decisions.made += may_fail
     comparison = replace(
         compare_with_variant(case, run.built, run.loaded, variant, alpha=alpha), asked=True
     )

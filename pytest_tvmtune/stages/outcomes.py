@@ -118,12 +118,14 @@ class LatencyOutcome:
     """A verdict.
 
     measured: what decided it, None if nothing was measured. drift: the same next to the anchor, if
-    there is one. kernels: of both artifacts, where one is slower. warnings: what isn't known.
+    there is one. decisions: how many of the item's were made. kernels: of both artifacts, where one
+    is slower. warnings: what isn't known.
     """
 
     latency: LatencyResult
     measured: gate_job.Result | None = None
     drift: LatencyComparison | None = None
+    decisions: int = 0
     kernels: KernelTable | None = None
     warnings: tuple[str, ...] = ()
     compiled_s: float | None = None

@@ -2,7 +2,7 @@
 
 `prepare` and the checks that the test asks for, both through `make_checks`; then
 `conclude`, and `accept` where the whole test has passed. Stages take frozen values and return
-frozen outcomes: only this module writes to a CaseResult.
+frozen outcomes: only this module and `latency_checks.py` write to a CaseResult.
 """
 
 from __future__ import annotations
@@ -232,14 +232,14 @@ def accept(run: CaseRun) -> None:
     if run.golden_proposal is not None:
         written = write_proposal(run.case, run.golden_proposal)
         _fold_golden(run, "written" if written else "matched")
-    if run.anchor_proposal is not None:
-        write_anchor(run.case.store, run.anchor_proposal)
-        run.result.anchored = True
     if run.baseline_proposal is not None:
         accepted = run.baseline_proposal
         write_baseline(run.case.store, accepted.baseline, accepted.records)
         if run.result.latency is not None:
             run.result.latency = replace(run.result.latency, accepted=True)
+    if run.anchor_proposal is not None:
+        write_anchor(run.case.store, run.anchor_proposal)
+        run.result.anchored = True
 
 
 def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:

@@ -268,7 +268,9 @@ def test_baselines_become_anchors(known: Store, run: Run) -> None:
 
 
 def test_a_baseline_without_its_artifact_becomes_no_anchor(store: Store, run: Run) -> None:
-    case = put_case(store)
+    """And no other of the same command does: all are checked before one is written."""
+    case = put_case(store, code=b"second", name="zzz")
+    put_case(store)
     (store.artifacts / case.artifact / "model.so").unlink()
     code, out, err = run("baselines", "anchor")
     assert (code, out) == (1, "")

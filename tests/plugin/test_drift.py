@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.cli import main
+from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from tests.plugin.snippets import TINY
 
 SUITE = (
@@ -66,7 +67,7 @@ def test_what_is_slower_than_the_anchor_fails(
     assert case["latency"]["same_code"]
     assert case["failure"]["kind"] == "drift"
     result.stdout.fnmatch_lines(
-        ["chain*: drift: *x slower (*), limit 1.10x, next to the anchor", "*--tvm-update-anchor"]
+        ["chain*: drift from the anchor: *x slower (*), limit 1.10x", "*--tvm-update-anchor"]
     )
 
     # A failing drift keeps an update from being accepted, too.
@@ -80,6 +81,23 @@ def test_what_is_slower_than_the_anchor_fails(
     result, case = chain(suite)
     result.assert_outcomes(passed=1)
     assert case["latency_comparisons"][0]["latency"]["same_code"]
+
+
+def test_all_calls_of_a_test_share_its_chance_of_error(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = SUITE.replace(
+        "    run = tvm_tune(Chain(), ",
+        "    for name in ('one', 'two'):\n        run = tvm_tune(Chain(), name=name, ",
+    )
+    suite.makepyfile(two.replace("    run.assert", "        run.assert"))
+    suite.runpytest_subprocess("--tvm-update-new").assert_outcomes(passed=1)
+    monkeypatch.setenv("LAYERS", "6")
+    suite.runpytest_subprocess("--tvm-json=report.json").assert_outcomes(passed=1)
+    cases = json.loads((suite.path / "report.json").read_text())["cases"]
+    assert [case["latency"]["confidence"] for case in cases] == [
+        pytest.approx(1 - 2 * item_alpha(1, before), abs=1e-9) for before in (0, 1)
+    ]
 
 
 def test_a_bad_limit_is_refused(suite: pytest.Pytester) -> None:

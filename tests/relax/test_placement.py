@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,16 @@ import tvm
 from pytest_tvmtune.processes.job import Job, JobContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.processes.shared_arrays import share_arrays
-from pytest_tvmtune.relax.measuring.placement import _COPY_COST, match_params
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.devices.machine import ThisMachine
+from pytest_tvmtune.relax.measuring.placement import (
+    _COPY_COST,
+    MeasuredLibrary,
+    Measurement,
+    match_params,
+    open_copies,
+    place,
+)
 from pytest_tvmtune.store.artifacts import Artifact
 from tests.relax.libraries import (
     Request,
@@ -184,7 +194,40 @@ def test_the_same_layout_is_shared_and_needs_one_arrangement(arranged: Any) -> N
             np.testing.assert_allclose(side.results[0], EXPECTED, rtol=1e-4)
 
 
-def test_of_three_sides_each_tensor_is_as_often_in_each_place(tmp_path: Path) -> None:
+def test_three_tensors_trade_three_places_in_either_order(tmp_path: Path) -> None:
+    """In one order alone, each side would always follow the same one."""
+    library = compiled(ThreeKinds, tmp_path / "plain.so").library
+    sides = tuple(
+        MeasuredLibrary(library=library, params=tuple(tensors(W + side, V, S))) for side in range(3)
+    )
+    measurement = Measurement(
+        entry="main",
+        machine=ThisMachine("cpu"),
+        sides=sides,
+        rivals=(0, 2),
+        inputs=tuple(tensors(X)),
+        groups=match_params([side.params for side in sides]),
+    )
+    copies = open_copies(measurement, tmp_path)
+    orders = set()
+    for seed in range(8):
+        arrangements = place(measurement, copies, random.Random(seed))
+        assert len(arrangements) == 3
+        places = []
+        for arrangement in arrangements:
+            arrangement.enter()
+            given = [arguments[1] for arguments in arrangement.arguments]
+            for side, tensor in enumerate(given):
+                np.testing.assert_array_equal(tensor.numpy(), W + side)
+            places.append([compat.address_of(tensor) for tensor in given])
+        rooms = sorted(places[0])
+        assert all(sorted(row) == rooms for row in (*places, *zip(*places, strict=True)))
+        first, second = (rooms.index(row[0]) for row in places[:2])
+        orders.add((second - first) % 3)
+    assert orders == {1, 2}
+
+
+def test_what_two_of_three_sides_share_trades_places_with_the_third(tmp_path: Path) -> None:
     """The anchor is plain as the baseline is, but another library."""
     plain, packed = (
         compiled(ThreeKinds, tmp_path / f"{prepack}.so", prepack=prepack)

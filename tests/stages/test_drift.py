@@ -11,7 +11,7 @@ import pytest
 from pytest_tvmtune.core.errors import BaselineError, ChildError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
-from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE, JobStage
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.stages.case import Case
@@ -19,6 +19,7 @@ from pytest_tvmtune.stages.compiling import BuiltModel, load
 from pytest_tvmtune.stages.latency import paired_measurement
 from pytest_tvmtune.stages.latency.drift import REPAIR, drift_finding
 from pytest_tvmtune.stages.latency.latency_gate import judge_latency
+from pytest_tvmtune.stages.latency.paired_measurement import Measure
 from pytest_tvmtune.stages.outcomes import LatencyOutcome
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.artifacts import Artifact
@@ -66,7 +67,7 @@ def judged(
     one: tuple[Case, BuiltModel],
     baseline: Baseline | None,
     anchor: Baseline | BaselineError,
-    asked: Asked | None = None,
+    asked: Measure | None = None,
 ) -> LatencyOutcome:
     case, built = one
     return judge_latency(
@@ -89,13 +90,12 @@ def test_the_anchor_is_measured_with_the_baseline(
     found = drift(outcome)
     assert (outcome.latency.verdict, found.verdict) == ("PASS", "REGRESSION")
     assert asked.anchors == [True]
-    assert found.latency.epochs == outcome.latency.epochs
-    # It is the second decision of the item.
+    assert outcome.decisions == 2
     assert found.latency.confidence == pytest.approx(1 - 2 * item_alpha(1, 1))
     assert found.kernels is not None
     finding = drift_finding(built["usual"][0], found).splitlines()
-    assert finding[0].startswith("it[llvm]: drift: 1.")
-    assert finding[0].endswith(", limit 1.20x, next to the anchor")
+    assert finding[0].startswith("it[llvm]: drift from the anchor: 1.")
+    assert finding[0].endswith(", limit 1.20x")
     assert finding[-1] == "  accept with --tvm-update-anchor"
     assert f"accepted at {accepted['shorter'].accepted_at} with TVM 0." in finding[-2]
 
@@ -107,7 +107,10 @@ def test_without_a_measurement_of_the_gate_the_anchor_is_measured_alone(
         asked = Asked()
         outcome = judged(built["usual"], baseline, accepted["renamed"], asked)
         assert outcome.latency.verdict == ("NEW" if baseline is None else "PASS")
-        assert (drift(outcome).verdict, asked.anchors) == ("PASS", [False])
+        found = drift(outcome)
+        assert (found.verdict, asked.anchors, outcome.decisions) == ("PASS", [False], 1)
+        # It is the first decision of the item.
+        assert found.latency.confidence == pytest.approx(1 - 2 * item_alpha(1))
         assert drift_finding(built["usual"][0], drift(outcome)) == ""
 
 
@@ -136,7 +139,7 @@ def test_an_anchor_that_can_not_be_run_leaves_the_gate_alone(
 
     assert problem(BaselineError("torn page")) == "torn page"
     gone = replace(baseline, artifact="0" * 64)
-    assert problem(gone) == "the baseline's artifact 000000000000 is missing"
+    assert problem(gone) == "the anchor's artifact 000000000000 is missing"
     half = tmp_path / "half.so"
     half.write_bytes(usual[1].artifact.library.read_bytes()[:1000])
     broken = artifacts.publish(store, half, usual[1].artifact.manifest)
@@ -144,16 +147,32 @@ def test_an_anchor_that_can_not_be_run_leaves_the_gate_alone(
     assert told.startswith("the anchor's artifact can't be run: ")
 
 
-@pytest.mark.parametrize("stage", [LOADING_BASELINE, LOADING_ANCHOR])
+def test_a_crash_with_the_anchor_is_repeated_without_it(
+    built: dict[str, tuple[Case, BuiltModel]], accepted: dict[str, Baseline]
+) -> None:
+    """Memory for three may be short, or the anchor crash while it is measured."""
+    asked = Asked()
+
+    def crashes(case: Case, *artifacts_: Artifact, **options: Any) -> gate_job.Result:
+        if options.get("anchor") is not None or len(asked.anchors) == 1:
+            stage = LOADING_BASELINE if asked.anchors else JobStage("measuring")
+            raise ChildError("it crashed", stage=stage)
+        return asked(case, *artifacts_, **options)
+
+    outcome = judged(built["usual"], accepted["renamed"], accepted["shorter"], crashes)
+    assert (outcome.latency.verdict, asked.anchors) == ("PASS", [False])
+    assert drift(outcome).verdict == "INCOMPARABLE"
+    assert "the anchor's artifact can't be run: it crashed" in drift(outcome).latency.message
+
+
 def test_a_crash_of_this_run_is_its_own(
-    built: dict[str, tuple[Case, BuiltModel]], accepted: dict[str, Baseline], stage: Any
+    built: dict[str, tuple[Case, BuiltModel]], accepted: dict[str, Baseline]
 ) -> None:
     """Only what fails while an accepted artifact is loaded isn't this run's."""
 
     def crashes(*_: Any, **__: Any) -> gate_job.Result:
-        error = ChildError("it crashed")
-        error.stage = stage._replace(kind="other")
-        raise error
+        raise ChildError("it crashed", stage=JobStage("measuring"))
 
-    with pytest.raises(ChildError, match="it crashed"):
-        judged(built["usual"], accepted["renamed"], accepted["shorter"], crashes)  # type: ignore[arg-type]
+    for baseline in (accepted["renamed"], None):
+        with pytest.raises(ChildError, match="it crashed"):
+            judged(built["usual"], baseline, accepted["shorter"], crashes)

@@ -35,7 +35,7 @@ from pytest_tvmtune.core.settings.quantities import Threshold
 SESSION_ALPHA = 0.01
 # Of the ratio, on either side of every interval. The epochs of a process have a small bias in
 # common (docs/explanation/gate-statistics.md), which more epochs don't reduce.
-_MOST_BIAS = math.log(1.001)
+MOST_BIAS = math.log(1.001)
 # Epochs that a slow model gets, whatever they take: enough for a decision.
 MIN_EPOCHS = 20
 # A test may gate several models, nobody knows how many. The first takes this part of the test's
@@ -150,8 +150,8 @@ def evidence_of(epochs: Sequence[Epoch], alpha: float) -> Evidence:
     low, high = confidence_bounds(ratios, alpha)
     return Evidence(
         ratio=math.exp(median(ratios)),
-        low=math.exp(low - _MOST_BIAS),
-        high=math.exp(high + _MOST_BIAS),
+        low=math.exp(low - MOST_BIAS),
+        high=math.exp(high + MOST_BIAS),
         alpha=alpha,
         baseline_median_s=median(s for epoch in epochs for s in epoch.baseline_s),
         now_median_s=median(s for epoch in epochs for s in epoch.now_s),

@@ -22,7 +22,7 @@ class LatencyResult:
         baseline_median_s: The median time of a call of the baseline, measured alternately.
         slowdown_ratio: The ratio now / baseline; null if nothing was measured alternately, such as
             for the same code.
-        interval: The confidence interval of the ratio's median.
+        interval: The confidence interval of the ratio, with the gate's margin.
         confidence: The confidence of `interval`.
         threshold: The threshold as given.
         epochs: The number of epochs that were measured.

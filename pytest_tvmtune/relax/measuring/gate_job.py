@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_tvmtune.core.clock import monotonic_s
@@ -39,10 +39,15 @@ _NOISE_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Limit:
-    """When a ratio is decided. alpha: of this one decision."""
+    """When a ratio is decided.
+
+    alpha: of this one decision. only_slower: whether it's decided once nothing is slower, however
+    much faster it may be.
+    """
 
     threshold: Threshold
     alpha: float
+    only_slower: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,8 +69,8 @@ class Request:
 class Result:
     """What was measured. noise: the baseline against itself, where nothing was decided.
 
-    anchor_epochs: next to the anchor, taken together with `epochs`. placements: how often the code
-    was placed anew.
+    anchor_epochs: next to the anchor, taken together with `epochs`; either ends with its decision.
+    placements: how often the code was placed anew.
     """
 
     epochs: list[Epoch]
@@ -103,15 +108,17 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     clock = Clock(max_time_s=request.max_time_s, least_epochs=least)
     taken = take_until_decided(_epochs(measurement, copies, rng), clock, limits)
     spent_s, epochs = clock.spent_s, taken[0]
-    placements = min(len(epochs), copies.count(measurement.sides[NOW].library))
+    own = measurement.sides[NOW].library
+    copies_an_epoch = sum(side.library == own for side in measurement.sides)
+    placements = copies.count(own) // copies_an_epoch
     noise: list[Epoch] = []
     if request.tell_noise and not _is_decided(epochs, request.limit, final=True):
         context.enter_stage(JobStage("measuring the baseline against itself"))
         noise_clock = Clock(max_time_s=_NOISE_SHARE * spent_s, least_epochs=clock.least_epochs // 2)
-        (noise,) = _take_until(
-            _epochs(_against_itself(measurement), copies, rng),
-            stop=lambda taken: noise_clock.is_over(len(taken[0])),
-        )
+        for (epoch,) in _epochs(_against_itself(measurement), copies, rng):
+            noise.append(epoch)
+            if noise_clock.is_over(len(noise)):
+                break
     return Result(
         epochs=epochs,
         anchor_epochs=taken[1] if request.anchor_limit else [],
@@ -152,33 +159,27 @@ def take_until_decided(
 ) -> list[list[Epoch]]:
     """Return epochs, at least one, until each ratio is decided or the time is over.
 
+    A ratio has no more epochs after its decision: they could undo it.
+
     Args:
         taken: In each epoch, one for each ratio.
         clock: When the time is over.
         limits: Of each ratio.
     """
-
-    def stop(epochs: Sequence[list[Epoch]]) -> bool:
-        return clock.is_over(len(epochs[0])) or all(
-            _is_decided(own, limit, final=False) for own, limit in zip(epochs, limits, strict=True)
-        )
-
-    return _take_until(taken, stop)
-
-
-def _is_decided(epochs: Sequence[Epoch], limit: Limit, *, final: bool) -> bool:
-    evidence = evidence_of(epochs, limit.alpha)
-    return decide(evidence, limit.threshold, final=final) != "INCONCLUSIVE"
-
-
-def _take_until(
-    taken: Iterator[Sequence[Epoch]], stop: Callable[[Sequence[list[Epoch]]], bool]
-) -> list[list[Epoch]]:
-    epochs = [[one] for one in next(taken)]
-    while not stop(epochs):
-        for own, one in zip(epochs, next(taken), strict=True):
-            own.append(one)
+    epochs: list[list[Epoch]] = [[] for _ in limits]
+    undecided = list(range(len(limits)))
+    number = 0
+    while undecided and not (number and clock.is_over(number)):
+        new, number = next(taken), number + 1
+        for index in undecided:
+            epochs[index].append(new[index])
+        undecided = [index for index in undecided if not _is_decided(epochs[index], limits[index])]
     return epochs
+
+
+def _is_decided(epochs: Sequence[Epoch], limit: Limit, *, final: bool = False) -> bool:
+    evidence = evidence_of(epochs, limit.alpha)
+    return decide(evidence, limit.threshold, final=final or limit.only_slower) != "INCONCLUSIVE"
 
 
 def _epochs(
@@ -186,7 +187,7 @@ def _epochs(
 ) -> Iterator[tuple[Epoch, ...]]:
     """Yield epochs without end, one for each side that `NOW` is compared with."""
     number, round_s = warm_up(measurement, copies, rng)
-    pairs = pairs_per_epoch(round_s)
+    pairs = pairs_per_epoch(round_s * 2 / len(measurement.sides))
     while True:
         # Nothing of the epoch before stays in memory meanwhile.
         arrangements = place(measurement, copies, rng)

@@ -10,7 +10,6 @@ and disk space of its copies are bounded.
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -143,8 +142,7 @@ def place(
 ) -> tuple[ParamPlacement, ...]:
     """Take copies of all libraries and place all tensors anew.
 
-    One arrangement, or more where parameters trade places: in all of them together, each tensor is
-    as often in each place.
+    One arrangement, or more where parameters trade places, so that each tensor is in each place.
     """
     import tvm
 
@@ -161,9 +159,12 @@ def place(
                 params[side][index] = copied
     trading = [group for group in measurement.groups if len(group) > 1]
     rooms = [[_room(_value(measurement, tensor)) for tensor in group] for group in trading]
+    for room in rooms:
+        # With three, a cycle alone would leave each side the same neighbors.
+        rng.shuffle(room)
     vms = copies.pick([side.library for side in sides], rng)
     arrangements = []
-    for number in range(math.lcm(*map(len, trading))):
+    for number in range(max(map(len, trading), default=1)):
         moves = []
         for group, room in zip(trading, rooms, strict=True):
             for start, tensor in enumerate(group):

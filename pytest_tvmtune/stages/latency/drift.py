@@ -19,7 +19,7 @@ from pytest_tvmtune.relax.measuring.gate_job import Limit
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.latency.accepted_artifact import comparable, is_same_code
+from pytest_tvmtune.stages.latency.accepted_artifact import AcceptedArtifact
 from pytest_tvmtune.stages.latency.measured_latency import latency_of, same_code
 from pytest_tvmtune.stages.latency.paired_measurement import Anchor, Measure, kernels_of_both
 
@@ -30,27 +30,23 @@ REPAIR = (
 
 
 def open_anchor(
-    case: Case, built: BuiltModel, accepted: Baseline | BaselineError, *, gated_before: int
+    case: Case, opened: AcceptedArtifact | BaselineError, *, gated_before: int
 ) -> Anchor | LatencyComparison:
     """Return the anchor of a case; if there is nothing to measure, the result of the comparison.
 
     Args:
         case: The case.
-        built: Its build.
-        accepted: The anchor, or why that can't be used.
-        gated_before: How many verdicts the test item asked for before that on drift.
+        opened: The anchor, or why that can't be used.
+        gated_before: How many decisions the test item makes before that on drift.
     """
-    if isinstance(accepted, BaselineError):
-        return _incomparable(case, accepted)
-    try:
-        artifact = comparable(case, accepted)
-    except BaselineError as error:
-        return _incomparable(case, error)
-    if is_same_code(case, artifact, built.artifact, accepted):
-        return _comparison(same_code(case.options.max_drift), _accepted(accepted))
+    if isinstance(opened, BaselineError):
+        return _incomparable(case, opened)
+    if opened.same_code:
+        return _comparison(same_code(case.options.max_drift), _accepted(opened.baseline))
     alpha = item_alpha(case.run_context.gated_items, gated_before)
-    limit = Limit(threshold=case.options.max_drift, alpha=alpha)
-    return Anchor(accepted=accepted, artifact=artifact, limit=limit)
+    # How much faster the model has become, nobody limits.
+    limit = Limit(threshold=case.options.max_drift, alpha=alpha, only_slower=True)
+    return Anchor(accepted=opened, limit=limit)
 
 
 def drift_of(
@@ -73,17 +69,17 @@ def drift_of(
     Raises:
         ChildError: The case's own artifact crashes or hangs.
     """
-    limit = anchor.limit
+    limit, artifact = anchor.limit, anchor.accepted.artifact
     if measured is not None and measured.anchor_epochs:
         measured = replace(measured, epochs=measured.anchor_epochs, noise=[])
     else:
         try:
             measured = measure(
                 replace(case, options=replace(case.options, threshold=limit.threshold)),
-                anchor.artifact,
+                artifact,
                 built.artifact,
                 alpha=limit.alpha,
-                expected_s=anchor.accepted.median_s,
+                expected_s=anchor.accepted.baseline.median_s,
             )
         except ChildError as error:
             if error.stage.kind != LOADING_BASELINE.kind:
@@ -93,10 +89,10 @@ def drift_of(
     latency = latency_of(
         measured, limit.threshold, alpha=limit.alpha, is_remote=case.remote is not None
     )
-    found = _comparison(latency, _accepted(anchor.accepted))
-    if latency.verdict != "REGRESSION":
+    found = _comparison(latency, _accepted(anchor.accepted.baseline))
+    if latency.verdict != "REGRESSION" or artifact.sha256 == built.artifact.sha256:
         return found
-    kernels, problems = kernels_of_both(case, built.artifact, anchor.artifact)
+    kernels, problems = kernels_of_both(case, built.artifact, artifact)
     return replace(found, kernels=kernels, notes=(*problems, *found.notes))
 
 
@@ -104,7 +100,7 @@ def drift_finding(case: Case, drift: LatencyComparison) -> str:
     """Return what fails the test if it has become slower than its anchor; "" if it hasn't."""
     if drift.verdict != "REGRESSION":
         return ""
-    lines = [f"{case.label}: drift: {drift.latency.message}, next to the anchor"]
+    lines = [f"{case.label}: drift from the anchor: {drift.latency.message}"]
     if drift.kernels is not None:
         lines.append(slower_kernels_line(drift.kernels))
     return "\n  ".join((*lines, *drift.notes, "accept with --tvm-update-anchor"))

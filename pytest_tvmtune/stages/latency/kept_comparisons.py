@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.gating.confidence_sequence import MOST_BIAS, item_alpha
 from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.results.latency_comparison import PLAIN, UNTUNED, LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
@@ -121,6 +121,7 @@ def _setting(case: Case) -> str:
             case.remote.libraries if case.remote else "here",
             f"{case.num_threads} threads",
             f"threshold {options.threshold.text}",
+            f"margin {MOST_BIAS:.4f}",
             *(("cold caches",) if options.cold_cache else ()),
         )
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
-from pytest_tvmtune.core.errors import BaselineError, ChildError
+from pytest_tvmtune.core.errors import BaselineError, ChildError, CompileError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.gating.verdict import Verdict
-from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.report.kernel_lines import slower_kernels_line
@@ -20,7 +21,7 @@ from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.explaining.accepted_versions import versions_of_both, without_content
 from pytest_tvmtune.stages.explaining.slowdown_explanation import explain_change
 from pytest_tvmtune.stages.latency import paired_measurement
-from pytest_tvmtune.stages.latency.accepted_artifact import comparable, is_same_code
+from pytest_tvmtune.stages.latency.accepted_artifact import AcceptedArtifact, open_accepted
 from pytest_tvmtune.stages.latency.drift import drift_of, open_anchor
 from pytest_tvmtune.stages.latency.measured_latency import latency_of
 from pytest_tvmtune.stages.latency.paired_measurement import Anchor, Measure
@@ -55,75 +56,78 @@ def judge_latency(
         baseline: What was accepted, or why that can't be used. Without anything to compare the
             verdict is NEW, or INCOMPARABLE with the reason.
         anchor: The accepted anchor, or why that can't be used.
-        gated_before: How many verdicts this test item asked for before.
+        gated_before: How many decisions this test item made before.
         measure: Takes the samples that decide.
 
     Raises:
         ChildError: This artifact crashes or hangs.
     """
-    opened = None
-    if anchor is not None:
-        opened = open_anchor(case, built, anchor, gated_before=gated_before + 1)
-    outcome = _judge(
-        case,
-        built,
-        loaded,
-        baseline,
-        anchor=opened if isinstance(opened, Anchor) else None,
-        gated_before=gated_before,
-        measure=measure,
-    )
+    old = open_accepted(case, built, baseline, "baseline")
+    is_gated = isinstance(old, AcceptedArtifact) and not old.same_code
+    opened = open_accepted(case, built, anchor, "anchor")
+    drift = None
+    if opened is not None:
+        drift = open_anchor(case, opened, gated_before=gated_before + is_gated)
+    if isinstance(old, AcceptedArtifact) and is_gated:
+        outcome = _gated(
+            case,
+            built,
+            loaded,
+            old,
+            anchor=drift if isinstance(drift, Anchor) else None,
+            alpha=item_alpha(case.run_context.gated_items, gated_before),
+            measure=measure,
+        )
+    else:
+        outcome = LatencyOutcome(latency=_unmeasured(case, loaded, old))
     acceptance = case.options.acceptance
     if acceptance is not None:
         message = f"{outcome.latency.message}; {acceptance.sentence}"
         latency = replace(outcome.latency, message=message, acceptance=acceptance)
         outcome = replace(outcome, latency=latency)
-    if isinstance(opened, Anchor):
-        opened = drift_of(case, built, opened, outcome.measured, measure=measure)
-    return replace(outcome, drift=opened)
+    decisions = is_gated + isinstance(drift, Anchor)
+    if isinstance(drift, Anchor):
+        drift = drift_of(case, built, drift, outcome.measured, measure=measure)
+    return replace(outcome, drift=drift, decisions=decisions)
 
 
-def _judge(
+def _gated(
     case: Case,
     built: BuiltModel,
     loaded: LoadedModel,
-    baseline: Baseline | BaselineError | None,
+    old: AcceptedArtifact,
     *,
     anchor: Anchor | None,
-    gated_before: int,
+    alpha: float,
     measure: Measure,
 ) -> LatencyOutcome:
-    if baseline is None:
-        message = "no baseline yet; accept this run with --tvm-update-new"
-        return LatencyOutcome(latency=_without_comparison(case, loaded, "NEW", message))
-    measured = None
     try:
-        if isinstance(baseline, BaselineError):
-            raise baseline
-        accepted = comparable(case, baseline)
-        if is_same_code(case, accepted, built.artifact, baseline):
-            latency = _without_comparison(case, loaded, "PASS", "same code as the baseline")
-            latency = replace(latency, same_code=True, baseline_median_s=baseline.median_s)
-            outcome = LatencyOutcome(latency=latency)
-        else:
-            alpha = item_alpha(case.run_context.gated_items, gated_before)
-            measured = _measured(
-                case,
-                baseline,
-                accepted,
-                built.artifact,
-                alpha=alpha,
-                anchor=anchor,
-                measure=measure,
-            )
-            latency = _decided(case, baseline, measured, alpha=alpha)
-            outcome = explain_change(case, built, baseline, accepted, latency)
+        measured = _measured(case, old, built.artifact, alpha=alpha, anchor=anchor, measure=measure)
     except BaselineError as error:
-        message = f"{error}; {REPAIR}"
-        return LatencyOutcome(latency=_without_comparison(case, loaded, "INCOMPARABLE", message))
-    accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
-    latency = replace(outcome.latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on)
+        return LatencyOutcome(latency=_unmeasured(case, loaded, error))
+    latency = _decided(case, old.baseline, measured, alpha=alpha)
+    outcome = explain_change(case, built, old.baseline, old.artifact, latency)
+    latency = _with_origin(outcome.latency, old.baseline)
     return replace(outcome, latency=latency, measured=measured)
+
+
+def _unmeasured(
+    case: Case, loaded: LoadedModel, old: AcceptedArtifact | BaselineError | None
+) -> LatencyResult:
+    """Return the verdict where nothing is measured next to the baseline."""
+    if old is None:
+        message = "no baseline yet; accept this run with --tvm-update-new"
+        return _without_comparison(case, loaded, "NEW", message)
+    if isinstance(old, BaselineError):
+        return _without_comparison(case, loaded, "INCOMPARABLE", f"{old}; {REPAIR}")
+    latency = _without_comparison(case, loaded, "PASS", "same code as the baseline")
+    latency = replace(latency, same_code=True, baseline_median_s=old.baseline.median_s)
+    return _with_origin(latency, old.baseline)
+
+
+def _with_origin(latency: LatencyResult, baseline: Baseline) -> LatencyResult:
+    accepted_on = {**without_content(baseline.fingerprint), "at": baseline.accepted_at}
+    return replace(latency, accepted_median_s=baseline.median_s, accepted_on=accepted_on)
 
 
 def latency_findings(case: Case, outcome: LatencyOutcome) -> list[str]:
@@ -159,23 +163,26 @@ def _without_comparison(
 
 def _measured(
     case: Case,
-    baseline: Baseline,
-    old: Artifact,
+    old: AcceptedArtifact,
     new: Artifact,
     *,
     alpha: float,
     anchor: Anchor | None,
     measure: Measure,
 ) -> gate_job.Result:
-    """Measure both, and the anchor if that can be loaded. Raises BaselineError and ChildError."""
+    """Measure both and the anchor, or both without it. Raises BaselineError and ChildError."""
+    measured = partial(
+        measure, case, old.artifact, new, alpha=alpha, expected_s=old.baseline.median_s
+    )
     try:
-        return measure(case, old, new, alpha=alpha, expected_s=baseline.median_s, anchor=anchor)
-    except ChildError as error:
-        if error.stage.kind == LOADING_ANCHOR.kind:
-            return _measured(case, baseline, old, new, alpha=alpha, anchor=None, measure=measure)
-        if error.stage.kind != LOADING_BASELINE.kind:
+        return measured(anchor=anchor)
+    except (ChildError, CompileError) as error:
+        if isinstance(error, ChildError) and error.stage.kind == LOADING_BASELINE.kind:
+            raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
+        if anchor is None:
             raise
-        raise BaselineError(f"the baseline's artifact can't be run: {error}") from error
+        # The anchor, or memory for three, may be at fault: what the gate does without it counts.
+        return measured(anchor=None)
 
 
 def _decided(

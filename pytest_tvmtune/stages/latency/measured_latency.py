@@ -49,9 +49,10 @@ def latency_of(
     if verdict == "INCONCLUSIVE":
         message += f"; undecided after {measured.spent_s:.1f} s"
         message += f"; {_noise_words(resolvable, is_remote=is_remote)}" if measured.noise else ""
-    if measured.placements < min(MIN_EPOCHS, evidence.epochs):
+    placements = min(measured.placements, evidence.epochs)
+    if placements < min(MIN_EPOCHS, evidence.epochs):
         message += (
-            f"; a side was placed in memory only {counted(measured.placements, 'time')}, and the "
+            f"; a side was placed in memory only {counted(placements, 'time')}, and the "
             "effect of its placement is not averaged out"
         )
     return LatencyResult(
@@ -66,7 +67,7 @@ def latency_of(
         limit_ratio=limit,
         epochs=evidence.epochs,
         pairs=evidence.pairs,
-        placements=measured.placements,
+        placements=placements,
         spent_s=measured.spent_s,
         noise=spread(epochs),
         resolvable_ratio=resolvable if math.isfinite(resolvable) else None,

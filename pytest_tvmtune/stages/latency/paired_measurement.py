@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_tvmtune.core.errors import TvmTuneError
-from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
 from pytest_tvmtune.relax.measuring import call_times_job, gate_job, kernel_times_job
@@ -17,6 +16,7 @@ from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_device_job
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
+from pytest_tvmtune.stages.latency.accepted_artifact import AcceptedArtifact
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
 
@@ -36,8 +36,7 @@ _CALLS_PER_EPOCH = 24
 class Anchor:
     """An accepted anchor, which is measured with the baseline. limit: of the ratio to it."""
 
-    accepted: Baseline
-    artifact: Artifact
+    accepted: AcceptedArtifact
     limit: Limit
 
 
@@ -75,7 +74,7 @@ def measure(
     timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
     compared = _compared(case, old, new, timeout_s)
     request = gate_job.Request(
-        compared=replace(compared, anchor=anchor.artifact) if anchor else compared,
+        compared=replace(compared, anchor=anchor.accepted.artifact) if anchor else compared,
         max_time_s=max_time_s,
         limit=limit,
         anchor_limit=anchor.limit if anchor else None,

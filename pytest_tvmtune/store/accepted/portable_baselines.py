@@ -53,7 +53,8 @@ def export_baselines(store: Store, baselines: Sequence[Baseline], path: Path) ->
                 records = records_path(store, one.name)
                 load_records(records.name, records.read_bytes())
         except (StoreError, OSError, ValueError) as error:
-            raise StoreError(f"{one.name}: {error}; accept it again with --tvm-update") from error
+            repair = "--tvm-update" if one.parent == store.baselines else "--tvm-update-anchor"
+            raise StoreError(f"{one.name}: {error}; accept it again with {repair}") from error
         needed.update(_needed(one.relative_to(store.root).as_posix(), baseline))
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
