@@ -95,7 +95,7 @@ def test_the_locks_of_the_file_system(
             60,
             0.01,
             "ok",
-            "1.0 % in 9.9 s, for an item in a run of 10 items (60 epochs",
+            "1.1 % in 9.9 s, for an item in a run of 10 items (60 epochs",
         ),
         (60, 0.2, "problem", "; the threshold of 3% is smaller: raise --tvm-max-time"),
         (4, 0.01, "problem", "too few epochs in 9.9 s"),
