@@ -1,12 +1,12 @@
 """Comparisons with variants: known differences, a runtime's own timing, and a table of models.
 
-Usage: python benchmarks/variants.py power [DECISIONS]     chains of equal kernels, 100 against 105
+Usage: python benchmarks/variants.py power [A/A [+5]]      chains of equal kernels, 100 against 105
        python benchmarks/variants.py runtimes [ROUNDS]     onnxruntime's times, here and alone
        python benchmarks/variants.py table [PYTEST ARGS]   the example suite, with all its variants
 
-`power` decides A/A and +5 % at a threshold of 3 %, with both builds in one process and with a
-process each. `runtimes` times models in onnxruntime twice: as the other side of `compare_latency`,
-and in a program that does nothing else, in turn.
+`power` decides A/A (default 200) and +5 % (60) at a threshold of 3 %, with both builds in one
+process and, every eighth time, with a process each. `runtimes` times models in onnxruntime twice:
+as the other side of `compare_latency`, and in a program that does nothing else, in turn.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from pytest_tvmtune.stages.compiling import BuiltModel
 
 MODEL = "compute 0.1 ms"
+ONE_PROCESS = "one process"
+# Two processes take much longer.
+_EVERY = 8
 # Its own loop: what a user would write.
 ALONE = """
 import pickle, sys, time
@@ -71,13 +74,15 @@ def main() -> None:
 
 def power(arguments: Sequence[str]) -> None:
     """Print what comparisons of chains decide, and how long they take."""
-    decisions = int(arguments[0]) if arguments else 60
+    counts = [int(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
-        for percent, count in ((0, 2 * decisions), (5, decisions)):
+        for percent, count in zip((0, 5), (*counts, *(200, 60)[len(counts) :]), strict=True):
             compare = _chain_comparisons(Path(folder), percent)
             taken: dict[str, list[tuple[LatencyComparison, float]]] = {way: [] for way in compare}
-            for _ in range(count):
+            for number in range(count):
                 for way, decide in compare.items():
+                    if way != ONE_PROCESS and number % _EVERY:
+                        continue
                     started_s = time.monotonic()
                     taken[way].append((decide(), time.monotonic() - started_s))
             for way, found in taken.items():
@@ -106,7 +111,7 @@ def _chain_comparisons(folder: Path, percent: int) -> dict[str, Callable[[], Lat
         return library_side(short, short_built.artifact, "short", files)
 
     return {
-        "one process": partial(compare, Variant(name="short", library=short_built.artifact)),
+        ONE_PROCESS: partial(compare, Variant(name="short", library=short_built.artifact)),
         "two processes": partial(compare, Variant(name="short", process=in_its_process)),
     }
 

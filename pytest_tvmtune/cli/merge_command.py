@@ -15,7 +15,7 @@ Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.Argumen
 
 def add_merge(add: Add) -> None:
     """Add the command to those of `tvmtune db`."""
-    text = "merge the records and baselines of other stores; exit code 1 if some are left out"
+    text = "merge records, baselines, and anchors of other stores; exit code 1 if some are left out"
     parser = add("merge", _merge, text)
     parser.add_argument(
         "stores", metavar="FROM", type=Path, nargs="+", help="the folder of another store"
