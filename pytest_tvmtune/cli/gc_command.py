@@ -17,7 +17,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "gc",
         parents=[common],
-        help="remove old artifacts, builds, and reproducers, but not what baselines or anchors need",
+        help="remove old artifacts, builds, and reproducers that no baseline or anchor needs",
     )
     parser.add_argument(
         "--older-than",
