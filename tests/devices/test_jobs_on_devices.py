@@ -76,7 +76,9 @@ def test_each_job_has_the_device_and_leaves_it(
         tell_noise=False,
     )
     measured = gate_job.run(gate, context)
-    assert len(measured.anchor_epochs) == len(measured.epochs) > 0
+    # Each has its epochs until it's decided.
+    assert measured.epochs
+    assert measured.anchor_epochs
     same = ComparedArtifacts(baseline=now, now=now, call=call, cold_cache=False, seed=1)
     calls = call_times_job.Request(compared=same, budget_s=0.1, most_calls=40)
     assert 20 <= len(call_times_job.run(calls, context).calls_s) <= 42
