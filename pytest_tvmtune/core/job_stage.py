@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-StageKind = Literal[
-    "other",
-    "waiting",
-    "trials",
-    "first run",
-    "kernel",
-    "loading the baseline",
-]
+StageKind = Literal["other", "waiting", "trials", "first run", "kernel", "loading the baseline"]
 
 
 class JobStage(NamedTuple):

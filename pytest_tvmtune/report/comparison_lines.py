@@ -31,10 +31,15 @@ def compared_lines(result: CaseResult) -> list[str]:
     lines = []
     for comparison in result.latency_comparisons:
         lines.append(f"{result.label} {comparison_words(comparison)}")
-        kernels = comparison.kernels
-        more = [] if kernels is None else [slower_kernels_line(kernels)]
-        lines += [f"  {line}" for line in (*more, *comparison.notes)]
+        lines += [f"  {line}" for line in slower_lines(comparison)]
     return [*lines, *budget_lines(result)]
+
+
+def slower_lines(comparison: LatencyComparison) -> list[str]:
+    """Return the kernels that cost more, if they are known, and the notes on a comparison."""
+    kernels = comparison.kernels
+    more = [] if kernels is None else [slower_kernels_line(kernels)]
+    return [*more, *comparison.notes]
 
 
 def comparison_words(comparison: LatencyComparison) -> str:

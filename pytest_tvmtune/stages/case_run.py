@@ -44,7 +44,7 @@ class CaseRun:
     loaded: LoadedModel = field(init=False)
     outputs: Any = None
     checked: bool = False
-    decisions: ItemDecisions = field(default_factory=ItemDecisions)
+    decisions: ItemDecisions
     golden_proposal: GoldenProposal | None = None
     baseline_proposal: BaselineProposal | None = None
     anchor_proposal: Baseline | None = None

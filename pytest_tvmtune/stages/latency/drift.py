@@ -16,7 +16,7 @@ from pytest_tvmtune.core.results.latency_comparison import ANCHOR, LatencyCompar
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.relax.measuring import gate_job
 from pytest_tvmtune.relax.measuring.gate_job import Limit
-from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.report.comparison_lines import slower_lines
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.latency.accepted_artifact import AcceptedArtifact
@@ -100,10 +100,8 @@ def drift_finding(case: Case, drift: LatencyComparison) -> str:
     """Return what fails the test if it has become slower than its anchor; "" if it hasn't."""
     if drift.verdict != "REGRESSION":
         return ""
-    lines = [f"{case.label}: drift from the anchor: {drift.latency.message}"]
-    if drift.kernels is not None:
-        lines.append(slower_kernels_line(drift.kernels))
-    return "\n  ".join((*lines, *drift.notes, "accept with --tvm-update-anchor"))
+    first = f"{case.label}: drift from the anchor: {drift.latency.message}"
+    return "\n  ".join((first, *slower_lines(drift), "accept with --tvm-update-anchor"))
 
 
 def _accepted(anchor: Baseline) -> str:

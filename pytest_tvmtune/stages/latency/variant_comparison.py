@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_tvmtune.core.errors import ChildError, StoreError
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.relax.measuring import gate_job
-from pytest_tvmtune.report.kernel_lines import slower_kernels_line
+from pytest_tvmtune.report.comparison_lines import slower_lines
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
@@ -90,10 +90,8 @@ def comparison_finding(case: Case, comparison: LatencyComparison) -> str:
     """Return what fails a test that must not be slower than a variant; "" if it isn't."""
     if comparison.verdict != "REGRESSION":
         return ""
-    lines = [f"{case.label}: slower than {comparison.compared_with}: {comparison.latency.message}"]
-    if comparison.kernels is not None:
-        lines.append(slower_kernels_line(comparison.kernels))
-    return "\n  ".join((*lines, *comparison.notes))
+    first = f"{case.label}: slower than {comparison.compared_with}: {comparison.latency.message}"
+    return "\n  ".join((first, *slower_lines(comparison)))
 
 
 def _in_turns(case: Case, built: BuiltModel, variant: Variant, *, alpha: float) -> gate_job.Result:
