@@ -1,8 +1,9 @@
 """Both tuners as processes of their own, and the latency of what they found.
 
-`python benchmarks/tuners.py stock|ours MODEL TRIALS CAP SEED FOLDER` tunes one model from nothing,
-leaves MetaSchedule's work_dir in FOLDER, and prints what it took as JSON. Both end with the module
-lowered by the stock pipeline.
+`python benchmarks/tuners.py stock|ours MODEL TRIALS CAP SEED FOLDER [STORE...]` tunes one model
+from nothing, or from what other stores know, leaves MetaSchedule's work_dir in FOLDER, and prints
+what it took as JSON. Both end with the module lowered by the stock pipeline. The environment
+variable TUNERS_TARGET may be `host` instead of `llvm`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 FAST_STOCK = Path(__file__).parent / "fast_stock"
-TARGET = {"kind": "llvm", "num-cores": len(os.sched_getaffinity(0))}
+TARGET_NAME = os.getenv("TUNERS_TARGET", "llvm")
+CORES = len(os.sched_getaffinity(0))
 # The stock runner starts one thread on two cores, ours as many as the gate: here the same for both.
-THREADS = {"TVM_NUM_THREADS": str(TARGET["num-cores"])}
+THREADS = {"TVM_NUM_THREADS": str(CORES)}
 
 
 def run_tuner(
@@ -32,14 +35,17 @@ def run_tuner(
     seed: int,
     folder: Path,
     fast_import: bool = False,
+    others: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Tune in a fresh process; return {"wall_s", "trials", "valid"}, Python's start included.
 
     fast_import: let the stock tuner import its intrinsics fast, where its time doesn't matter.
+    others: folders that ours was given for other models, from whose stores it may learn.
     """
     started = time.perf_counter()
     path = {"PYTHONPATH": str(FAST_STOCK)} if fast_import and which == "stock" else {}
-    answer = _run([which, model, str(trials), str(cap), str(seed), str(folder)], path)
+    stores = [str(other / "store") for other in others]
+    answer = _run([which, model, str(trials), str(cap), str(seed), str(folder), *stores], path)
     return {"wall_s": time.perf_counter() - started, **answer}
 
 
@@ -61,27 +67,30 @@ def _run(arguments: list[str], environment: dict[str, str]) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _stock(model: str, trials: int, cap: int, _seed: int, folder: Path) -> dict[str, int]:
+def _stock(
+    model: str, trials: int, cap: int, _seed: int, folder: Path, *_others: Path
+) -> dict[str, int]:
     _lower(model, folder, trials, cap)
     rows = [json.loads(line) for line in (folder / "database_tuning_record.json").open()]
     return {"trials": len(rows), "valid": sum(row[1][1][0] < 1e9 for row in rows)}
 
 
-def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[str, int]:
+def _ours(
+    model: str, trials: int, cap: int, seed: int, folder: Path, *others: Path
+) -> dict[str, int]:
     from models import open_model
 
     from pytest_tvmtune.core.settings.options import resolve_run
-    from pytest_tvmtune.core.settings.target_spec import parse_target
     from pytest_tvmtune.machine.fingerprint import fingerprint
     from pytest_tvmtune.stages.case import RunContext, open_case
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
     from pytest_tvmtune.store.layout import open_store
     from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
-    store = open_store(folder / "store")
+    store = open_store(folder / "store", fallbacks=others)
     layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
     run = resolve_run(layer, store_dir=store.root)
-    options = run.case_options({}, target=parse_target(TARGET, "target"), prepack=False)
+    options = run.case_options({}, target=_spec(), prepack=False)
     case = open_case(open_model(model), options, RunContext(store=store), name=model, nodeid=model)
     plan = extract_tasks(case)
     if error := tune_missing(case, plan).error:
@@ -94,14 +103,26 @@ def _ours(model: str, trials: int, cap: int, seed: int, folder: Path) -> dict[st
     return {"trials": sum(s.spent for s in served), "valid": sum(s.valid for s in served)}
 
 
+def _spec() -> Any:
+    from pytest_tvmtune.core.settings.target_spec import parse_target
+
+    given = TARGET_NAME if TARGET_NAME == "host" else {"kind": TARGET_NAME, "num-cores": CORES}
+    return parse_target(given, "target")
+
+
+def _target() -> Any:
+    from pytest_tvmtune.relax.devices.targets import resolve_target
+
+    return resolve_target(_spec())
+
+
 def _lower(model: str, folder: Path, trials: int, cap: int | None) -> Any:
-    import tvm
     from models import open_model
     from tvm import relax
 
     return relax.pipeline.static_shape_tuning_pipeline(
         total_trials=trials,
-        target=tvm.target.Target(TARGET),
+        target=_target(),
         work_dir=str(folder),
         max_trials_per_task=cap or None,
     )(open_model(model).mod)
@@ -120,7 +141,7 @@ def _time(model: str, seconds: float, folders: list[Path]) -> list[float]:
     timers = []
     for index, folder in enumerate(folders):
         library = folder / f"timed-{index}.so"
-        target = tvm.target.Target(TARGET)
+        target = _target()
         tvm.compile(_lower(model, folder, 0, None), target).export_library(str(library))
         vm = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
         vm.save_function(opened.signature.entry, "timed", *tensors, include_return=False)
@@ -139,5 +160,5 @@ if __name__ == "__main__":
     else:
         Path(sys.argv[6]).mkdir(parents=True, exist_ok=True)
         tuner = {"stock": _stock, "ours": _ours}[sys.argv[1]]
-        answer = tuner(sys.argv[2], *map(int, sys.argv[3:6]), Path(sys.argv[6]))
+        answer = tuner(sys.argv[2], *map(int, sys.argv[3:6]), *map(Path, sys.argv[6:]))
     print(json.dumps(answer))

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from tuners import TARGET, run_tuner
+from tuners import CORES, run_tuner
 from tuning_quality import BUDGETS
 
 
@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     options = parser.parse_args()
     load = "every core kept busy" if options.busy else "nothing else of ours running"
-    print(f"{TARGET['num-cores']} cores, {load}, load average {os.getloadavg()[0]:.1f}")
-    with keep_busy(int(TARGET["num-cores"]) if options.busy else 0):
+    print(f"{CORES} cores, {load}, load average {os.getloadavg()[0]:.1f}")
+    with keep_busy(CORES if options.busy else 0):
         for model in options.models.split(","):
             _compare(model, options.runs)
 

@@ -1,12 +1,13 @@
 """Comparisons with variants: known differences, a runtime's own timing, and a table of models.
 
 Usage: python benchmarks/variants.py power [A/A [+5]]      chains of equal kernels, 100 against 105
+       python benchmarks/variants.py turns [A/A [+5]]      the same, with a process each
        python benchmarks/variants.py runtimes [ROUNDS]     onnxruntime's times, here and alone
        python benchmarks/variants.py table [PYTEST ARGS]   the example suite, with all its variants
 
-`power` decides A/A (default 200) and +5 % (60) at a threshold of 3 %, with both builds in one
-process and, every eighth time, with a process each. `runtimes` times models in onnxruntime twice:
-as the other side of `compare_latency`, and in a program that does nothing else, in turn.
+`power` and `turns` decide A/A (default 200) and +5 % (60) at a threshold of 3 %. `runtimes` times
+models in onnxruntime twice: as the other side of `compare_latency`, and in a program that does
+nothing else, in turn.
 """
 
 from __future__ import annotations
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from pytest_tvmtune.stages.compiling import BuiltModel
 
 MODEL = "compute 0.1 ms"
-ONE_PROCESS = "one process"
-# Two processes take much longer.
-_EVERY = 8
 # Its own loop: what a user would write.
 ALONE = """
 import pickle, sys, time
@@ -73,24 +71,31 @@ def main() -> None:
 
 
 def power(arguments: Sequence[str]) -> None:
-    """Print what comparisons of chains decide, and how long they take."""
+    """Print what comparisons of chains in one process decide, and how long they take."""
+    _decide_chains(arguments, in_turns=False)
+
+
+def turns(arguments: Sequence[str]) -> None:
+    """Print the same for chains that have a process each."""
+    _decide_chains(arguments, in_turns=True)
+
+
+def _decide_chains(arguments: Sequence[str], *, in_turns: bool) -> None:
     counts = [int(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
         for percent, count in zip((0, 5), (*counts, *(200, 60)[len(counts) :]), strict=True):
-            compare = _chain_comparisons(Path(folder), percent)
-            taken: dict[str, list[tuple[LatencyComparison, float]]] = {way: [] for way in compare}
-            for number in range(count):
-                for way, decide in compare.items():
-                    if way != ONE_PROCESS and number % _EVERY:
-                        continue
-                    started_s = time.monotonic()
-                    taken[way].append((decide(), time.monotonic() - started_s))
-            for way, found in taken.items():
-                _print_decisions(f"{percent:+} %", way, found)
+            decide = _chain_comparison(Path(folder), percent, in_turns=in_turns)
+            taken: list[tuple[LatencyComparison, float]] = []
+            for _ in range(count):
+                started_s = time.monotonic()
+                taken.append((decide(), time.monotonic() - started_s))
+            _print_decisions(f"{percent:+} %", taken)
 
 
-def _chain_comparisons(folder: Path, percent: int) -> dict[str, Callable[[], LatencyComparison]]:
-    """Return comparisons of a longer chain with a chain: in one process, and in two."""
+def _chain_comparison(
+    folder: Path, percent: int, *, in_turns: bool
+) -> Callable[[], LatencyComparison]:
+    """Return a comparison of a longer chain with a chain."""
     from gate_models import UNITS, open_chain
 
     from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
@@ -102,18 +107,23 @@ def _chain_comparisons(folder: Path, percent: int) -> dict[str, Callable[[], Lat
     long, long_built = built_case(
         folder, open_chain(MODEL, units=UNITS + percent, naming="renamed")
     )
-    loaded = load(long, long_built)
-
-    def compare(variant: Variant) -> LatencyComparison:
-        return compare_with_variant(long, long_built, loaded, variant, alpha=item_alpha(1))
 
     def in_its_process(files: Path) -> Any:
         return library_side(short, short_built.artifact, "short", files)
 
-    return {
-        ONE_PROCESS: partial(compare, Variant(name="short", library=short_built.artifact)),
-        "two processes": partial(compare, Variant(name="short", process=in_its_process)),
-    }
+    variant = (
+        Variant(name="short", process=in_its_process)
+        if in_turns
+        else Variant(name="short", library=short_built.artifact)
+    )
+    return partial(
+        compare_with_variant,
+        long,
+        long_built,
+        load(long, long_built),
+        variant,
+        alpha=item_alpha(1),
+    )
 
 
 def built_case(folder: Path, model: Any, num_threads: int = 1) -> tuple[Case, BuiltModel]:
@@ -130,12 +140,12 @@ def built_case(folder: Path, model: Any, num_threads: int = 1) -> tuple[Case, Bu
     return case, build_untuned(case)
 
 
-def _print_decisions(what: str, way: str, found: Sequence[tuple[LatencyComparison, float]]) -> None:
+def _print_decisions(what: str, found: Sequence[tuple[LatencyComparison, float]]) -> None:
     verdicts = Counter(comparison.verdict for comparison, _ in found)
     ratios = [comparison.ratio for comparison, _ in found]
     low, middle, high = quantiles([spent_s for _, spent_s in found], n=4)
     print(
-        f"{what:5} {way:13} {dict(verdicts)}, ratio {median(ratios):.4f} ({min(ratios):.4f} to "
+        f"{what:5} {dict(verdicts)}, ratio {median(ratios):.4f} ({min(ratios):.4f} to "
         f"{max(ratios):.4f}), {middle:.1f} s a decision (quartiles {low:.1f}, {high:.1f})",
         flush=True,
     )
@@ -243,7 +253,7 @@ def table(arguments: Sequence[str]) -> None:
             )
 
 
-COMMANDS = {"power": power, "runtimes": runtimes, "table": table}
+COMMANDS = {"power": power, "turns": turns, "runtimes": runtimes, "table": table}
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import StoreError, counted
+from pytest_tvmtune.core.errors import StoreError, counted, listed
 from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.merging import LeftOut, merge_baselines, merge_tuning
+from pytest_tvmtune.store.merging import LeftOut, merge_baselines, merge_samples, merge_tuning
 
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -28,7 +28,11 @@ def _merge(options: argparse.Namespace) -> int:
             raise StoreError(f"{folder} is not a store: give a folder that contains tuning/")
     store, others = open_store(options.dir), [Store(root=folder) for folder in options.stores]
     told, left_out = [], 0
-    for noun, merge in (("workload", merge_tuning), ("baseline", merge_baselines)):
+    for noun, merge in (
+        ("workload", merge_tuning),
+        ("sample file", merge_samples),
+        ("baseline", merge_baselines),
+    ):
         changed: dict[Path, bool] = {}
         for one in merge(store, others):
             if isinstance(one, LeftOut):
@@ -37,5 +41,5 @@ def _merge(options: argparse.Namespace) -> int:
             else:
                 changed[one.path] = changed.get(one.path, False) or one.changed
         told.append(f"{counted(len(changed), noun)} ({sum(changed.values())} new or changed)")
-    print(f"merged {' and '.join(told)} into {store.root}")
+    print(f"merged {listed(told)} into {store.root}")
     return 1 if left_out else 0

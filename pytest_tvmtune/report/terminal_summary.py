@@ -49,6 +49,7 @@ def header_lines(
     max_times_s: Sequence[float],
     gated_items: int,
     devices: Sequence[str] = (),
+    unused: Sequence[str] = (),
     verbose: bool = False,
 ) -> list[str]:
     """Return the header of a run: a line, or everything that its marked tests use.
@@ -61,10 +62,12 @@ def header_lines(
         max_times_s: The time limits of the gate.
         gated_items: The number of items that share the error rate.
         devices: The addresses of devices behind TVM RPC.
+        unused: The vector instructions of this machine that a generic target doesn't use.
         verbose: Whether to describe everything.
     """
     machine, origin = fingerprint(), tvm_origin()
     trials_text = f"trials {', '.join(map(str, trials))}"
+    hint = [_generic_line(unused)] if unused else []
     if not verbose:
         names = list(dict.fromkeys(name for name, _text in targets))
         parts = [
@@ -75,7 +78,7 @@ def header_lines(
             trials_text + ("" if tuning == _USUAL_TUNING else f" (tuning={tuning})"),
             counted(gated_items, "item"),
         ]
-        return [f"tvmtune: {', '.join(parts)}"]
+        return [f"tvmtune: {', '.join(parts)}", *hint]
     most_s = " or ".join(f"{seconds:g}" for seconds in max_times_s)
     alpha = item_alpha(gated_items)
     return [
@@ -85,6 +88,7 @@ def header_lines(
         ),
         f"tvmtune: TVM in {origin.path}" + (f", git {origin.revision}" if origin.revision else ""),
         *(f"tvmtune: target {line}" for line in _target_lines(targets)),
+        *hint,
         *(f"tvmtune: device {device}" for device in devices),
         f"tvmtune: {trials_text} (tuning={tuning}), store {store}",
         (
@@ -94,6 +98,13 @@ def header_lines(
             "a time limit)"
         ),
     ]
+
+
+def _generic_line(unused: Sequence[str]) -> str:
+    return (
+        f"tvmtune: target llvm runs on any x86 CPU, and doesn't use {', '.join(unused)} of this "
+        "one; to measure the code for this CPU, use --tvm-target=host"
+    )
 
 
 def _target_lines(targets: Sequence[tuple[str, str]]) -> list[str]:
@@ -137,6 +148,9 @@ def _details(result: CaseResult) -> list[str]:
     if latency is not None:
         lines += _latency_lines(label, latency)
     lines += compared_lines(result)
+    if result.tuning_converged:
+        trials = f"{result.trials_spent} of {counted(result.tuning_trials, 'trial')}"
+        lines.append(f"{label}: tuning converged after {trials}")
     faster = [task for task in result.tasks if task.state == "untuned is faster"]
     lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]
     if result.artifact:

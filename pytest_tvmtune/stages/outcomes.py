@@ -35,12 +35,13 @@ ComparedWith = Literal["untuned build", "counterpart", "given values"]
 class TuningOutcome:
     """What tuning came to. tuned: whether there was anything to tune. seconds: what it took.
 
-    trials_spent: of the rounds that ended well. error: what ended it early; the curve is as far as
-    it came.
+    trials_spent: of the rounds that ended well. converged: trials are left, because no task was
+    getting faster. error: what ended it early; the curve is as far as it came.
     """
 
     tuned: bool = False
     trials_spent: int = 0
+    converged: bool = False
     seconds: float = 0.0
     curve: tuple[TuningPoint, ...] = ()
     error: TvmTuneError | None = None

@@ -206,6 +206,7 @@ def _tune(
     return TuningOutcome(
         tuned=True,
         trials_spent=before.trials_spent + sum(one.spent for one in done.tasks.values()),
+        converged=before.converged or done.converged,
         seconds=before.seconds + monotonic_s() - started,
         curve=tuple(curve),
     )

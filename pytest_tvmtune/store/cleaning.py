@@ -57,14 +57,14 @@ def _needed_artifacts(store: Store) -> set[str]:
 
 
 def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> list[Removal]:
-    """Return the artifacts, builds, plans, and reproducers to remove, least recently used first.
+    """Return the artifacts, builds, plans, samples, and reproducers to remove, the oldest first.
 
     All that a baseline or an anchor needs stays.
 
     Args:
         store: The store.
-        before_s: Removes files that were last used, and reproducers that were written, before
-            this time, in seconds since 1970.
+        before_s: Removes files that were last used, and samples and reproducers that were written,
+            before this time, in seconds since 1970.
         max_bytes: Then removes the least recently used, until all artifacts fit into this size.
 
     Raises:
@@ -94,7 +94,11 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
         gone = [*entries.get(folder, ()), *([folder] if folder.exists() else [])]
         removals += [Removal(path=path, why=why, size_bytes=_size(path)) for path in gone]
     plans = (*store.plans.glob("*.json"), *store.cached_outcomes.glob("*.json"))
-    for what, paths in (("plan", plans), ("reproducer", store.reproducers.glob("*"))):
+    for what, paths in (
+        ("plan", plans),
+        ("sample file", store.samples.glob("*/*/*.npz")),
+        ("reproducer", store.reproducers.glob("*")),
+    ):
         for path in paths:
             if _mtime_s(path) < before_s:
                 removals.append(Removal(path=path, why=f"old {what}", size_bytes=_size(path)))

@@ -32,6 +32,7 @@ _GITIGNORE = (
             "artifacts/",
             "builds/",
             "plans/",
+            "samples/",
             "warm/",
             "locks/",
             "logs/",
@@ -60,6 +61,11 @@ class Store:
     def tuning(self) -> Path:
         """One folder a target key, in it one file a workload."""
         return self.root / "tuning"
+
+    @property
+    def samples(self) -> Path:
+        """Measured candidates that the tuner's cost model learns from, by target key."""
+        return self.root / "samples"
 
     @property
     def plans(self) -> Path:

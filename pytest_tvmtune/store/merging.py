@@ -1,4 +1,4 @@
-"""Merge other stores into one: tuning files line by line, and the baselines and anchors it lacks.
+"""Merge other stores into one: records and samples, and the baselines and anchors it lacks.
 
 The other parts of a store are made again, or belong to the machine that wrote them.
 """
@@ -14,6 +14,7 @@ from pytest_tvmtune.store.accepted.baseline_files import accepted_files
 from pytest_tvmtune.store.accepted.portable_baselines import add_baseline
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import merge
+from pytest_tvmtune.store.tuning.samples import SUFFIX, add_samples_of_file
 from pytest_tvmtune.store.tuning.workload_files import (
     check_workload_file,
     learn_workload,
@@ -61,6 +62,18 @@ def merge_tuning(store: Store, others: Sequence[Store]) -> Iterator[MergedFile |
             # All at once: which records are the best doesn't depend on the order of the stores.
             changed = learn_workload(store, key, merge(*known))
             yield MergedFile(path=workload_path(store, key, shash), changed=changed)
+
+
+def merge_samples(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:
+    """Add what the tuner's cost model learns from; yield each file once it's done."""
+    for other in others:
+        for source in sorted(other.samples.glob(f"*/*/*{SUFFIX}")):
+            inside = source.relative_to(other.root)
+            try:
+                changed = add_samples_of_file(store, source, inside)
+                yield MergedFile(path=store.root / inside, changed=changed)
+            except (OSError, ValueError) as error:
+                yield LeftOut(path=source, reason=str(error))
 
 
 def merge_baselines(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:

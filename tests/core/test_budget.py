@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_tvmtune.core.tuning.trial_budget import (
+    FRUITLESS_TRIALS,
     MAX_ROUND,
     TaskTrials,
     expected_gain,
@@ -25,7 +26,9 @@ def task_trials(name: str, **values: Any) -> TaskTrials:
 
 def tried(name: str, spent: int, *best_s: float, **values: Any) -> TaskTrials:
     """An account with valid measurements."""
-    return task_trials(name, spent=spent, valid=spent, best_s=list(best_s or [1.0]), **values)
+    gained = {"gained_s": min(best_s or [1.0]), "gained_at": spent}
+    measured = {"spent": spent, "valid": spent, "best_s": list(best_s or [1.0])}
+    return task_trials(name, **measured, **gained, **values)
 
 
 def name_of(
@@ -178,9 +181,8 @@ def run(
         count = min(size, one.room(left, cap))
         measured = [s for s in measure(one, count) if s is not None]
         one.spent += count
-        one.valid += len(measured)
+        one.end_round(measured)
         left -= count
-        one.best_s.append(min([one.latency_s, *measured]))
         order.append(one.name)
         assert len(order) <= trials
     return order
@@ -240,6 +242,39 @@ def test_when_nothing_ever_works_it_ends_early() -> None:
     run(all_tasks, trials=1000, measure=lambda one, count: [None] * count)
     assert all(one.spent < 400 for one in all_tasks)
     assert not any(one.valid for one in all_tasks)
+
+
+def test_a_task_that_converged_leaves_its_trials_to_others() -> None:
+    all_tasks = [task_trials("flat", weight=100, estimate=100.0), task_trials("steep")]
+
+    def measure(one: TaskTrials, count: int) -> list[float | None]:
+        return [1.0] * count if one.name == "flat" else improving(one, count)
+
+    run(all_tasks, trials=1000, measure=measure)
+    flat, steep = all_tasks
+    assert flat.converged
+    # Its first round was the gain, and the round in which it converges may go past the bound.
+    assert FRUITLESS_TRIALS <= flat.spent <= FRUITLESS_TRIALS + 2 * MAX_ROUND
+    assert not steep.converged
+    assert steep.spent == 1000 - flat.spent
+
+
+def test_when_all_have_converged_it_ends_early() -> None:
+    all_tasks = tasks(3)
+    run(all_tasks, trials=1000, measure=lambda one, count: [one.estimate] * count)
+    assert all(one.converged for one in all_tasks)
+    assert all(one.spent <= FRUITLESS_TRIALS + 2 * MAX_ROUND for one in all_tasks)
+
+
+def test_small_gains_add_up_to_one_that_counts() -> None:
+    """Each round gains less than what counts, and two rounds together gain more."""
+    one = task_trials("one", estimate=1.0)
+
+    def measure(one: TaskTrials, count: int) -> list[float | None]:
+        return [0.994 ** len(one.best_s)] * count
+
+    run([one], trials=1000, measure=measure)
+    assert one.spent == 1000
 
 
 def test_no_task_gets_more_than_its_cap() -> None:

@@ -118,6 +118,7 @@ FULL = CaseResult(
     dims={"batch": 2},
     tuning_trials=64,
     trials_spent=16,
+    tuning_converged=True,
     tasks=TASKS,
     tasks_left_out=["relu"],
     tasks_restored=["fused_matmul"],

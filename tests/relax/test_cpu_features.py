@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from tvm.target import codegen
 
-from pytest_tvmtune.relax.devices.cpu_features import lacking_features
+from pytest_tvmtune.core.settings.target_spec import parse_target
+from pytest_tvmtune.relax.devices.cpu_features import (
+    lacking_features,
+    unused_features,
+    vector_features,
+)
+from pytest_tvmtune.relax.devices.targets import canonical, resolve_target
 
 X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="LLVM compares with this CPU")
 # The flags of real machines, as Linux 6 lists them.
@@ -118,3 +124,18 @@ def test_only_llvms_targets_are_looked_at(cpuinfo: Path) -> None:
     write(cpuinfo, "fpu")
     assert lacking_features('{"kind": "c"}', cpuinfo) == []
     assert lacking_features('{"kind": "cuda", "arch": "sm_80"}', cpuinfo) == []
+
+
+@X86
+@pytest.mark.skipif("avx2" not in vector_features()[1], reason="this CPU has no AVX2")
+def test_a_generic_target_leaves_instructions_unused() -> None:
+    assert "avx2" in unused_features(llvm())
+    assert unused_features(llvm(mcpu="x86-64")) == []
+    assert unused_features(canonical(resolve_target(parse_target("host")))) == []
+    assert unused_features(llvm(mattr=["+avx2"])) == []
+    assert unused_features(json.dumps({"kind": "c"})) == []
+
+
+@X86
+def test_a_target_of_another_architecture_leaves_nothing_unused() -> None:
+    assert unused_features(llvm(mtriple="aarch64-linux-gnu")) == []

@@ -356,6 +356,15 @@ def test_the_header_is_a_line() -> None:
     ]
 
 
+def test_the_header_names_what_a_generic_target_leaves_unused() -> None:
+    hint = (
+        "tvmtune: target llvm runs on any x86 CPU, and doesn't use avx2, fma of this one; to "
+        "measure the code for this CPU, use --tvm-target=host"
+    )
+    assert header(unused=["avx2", "fma"])[1:] == [hint]
+    assert header(unused=["avx2", "fma"], verbose=True).count(hint) == 1
+
+
 def test_a_verbose_header_describes_everything() -> None:
     lines = header(
         targets=[("llvm-1", "{1}"), ("llvm", '{"num-cores": 1}'), ("llvm", '{"num-cores": 2}')],

@@ -47,6 +47,8 @@ class CaseResult:
         dims: The sizes of dynamic dimensions, by their names in the model.
         tuning_trials: The number of requested trials.
         trials_spent: The number of trials in this run.
+        tuning_converged: Whether tuning ended before all trials were made, because no task was
+            getting faster.
         tasks: The tuning tasks of the model.
         tasks_left_out: The tasks without a trial, because there were fewer trials than tasks.
         tasks_restored: The tasks whose records the store had lost. The records were taken from the
@@ -104,6 +106,7 @@ class CaseResult:
     dims: dict[str, Count] = field(default_factory=dict)
     tuning_trials: Count = 0
     trials_spent: Count = 0
+    tuning_converged: bool = False
     tasks: list[TaskResult] = field(default_factory=list)
     tasks_left_out: list[str] = field(default_factory=list)
     tasks_restored: list[str] = field(default_factory=list)

@@ -13,6 +13,9 @@ MAX_ROUND = 32
 # Source of both: Zheng et al., Ansor, OSDI 2020, section 6.2, and gradient_based.cc in TVM.
 _ALPHA = 0.2
 _WINDOW = 3
+# A task that so many trials made no faster by this share has converged.
+FRUITLESS_TRIALS = 64
+LEAST_GAIN = 0.01
 
 
 @dataclass(kw_only=True)
@@ -22,7 +25,8 @@ class TaskTrials:
     estimate: cost before anything was measured, in any unit that all tasks share. best_s: the
     best measured seconds of one call, as earlier runs left it, then after each round; infinity
     while nothing valid came. exhausted: the search has no more candidates, or gave up. earlier:
-    trials of earlier runs, which a cap counts too.
+    trials of earlier runs, which a cap counts too. gained_s, gained_at: the best seconds after the
+    last gain that counts, and the trials spent by then.
     """
 
     name: str
@@ -33,6 +37,20 @@ class TaskTrials:
     valid: int = 0
     exhausted: bool = False
     best_s: list[float] = field(default_factory=list)
+    gained_s: float = math.inf
+    gained_at: int = 0
+
+    def end_round(self, run_secs: Sequence[float]) -> None:
+        """Note the seconds of a call of each valid candidate of a round."""
+        self.valid += len(run_secs)
+        self.best_s.append(min([self.latency_s, *run_secs]))
+        if self.latency_s < (1 - LEAST_GAIN) * self.gained_s:
+            self.gained_s, self.gained_at = self.latency_s, self.spent
+
+    @property
+    def converged(self) -> bool:
+        """Whether more trials aren't expected to make it faster."""
+        return self.latency_s < math.inf and self.spent - self.gained_at >= FRUITLESS_TRIALS
 
     def room(self, left: int, cap: int | None) -> int:
         """Return how many more trials it may have."""
@@ -59,8 +77,8 @@ def next_task(
     """Return the task whose round is next, or None when no trial should be spent any more.
 
     First, every task without a round gets a round, the costliest first. Then tasks without a valid
-    candidate get `patience` candidates. Then the task with the largest expected gain is next. left:
-    the trials that are left.
+    candidate get `patience` candidates. Then the task with the largest expected gain is next, of
+    those that have not converged. left: the trials that are left.
     """
     if left < 1:
         return None
@@ -71,7 +89,7 @@ def next_task(
     fruitless = [one for one in open_ if one.latency_s == math.inf and one.spent < patience]
     if fruitless:
         return min(fruitless, key=lambda one: one.spent)
-    measured = [one for one in open_ if one.latency_s < math.inf]
+    measured = [one for one in open_ if one.latency_s < math.inf and not one.converged]
     return max(measured, key=expected_gain, default=None)
 
 

@@ -190,5 +190,15 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         max_times_s=sorted({options.max_time_s for options in state.wanted}),
         gated_items=len(state.wanted),
         devices=sorted({str(options.rpc) for options in state.wanted if options.rpc}),
+        unused=_unused_features(state),
         verbose=config.get_verbosity() > 0,
     )
+
+
+def _unused_features(state: State) -> list[str]:
+    """Return the vector instructions of this machine that a target of its tests doesn't use."""
+    from pytest_tvmtune.relax.devices.cpu_features import unused_features
+
+    here = {options.target for options in state.wanted if options.rpc is None}
+    found = (unused_features(state.canonical_targets[one]) for one in here)
+    return next(filter(None, found), [])

@@ -38,6 +38,21 @@ def vector_features() -> tuple[str, list[str]]:
     return cpu, [name for name in _VECTORS if name in own]
 
 
+def unused_features(target_json: str) -> list[str]:
+    """Return this machine's vector instructions that code for a generic x86 target doesn't use.
+
+    Empty for a target that names a CPU or its features, and where `host` wouldn't use AVX2.
+    """
+    target = compat.Target(target_json)
+    is_x86 = str(target.attrs.get("mtriple", "x86_64")).startswith("x86_64")
+    names_cpu = any(name in target.attrs for name in ("mcpu", "mattr"))
+    if str(target.kind.name) != "llvm" or names_cpu or not is_x86:
+        return []
+    used = set(map(str, compat.llvm_get_cpu_features(target)))
+    unused = [name for name in vector_features()[1] if name not in used]
+    return unused if "avx2" in unused else []
+
+
 def lacking_features(target_json: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     """Return what code for a target may use and this machine's CPU lacks, sorted.
 

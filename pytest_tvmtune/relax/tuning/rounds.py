@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,12 @@ from pytest_tvmtune.relax.tuning.candidates.candidate_builder import (
 from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate
 from pytest_tvmtune.relax.tuning.candidates.machine_check import check_machine
 from pytest_tvmtune.relax.tuning.candidates.tuning_runner import TuningRunner
+from pytest_tvmtune.relax.tuning.donors import donors_of_run, stored_donors
 from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cost_model
+from pytest_tvmtune.relax.tuning.transfer import Donor
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
+from pytest_tvmtune.store.tuning.samples import Samples, add_samples, machine_of
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 if TYPE_CHECKING:
@@ -116,6 +120,7 @@ class Rounds:
                 with self._stage(f"learning from {name}", shared_cores()):
                     run_secs = [result.run_s for result in measured]
                     update_cost_model(batch.search, batch.candidates, run_secs, self.model)
+                    self._remember(batch, run_secs)
                     batch = following or self._next_batch()
         for search in self.searches:
             self._hold_finals(search)
@@ -151,12 +156,23 @@ class Rounds:
                 seed=self.request.seed,
                 database=self.database,
                 model=self.model,
+                donors=self._donors,
             )
             if candidates := candidates[: search.task_trials.room(self.left, cap)]:
                 is_first = not search.task_trials.spent
                 search.task_trials.spent += len(candidates)
                 self.left -= len(candidates)
                 return Batch(search=search, candidates=candidates, is_first=is_first)
+
+    def _donors(self) -> list[Donor]:
+        return [*donors_of_run(self.searches, self.database), *self._stored_donors]
+
+    @cached_property
+    def _stored_donors(self) -> list[Donor]:
+        request = self.request
+        return stored_donors(
+            request.store, request.target_key, request.machine.cpu, leave_out=request.shashes
+        )
 
     @property
     def _compiler(self) -> str:
@@ -218,8 +234,7 @@ class Rounds:
             )
         run_secs = [result.run_s for result in measured]
         improved = improvements(task_trials.latency_s, self.done, run_secs)
-        task_trials.valid += len(valid)
-        task_trials.best_s.append(min([task_trials.latency_s, *(run_s for run_s, _, _ in valid)]))
+        task_trials.end_round([run_s for run_s, _, _ in valid])
         self.done += len(batch.candidates)
         # As the database wrote them: TuningRecord.as_json raises on a trace with an IndexMap.
         written = [json.loads(line)[1] for line in self.recorded.new_lines()]
@@ -245,6 +260,26 @@ class Rounds:
                 improved=tuple(improved),
             )
         )
+
+    def _remember(self, batch: Batch, run_secs: Sequence[float | None]) -> None:
+        """Keep the features of what ran, from which later runs learn."""
+        from pytest_tvmtune.relax.tuning.cost_model import features_of
+
+        ran = [
+            (one, run_s)
+            for one, run_s in zip(batch.candidates, run_secs, strict=True)
+            if run_s is not None
+        ]
+        features = features_of(batch.search.context, [one for one, _ in ran])
+        samples = Samples(
+            shash=batch.search.task.shash,
+            features=tuple(one for one in features if len(one)),
+            run_s=tuple(run_s for one, (_, run_s) in zip(features, ran, strict=True) if len(one)),
+        )
+        request = self.request
+        if samples.run_s:
+            machine = machine_of(request.machine.cpu, self.runner.num_threads)
+            add_samples(request.store, request.target_key, machine, samples)
 
     def _enter_finals(self, search: Search, one: Finalist) -> None:
         ranked = sorted([*self.finalists.get(search.task.shash, []), one], key=lambda f: f.run_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.core.tuning.trial_budget import TaskTrials
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.relax.compiling.applied_record import apply_record
+from pytest_tvmtune.relax.tuning.transfer import Donor, transferred
 from pytest_tvmtune.relax.tuning.weight_layouts import lost_elements
 from pytest_tvmtune.store.tuning.records import Record, Untuned
 from pytest_tvmtune.store.tuning.trace_trust import external_calls
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
+    from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule import TuneContext
     from tvm.s_tir.meta_schedule.cost_model import CostModel
     from tvm.s_tir.meta_schedule.database import Database
@@ -129,9 +131,6 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
     from and no yardstick: it may be proposed, and is then measured here like any other. What was
     replayed from another TVM is the first to be measured.
     """
-    from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
-
     workload = database.commit_workload(search.extracted.dispatched[0])
     try:
         found, schedule = apply_record(record.data, workload)
@@ -141,11 +140,7 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
     if lost:
         return lost
     if record.replayed_from:
-        shash = structural_hash(schedule.mod)
-        if shash not in search.known:
-            search.known.add(shash)
-            arguments = ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
-            search.spare.append(MeasureCandidate(schedule, arguments))
+        search.spare += _unknown(search, [_candidate(schedule)])
         return ""
     database.commit_tuning_record(found)
     if own:
@@ -156,16 +151,24 @@ def start_from(search: Search, record: Record, database: Database, *, own: bool)
 
 
 def generate(
-    search: Search, *, round_size: int, seed: int, database: Database, model: CostModel
+    search: Search,
+    *,
+    round_size: int,
+    seed: int,
+    database: Database,
+    model: CostModel,
+    donors: Callable[[], Sequence[Donor]],
 ) -> list[MeasureCandidate]:
     """Return the next candidates of a task, at most `round_size`; none when there are no more.
 
-    A design space that can't be generated costs this task only: the task_trials is closed and the
-    reason noted.
+    The first ones come from similar workloads, where a task has too few of its own. A design space
+    that can't be generated costs this task only: the task_trials is closed and the reason noted.
     """
     try:
         if search.explorer is None:
             _prepare(search, round_size, seed=seed, database=database, model=model)
+            if search.measured < EXPLORED:
+                search.spare += _transferred(search, donors(), seed)
         found = _propose(search)
     except (OSError, MemoryError):
         raise  # the machine's, and not the task's
@@ -178,6 +181,20 @@ def generate(
     candidates, search.spare = found[:round_size], found[round_size:][:_MOST_SPARE]
     search.task_trials.exhausted = not candidates
     return candidates
+
+
+def _transferred(search: Search, donors: Sequence[Donor], seed: int) -> list[MeasureCandidate]:
+    """Return new candidates from similar workloads; what would lose part of a weight is none."""
+    schedules = transferred(search.explorer, donors, _own_seed(search, seed))
+    candidates = [_candidate(one) for one in schedules if not lost_elements(one.mod)]
+    return _unknown(search, candidates)
+
+
+def _candidate(schedule: Schedule) -> MeasureCandidate:
+    from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+    from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
+
+    return MeasureCandidate(schedule, ArgInfo.from_entry_func(schedule.mod, remove_preproc=True))
 
 
 def _propose(search: Search) -> list[MeasureCandidate]:
@@ -211,6 +228,11 @@ def _unknown(search: Search, candidates: Sequence[MeasureCandidate]) -> list[Mea
             search.known.add(shash)
             found.append(candidate)
     return found
+
+
+def _own_seed(search: Search, seed: int) -> int:
+    """Return the seed of a task, the same whatever other tasks are tuned next to it."""
+    return random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1)  # noqa: S311
 
 
 def update_cost_model(
@@ -247,8 +269,7 @@ def _prepare(
             space_generator="post-order-apply",
             search_strategy=strategy,
             task_name=search.task.name,
-            # Its own, whatever other tasks are tuned beside it.
-            rand_state=random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1),  # noqa: S311
+            rand_state=_own_seed(search, seed),
             num_threads=usable_cores(),
         )
         for strategy in (ReplayTrace(), evolution)

@@ -24,6 +24,7 @@ from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress, Rounds
 from pytest_tvmtune.relax.tuning.task_search import Search, open_search, start_from
 from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.tuning.samples import machine_of, stored_samples
 from pytest_tvmtune.store.tuning.work_dirs import RECORDS_FILE, write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload, refuse_records
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from tvm.ir import IRModule
     from tvm.s_tir.meta_schedule.database import Database
     from tvm.target import Target
+
+
+# Of earlier runs: more make training slower than they make it better.
+MOST_EARLIER = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +78,13 @@ class TunedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of the tasks, by their workloads' hashes."""
+    """What became of the tasks, by their workloads' hashes.
+
+    converged: whether trials are left, because no task was getting faster.
+    """
 
     tasks: dict[str, TunedTask]
+    converged: bool
 
 
 def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
@@ -115,7 +124,8 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
                 spent=one.task_trials.spent, valid=one.task_trials.valid, reason=one.outcome
             )
             for one in rounds.searches
-        }
+        },
+        converged=rounds.left > 0 and any(one.task_trials.converged for one in rounds.searches),
     )
 
 
@@ -142,6 +152,9 @@ def _open(
         _seed(request, search, database)
     recorded = LineTail(path=work_dir / RECORDS_FILE)
     recorded.new_lines()  # what the search is seeded with
+    runner = open_runner(device_kind(target), request.remote, request.num_threads)
+    machine = machine_of(request.machine.cpu, runner.num_threads)
+    earlier = stored_samples(request.store, request.target_key, machine, MOST_EARLIER)
     return Rounds(
         request=request,
         context=context,
@@ -151,8 +164,8 @@ def _open(
         left=request.trials,
         work_dir=work_dir,
         database=database,
-        model=CostModel(),
-        runner=open_runner(device_kind(target), request.remote, request.num_threads),
+        model=CostModel(earlier),
+        runner=runner,
         recorded=recorded,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from pytest_tvmtune.core.errors import BaselineError
@@ -118,7 +118,21 @@ def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]
     Raises:
         BaselineError: A file is damaged or, with a key, not signed by it.
     """
-    path = records_path(store, identity.file_name)
+    return _read_records(records_path(store, identity.file_name))
+
+
+def all_records(store: Store) -> Iterator[tuple[str, Workload]]:
+    """Yield (target key, workload) of the records that all baselines keep, the newest file first.
+
+    Raises:
+        BaselineError: A file is damaged or, with a key, not signed by it.
+    """
+    paths = store.baselines.glob(f"*{RECORDS_SUFFIX}")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        yield from _read_records(path)
+
+
+def _read_records(path: Path) -> list[tuple[str, Workload]]:
     try:
         return load_records(path.name, path.read_bytes())
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -106,6 +107,19 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
     """Yield (target key, hash) of every workload in this store, in order; fallbacks left out."""
     for path in sorted(store.tuning.glob(f"*/*{SUFFIX}")):
         yield path.parent.name, path.name.removesuffix(SUFFIX)
+
+
+def newest_workloads(store: Store, key: str, most: int) -> Iterator[Workload]:
+    """Yield the workloads of a target key that were written last, fallbacks included."""
+    written_ns: dict[str, int] = {}
+    for root in (store.root, *store.fallbacks):
+        for path in (Store(root=root).tuning / key).glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                shash = path.name.removesuffix(SUFFIX)
+                written_ns[shash] = max(written_ns.get(shash, 0), path.stat().st_mtime_ns)
+    for shash in sorted(written_ns, key=lambda shash: (-written_ns[shash], shash))[:most]:
+        if (workload := read_workload(store, key, shash)) is not None:
+            yield workload
 
 
 def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:

@@ -1,0 +1,94 @@
+"""What a store of other models is worth: few trials with it, against more trials without it.
+
+Usage: python benchmarks/tuning_transfer.py [SEEDS] [--models mlp,cnn] [--trials 16,32,64]
+           [--keep FOLDER]
+
+For each seed, each model is tuned from nothing with each number of trials, and then once more with
+the stores that the other models of the same seed left after the largest number: leave one out.
+What came of it is timed in turn, in one process. Prints, for each model and seed, the latency of
+each next to that of a cold run with the largest number (below 1 is faster), and the medians.
+
+TUNERS_TARGET=host tunes for this machine's CPU. An earlier run's results that FOLDER holds are not
+made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tuners import latencies, run_tuner
+
+MODELS = "mlp,cnn,magika,ppocr_cls,silero_vad"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seeds", nargs="?", type=int, default=5)
+    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--trials", default="16,32,64")
+    parser.add_argument("--keep", type=Path)
+    options = parser.parse_args()
+    root = options.keep or Path(tempfile.mkdtemp(prefix="tuning-transfer-"))
+    print(f"load average at the start {os.getloadavg()[0]:.1f}; {root}")
+    models = options.models.split(",")
+    counts = sorted(map(int, options.trials.split(",")))
+    ratios: dict[str, list[float]] = {}
+    for seed in range(options.seeds):
+        cold = {
+            (model, trials): _tuned(root / f"{model}-{seed}-cold-{trials}", model, trials, seed)
+            for model in models
+            for trials in counts
+        }
+        for model in models:
+            others = [cold[other, counts[-1]] for other in models if other != model]
+            folders = {
+                **{f"cold {trials}": cold[model, trials] for trials in reversed(counts)},
+                **{
+                    f"others {trials}": _tuned(
+                        root / f"{model}-{seed}-others-{trials}", model, trials, seed, others
+                    )
+                    for trials in counts
+                },
+            }
+            found_s = latencies(model, list(folders.values()))
+            parts = []
+            for name, latency_s in zip(folders, found_s, strict=True):
+                ratios.setdefault(name, []).append(latency_s / found_s[0])
+                parts.append(
+                    f"{name}: {latency_s / found_s[0]:.3f} ({_wall_s(folders[name]):.0f} s)"
+                )
+            print(
+                f"{time.strftime('%H:%M:%S')}  {model:10} seed {seed}  {1e6 * found_s[0]:9.1f} us  "
+                f"{', '.join(parts)}",
+                flush=True,
+            )
+    for name, values in ratios.items():
+        print(f"{name:10} median of {len(values)} ratios {median(values):.3f}")
+    print(f"load average at the end {os.getloadavg()[0]:.1f}")
+
+
+def _tuned(folder: Path, model: str, trials: int, seed: int, others: Sequence[Path] = ()) -> Path:
+    kept = folder / "spent.json"
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        spent: dict[str, Any] = run_tuner(
+            "ours", model, trials=trials, cap=0, seed=seed, folder=folder, others=others
+        )
+        kept.write_text(json.dumps(spent))
+    return folder
+
+
+def _wall_s(folder: Path) -> float:
+    return float(json.loads((folder / "spent.json").read_text())["wall_s"])
+
+
+if __name__ == "__main__":
+    main()
