@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 import tvm
+from tvm.s_tir.meta_schedule import TuneContext
+from tvm.s_tir.meta_schedule.database import Workload as TvmWorkload
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
@@ -27,11 +29,17 @@ from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.machine.installed_tvm import package_version
 from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
 from pytest_tvmtune.processes.run_job import run_job
+from pytest_tvmtune.relax.compiling.applied_record import apply_record
 from pytest_tvmtune.relax.compiling.prepared_module import extract, module_text, prepare
 from pytest_tvmtune.relax.tuning import tune_job
+from pytest_tvmtune.relax.tuning.cost_model import CostModel
+from pytest_tvmtune.relax.tuning.donors import stored_donors
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress
+from pytest_tvmtune.relax.tuning.task_search import structural_hash
+from pytest_tvmtune.relax.tuning.transfer import transferred
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
+from pytest_tvmtune.store.tuning.samples import machine_of, stored_samples
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
 from tests.support import IMPORTABLE, REAL_PYTHON
@@ -49,6 +57,38 @@ class Layer:
     @R.function
     def main(x: R.Tensor((16, 16), "float32"), w: R.Tensor((16, 16), "float32")) -> R.Tensor(
         (16, 16), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            y = R.nn.relu(R.matmul(x, wt))
+            R.output(y)
+        return y
+
+
+@I.ir_module
+class LargeLayer:
+    """Layer, so large that schedules are faster than the untuned kernel."""
+
+    @R.function
+    def main(x: R.Tensor((64, 128), "float32"), w: R.Tensor((128, 128), "float32")) -> R.Tensor(
+        (64, 128), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            y = R.nn.relu(R.matmul(x, wt))
+            R.output(y)
+        return y
+
+
+@I.ir_module
+class OtherLayer:
+    """LargeLayer in another shape."""
+
+    @R.function
+    def main(x: R.Tensor((32, 96), "float32"), w: R.Tensor((160, 96), "float32")) -> R.Tensor(
+        (32, 160), "float32"
     ):
         R.func_attr({"num_input": 1})
         with R.dataflow():
@@ -135,6 +175,15 @@ class Tuned:
         return self.answer.tasks[self.tasks[name].shash]
 
 
+def workload_mod(mod: tvm.IRModule, task: Task) -> tvm.IRModule:
+    target = tvm.target.Target(json.loads(TARGET))
+    return next(
+        extracted.dispatched[0]
+        for one, extracted in extract(prepare(mod, target, prepack=False), target)
+        if one == task
+    )
+
+
 def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
     target = tvm.target.Target(json.loads(TARGET))
     return {task.name: task for task, _ in extract(prepare(mod, target, prepack=False), target)}
@@ -212,6 +261,38 @@ def test_a_top_up_keeps_what_was_there_and_holds_the_cap(tune: Callable[..., Tun
     known = more.known("fused_matmul_relu")
     assert before <= {record.digest for record in known.records}
     assert [(one.trials, one.max_trials_per_task) for one in known.served] == [(4, None), (8, 3)]
+
+
+def test_a_model_starts_from_schedules_of_a_similar_model(tune: Callable[..., Tuned]) -> None:
+    donor = tune(LargeLayer, trials=8)
+    name, cpu = "fused_matmul_relu", fingerprint().cpu
+    donors = stored_donors(donor.store, KEY, cpu, leave_out=frozenset())
+    assert donors
+    context = TuneContext(
+        mod=workload_mod(OtherLayer, tasks_of(OtherLayer)[name]),
+        target=tvm.target.Target(json.loads(TARGET)),
+        space_generator="post-order-apply",
+    )
+    expected = {structural_hash(one.mod) for one in transferred(context, donors, 1)}
+    assert expected
+    done = tune(OtherLayer, trials=4)
+    workload = TvmWorkload(context.mod)
+    tried = {
+        structural_hash(apply_record(record.data, workload)[1].mod)
+        for record in done.known(name).records
+    }
+    assert tried & expected
+
+
+def test_samples_of_what_ran_are_kept_for_the_next_run(tune: Callable[..., Tuned]) -> None:
+    done = tune(Layer, trials=8)
+    machine = machine_of(fingerprint().cpu, 1)
+    found = {one.shash: one for one in stored_samples(done.store, KEY, machine, 100)}
+    assert {shash: len(one.run_s) for shash, one in found.items()} == {
+        shash: one.valid for shash, one in done.answer.tasks.items()
+    }
+    model = CostModel(found.values())
+    assert model.knows_enough == (sum(one.valid for one in done.answer.tasks.values()) >= 16)
 
 
 def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., Tuned]) -> None:
