@@ -103,7 +103,7 @@ def header_lines(
 def _generic_line(unused: Sequence[str]) -> str:
     return (
         f"tvmtune: target llvm runs on any x86 CPU, and doesn't use {', '.join(unused)} of this "
-        "one; to measure the code for this CPU, use --tvm-target=host"
+        "CPU; to measure code that does, use --tvm-target=host"
     )
 
 

@@ -358,8 +358,8 @@ def test_the_header_is_a_line() -> None:
 
 def test_the_header_names_what_a_generic_target_leaves_unused() -> None:
     hint = (
-        "tvmtune: target llvm runs on any x86 CPU, and doesn't use avx2, fma of this one; to "
-        "measure the code for this CPU, use --tvm-target=host"
+        "tvmtune: target llvm runs on any x86 CPU, and doesn't use avx2, fma of this CPU; to "
+        "measure code that does, use --tvm-target=host"
     )
     assert header(unused=["avx2", "fma"])[1:] == [hint]
     assert header(unused=["avx2", "fma"], verbose=True).count(hint) == 1

@@ -262,7 +262,7 @@ class Rounds:
         )
 
     def _remember(self, batch: Batch, run_secs: Sequence[float | None]) -> None:
-        """Keep the features of what ran, from which later runs learn."""
+        """Keep the features of the candidates that ran, from which later runs learn."""
         from pytest_tvmtune.relax.tuning.cost_model import features_of
 
         ran = [

@@ -161,7 +161,7 @@ def generate(
 ) -> list[MeasureCandidate]:
     """Return the next candidates of a task, at most `round_size`; none when there are no more.
 
-    The first ones come from similar workloads, where a task has too few of its own. A design space
+    The first candidates come from similar workloads if the task has few records. A design space
     that can't be generated costs this task only: the task_trials is closed and the reason noted.
     """
     try:
@@ -231,7 +231,7 @@ def _unknown(search: Search, candidates: Sequence[MeasureCandidate]) -> list[Mea
 
 
 def _own_seed(search: Search, seed: int) -> int:
-    """Return the seed of a task, the same whatever other tasks are tuned next to it."""
+    """Return the seed of a task, which doesn't depend on the other tasks."""
     return random.Random(f"{seed} {search.task.shash}").randrange(1, 2**31 - 1)  # noqa: S311
 
 

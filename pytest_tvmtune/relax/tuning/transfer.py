@@ -80,7 +80,7 @@ def transferred(context: TuneContext, donors: Sequence[Donor], seed: int) -> Ite
     Args:
         context: The task's, with the postprocessors that its candidates go through.
         donors: Workloads with schedules for the same target.
-        seed: For what a schedule samples anew, 1 or more.
+        seed: For new samples in a schedule, 1 or more.
     """
     own = blocks_of(context.mod)
     # The most similar workload's best, its second, then those of the next.
@@ -153,7 +153,7 @@ def _apply_rounded(schedule: Schedule, trace: Any, _: TuneContext) -> None:
 def rounded_tiles(tiles: Sequence[int], extent: int, max_innermost: int) -> list[int]:
     """Return tiles of a loop that are close to those of another loop, and divide it.
 
-    The inner tiles are what matters for caches and vectors, so the outermost takes what is left.
+    The inner tiles decide the use of caches and vectors, so the outermost tile takes the rest.
 
     Args:
         tiles: The extents of the other loop's tiles, the outermost first.
