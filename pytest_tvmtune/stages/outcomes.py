@@ -20,6 +20,7 @@ from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenSta
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
+from pytest_tvmtune.core.tuning.trial_budget import TuningEnd
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.store.tuning.records import Workload
 
@@ -35,13 +36,13 @@ ComparedWith = Literal["untuned build", "counterpart", "given values"]
 class TuningOutcome:
     """What tuning came to. tuned: whether there was anything to tune. seconds: what it took.
 
-    trials_spent: of the rounds that ended well. converged: trials are left, because no task was
-    getting faster. error: what ended it early; the curve is as far as it came.
+    trials_spent: of the rounds that ended well. ended_by: why there were no more trials. error:
+    what ended it early; the curve is as far as it came.
     """
 
     tuned: bool = False
     trials_spent: int = 0
-    converged: bool = False
+    ended_by: TuningEnd = "trials"
     seconds: float = 0.0
     curve: tuple[TuningPoint, ...] = ()
     error: TvmTuneError | None = None

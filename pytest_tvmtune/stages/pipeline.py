@@ -253,7 +253,7 @@ def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:
 def _fold_tuning(result: CaseResult, outcome: TuningOutcome) -> None:
     result.tuned_now = outcome.tuned
     result.trials_spent = outcome.trials_spent
-    result.tuning_converged = outcome.converged
+    result.tuning_ended_by = outcome.ended_by
     result.tuning_s = outcome.seconds
     result.tuning_curve = list(outcome.curve)
 

@@ -59,7 +59,13 @@ def build_tuned(case: Case, plan: builds.Plan) -> CompileOutcome:
 
 
 def _asked(case: Case) -> list[Any]:
-    return [case.options.trials, case.options.max_trials_per_task, case.options.tuning]
+    options = case.options
+    return [
+        options.trials,
+        options.max_trials_per_task,
+        options.max_tuning_time_s,
+        options.tuning,
+    ]
 
 
 def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:

@@ -153,7 +153,7 @@ def _tune(
     case: Case, plan: builds.Plan, mine: Sequence[Task], before: TuningOutcome
 ) -> TuningOutcome:
     started, key = monotonic_s(), plan.target_key
-    trials = _budget(case, plan, mine)
+    trials, limit_s = _budget(case, plan, mine), case.options.max_tuning_time_s
     weights = {task.name: task.weight for task in mine}
     curve = list(before.curve)
 
@@ -189,6 +189,8 @@ def _tune(
         trials=trials,
         requested_trials=case.options.trials,
         max_trials_per_task=case.options.max_trials_per_task,
+        max_time_s=limit_s,
+        left_s=None if limit_s is None else max(0.0, limit_s - before.seconds),
         seed=case.options.seed,
         store=case.store,
         target_key=key,
@@ -206,7 +208,7 @@ def _tune(
     return TuningOutcome(
         tuned=True,
         trials_spent=before.trials_spent + sum(one.spent for one in done.tasks.values()),
-        converged=before.converged or done.converged,
+        ended_by=done.ended_by,
         seconds=before.seconds + monotonic_s() - started,
         curve=tuple(curve),
     )
@@ -227,6 +229,7 @@ def _missing(case: Case, plan: builds.Plan) -> list[Task]:
         or not stored[task.shash].is_enough(
             options.trials,
             options.max_trials_per_task,
+            max_time_s=options.max_tuning_time_s,
             environment=environment,
             since_s=_since_s(case),
         )

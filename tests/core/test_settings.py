@@ -90,7 +90,9 @@ def test_a_misspelt_argument_is_told_the_right_one(name: str, hint: str) -> None
 def test_an_unlike_argument_is_told_what_there_is() -> None:
     with pytest.raises(OptionError) as caught:
         parse_marker({"zzz": 1})
-    assert "accepted are target, trials, max_trials_per_task, prepack" in str(caught.value)
+    assert "accepted are target, trials, max_trials_per_task, max_tuning_time, prepack" in str(
+        caught.value
+    )
     assert "did you mean" not in str(caught.value)
 
 
@@ -196,6 +198,7 @@ def test_a_default_is_itself_an_accepted_value(name: str) -> None:
 OTHER = {
     "trials": (1, 2),
     "max_trials_per_task": (3, 4),
+    "max_tuning_time": (15.0, 16.0),
     "work_dir": (Path("a"), Path("b")),
     "seed": (5, 6),
     "rtol": (0.1, 0.2),
@@ -205,7 +208,11 @@ OTHER = {
     "num_threads": (11, 12),
     "timeout": (13.0, 14.0),
 }
-FIELDS = {"max_time": "max_time_s", "timeout": "timeout_s"}
+FIELDS = {
+    "max_time": "max_time_s",
+    "max_tuning_time": "max_tuning_time_s",
+    "timeout": "timeout_s",
+}
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -199,6 +199,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
         *,
         trials: int,
         cap: int | None = None,
+        max_time_s: float | None = None,
         job: TuneJob = tune_job.JOB,
         on_progress: Callable[[RoundProgress], None] = lambda _: None,
     ) -> Tuned:
@@ -211,6 +212,8 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned
             trials=trials,
             requested_trials=trials,
             max_trials_per_task=cap,
+            max_time_s=max_time_s,
+            left_s=max_time_s,
             seed=0,
             store=store,
             target_key=KEY,
@@ -293,6 +296,14 @@ def test_samples_of_what_ran_are_kept_for_the_next_run(tune: Callable[..., Tuned
     }
     model = CostModel(found.values())
     assert model.knows_enough == (sum(one.valid for one in done.answer.tasks.values()) >= 16)
+
+
+def test_tuning_ends_when_its_time_is_over(tune: Callable[..., Tuned]) -> None:
+    done = tune(LargeLayer, trials=10_000, max_time_s=0.001)
+    assert done.answer.ended_by == "time"
+    assert sum(one.spent for one in done.answer.tasks.values()) < 100
+    (served,) = done.known("fused_matmul_relu").served
+    assert (served.complete, served.trials, served.max_time_s) == (True, 10_000, 0.001)
 
 
 def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., Tuned]) -> None:

@@ -78,6 +78,19 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     )
 
 
+def test_a_limit_of_time_ends_tuning_once(open_: OpenCase) -> None:
+    limited = {"trials": 10_000, "max_tuning_time": 0.001}
+    first = built_run(open_(Square, settings=limited))
+    assert first.result.tuning_ended_by == "time"
+    assert first.result.trials_spent < 100
+    same = built_run(open_(Square, settings=limited))
+    assert not same.result.tuned_now
+    assert same.result.tuning_ended_by == "trials"
+    more = built_run(open_(Square, settings={**limited, "max_tuning_time": 0.002}))
+    assert more.result.tuned_now
+    assert more.result.trials_spent < 100
+
+
 def test_a_layer_added_to_a_tuned_model_is_all_that_is_tuned(open_: OpenCase) -> None:
     first = built_run(open_(Square, settings={"trials": 4}))
     known = {task.shash for task in first.result.tasks}

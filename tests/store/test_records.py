@@ -154,6 +154,24 @@ def test_a_request_at_least_as_large_is_enough(
     assert not workload(served=(replace(line, complete=False),)).is_enough(*asked)
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "asked_s", "enough"),
+    [
+        (None, None, True),
+        (None, 1.0, True),  # it ended by itself, so another limit changes nothing
+        (60.0, None, False),
+        (60.0, 61.0, False),
+        (60.0, 60.0, True),
+        (60.0, 1.0, True),
+    ],
+)
+def test_a_request_with_as_much_time_is_enough(
+    limit_s: float | None, asked_s: float | None, enough: bool
+) -> None:
+    known = workload(served=(replace(served(64), max_time_s=limit_s),))
+    assert known.is_enough(64, None, max_time_s=asked_s) is enough
+
+
 @pytest.mark.parametrize(("at_s", "enough"), [(99.0, False), (100.0, True), (101.0, True)])
 def test_only_what_was_served_since_then_is_enough(at_s: float, enough: bool) -> None:
     known = workload(served=(served(64, at_s=at_s),))

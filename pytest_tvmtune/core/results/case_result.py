@@ -17,6 +17,7 @@ from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
+from pytest_tvmtune.core.tuning.trial_budget import TuningEnd
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 
 # pytest's own words for a whole test; "" while it runs.
@@ -47,8 +48,8 @@ class CaseResult:
         dims: The sizes of dynamic dimensions, by their names in the model.
         tuning_trials: The number of requested trials.
         trials_spent: The number of trials in this run.
-        tuning_converged: Whether tuning ended before all trials were made, because no task was
-            getting faster.
+        tuning_ended_by: Why tuning in this run ended: all `trials` were made, `convergence` because
+            no task was getting faster, or the `time` for tuning was over.
         tasks: The tuning tasks of the model.
         tasks_left_out: The tasks without a trial, because there were fewer trials than tasks.
         tasks_restored: The tasks whose records the store had lost. The records were taken from the
@@ -106,7 +107,7 @@ class CaseResult:
     dims: dict[str, Count] = field(default_factory=dict)
     tuning_trials: Count = 0
     trials_spent: Count = 0
-    tuning_converged: bool = False
+    tuning_ended_by: TuningEnd = "trials"
     tasks: list[TaskResult] = field(default_factory=list)
     tasks_left_out: list[str] = field(default_factory=list)
     tasks_restored: list[str] = field(default_factory=list)

@@ -65,6 +65,7 @@ class RunOptions:
             prepack=prepack,
             trials=first_set(parsing.TRIALS, layers),
             max_trials_per_task=first_set(parsing.MAX_TRIALS_PER_TASK, layers),
+            max_tuning_time_s=first_set(parsing.MAX_TUNING_TIME, layers),
             work_dir=first_set(parsing.WORK_DIR, layers),
             dims=Dims(sizes=_merged_dims(layers), own=frozenset(_merged_dims([marker]))),
             seed=first_set(parsing.SEED, layers),
@@ -101,6 +102,7 @@ class CaseOptions:
     prepack: bool
     trials: int
     max_trials_per_task: int | None
+    max_tuning_time_s: float | None
     work_dir: Path | None
     dims: Dims
     seed: int

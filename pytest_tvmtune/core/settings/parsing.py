@@ -146,6 +146,9 @@ TRIALS: Rule[int] = Rule(name="trials", parse=_count(0), default=64)
 MAX_TRIALS_PER_TASK: Rule[int | None] = Rule(
     name="max_trials_per_task", parse=_count(1), default=None
 )
+MAX_TUNING_TIME: Rule[float | None] = Rule(
+    name="max_tuning_time", parse=parse_seconds, default=None
+)
 PREPACK: Rule[Prepack] = Rule(name="prepack", parse=_parse_prepack, default="off")
 WORK_DIR: Rule[Path | None] = Rule(name="work_dir", parse=_parse_path, default=None)
 DIMS: Rule[Mapping[str, int]] = Rule(name="dims", parse=parse_dims, default={})

@@ -57,6 +57,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="maximum number of trials for a task (default: no limit, each task gets its share)",
     ),
     Setting(
+        name="max_tuning_time",
+        metavar="SECONDS",
+        help="time after which tuning a model ends, although trials are left, such as 120 "
+        "(default: no limit)",
+    ),
+    Setting(
         name="prepack",
         metavar="off|on|both",
         help="whether to prepack weights (cpu_weight_prepack); 'both' makes two test items "

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.clock import now_s
+from pytest_tvmtune.core.clock import monotonic_s, now_s
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
-from pytest_tvmtune.core.tuning.trial_budget import next_task
+from pytest_tvmtune.core.tuning.trial_budget import TuningEnd, next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.processes.job import WorkerContext
@@ -74,7 +74,8 @@ class RoundProgress:
 class Rounds:
     """One tuning run: its tasks, what they share, and the trials not yet given out.
 
-    recorded: the end of the file that the database writes. request, context: the job's.
+    deadline_s: on the monotonic clock. recorded: the end of the file that the database writes.
+    request, context: the job's.
     """
 
     request: Request
@@ -83,13 +84,23 @@ class Rounds:
     searches: list[Search]
     round_size: int
     left: int
+    deadline_s: float
     work_dir: Path
     database: Database
     model: CostModel
     runner: TuningRunner
     recorded: LineTail
     done: int = 0
+    out_of_time: bool = False
     finalists: dict[str, list[Finalist]] = field(default_factory=dict)
+
+    @property
+    def ended_by(self) -> TuningEnd:
+        """Why there are no more trials."""
+        if self.out_of_time:
+            return "time"
+        converged = any(one.task_trials.converged for one in self.searches)
+        return "convergence" if converged and self.left else "trials"
 
     def run(self) -> None:
         """Spend the trials."""
@@ -140,6 +151,9 @@ class Rounds:
         """
         cap = self.request.max_trials_per_task
         while True:
+            if self.left and monotonic_s() > self.deadline_s:
+                self.out_of_time = True
+                return None
             task_trials = next_task(
                 [one.task_trials for one in self.searches],
                 left=self.left,
@@ -349,6 +363,7 @@ class Rounds:
             complete=complete,
             reason=search.outcome if complete else "",
             environment=request.environment,
+            max_time_s=request.max_time_s if self.out_of_time else None,
         )
         workload = Workload(
             shash=search.task.shash,

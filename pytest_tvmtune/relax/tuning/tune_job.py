@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.job_stage import JobStage
-from pytest_tvmtune.core.tuning.trial_budget import round_size
+from pytest_tvmtune.core.tuning.trial_budget import TuningEnd, round_size
 from pytest_tvmtune.machine.fingerprint import Fingerprint
 from pytest_tvmtune.machine.remote_device import RemoteDevice
 from pytest_tvmtune.processes.job import Job, WorkerContext
@@ -43,7 +45,8 @@ class Request:
     """What is tuned.
 
     mod_text: the module in TVM's JSON; target: in JSON. shashes: of the workloads to tune. trials:
-    for these together; requested_trials, max_trials_per_task: what was asked for the whole model.
+    for these together; requested_trials, max_trials_per_task, max_time_s: what was asked for the
+    whole model; left_s: of that time.
     target_key: the store's for this target. run_id: of this run, in the ledgers. since_s: from when
     on earlier trials count. environment: TVM and the compiler, by content. machine: where they
     are measured; remote: the same, where it is a device. num_threads: of TVM's runtime there.
@@ -56,6 +59,8 @@ class Request:
     trials: int
     requested_trials: int
     max_trials_per_task: int | None
+    max_time_s: float | None
+    left_s: float | None
     seed: int
     store: Store
     target_key: str
@@ -78,13 +83,13 @@ class TunedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of the tasks, by their workloads' hashes.
+    """What became of the tasks.
 
-    converged: whether trials are left, because no task was getting faster.
+    tasks: by their workloads' hashes. ended_by: why no more trials were made.
     """
 
     tasks: dict[str, TunedTask]
-    converged: bool
+    ended_by: TuningEnd
 
 
 def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
@@ -125,7 +130,7 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
             )
             for one in rounds.searches
         },
-        converged=rounds.left > 0 and any(one.task_trials.converged for one in rounds.searches),
+        ended_by=rounds.ended_by,
     )
 
 
@@ -162,6 +167,7 @@ def _open(
         searches=searches,
         round_size=round_size(request.trials, len(searches), request.max_trials_per_task),
         left=request.trials,
+        deadline_s=monotonic_s() + (math.inf if request.left_s is None else request.left_s),
         work_dir=work_dir,
         database=database,
         model=CostModel(earlier),

@@ -65,7 +65,7 @@ class LedgerLine:
     seconds since 1970. trials, max_trials_per_task: what was asked for the whole model. spent,
     valid: trials on this workload so far. complete: the request was served to its end, with any
     result. reason: why it has no valid result. environment: with which TVM and compiler, by
-    content, "" where that is unknown.
+    content, "" where that is unknown. max_time_s: the limit that ended it, None where none did.
     """
 
     run_id: str
@@ -77,6 +77,7 @@ class LedgerLine:
     complete: bool
     reason: str = ""
     environment: str = ""
+    max_time_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ class Workload:
         trials: int,
         max_trials_per_task: int | None,
         *,
+        max_time_s: float | None = None,
         environment: str = "",
         since_s: float = 0.0,
     ) -> bool:
@@ -140,6 +142,7 @@ class Workload:
         Args:
             trials: Trials that are asked for the whole model.
             max_trials_per_task: The cap on one task, None without one.
+            max_time_s: The limit of the time for the whole model, None without one.
             environment: As `LedgerLine` has it. A request that gave nothing, for a reason, is
                 enough in its own environment only: TVM or the compiler may have failed.
             since_s: In seconds since 1970.
@@ -149,13 +152,8 @@ class Workload:
             and (not done.reason or done.environment == environment)
             and done.trials >= trials
             and done.at_s >= since_s
-            and (
-                done.max_trials_per_task is None
-                or (
-                    max_trials_per_task is not None
-                    and done.max_trials_per_task >= max_trials_per_task
-                )
-            )
+            and _is_within(max_trials_per_task, done.max_trials_per_task)
+            and _is_within(max_time_s, done.max_time_s)
             for done in self.served
         )
 
@@ -183,6 +181,11 @@ class Workload:
         """Return the seconds of a call without a schedule, infinity where that isn't known."""
         known = {(one.cpu, one.num_threads): one.run_s for one in self.untuned}
         return known.get((cpu, num_threads), math.inf)
+
+
+def _is_within(asked: float | None, served: float | None) -> bool:
+    """Return whether a limit is at most another one; None is no limit."""
+    return served is None or (asked is not None and asked <= served)
 
 
 def target_key(target_json: str, tvm_version: str) -> str:
