@@ -184,7 +184,7 @@ class Workload:
 
 
 def _is_within(asked: float | None, served: float | None) -> bool:
-    """Return whether a limit is at most another one; None is no limit."""
+    """Return whether a limit is at most the other limit; None is no limit."""
     return served is None or (asked is not None and asked <= served)
 
 
