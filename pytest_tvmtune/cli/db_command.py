@@ -184,6 +184,8 @@ def _workload_lines(key: str, workload: Workload) -> list[str]:
         asked = f"{counted(line.trials, 'trial')} requested for the model"
         if line.max_trials_per_task is not None:
             asked += f", at most {line.max_trials_per_task} for each task"
+        if line.max_time_s is not None:
+            asked += f", ended after {line.max_time_s:g} s"
         state = "" if line.complete else ", interrupted"
         reason = f": {line.reason}" if line.reason else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(line.at_s))

@@ -104,7 +104,9 @@ def next_lines(results: Sequence[CaseResult]) -> list[str]:
             "search for faster schedules, raise --tvm-trials, and don't use --tvm-tuning=never"
         )
     if left_out := sum(len(result.tasks_left_out) for result in results):
-        lines.append(f"{counted(left_out, 'task')} got no trial: raise --tvm-trials")
+        hurried = any(r.tasks_left_out and r.tuning_ended_by == "time" for r in results)
+        remedy = "--tvm-max-tuning-time, or run again" if hurried else "--tvm-trials"
+        lines.append(f"{counted(left_out, 'task')} got no trial: raise {remedy}")
     goldens = [result.golden for result in results if result.golden is not None]
     if new_goldens := sum(golden.state == "new" for golden in goldens):
         lines.append(

@@ -148,8 +148,8 @@ def _details(result: CaseResult) -> list[str]:
     if latency is not None:
         lines += _latency_lines(label, latency)
     lines += compared_lines(result)
-    if result.tuning_ended_by != "trials":
-        trials = f"{result.trials_spent} of {counted(result.tuning_trials, 'trial')}"
+    if result.tuning_ended_by in {"convergence", "time"}:
+        trials = f"{counted(result.trials_spent, 'trial')}, of {result.tuning_trials} for the model"
         lines.append(f"{label}: tuning ended by {result.tuning_ended_by} after {trials}")
     faster = [task for task in result.tasks if task.state == "untuned is faster"]
     lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]

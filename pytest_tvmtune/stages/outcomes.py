@@ -42,7 +42,7 @@ class TuningOutcome:
 
     tuned: bool = False
     trials_spent: int = 0
-    ended_by: TuningEnd = "trials"
+    ended_by: TuningEnd = ""
     seconds: float = 0.0
     curve: tuple[TuningPoint, ...] = ()
     error: TvmTuneError | None = None

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import tvm
 from tvm.s_tir.meta_schedule import TuneContext
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.database import Workload as TvmWorkload
+from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
@@ -39,7 +42,7 @@ from pytest_tvmtune.relax.tuning.task_search import structural_hash
 from pytest_tvmtune.relax.tuning.transfer import transferred
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.tuning.records import Workload, target_key
-from pytest_tvmtune.store.tuning.samples import machine_of, stored_samples
+from pytest_tvmtune.store.tuning.samples import Samples, machine_of, stored_samples
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
 from tests.support import IMPORTABLE, REAL_PYTHON
@@ -155,6 +158,21 @@ def tune_with_a_bad_rule(
         return [schedule]
 
     tvm.register_global_func(RULE, apply)
+    return tune_job.run(request, context)
+
+
+def tune_and_count_samples(
+    request: tune_job.Request, context: WorkerContext[RoundProgress]
+) -> tune_job.Result:
+    """Job: tune, and print how many samples the cost model begins with."""
+    create = CostModel.__init__
+
+    def counting(self: Any, earlier: Any = ()) -> None:
+        known = list(earlier)
+        print("samples of earlier runs:", sum(len(one.run_s) for one in known), flush=True)
+        create(self, known)
+
+    CostModel.__init__ = counting  # type: ignore[method-assign]
     return tune_job.run(request, context)
 
 
@@ -287,23 +305,58 @@ def test_a_model_starts_from_schedules_of_a_similar_model(tune: Callable[..., Tu
     assert tried & expected
 
 
-def test_samples_of_what_ran_are_kept_for_the_next_run(tune: Callable[..., Tuned]) -> None:
-    done = tune(Layer, trials=8)
-    machine = machine_of(fingerprint().cpu, 1)
+def test_samples_of_what_ran_are_what_the_next_run_begins_with(
+    tune: Callable[..., Tuned], tmp_path: Path
+) -> None:
+    done = tune(LargeLayer, trials=24)
+    machine = machine_of(fingerprint().cpu, 1, "here")
     found = {one.shash: one for one in stored_samples(done.store, KEY, machine, 100)}
     assert {shash: len(one.run_s) for shash, one in found.items()} == {
         shash: one.valid for shash, one in done.answer.tasks.items()
     }
-    model = CostModel(found.values())
-    assert model.knows_enough == (sum(one.valid for one in done.answer.tasks.values()) >= 16)
+    again = tune(OtherLayer, trials=2, job=Job(run=tune_and_count_samples))
+    assert again.answer.tasks
+    known = int((tmp_path / "tune.log").read_text().rpartition("samples of earlier runs: ")[2])
+    assert known == sum(len(one.run_s) for one in found.values())
+
+
+def test_the_cost_model_predicts_from_earlier_samples() -> None:
+    """What stores more is slower: learnt from another run, for candidates of this run."""
+    rng = np.random.default_rng(0)
+    features = [rng.random((2, 164)).astype("float32") for _ in range(200)]
+    run_s = [float(1 + one[:, 0].sum()) for one in features]
+    earlier = Samples(shash="", features=tuple(features), run_s=tuple(run_s))
+    model = CostModel([earlier])
+    context = TuneContext(
+        mod=workload_mod(LargeLayer, tasks_of(LargeLayer)["fused_matmul_relu"]),
+        target=tvm.target.Target(json.loads(TARGET)),
+        space_generator="post-order-apply",
+    )
+    candidates = [
+        MeasureCandidate(space, ArgInfo.from_entry_func(space.mod, remove_preproc=True))
+        for space in context.generate_design_space()
+    ]
+    assert model.knows_enough
+    np.random.seed(1)
+    first = model.predict(context, candidates)
+    np.random.seed(2)
+    assert list(model.predict(context, candidates)) == list(first)
+    untaught = CostModel()
+    np.random.seed(1)
+    guess = untaught.predict(context, candidates)
+    np.random.seed(2)
+    assert list(untaught.predict(context, candidates)) != list(guess)
 
 
 def test_tuning_ends_when_its_time_is_over(tune: Callable[..., Tuned]) -> None:
     done = tune(LargeLayer, trials=10_000, max_time_s=0.001)
     assert done.answer.ended_by == "time"
     assert sum(one.spent for one in done.answer.tasks.values()) < 100
-    (served,) = done.known("fused_matmul_relu").served
-    assert (served.complete, served.trials, served.max_time_s) == (True, 10_000, 0.001)
+    for name in done.tasks:
+        (served,) = done.known(name).served
+        assert (served.trials, served.max_time_s) == (10_000, 0.001)
+        # Without a trial, the next run takes it up.
+        assert served.complete == (served.spent > 0)
 
 
 def test_a_task_without_a_design_space_costs_that_task_only(tune: Callable[..., Tuned]) -> None:

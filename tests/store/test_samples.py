@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_tvmtune.store.cleaning import old_artifacts
 from pytest_tvmtune.store.inventory import problems
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.merging import LeftOut, MergedFile, merge_samples
@@ -21,7 +22,11 @@ from pytest_tvmtune.store.tuning.samples import (
     stored_samples,
 )
 
-KEY, SHASH, MACHINE = "llvm-tvm0.27-0123456789ab", "00000000000000aa", machine_of("a CPU", 2)
+KEY, SHASH, MACHINE = (
+    "llvm-tvm0.27-0123456789ab",
+    "00000000000000aa",
+    machine_of("a CPU", 2, "a TVM"),
+)
 
 
 def made(*run_s: float, shash: str = SHASH, rows: int = 2) -> Samples:
@@ -50,7 +55,8 @@ def test_samples_are_kept_with_their_features(store: Store) -> None:
 
 def test_machines_and_targets_have_their_own(store: Store) -> None:
     add_samples(store, KEY, MACHINE, made(0.5))
-    assert not list(stored_samples(store, KEY, machine_of("a CPU", 1), 100))
+    assert not list(stored_samples(store, KEY, machine_of("a CPU", 1, "a TVM"), 100))
+    assert not list(stored_samples(store, KEY, machine_of("a CPU", 2, "a TVM, built again"), 100))
     assert not list(stored_samples(store, "llvm-tvm0.26-0123456789ab", MACHINE, 100))
 
 
@@ -76,6 +82,26 @@ def test_reading_stops_at_the_bound(store: Store) -> None:
     assert [one.run_s for one in found] == [(6, 6.5), (5, 5.5)]
 
 
+def test_git_leaves_them_out(store: Store) -> None:
+    """Also in a store that an earlier version made."""
+    add_samples(store, KEY, MACHINE, made(0.5))
+    assert (store.samples / ".gitignore").read_text() == "*\n"
+
+
+def test_equal_times_are_two_samples(store: Store) -> None:
+    features = tuple(np.full((1, 5), value, "float32") for value in (1, 2))
+    add_samples(store, KEY, MACHINE, Samples(shash=SHASH, features=features, run_s=(0.5, 0.5)))
+    assert times(store) == [0.5, 0.5]
+
+
+def test_old_samples_are_cleaned_up(store: Store) -> None:
+    add_samples(store, KEY, MACHINE, made(0.5))
+    path = samples_path(store, KEY, SHASH, MACHINE)
+    assert not old_artifacts(store, before_s=path.stat().st_mtime - 1, max_bytes=None)
+    (removal,) = old_artifacts(store, before_s=path.stat().st_mtime + 1, max_bytes=None)
+    assert removal.path == path
+
+
 def test_fallbacks_are_read(tmp_path: Path, store: Store) -> None:
     add_samples(store, KEY, MACHINE, made(0.5))
     assert times(Store(root=tmp_path / "other", fallbacks=(store.root,))) == [0.5]
@@ -87,6 +113,7 @@ def test_fallbacks_are_read(tmp_path: Path, store: Store) -> None:
         b"",
         b"no zip",
         b"PK\x03\x04",
+        pytest.param("encrypted", id="encrypted"),
         pytest.param(None, id="cut"),
         pytest.param({"features": np.zeros((2, 5), "float32")}, id="arrays are missing"),
         pytest.param(
@@ -108,6 +135,11 @@ def test_a_damaged_file_is_found_and_replaced(store: Store, content: object) -> 
     add_samples(store, KEY, MACHINE, made(0.5))
     if isinstance(content, dict):
         np.savez(path, **content)
+    elif content == "encrypted":
+        data = bytearray(path.read_bytes())
+        for start in (data.find(b"PK\x03\x04") + 6, data.find(b"PK\x01\x02") + 8):
+            data[start] |= 1
+        path.write_bytes(data)
     else:
         path.write_bytes(path.read_bytes()[:-30] if content is None else bytes(content))  # type: ignore[call-overload]
     assert [problem.path for problem in problems(store)] == [path]

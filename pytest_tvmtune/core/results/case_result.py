@@ -48,10 +48,12 @@ class CaseResult:
         dims: The sizes of dynamic dimensions, by their names in the model.
         tuning_trials: The number of requested trials.
         trials_spent: The number of trials in this run.
-        tuning_ended_by: Why tuning in this run ended: all `trials` were made, `convergence` because
-            no task was getting faster, or the `time` for tuning was over.
+        tuning_ended_by: Why tuning in this run ended: `trials` because they were made or no task
+            has more candidates, `convergence` because no task was getting faster, or `time` because
+            the time for tuning was over. Empty if this run didn't tune to its end.
         tasks: The tuning tasks of the model.
-        tasks_left_out: The tasks without a trial, because there were fewer trials than tasks.
+        tasks_left_out: The tasks without a trial, because there were too few trials or there was too little
+            time.
         tasks_restored: The tasks whose records the store had lost. The records were taken from the
             baseline.
         tuned_now: Whether this run tuned the model.
@@ -107,7 +109,7 @@ class CaseResult:
     dims: dict[str, Count] = field(default_factory=dict)
     tuning_trials: Count = 0
     trials_spent: Count = 0
-    tuning_ended_by: TuningEnd = "trials"
+    tuning_ended_by: TuningEnd = ""
     tasks: list[TaskResult] = field(default_factory=list)
     tasks_left_out: list[str] = field(default_factory=list)
     tasks_restored: list[str] = field(default_factory=list)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-# Why a run makes no more trials: all were made or no task has candidates, no task was getting
-# faster, or the time for tuning was over.
-TuningEnd = Literal["trials", "convergence", "time"]
+# Why a run makes no more trials: nothing was to be tuned, all were made or no task has candidates,
+# no task was getting faster, or the time for tuning was over.
+TuningEnd = Literal["", "trials", "convergence", "time"]
 MAX_ROUND = 32
 # Source of both: Zheng et al., Ansor, OSDI 2020, section 6.2, and gradient_based.cc in TVM.
 _ALPHA = 0.2

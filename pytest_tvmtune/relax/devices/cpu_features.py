@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -48,8 +49,11 @@ def unused_features(target_json: str) -> list[str]:
     names_cpu = any(name in target.attrs for name in ("mcpu", "mattr"))
     if str(target.kind.name) != "llvm" or names_cpu or not is_x86:
         return []
+    cpu, names = vector_features()
     used = set(map(str, compat.llvm_get_cpu_features(target)))
-    unused = [name for name in vector_features()[1] if name not in used]
+    # What the system hides of its CPU can't be used.
+    hidden = lacking_features(json.dumps({"kind": "llvm", "mcpu": cpu}))
+    unused = [name for name in names if name not in {*used, *hidden}]
     return unused if "avx2" in unused else []
 
 

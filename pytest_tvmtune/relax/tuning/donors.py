@@ -6,10 +6,9 @@ Reading them takes some milliseconds each, so it's only done where a task has no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from pytest_tvmtune.core.errors import BaselineError
 from pytest_tvmtune.relax.tuning.transfer import SCHEDULES_EACH, Donor, blocks_of
 from pytest_tvmtune.store.accepted.baseline_files import all_records
 from pytest_tvmtune.store.layout import Store
@@ -35,25 +34,15 @@ def stored_donors(store: Store, key: str, cpu: str, leave_out: frozenset[str]) -
         leave_out: The hashes of workloads that aren't needed.
     """
     seen = set(leave_out)
-
-    def unseen(workloads: Iterable[Workload]) -> Iterator[Workload]:
-        for one in workloads:
-            if one.shash not in seen:
-                seen.add(one.shash)
-                yield one
-
-    known = (*newest_workloads(store, key, MOST_STORED), *_accepted(store, key))
-    donors = (_stored_donor(one, cpu) for one in unseen(known))
-    return list(islice(filter(None, donors), MOST_STORED))
-
-
-def _accepted(store: Store, key: str) -> Iterator[Workload]:
-    try:
-        for its_key, workload in all_records(store):
-            if its_key == key:
-                yield workload
-    except BaselineError:
-        return  # whoever needs that baseline says so
+    donors: list[Donor] = []
+    accepted = (workload for its_key, workload in all_records(store) if its_key == key)
+    for one in chain(newest_workloads(store, key, MOST_STORED), accepted):
+        if len(donors) == MOST_STORED:
+            break
+        if one.shash not in seen and (donor := _stored_donor(one, cpu)) is not None:
+            seen.add(one.shash)
+            donors.append(donor)
+    return donors
 
 
 def _stored_donor(workload: Workload, cpu: str) -> Donor | None:

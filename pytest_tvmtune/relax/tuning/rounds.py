@@ -7,19 +7,21 @@ nothing else of the plugin runs on the machine.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.clock import monotonic_s, now_s
+from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
-from pytest_tvmtune.core.tuning.trial_budget import TuningEnd, next_task
+from pytest_tvmtune.core.tuning.trial_budget import FRUITLESS_TRIALS, TuningEnd, next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.processes.job import WorkerContext
@@ -38,7 +40,7 @@ from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cos
 from pytest_tvmtune.relax.tuning.transfer import Donor
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
-from pytest_tvmtune.store.tuning.samples import Samples, add_samples, machine_of
+from pytest_tvmtune.store.tuning.samples import add_samples, machine_of
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 if TYPE_CHECKING:
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
 
     from pytest_tvmtune.relax.tuning.tune_job import Request
 
+_LOG = logging.getLogger(__name__)
 # How many of a task's candidates meet again at the end, and how close to the best they must be.
 FINALISTS = 4
 _CLOSE = 1.3
+_FIRST_IN_A_HURRY = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class Rounds:
 
     @property
     def ended_by(self) -> TuningEnd:
-        """Why there are no more trials."""
+        """Why no more trials were made."""
         if self.out_of_time:
             return "time"
         converged = any(one.task_trials.converged for one in self.searches)
@@ -132,6 +136,9 @@ class Rounds:
                     run_secs = [result.run_s for result in measured]
                     update_cost_model(batch.search, batch.candidates, run_secs, self.model)
                     self._remember(batch, run_secs)
+                    if following is not None and self._is_late():
+                        self._give_back(following)
+                        following = None
                     batch = following or self._next_batch()
         for search in self.searches:
             self._hold_finals(search)
@@ -151,15 +158,17 @@ class Rounds:
         """
         cap = self.request.max_trials_per_task
         while True:
-            if self.left and monotonic_s() > self.deadline_s:
-                self.out_of_time = True
+            if self.left and self._is_late():
                 return None
             task_trials = next_task(
                 [one.task_trials for one in self.searches],
                 left=self.left,
                 cap=cap,
                 # Its fair share, but not its first rounds only.
-                patience=max(2 * self.round_size, self.request.trials // len(self.searches)),
+                patience=min(
+                    max(2 * self.round_size, self.request.trials // len(self.searches)),
+                    FRUITLESS_TRIALS,
+                ),
             )
             search = next((one for one in self.searches if one.task_trials is task_trials), None)
             if search is None or (under_way is not None and search is under_way.search):
@@ -170,7 +179,8 @@ class Rounds:
                 seed=self.request.seed,
                 database=self.database,
                 model=self.model,
-                donors=self._donors,
+                donors=partial(self._donors, search),
+                most=self._most_candidates(search),
             )
             if candidates := candidates[: search.task_trials.room(self.left, cap)]:
                 is_first = not search.task_trials.spent
@@ -178,8 +188,24 @@ class Rounds:
                 self.left -= len(candidates)
                 return Batch(search=search, candidates=candidates, is_first=is_first)
 
-    def _donors(self) -> list[Donor]:
-        return [*donors_of_run(self.searches, self.database), *self._stored_donors]
+    def _most_candidates(self, search: Search) -> int:
+        """Return the size of a round: small at first, so that each task gets some of the time."""
+        is_first = not search.task_trials.spent
+        hurry = is_first and self.deadline_s < math.inf
+        return min(self.round_size, _FIRST_IN_A_HURRY) if hurry else self.round_size
+
+    def _is_late(self) -> bool:
+        self.out_of_time = self.out_of_time or monotonic_s() > self.deadline_s
+        return self.out_of_time
+
+    def _give_back(self, batch: Batch) -> None:
+        """Take a batch as not begun."""
+        batch.search.task_trials.spent -= len(batch.candidates)
+        self.left += len(batch.candidates)
+
+    def _donors(self, search: Search) -> list[Donor]:
+        others = [one for one in self.searches if one is not search]
+        return [*donors_of_run(others, self.database), *self._stored_donors]
 
     @cached_property
     def _stored_donors(self) -> list[Donor]:
@@ -207,6 +233,19 @@ class Rounds:
                     scratch=self.work_dir,
                     compiler=self._compiler,
                 )
+
+    def _remember(self, batch: Batch, run_secs: Sequence[float | None]) -> None:
+        """Keep the features of the candidates that ran, from which later runs learn."""
+        from pytest_tvmtune.relax.tuning.cost_model import samples_of
+
+        request = self.request
+        machine = machine_of(request.machine.cpu, request.num_threads, request.environment)
+        try:
+            found = samples_of(batch.search, batch.candidates, run_secs)
+            if found.run_s:
+                add_samples(request.store, request.target_key, machine, found)
+        except Exception as error:  # noqa: BLE001  it's no reason to lose a run
+            _LOG.warning("samples are not kept: %s", cause_of(error))
 
     def _enter_untuned(
         self, batch: Batch, built: BuiltCandidate, measured: MeasuredCandidate
@@ -274,26 +313,6 @@ class Rounds:
                 improved=tuple(improved),
             )
         )
-
-    def _remember(self, batch: Batch, run_secs: Sequence[float | None]) -> None:
-        """Keep the features of the candidates that ran, from which later runs learn."""
-        from pytest_tvmtune.relax.tuning.cost_model import features_of
-
-        ran = [
-            (one, run_s)
-            for one, run_s in zip(batch.candidates, run_secs, strict=True)
-            if run_s is not None
-        ]
-        features = features_of(batch.search.context, [one for one, _ in ran])
-        samples = Samples(
-            shash=batch.search.task.shash,
-            features=tuple(one for one in features if len(one)),
-            run_s=tuple(run_s for one, (_, run_s) in zip(features, ran, strict=True) if len(one)),
-        )
-        request = self.request
-        if samples.run_s:
-            machine = machine_of(request.machine.cpu, self.runner.num_threads)
-            add_samples(request.store, request.target_key, machine, samples)
 
     def _enter_finals(self, search: Search, one: Finalist) -> None:
         ranked = sorted([*self.finalists.get(search.task.shash, []), one], key=lambda f: f.run_s)

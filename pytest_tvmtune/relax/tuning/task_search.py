@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from tvm.s_tir.meta_schedule.extracted_task import ExtractedTask
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 
+_LOG = logging.getLogger(__name__)
+# Of a task, from similar workloads. More would leave too few trials for what the search finds.
+MOST_TRANSFERRED = 4
 # Until so many of its schedules were measured, a task's space is explored at random: a model that
 # has seen less makes rounds of candidates that are all alike.
 EXPLORED = 8
@@ -158,8 +163,9 @@ def generate(
     database: Database,
     model: CostModel,
     donors: Callable[[], Sequence[Donor]],
+    most: int,
 ) -> list[MeasureCandidate]:
-    """Return the next candidates of a task, at most `round_size`; none when there are no more.
+    """Return the next candidates of a task, at most `most`; none when there are no more.
 
     The first candidates come from similar workloads if the task has few records. A design space
     that can't be generated costs this task only: the task_trials is closed and the reason noted.
@@ -168,7 +174,7 @@ def generate(
         if search.explorer is None:
             _prepare(search, round_size, seed=seed, database=database, model=model)
             if search.measured < EXPLORED:
-                search.spare += _transferred(search, donors(), seed)
+                search.spare += _transferred(search, donors, seed)
         found = _propose(search)
     except (OSError, MemoryError):
         raise  # the machine's, and not the task's
@@ -178,16 +184,28 @@ def generate(
         found = []
     # What was proposed is never proposed again: what is too many now is kept for later. In a space
     # so large that they mount up, the last ones are never missed.
-    candidates, search.spare = found[:round_size], found[round_size:][:_MOST_SPARE]
+    candidates, search.spare = found[:most], found[most:][:_MOST_SPARE]
     search.task_trials.exhausted = not candidates
     return candidates
 
 
-def _transferred(search: Search, donors: Sequence[Donor], seed: int) -> list[MeasureCandidate]:
-    """Return new candidates from similar workloads; what would lose part of a weight is none."""
-    schedules = transferred(search.explorer, donors, _own_seed(search, seed))
-    candidates = [_candidate(one) for one in schedules if not lost_elements(one.mod)]
-    return _unknown(search, candidates)
+def _transferred(
+    search: Search, donors: Callable[[], Sequence[Donor]], seed: int
+) -> list[MeasureCandidate]:
+    """Return new candidates from similar workloads, none if anything goes wrong.
+
+    What would lose part of a weight is no candidate.
+    """
+    try:
+        schedules = transferred(search.explorer, donors(), _own_seed(search, seed))
+        candidates = (_candidate(one) for one in schedules if not lost_elements(one.mod))
+        new = (one for candidate in candidates for one in _unknown(search, [candidate]))
+        return list(islice(new, MOST_TRANSFERRED))
+    except (OSError, MemoryError):
+        raise  # the machine's, and not the task's
+    except Exception as error:  # noqa: BLE001  TVM raises several types here
+        _LOG.warning("%s: nothing transferred: %s", search.task.name, cause_of(error))
+        return []
 
 
 def _candidate(schedule: Schedule) -> MeasureCandidate:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule import TuneContext
 
-# More would leave too few trials for what the search finds.
-MOST_CANDIDATES = 4
+# How many schedules are applied at most: each takes some milliseconds.
+MOST_ATTEMPTS = 16
 # The second best of the most similar workload is often better than the best of another.
 SCHEDULES_EACH = 2
 _TILES = "SamplePerfectTile"
@@ -84,12 +84,14 @@ def transferred(context: TuneContext, donors: Sequence[Donor], seed: int) -> Ite
     """
     own = blocks_of(context.mod)
     # The most similar workload's best, its second, then those of the next.
-    schedules = (
-        _applied(context, apply, trace, seed)
+    attempts = (
+        (apply, trace)
         for donor, apply in _similar(context.mod, own, donors)
         for trace in donor.traces[:SCHEDULES_EACH]
     )
-    yield from islice(filter(None, schedules), MOST_CANDIDATES)
+    for apply, trace in islice(attempts, MOST_ATTEMPTS):
+        if (schedule := _applied(context, apply, trace, seed)) is not None:
+            yield schedule
 
 
 _Apply = Callable[["Schedule", Any, "TuneContext"], None]
@@ -166,8 +168,14 @@ def rounded_tiles(tiles: Sequence[int], extent: int, max_innermost: int) -> list
     rounded: list[int] = []
     left = extent
     for tile in reversed(tiles[1:]):
-        most = max(1, max_innermost) if not rounded else left
-        divisors = (one for one in range(1, min(left, most) + 1) if left % one == 0)
+        most = left if rounded else max(1, max_innermost)
+        divisors = (one for one in _divisors(left) if one <= most)
         rounded.append(min(divisors, key=lambda one: (abs(math.log(one / tile)), one)))
         left //= rounded[-1]
     return [left, *reversed(rounded)]
+
+
+def _divisors(number: int) -> Iterator[int]:
+    for one in range(1, math.isqrt(number) + 1):
+        if number % one == 0:
+            yield from {one, number // one}

@@ -122,7 +122,9 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
     finally:
         rounds.runner.close()
     for one in rounds.searches:
-        rounds.store_results(one, complete=True)
+        # What the time was too short for is missing in the next run, too.
+        was_tried = bool(one.task_trials.spent) or not rounds.out_of_time
+        rounds.store_results(one, complete=was_tried)
     return Result(
         tasks={
             one.task.shash: TunedTask(
@@ -157,8 +159,7 @@ def _open(
         _seed(request, search, database)
     recorded = LineTail(path=work_dir / RECORDS_FILE)
     recorded.new_lines()  # what the search is seeded with
-    runner = open_runner(device_kind(target), request.remote, request.num_threads)
-    machine = machine_of(request.machine.cpu, runner.num_threads)
+    machine = machine_of(request.machine.cpu, request.num_threads, request.environment)
     earlier = stored_samples(request.store, request.target_key, machine, MOST_EARLIER)
     return Rounds(
         request=request,
@@ -171,7 +172,7 @@ def _open(
         work_dir=work_dir,
         database=database,
         model=CostModel(earlier),
-        runner=runner,
+        runner=open_runner(device_kind(target), request.remote, request.num_threads),
         recorded=recorded,
     )
 

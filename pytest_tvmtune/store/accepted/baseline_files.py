@@ -5,6 +5,7 @@ An anchor is a baseline, too, in a separate folder and without records.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
@@ -122,14 +123,13 @@ def read_records(store: Store, identity: Identity) -> list[tuple[str, Workload]]
 
 
 def all_records(store: Store) -> Iterator[tuple[str, Workload]]:
-    """Yield (target key, workload) of the records that all baselines keep, the newest file first.
+    """Yield (target key, workload) of the records that all baselines keep.
 
-    Raises:
-        BaselineError: A file is damaged or, with a key, not signed by it.
+    A file that is damaged, or that the key didn't sign, is left out: its own case reports it.
     """
-    paths = store.baselines.glob(f"*{RECORDS_SUFFIX}")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        yield from _read_records(path)
+    for path in sorted(store.baselines.glob(f"*{RECORDS_SUFFIX}")):
+        with contextlib.suppress(BaselineError):
+            yield from _read_records(path)
 
 
 def _read_records(path: Path) -> list[tuple[str, Workload]]:

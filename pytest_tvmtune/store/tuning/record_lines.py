@@ -82,7 +82,10 @@ def sign_lines(what: str, text: str) -> str:
 
 def _text(line: _Line) -> str:
     kind = next(kind for kind, cls in _KINDS.items() if isinstance(line, cls))
-    return json.dumps({"kind": kind, **to_json_values(line)}, sort_keys=True) + "\n"
+    values = to_json_values(line)
+    if values.get("max_time_s", 0.0) is None:
+        del values["max_time_s"]  # earlier versions of this package don't know the key
+    return json.dumps({"kind": kind, **values}, sort_keys=True) + "\n"
 
 
 def _what(key: str, shash: str) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +42,12 @@ class Samples:
     run_s: tuple[float, ...]
 
 
-def machine_of(cpu: str, num_threads: int) -> str:
-    """Return what the times of samples depend on."""
-    return f"{cpu}, {num_threads} threads"
+def machine_of(cpu: str, num_threads: int, environment: str) -> str:
+    """Return what samples depend on: times on the machine, features on the build of TVM.
+
+    environment: TVM and the compiler, by content.
+    """
+    return f"{cpu}, {num_threads} threads, {environment}"
 
 
 def samples_path(store: Store, key: str, shash: str, machine: str) -> Path:
@@ -64,11 +65,11 @@ def add_samples(store: Store, key: str, machine: str, new: Samples) -> None:
     Raises:
         StoreError: The file can't be written.
     """
+    _keep_from_git(store)
     path = samples_path(store, key, new.shash, machine)
     with folder_lock(path.parent):
         _write(path, [*_read(path), new])
-        for old in _newest_first(path.parent)[MOST_FILES:]:
-            old.unlink(missing_ok=True)
+        _prune(path.parent)
 
 
 def add_samples_of_file(store: Store, source: Path, inside: Path) -> bool:
@@ -81,38 +82,53 @@ def add_samples_of_file(store: Store, source: Path, inside: Path) -> bool:
         ValueError: The other file isn't sound.
     """
     found, path = load_samples(source), store.root / inside
+    _keep_from_git(store)
     with folder_lock(path.parent):
-        # This store's own are the newest: whoever merges goes on with it.
-        return _write(path, [found, *_read(path)])
+        own = _read(path)
+        known = {_identity(one) for part in own for one in _each(part)}
+        changed = not known.issuperset(map(_identity, _each(found)))
+        if changed:
+            # This store's own are the newest: whoever merges goes on with it.
+            _write(path, [found, *own])
+            _prune(path.parent)
+        return changed
 
 
-def _write(path: Path, parts: Sequence[Samples]) -> bool:
-    """Write the newest samples of several parts, of which the last is the newest.
+def _keep_from_git(store: Store) -> None:
+    # The store's .gitignore may be older than this folder.
+    ignored = store.samples / ".gitignore"
+    if not ignored.is_file():
+        write_bytes(ignored, b"*\n")
 
-    Returns:
-        Whether there is any that the file didn't have.
-    """
+
+def _each(part: Samples) -> Iterator[tuple[Array, float]]:
+    return zip(part.features, part.run_s, strict=True)
+
+
+def _identity(sample: tuple[Array, float]) -> tuple[float, bytes]:
+    features, run_s = sample
+    return run_s, features.tobytes()
+
+
+def _write(path: Path, parts: Sequence[Samples]) -> None:
+    """Write the newest samples of several parts, each once; the last part is the newest."""
     import numpy as np
 
-    # Two calls never take the same time to the last bit, so this is each sample once.
-    every = {
-        run_s: features
-        for part in parts
-        for features, run_s in zip(part.features, part.run_s, strict=True)
-    }
-    kept = list(every.items())[-MOST_SAMPLES:]
-    known = {run_s for part in _read(path) for run_s in part.run_s}
-    if known.issuperset(run_s for run_s, _ in kept):
-        return False
+    every = {_identity(one): one for part in parts for one in _each(part)}
+    kept = list(every.values())[-MOST_SAMPLES:]
     content = io.BytesIO()
     np.savez_compressed(
         content,
-        features=np.concatenate([features for _, features in kept]),
-        rows=np.array([len(features) for _, features in kept]),
-        run_s=np.array([run_s for run_s, _ in kept]),
+        features=np.concatenate([features for features, _ in kept]),
+        rows=np.array([len(features) for features, _ in kept]),
+        run_s=np.array([run_s for _, run_s in kept]),
     )
     write_bytes(path, content.getvalue())
-    return True
+
+
+def _prune(folder: Path) -> None:
+    for old in _newest_first(folder)[MOST_FILES:]:
+        old.unlink(missing_ok=True)
 
 
 def stored_samples(store: Store, key: str, machine: str, most: int) -> Iterator[Samples]:
@@ -153,7 +169,9 @@ def load_samples(path: Path) -> Samples:
         # From memory: of a damaged file, NumPy leaves the file open.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             features, rows, run_s = (arrays[name] for name in ("features", "rows", "run_s"))
-    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  a damaged zip file raises half a dozen types
         raise ValueError(f"not a file of samples: {error}") from None
     if not (
         features.ndim == 2

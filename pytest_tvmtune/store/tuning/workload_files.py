@@ -110,16 +110,20 @@ def stored_keys(store: Store) -> Iterator[tuple[str, str]]:
 
 
 def newest_workloads(store: Store, key: str, most: int) -> Iterator[Workload]:
-    """Yield the workloads of a target key that were written last, fallbacks included."""
-    written_ns: dict[str, int] = {}
+    """Yield the workloads of a target key that were written last, fallbacks included.
+
+    It changes nothing: a file with a problem is left out, for those who need it.
+    """
+    written_ns: dict[Path, int] = {}
     for root in (store.root, *store.fallbacks):
         for path in (Store(root=root).tuning / key).glob(f"*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
-                shash = path.name.removesuffix(SUFFIX)
-                written_ns[shash] = max(written_ns.get(shash, 0), path.stat().st_mtime_ns)
-    for shash in sorted(written_ns, key=lambda shash: (-written_ns[shash], shash))[:most]:
-        if (workload := read_workload(store, key, shash)) is not None:
-            yield workload
+            with contextlib.suppress(OSError):
+                written_ns[path] = path.stat().st_mtime_ns
+    for path in sorted(written_ns, key=lambda path: (-written_ns[path], path))[:most]:
+        with contextlib.suppress(FileNotFoundError, StoreError):
+            workload, problem = _parse_file(path, key, path.name.removesuffix(SUFFIX))
+            if workload is not None and not problem:
+                yield workload
 
 
 def check_workload_file(store: Store, key: str, shash: str) -> tuple[Workload | None, str]:
