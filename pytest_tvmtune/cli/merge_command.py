@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import StoreError, counted, listed
+from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.store.layout import Store, open_store
 from pytest_tvmtune.store.merging import LeftOut, merge_baselines, merge_samples, merge_tuning
 
@@ -41,5 +41,5 @@ def _merge(options: argparse.Namespace) -> int:
             else:
                 changed[one.path] = changed.get(one.path, False) or one.changed
         told.append(f"{counted(len(changed), noun)} ({sum(changed.values())} new or changed)")
-    print(f"merged {listed(told)} into {store.root}")
+    print(f"merged {', '.join(told[:-1])}, and {told[-1]} into {store.root}")
     return 1 if left_out else 0

@@ -32,7 +32,10 @@ def test_stores_are_merged_and_counted(
     store: Store, run: Run, machines: tuple[Store, Store]
 ) -> None:
     one, two = machines
-    told = "merged 2 workloads (2 new or changed) and 1 baseline (1 new or changed)"
+    told = (
+        "merged 2 workloads (2 new or changed), 0 sample files (0 new or changed), and 1 baseline "
+        "(1 new or changed)"
+    )
     told += f" into {store.root}\n"
     assert run("db", "merge", one.root, two.root) == (0, told, "")
     assert list(stored_keys(store)) == [(KEY, SHASH), (KEY, OTHER)]
@@ -66,7 +69,10 @@ def test_what_is_left_out_is_exit_code_1(
     )
     code, out, err = run("db", "merge", one.root, two.root)
     assert (code, err) == (1, "")
-    merged = "merged 2 workloads (2 new or changed) and 0 baselines (0 new or changed)"
+    merged = (
+        "merged 2 workloads (2 new or changed), 0 sample files (0 new or changed), and 0 baselines "
+        "(0 new or changed)"
+    )
     assert out.splitlines() == [
         f"left out: {path_of(two)}: line 4: not a line of a tuning file",
         f"left out: {next(one.baselines.glob('*.json'))}: {another}",

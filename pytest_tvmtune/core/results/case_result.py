@@ -52,7 +52,7 @@ class CaseResult:
             has more candidates, `convergence` because no task was getting faster, or `time` because
             the time for tuning was over. Empty if this run didn't tune to its end.
         tasks: The tuning tasks of the model.
-        tasks_left_out: The tasks without a trial, because there were too few trials or there was too little
+        tasks_left_out: The tasks without a trial, because there were too few trials or too little
             time.
         tasks_restored: The tasks whose records the store had lost. The records were taken from the
             baseline.
