@@ -1,0 +1,64 @@
+"""TVM's stock tuning pipeline with another tuner in front of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.tensors.signature import Signature
+from pytest_tvmtune.relax.compiling.kernel_descriptions import is_scheduled
+from pytest_tvmtune.relax.model import Model
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.target import Target
+    from tvm.transform import ModulePass
+
+
+def stock_pipeline(target: Target, work_dir: Path, *, prepack: bool) -> ModulePass:
+    """Return TVM's pipeline, which applies the records in a work_dir and tunes nothing."""
+    from tvm import relax
+
+    return relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=prepack
+    )
+
+
+def tuning_pass(
+    tune: Callable[[IRModule], int], *, target: Target, work_dir: Path, prepack: bool
+) -> ModulePass:
+    """Return a pass that tunes a module, and then applies the stock pipeline.
+
+    Args:
+        tune: Puts the records of a module into the work_dir, and returns how many tasks have one.
+        target: Of the pipeline.
+        work_dir: MetaSchedule's folder of records.
+        prepack: As `cpu_weight_prepack`.
+    """
+    import tvm
+
+    stock = stock_pipeline(target, work_dir, prepack=prepack)
+
+    @tvm.transform.module_pass(opt_level=0)
+    def _pipeline(mod: IRModule, _context: Any) -> IRModule:
+        tuned = tune(mod)
+        import_intrinsics_of_records(work_dir, str(target.kind.name))
+        lowered = stock(mod)
+        if tuned and not any(is_scheduled(one) for _, one in lowered.functions_items()):
+            warnings.warn(
+                "no kernel got a tuning record, although its tasks have records; child processes "
+                "tune, and they lack the operators and passes that this script registers",
+                stacklevel=2,
+            )
+        return lowered
+
+    return _pipeline
+
+
+def model_to_tune(mod: IRModule) -> Model:
+    """Return a module as a model that is only tuned, and never called."""
+    signature = Signature(entry="", inputs=(), params=(), lifts_params=False)
+    return Model(mod=mod, name="module", signature=signature, params=(), inputs=())
