@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.tensors.signature import Signature
+from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import is_scheduled
 from pytest_tvmtune.relax.model import Model
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
@@ -38,11 +39,9 @@ def tuning_pass(
         work_dir: MetaSchedule's folder of records.
         prepack: As `cpu_weight_prepack`.
     """
-    import tvm
-
     stock = stock_pipeline(target, work_dir, prepack=prepack)
 
-    @tvm.transform.module_pass(opt_level=0)
+    @compat.module_pass(opt_level=0)
     def _pipeline(mod: IRModule, _context: Any) -> IRModule:
         tuned = tune(mod)
         import_intrinsics_of_records(work_dir, str(target.kind.name))
