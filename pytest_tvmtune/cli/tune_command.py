@@ -18,7 +18,7 @@ from pytest_tvmtune.cli.exported_facts import (
 from pytest_tvmtune.core.settings.parsing import default_of, parse_setting
 from pytest_tvmtune.core.settings.target_spec import HOST, parse_target
 
-_SETTINGS = ("trials", "max_trials_per_task", "prepack", "dims")
+_SETTINGS = ("trials", "max_trials_per_task", "prepack", "tuning", "dims")
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -52,6 +52,12 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         action="store_const",
         const="on",
         help="compile with cpu_weight_prepack, and transform the parameters",
+    )
+    parser.add_argument(
+        "--tuning",
+        metavar="HOW",
+        type=_setting("tuning"),
+        help="missing, never, or refresh, as in --tvm-tuning (default: missing)",
     )
     add_dims(parser)
     add_force(parser)

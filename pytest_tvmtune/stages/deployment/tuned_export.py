@@ -108,7 +108,7 @@ def _options(request: TuneRequest, sidecar: Sidecar) -> CaseOptions:
     from_sidecar = {name: sidecar.options.get(name) for name in _FROM_SIDECAR}
     layer = {**from_sidecar, **request.settings}
     layer["dims"] = {**(from_sidecar["dims"] or {}), **request.settings.get("dims", {})}
-    run_options = resolve_run(store_dir=request.store)
+    run_options = resolve_run(request.settings, store_dir=request.store)
     # "both" is for tests: a folder has one library.
     prepack = first_set(PREPACK, [layer]) == "on"
     return run_options.case_options(layer, target=request.target, prepack=prepack)
