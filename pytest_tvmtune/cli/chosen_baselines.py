@@ -40,7 +40,7 @@ def chosen_baselines(store: Store, names: Sequence[str]) -> list[Baseline]:
 
 
 def chosen_baseline(store: Store, name: str) -> Baseline:
-    """Return the baseline with this name, or the only one whose name contains it.
+    """Return the baseline with this name, or the only baseline whose name contains it.
 
     Raises StoreError if there is none, or if there are several.
     """

@@ -99,13 +99,14 @@ def print_export(folder: Path, manifest: ExportManifest, *, as_json: bool) -> No
     if PARAMS in manifest.files:
         size = format_bytes((folder / PARAMS).stat().st_size)
         params = f"{counted(len(manifest.params), 'array')} in {PARAMS} ({size})"
+    prepack = "on" if manifest.prepack else "off"
     checked = "returns the same outputs as here" if manifest.outputs else "runs"
     print(
         f"library     {LIBRARY} ({library}), sha256 {manifest.files[LIBRARY]}\n"
         f"entry       {manifest.entry}: {_listed(manifest.inputs)} -> "
         f"{_listed(manifest.outputs) or 'not known'}\n"
         f"target      {json.dumps(manifest.target, sort_keys=True)}, "
-        f"{counted(manifest.num_threads, 'thread')}, prepack {'on' if manifest.prepack else 'off'}\n"
+        f"{counted(manifest.num_threads, 'thread')}, prepack {prepack}\n"
         f"TVM         {manifest.tvm}, tvm-ffi {manifest.tvm_ffi}\n"
         f"tuning      {tasks}; {spent} now\n"
         f"parameters  {params}\n"

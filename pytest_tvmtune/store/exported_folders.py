@@ -153,7 +153,7 @@ def _flush(folder: Path) -> None:
 
 
 def _put(made: Path, folder: Path) -> None:
-    """Move a folder to its place; `made` is then the folder that was there before, if any."""
+    """Move a folder to its place; `made` is then the earlier folder, if any."""
     if not folder.exists():
         made.rename(folder)
         return

@@ -127,5 +127,5 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], said: str) -> 
 def test_a_store_that_can_not_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     made = static_shape_tuning_pipeline(4, TARGET, tmp_path, store=tmp_path / "file")
-    with pytest.raises(Exception, match="--tvm-dir: .*file is a file, not a folder"):
+    with pytest.raises(Exception, match=r"--tvm-dir: .*file is a file, not a folder"):
         made(Square)

@@ -27,7 +27,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def run_alone(script: Path, *arguments: object, cwd: Path) -> str:
     """Run a script in an interpreter that finds tvm, and not this package; return its output."""
-    site = str(tvm_origin().path.parent)
+    site = str(Path(tvm_origin().path).parent)
     command = [REAL_PYTHON, "-I", "-S", "-c", _WITH_TVM_ALONE, site, str(script)]
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False

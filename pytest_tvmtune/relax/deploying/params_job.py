@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """The parameters in the file, and what the call returned: `flatten`'s paths and arrays."""
+    """The parameters in the file, and the outputs of the call: `flatten`'s paths and arrays."""
 
     params: tuple[TensorSpec, ...]
     paths: tuple[str, ...]

@@ -41,7 +41,7 @@ def tuning_pass(
     """
     stock = stock_pipeline(target, work_dir, prepack=prepack)
 
-    @compat.module_pass(opt_level=0)
+    @compat.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
     def _pipeline(mod: IRModule, _context: Any) -> IRModule:
         tuned = tune(mod)
         import_intrinsics_of_records(work_dir, str(target.kind.name))

@@ -37,9 +37,7 @@ def sidecar_of(model: Path) -> Sidecar:
         raise OptionError(f"{sidecar_path(model)}: {error}") from None
 
 
-def open_model_file(
-    path: Path, sidecar: Sidecar, dims: Dims, *, seed: int, **source: Any
-) -> Model:
+def open_model_file(path: Path, sidecar: Sidecar, dims: Dims, *, seed: int, **source: Any) -> Model:
     """Return the model in a file, with the shapes and inputs that its test has.
 
     source: more arguments of `open_model`.

@@ -33,7 +33,6 @@ from pytest_tvmtune.stages.tuning_tasks import untuned_sentence
 from pytest_tvmtune.store.artifacts import sha256_of
 from pytest_tvmtune.store.error_logs import errors_logged
 from pytest_tvmtune.store.exported_folders import ExportManifest, check_place
-from pytest_tvmtune.store.layout import Store
 
 # What the sidecar of a test says of its model and of tuning. The target is the command's own, and
 # the rest is for checks.
@@ -82,7 +81,8 @@ def tune_and_export(
     if warning:
         warn(warning)
     usable_target(options.target)
-    run = _begin(request, sidecar, options, store, on_progress, warn)
+    context = RunContext(store=store, on_progress=on_progress)
+    run = _begin(request, sidecar, options, context, warn)
     tune_and_build(run)
     case, result = run.case, run.result
     for text in filter(None, (*result.warnings, untuned_sentence(case, result.tasks))):
@@ -118,28 +118,25 @@ def _begin(
     request: TuneRequest,
     sidecar: Sidecar,
     options: CaseOptions,
-    store: Store,
-    on_progress: Observer,
+    context: RunContext,
     warn: Callable[[str], None],
 ) -> CaseRun:
     path, name = request.model, case_name(request.model.absolute())
     label = label_of(name, options.target.name, prepack=options.prepack)
     nodeid = str(path)
-    logs = logs_of(store, label, nodeid)
+    logs = logs_of(context.store, label, nodeid)
     with (
         errors_logged(lambda: logs.path("import")),
-        under_way(on_progress, label, "opening the model"),
+        under_way(context.on_progress, label, "opening the model"),
     ):
         model = open_model_file(path, sidecar, options.dims, seed=options.seed)
     if doubt := unset_sentence(model.dynamic, str(sidecar_path(path))):
         warn(doubt)
-    case = open_case(
-        model, options, RunContext(store=store, on_progress=on_progress), name=name, nodeid=nodeid
-    )
+    case = open_case(model, options, context, name=name, nodeid=nodeid)
     return begin(
         case,
         identity=_identity(case, path),
-        run_options=resolve_run(store_dir=store.root),
+        run_options=resolve_run(store_dir=context.store.root),
         golden_folder=path.parent,
         show_warning=warn,
     )

@@ -39,7 +39,7 @@ def static_shape_tuning_pipeline(
     total_trials: int,
     target: str | Mapping[str, Any] | Target,
     work_dir: str | os.PathLike[str] = "tuning_logs",
-    cpu_weight_prepack: bool = False,  # noqa: FBT001, FBT002  TVM's own signature
+    cpu_weight_prepack: bool = False,
     max_trials_per_task: int | None = None,
     *,
     store: str | os.PathLike[str] | None = None,
