@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tvm
+from tvm import relax
 
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
@@ -66,6 +68,16 @@ def test_the_same_bytes(accepted: Baseline, store: Store, run: Run, tmp_path: Pa
     assert tuned == {one.shash for one in workloads} != set()
     (got,) = outputs_of_folder(folder, X, cwd=tmp_path / "elsewhere")
     np.testing.assert_allclose(got, np.maximum(X @ WEIGHT, 0), rtol=1e-5, atol=1e-6)
+    # The stock pipeline makes the same library of the records.
+    case = opener(store)(str(tmp_path / "models/linear.onnx"))
+    mod = relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0,
+        target=case.target,
+        work_dir=str(folder / "work_dir"),
+        cpu_weight_prepack=True,
+    )(case.model.mod)
+    tvm.compile(mod, target=case.target).export_library(str(tmp_path / "model.so"))
+    assert sha256_of(tmp_path / "model.so") == accepted.artifact
     # The artifact itself stays.
     code, out, _ = run("export", accepted.identity.file_name, folder, "--json")
     assert code == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tvm
+import tvm_ffi
 from tvm import relax
 
 from pytest_tvmtune import static_shape_tuning_pipeline
@@ -24,6 +25,7 @@ TARGET = {"kind": "llvm", "num-cores": 2}
 SCRIPT = """
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax
 
 from pytest_tvmtune import static_shape_tuning_pipeline
@@ -97,7 +99,7 @@ def test_in_a_script(tmp_path: Path) -> None:
     }  # fmt: skip
     # The stock pipeline applies the same records.
     lowered = stock(TARGET, folder, prepack=True)(SquareAndLayer)
-    assert tvm.ir.structural_equal(lowered, compat.load_json(first))
+    assert tvm_ffi.structural_equal(lowered, compat.load_json(first))
     # The second time, nothing is tuned: the ledger has no more lines.
     before = contents(folder / ".tvmtune/tuning")
     assert before
