@@ -87,7 +87,7 @@ def print_export(folder: Path, manifest: ExportManifest, *, as_json: bool) -> No
         print_json(to_json_values(manifest))
         return
     tuned = [task for task in manifest.tasks if task.best_s is not None]
-    tasks = f"{len(tuned)} of {counted(len(manifest.tasks), 'task')} tuned"
+    tasks = f"{len(tuned)} of {counted(len(manifest.tasks), 'task')} with a record"
     if tuned:
         slowest = max(tuned, key=lambda task: task.calls * (task.best_s or 0.0))
         tasks += f"; the longest: {slowest.name}, {format_seconds(slowest.best_s or 0.0)} a call"

@@ -28,7 +28,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedTask:
-    """A tuning task of an exported library. best_s: seconds of a call, None where not tuned."""
+    """A tuning task of an exported library. best_s: seconds of a call, None without a record."""
 
     name: str
     shash: str

@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import relax
 
 from pytest_tvmtune import static_shape_tuning_pipeline
-from pytest_tvmtune.core.errors import OptionError
+from pytest_tvmtune.core.errors import OptionError, TvmTuneError
 from pytest_tvmtune.relax import compat
 from tests.support import IMPORTABLE, REAL_PYTHON
 from tests.support.modules import Square, SquareAndLayer
@@ -129,5 +129,5 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], said: str) -> 
 def test_a_store_that_can_not_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     made = static_shape_tuning_pipeline(4, TARGET, tmp_path, store=tmp_path / "file")
-    with pytest.raises(Exception, match=r"--tvm-dir: .*file is a file, not a folder"):
+    with pytest.raises(TvmTuneError, match=r"--tvm-dir: .*file is a file, not a folder"):
         made(Square)

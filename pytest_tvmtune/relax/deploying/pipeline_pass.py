@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.tensors.signature import Signature
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.kernel_descriptions import is_scheduled
@@ -39,11 +40,19 @@ def tuning_pass(
         work_dir: MetaSchedule's folder of records.
         prepack: As `cpu_weight_prepack`.
     """
+    import tvm_ffi
+
     stock = stock_pipeline(target, work_dir, prepack=prepack)
+
+    tvm_ffi.register_error(TvmTuneError)
 
     @compat.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
     def _pipeline(mod: IRModule, _context: Any) -> IRModule:
-        tuned = tune(mod)
+        try:
+            tuned = tune(mod)
+        except TvmTuneError as error:
+            # TVM passes on the type and the message, and types only if they are registered.
+            raise TvmTuneError(str(error)) from error
         import_intrinsics_of_records(work_dir, str(target.kind.name))
         lowered = stock(mod)
         if tuned and not any(is_scheduled(one) for _, one in lowered.functions_items()):
