@@ -16,6 +16,8 @@ from tvm import relax
 from pytest_tvmtune import static_shape_tuning_pipeline
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.deploying.pipeline_pass import tuning_pass
+from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from tests.support import IMPORTABLE, REAL_PYTHON
 from tests.support.modules import Square, SquareAndLayer
 from tests.support.sample_store import contents
@@ -105,6 +107,16 @@ def test_in_a_script(tmp_path: Path) -> None:
     assert before
     assert run() == first
     assert contents(folder / ".tvmtune/tuning") == before
+
+
+@pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
+def test_registrations_of_a_script_are_told(tmp_path: Path, prepack: bool) -> None:
+    """The script lowers an operator in another way than the processes that tune."""
+    target = tvm.target.Target(TARGET)
+    write_work_dir(tmp_path, [])
+    made = tuning_pass(lambda _mod: 1, target=target, work_dir=tmp_path, prepack=prepack)
+    with pytest.warns(UserWarning, match="some tuning records were not applied"):
+        made(Square)
 
 
 @pytest.mark.parametrize(
