@@ -19,6 +19,7 @@ from pytest_tvmtune.store.exported_folders import read_export_manifest
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import read_work_dir
 from tests.plugin.onnx_files import RNG, WEIGHT, write_linear
+from tests.relax.test_from_tflite import B, W, linear_model
 from tests.support import IMPORTABLE, REAL_PYTHON
 from tests.support.exported import is_whole, outputs_of_folder, run_alone
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
@@ -81,6 +82,16 @@ def test_a_torch_program(run: Run, tmp_path: Path) -> None:
     assert ", prepack off\n" in out
     (got,) = outputs_of_folder(folder, x.numpy(), cwd=tmp_path / "elsewhere")
     np.testing.assert_allclose(got, layer(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_tflite_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "linear.tflite").write_bytes(linear_model())
+    folder = tmp_path / "deploy"
+    code, _, err = run("tune", tmp_path / "linear.tflite", "-o", folder, "--trials=0")
+    assert (code, err) == (0, "")
+    x = RNG.standard_normal((2, 4)).astype("float32")
+    (got,) = outputs_of_folder(folder, x, cwd=tmp_path / "elsewhere")
+    np.testing.assert_allclose(got, np.maximum(x @ W.T + B, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_size_that_nothing_sets_is_told(run: Run, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pytest_tvmtune.stages.deployment.exported_folder import ExportRequest, expo
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.tuned_build import load_and_call
 from pytest_tvmtune.store.exported_folders import ExportManifest
+from tests.stages.test_types import TYPES, AllTypes
 from tests.support.cases import build_of
 from tests.support.exported import is_whole, outputs_of_folder
 from tests.support.modules import Nested, OpenCase, Square, Types
@@ -59,6 +60,18 @@ def test_the_same_outputs(open_: OpenCase, tmp_path: Path, mod: Any, prepack: bo
     got = outputs_of_folder(folder, *case.model.inputs, cwd=tmp_path / "elsewhere")
     for array, want in zip(got, expected.values(), strict=True):
         np.testing.assert_array_equal(array, want)
+
+
+def test_types_that_npy_lacks(open_: OpenCase, tmp_path: Path) -> None:
+    inputs = [np.asarray(np.eye(4), dtype) for dtype in TYPES]
+    case = open_(AllTypes().eval(), inputs=inputs, prepack=True)
+    manifest = export(case, tmp_path / "deploy")
+    assert "bfloat16" in {one.dtype for one in manifest.params}
+    _loaded, outputs = load_and_call(case, build_of(case))
+    got = outputs_of_folder(tmp_path / "deploy", *inputs, cwd=tmp_path / "elsewhere")
+    for array, want in zip(got, outputs, strict=True):
+        # numpy reads bfloat16 as bytes.
+        np.testing.assert_array_equal(array.view(want.dtype), want)
 
 
 @pytest.mark.parametrize(
