@@ -77,7 +77,8 @@ def tune_and_export(
     check_place(request.folder, force=request.force)
     sidecar = sidecar_of(request.model)
     options = _options(request, sidecar)
-    store, warning = ready_store(request.store, tuning=options.trials > 0)
+    tuning = options.trials > 0 and options.tuning != "never"
+    store, warning = ready_store(request.store, tuning=tuning)
     if warning:
         warn(warning)
     usable_target(options.target)
