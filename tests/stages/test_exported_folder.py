@@ -40,6 +40,7 @@ def export(case: Case, folder: Path) -> ExportManifest:
     return export_folder(request, None)
 
 
+@pytest.mark.each_version
 @pytest.mark.parametrize(
     ("mod", "prepack"),
     [(Square, True), (Nested, False), (Types, False)],

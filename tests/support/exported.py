@@ -17,7 +17,7 @@ from tests.support import REAL_PYTHON
 # by which this package would be found.
 _WITH_TVM_ALONE = """
 import importlib.util, runpy, sys
-sys.path.append(sys.argv[1])
+sys.path += sys.argv[1].split(":")
 sys.modules["torch"] = None
 assert importlib.util.find_spec("pytest_tvmtune") is None
 sys.argv = sys.argv[2:]
@@ -27,8 +27,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def run_alone(script: Path, *arguments: object, cwd: Path) -> str:
     """Run a script in an interpreter that finds tvm, and not this package; return its output."""
-    site = str(Path(tvm_origin().path).parent)
-    command = [REAL_PYTHON, "-I", "-S", "-c", _WITH_TVM_ALONE, site, str(script)]
+    # The environments of older versions have TVM alone, and share numpy.
+    sites = dict.fromkeys(str(Path(one).parent) for one in (tvm_origin().path, *np.__path__))
+    command = [REAL_PYTHON, "-I", "-S", "-c", _WITH_TVM_ALONE, ":".join(sites), str(script)]
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
     )
