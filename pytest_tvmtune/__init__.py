@@ -1,7 +1,8 @@
 """A pytest plugin that tests models compiled by Apache TVM for wrong numbers and slowdowns.
 
-Tests, conftest files, and other plugins can use these names. All other modules are private
-(docs/reference/stability.md). A name is imported at its first use, so starting pytest needs none.
+Tests, conftest files, other plugins, and deployment scripts can use these names. All other modules
+are private (docs/reference/stability.md). A name is imported at its first use, so starting pytest
+needs none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "html_report",
     "make_report",
     "report_schema",
+    "static_shape_tuning_pipeline",
     "vet_report_schema",
 ]
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_tvmtune.plugin.warning import TvmTuneWarning
     from pytest_tvmtune.report.html_report import html_report
     from pytest_tvmtune.report.json_report import make_report, report_schema, vet_report_schema
+    from pytest_tvmtune.stages.deployment.tuning_pipeline import static_shape_tuning_pipeline
 else:  # else a type checker would take any name for one of these
     _HOMES = {
         "CaseResult": "core.results.case_result",
@@ -51,6 +54,7 @@ else:  # else a type checker would take any name for one of these
         "html_report": "report.html_report",
         "make_report": "report.json_report",
         "report_schema": "report.json_report",
+        "static_shape_tuning_pipeline": "stages.deployment.tuning_pipeline",
         "vet_report_schema": "report.json_report",
     }
 

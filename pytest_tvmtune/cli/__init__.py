@@ -1,4 +1,4 @@
-"""The command `tvmtune`: manages the store, and checks the installation."""
+"""The command `tvmtune`: manages the store, checks the installation, and exports models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pytest_tvmtune.cli import (
     db_command,
     doctor_command,
     env_command,
+    export_command,
     gc_command,
     history_command,
     init_command,
+    tune_command,
     vet_command,
 )
 from pytest_tvmtune.core.errors import TvmTuneError
@@ -30,6 +32,8 @@ examples:
   tvmtune baselines export baselines.zip     write baselines for another machine
   tvmtune db import WORK_DIR --target=llvm   import records that were tuned elsewhere
   tvmtune gc --max-size 2G                   remove the least recently used files
+  tvmtune tune model.onnx -o deploy          tune a model file, and export it
+  tvmtune export 'mlp[llvm]' deploy          export the library that was tested
   tvmtune vet --old PYTHON --new PYTHON      compare two TVMs on the tests of a suite
 
 exit codes: 0 success, 1 a problem was found, 2 wrong usage. Most commands take --json, which prints
@@ -74,8 +78,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tvmtune",
-        description="Manage the store of pytest-tvmtune, check the installation, and show earlier "
-        "runs.",
+        description="Manage the store of pytest-tvmtune, check the installation, show earlier "
+        "runs, and export models.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -101,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         baselines_command,
         db_command,
         gc_command,
+        tune_command,
+        export_command,
         vet_command,
     ):
         module.add_parser(commands, common)

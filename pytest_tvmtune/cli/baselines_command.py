@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_tvmtune.cli.arguments import add_group, add_json, existing_store, print_json
+from pytest_tvmtune.cli.chosen_baselines import chosen_baselines, name_of_test
 from pytest_tvmtune.core.errors import StoreError, counted
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline, plain_baseline
-from pytest_tvmtune.core.gating.case_identity import default_name
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds, table_lines
 from pytest_tvmtune.store import artifacts
 from pytest_tvmtune.store.accepted.baseline_files import (
-    load_baseline,
     read_anchor,
     read_records,
     write_anchor,
@@ -55,11 +54,11 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
     if options.json:
-        print_json([_plain(store, baseline) for baseline in _chosen(store, options.names)])
+        print_json([_plain(store, baseline) for baseline in chosen_baselines(store, options.names)])
         return 0
     rows = [
         (
-            _test_name(baseline),
+            name_of_test(baseline),
             baseline.identity.target_name,
             "yes" if baseline.identity.prepack else "no",
             format_seconds(baseline.median_s),
@@ -68,7 +67,7 @@ def _list(options: argparse.Namespace) -> int:
             str(baseline.fingerprint["tvm"]),
             _problem(store, baseline) or _FOUND,
         )
-        for baseline in _chosen(store, options.names)
+        for baseline in chosen_baselines(store, options.names)
     ]
     headings = ("test", "target", "prepack", "latency", "accepted", "anchor", "TVM", "artifact")
     print("\n".join(table_lines(headings, rows, right={"latency"})))
@@ -89,17 +88,17 @@ def _show(options: argparse.Namespace) -> int:
                         for _key, workload in read_records(store, baseline.identity)
                     ],
                 }
-                for baseline in _chosen(store, options.names)
+                for baseline in chosen_baselines(store, options.names)
             ]
         )  # fmt: skip
         return 0
-    for baseline in _chosen(store, options.names):
+    for baseline in chosen_baselines(store, options.names):
         machine = baseline.fingerprint
         low, high = min(baseline.samples_s), max(baseline.samples_s)
         tasks = read_records(store, baseline.identity)
         print(
             f"{baseline.identity.file_name}\n"
-            f"  test       {_test_name(baseline)}, entry {baseline.identity.entry}\n"
+            f"  test       {name_of_test(baseline)}, entry {baseline.identity.entry}\n"
             f"  target     {baseline.target}\n"
             f"  accepted   {baseline.accepted_at}\n"
             f"  anchor     {_anchored_at(store, baseline) or 'none'}\n"
@@ -120,7 +119,7 @@ def _show(options: argparse.Namespace) -> int:
 def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
     return {
         "file": baseline.identity.file_name,
-        "test": _test_name(baseline),
+        "test": name_of_test(baseline),
         "target_name": baseline.identity.target_name,
         "prepack": baseline.identity.prepack,
         "median_s": baseline.median_s,
@@ -133,7 +132,7 @@ def _plain(store: Store, baseline: Baseline) -> dict[str, Any]:
 
 def _anchor(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
-    chosen = _chosen(store, options.names)
+    chosen = chosen_baselines(store, options.names)
     for baseline in chosen:
         if problem := _problem(store, baseline):
             raise StoreError(
@@ -148,7 +147,7 @@ def _anchor(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     store = existing_store(options.dir)
-    chosen = _chosen(store, options.names)
+    chosen = chosen_baselines(store, options.names)
     size = export_baselines(store, chosen, options.file)
     print(f"exported {counted(len(chosen), 'baseline')} to {options.file} ({format_bytes(size)})")
     return 0
@@ -169,39 +168,6 @@ def _anchored_at(store: Store, baseline: Baseline) -> str | None:
     """
     anchor = read_anchor(store, baseline.identity)
     return None if anchor is None else anchor.accepted_at
-
-
-def _chosen(store: Store, names: list[str]) -> list[Baseline]:
-    """Return the baselines whose names contain one of the names, or all baselines.
-
-    Raises StoreError if there is none, or if a baseline is damaged.
-    """
-    found, matched = [], set()
-    for path in sorted(store.baselines.glob("*.json")):
-        try:
-            baseline = load_baseline(path, path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: {error}") from error
-        texts = (path.name, _test_name(baseline))
-        own = {name for name in names if any(name in text for text in texts)}
-        matched |= own
-        if own or not names:
-            found.append(baseline)
-    if lost := [name for name in names if name not in matched]:
-        raise StoreError(
-            f"{store.root} has no baseline named {' or '.join(lost)}: see `tvmtune baselines list`"
-        )
-    if not found:
-        raise StoreError(f"{store.root} has no baselines: accept one with --tvm-update-new")
-    return found
-
-
-def _test_name(baseline: Baseline) -> str:
-    one = baseline.identity
-    parts = [one.path, one.cls, one.function]
-    params = f"[{one.params}]" if one.params else ""
-    name = f" {one.name}" if one.name != default_name(one.function, one.path) else ""
-    return "::".join(part for part in parts if part) + params + name
 
 
 def _problem(store: Store, baseline: Baseline) -> str:

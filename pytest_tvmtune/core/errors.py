@@ -180,6 +180,10 @@ class GoldenError(TvmTuneError):
     """Golden outputs can't be read, or belong to another test or other inputs."""
 
 
+class ExportError(TvmTuneError):
+    """A library can't be exported, or doesn't run where it was exported to."""
+
+
 class ReportError(TvmTuneError):
     """The value isn't a report of pytest-tvmtune, or a later version wrote it."""
 

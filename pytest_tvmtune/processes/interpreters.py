@@ -42,6 +42,13 @@ def command_with_path(
     return [str(interpreter), *_call(f"{list(path)!a}", module), *arguments]
 
 
+def script_command(script: Path, *arguments: str) -> list[str]:
+    """Return the command of an interpreter that runs a script with this process's `sys.path`."""
+    run = "sys.argv[:] = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0], None, '__main__')"
+    code = f"import sys; sys.path[:] = {import_path()!a}; {run}"
+    return [sys.executable, "-c", code, str(script), *arguments]
+
+
 def _call(path: str, module: str) -> list[str]:
     # As an expression: any other form would take an import, or break on an odd path.
     return ["-c", f"import sys; sys.path[:] = {path}; from {module} import main; main()"]

@@ -63,6 +63,7 @@ _CORE = {
     "llvm_get_cpu_features": "target.codegen:llvm_get_cpu_features",
     "llvm_get_system_cpu": "target.codegen:llvm_get_system_cpu",
     "load_json": "ir:load_json",
+    "module_pass": "ir.transform:module_pass",
     "pass_instrument": "ir.instrument:pass_instrument",
     "save_json": "ir:save_json",
 }

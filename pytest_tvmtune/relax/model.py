@@ -89,12 +89,22 @@ class Model:
     @cached_property
     def data_digest(self) -> str:
         """SHA-256 of all parameters and inputs: what a first run was made with."""
-        digest = hashlib.sha256()
         with releasing_pages(self.params):
-            for array in (*self.params, *self.inputs):
-                digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.asarray(to_plain(array), order="C").data)
-        return digest.hexdigest()
+            return _digest_of((*self.params, *self.inputs))
+
+    @property
+    def params_digest(self) -> str:
+        """SHA-256 of all parameters."""
+        with releasing_pages(self.params):
+            return _digest_of(self.params)
+
+
+def _digest_of(arrays: Iterable[Array]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.asarray(to_plain(array), order="C").data)
+    return digest.hexdigest()
 
 
 def with_shared_params(model: Model, scratch: Path) -> Model:

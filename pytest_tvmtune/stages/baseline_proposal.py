@@ -46,13 +46,14 @@ def propose_baseline(
         num_threads=case.num_threads,
         fingerprint={**asdict(case.machine), **content_here(case.store)},
         accepted_at=utc_text(now_s()),
+        params_sha256=case.model.params_digest,
     )
     return BaselineProposal(
-        baseline=baseline, records=_accepted_records(case, built), compiled_s=untuned.compiled_s
+        baseline=baseline, records=applied_records(case, built), compiled_s=untuned.compiled_s
     )
 
 
-def _accepted_records(case: Case, built: BuiltModel) -> tuple[tuple[str, Workload], ...]:
+def applied_records(case: Case, built: BuiltModel) -> tuple[tuple[str, Workload], ...]:
     """Return (target key, workload) of each task: its record where applied, and its ledger."""
     stored = stored_workloads(case, built.plan)
     best = best_records(case, stored)

@@ -71,9 +71,16 @@ def import_work_dir(case: Case, plan: builds.Plan) -> list[str]:
         return []
     workloads, problems = read_work_dir(case.options.work_dir)
     names = {task.shash: task.name for task in plan.tasks}
+    stored = stored_workloads(case, plan)
     for workload in workloads:
-        if workload.shash in names:
-            renamed = replace(workload, name=names[workload.shash])
+        if workload.shash not in names:
+            continue
+        # What came from the store is known there with the machine that measured it.
+        before = stored.get(workload.shash)
+        known = {one.digest for one in before.records} if before else set()
+        records = tuple(one for one in workload.records if one.digest not in known)
+        if records:
+            renamed = replace(workload, name=names[workload.shash], records=records)
             add_to_workload(case.store, plan.target_key, renamed)
     return [f"work_dir: {problem}" for problem in problems]
 

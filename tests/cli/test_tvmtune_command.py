@@ -69,7 +69,7 @@ def test_a_missing_compiler_is_exit_code_1_and_says_what_to_install(
      ["db", "import", "x"], ["db", "prune", "--keep", "x"], ["db", "sign", "x"], ["baselines"],
      ["baselines", "show"], ["baselines", "export"], ["baselines", "import"],
      ["baselines", "import", "x", "y"], ["baselines", "no-such-command"],
-     ["history", "x", "y"], ["compare", "1"], ["report"]],
+     ["history", "x", "y"], ["compare", "1"], ["report"], ["tune", "x.onnx"], ["export", "x"]],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -236,6 +236,7 @@ def test_a_signature_as_json() -> None:
         "params": [["encoder_0_weight", [2, 3], "float32"]],
         "lifts_params": True,
     }
+    assert Signature.of_json(signature.to_json()) == signature
 
 
 def test_names_that_only_differ_in_spelling_are_told_apart_when_given_exactly() -> None:

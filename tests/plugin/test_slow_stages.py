@@ -30,14 +30,14 @@ from pathlib import Path
 
 import dozer
 from pytest_tvmtune.core.results.progress import StageProgress
-from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
+from pytest_tvmtune.plugin.progress_display import progress_display
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.stages.stage_progress import under_way
 
 def test_slow(request, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    show = ProgressDisplay(request.config, first_after_s=1.0, every_s=1.0)
+    show = progress_display(request.config, first_after_s=1.0, every_s=1.0)
     context = JobContext(
         scratch=tmp_path / "scratch",
         log_path=tmp_path / "job.log",

@@ -24,6 +24,7 @@ class Baseline:
     artifact, untuned: SHA-256 of the accepted library, and of the same module without records.
     samples_s: seconds per call when accepted, on the machine and with the versions in
     `fingerprint`: advisory, never the cause of a failure; the artifact is run again.
+    params_sha256: of the model's parameters, which aren't kept; "" where that isn't known.
     """
 
     identity: Identity
@@ -35,6 +36,7 @@ class Baseline:
     num_threads: Annotated[int, Meta(gt=0)]
     fingerprint: dict[str, Any]
     accepted_at: str
+    params_sha256: str = ""
 
     @property
     def libraries(self) -> tuple[str, str]:

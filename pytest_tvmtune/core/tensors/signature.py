@@ -51,6 +51,23 @@ class Signature:
             "lifts_params": self.lifts_params,
         }
 
+    @staticmethod
+    def of_json(values: Mapping[str, Any]) -> Signature:
+        """Return the signature that `to_json` made plain."""
+
+        def specs(rows: Sequence[tuple[str, Sequence[int], str]]) -> tuple[TensorSpec, ...]:
+            return tuple(
+                TensorSpec(name=name, shape=tuple(shape), dtype=dtype)
+                for name, shape, dtype in rows
+            )
+
+        return Signature(
+            entry=values["entry"],
+            inputs=specs(values["inputs"]),
+            params=specs(values["params"]),
+            lifts_params=values["lifts_params"],
+        )
+
 
 def normalise_name(name: str) -> str:
     """Return the Relax form of a tensor name: importers turn `.`, `:`, `/` and `-` into `_`."""

@@ -112,7 +112,7 @@ def case_options_of(item: pytest.Item) -> CaseOptions | None:
 
 
 def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOptions]) -> None:
-    from pytest_tvmtune.plugin.progress_lines import ProgressDisplay
+    from pytest_tvmtune.plugin.progress_display import progress_display
     from pytest_tvmtune.processes.setup_modules import use_setup
     from pytest_tvmtune.relax.installation.startup_check import check_imports, check_installation
     from pytest_tvmtune.store.layout import open_store, sweep_scratch
@@ -138,7 +138,7 @@ def _start(config: pytest.Config, state: State, told: dict[pytest.Item, CaseOpti
             state.wanted.append(options)
     state.run_context = RunContext(
         store=store,
-        on_progress=ProgressDisplay(config),
+        on_progress=progress_display(config),
         started_s=state.started_s,
         gated_items=max(1, len(state.wanted)),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
 from pytest_tvmtune.core.errors import OptionError, counted
 from pytest_tvmtune.core.settings.model_file_patterns import (
-    SIDECAR_SUFFIX,
     SUFFIX,
     case_name,
     matches,
@@ -27,7 +25,6 @@ from pytest_tvmtune.core.settings.sidecar import (
     ONNXRUNTIME,
     UNTUNED,
     Sidecar,
-    parse_sidecar,
 )
 from pytest_tvmtune.plugin.attempts import begin, conclude
 from pytest_tvmtune.plugin.collecting.baseline_identity import path_of
@@ -35,11 +32,10 @@ from pytest_tvmtune.plugin.collecting.item_variants import ItemVariant, item_cho
 from pytest_tvmtune.plugin.collecting.marks import marks_of, merged_arguments, rechosen, wrong_mark
 from pytest_tvmtune.plugin.reporting import MODEL_FOLDERS
 from pytest_tvmtune.plugin.state import STATE, ItemOrigin, State, is_worker
+from pytest_tvmtune.store.model_files import data_sets, own_data_sets, read_sidecar
 
 if TYPE_CHECKING:
     from pytest_tvmtune.stages.case_run import Check
-
-_DATA_SET = re.compile(r"test_data_set_(\d+)")
 
 
 def collect_model_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -128,8 +124,8 @@ class ModelFile(pytest.File):
         path = sidecar_path(self.path)
         name = case_name(self.path)
         try:
-            sidecar = _read_sidecar(path)
-            _check_files(sidecar, self.path)
+            sidecar = read_sidecar(self.path)
+            _check_expected(sidecar, self.path)
             for choice in item_choices(self.config.stash[STATE].run, sidecar.options):
                 called = f"{name}[{choice.id}]"
                 # pytest 9 needs the whole id, since the name has brackets.
@@ -148,23 +144,7 @@ class ModelFile(pytest.File):
             raise self.CollectError(f"{shown}: {error}") from None
 
 
-def _read_sidecar(path: Path) -> Sidecar:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Sidecar()
-    except (OSError, ValueError) as error:
-        raise OptionError(f"can't be read: {error}") from None
-    return parse_sidecar(text, path.parent)
-
-
-def _check_files(sidecar: Sidecar, model: Path) -> None:
-    misnamed = model.with_name(model.name + SIDECAR_SUFFIX)
-    if misnamed.exists():
-        raise OptionError(f"{misnamed.name} isn't read; rename it to {sidecar_path(model).name}")
-    for name, value in (sidecar.inputs or {}).items():
-        if isinstance(value, Path) and not value.is_file():
-            raise OptionError(f"inputs.{name}: no such file: {value}")
+def _check_expected(sidecar: Sidecar, model: Path) -> None:
     if sidecar.expected == DATA_SETS and not data_sets(model.parent):
         raise OptionError(f"expected: no folder {DATA_SETS}_0 exists next to {model.name}")
 
@@ -209,7 +189,7 @@ class ModelItem(pytest.Item):
         )
         state = begin(self, self._marked_options(), origin)
         tvm_tune = tvm_tune_of(self, state)
-        found = _own_data_sets(self.path, self.sidecar)
+        found = own_data_sets(self.path, self.sidecar)
         given = self.sidecar.inputs
         expected = self.sidecar.expected or _first_reference([] if given else found)
         tvm_tune(self.path, shapes=self.sidecar.shapes, inputs=given or next(iter(found), None))
@@ -249,18 +229,6 @@ class ModelItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return the heading of a failure, with the line number that pytest needs for a skip."""
         return self.path, 0, self.name
-
-
-def data_sets(folder: Path) -> list[Path]:
-    """Return a folder's `test_data_set_N`, in order of their numbers."""
-    numbered = ((_DATA_SET.fullmatch(one.name), one) for one in folder.iterdir() if one.is_dir())
-    return [one for _, one in sorted((int(match[1]), one) for match, one in numbered if match)]
-
-
-def _own_data_sets(model: Path, sidecar: Sidecar) -> list[Path]:
-    """Return the data sets of a model, none if they can belong to another model."""
-    alone = model.name == f"model{SUFFIX}" or len(list(model.parent.glob(f"*{SUFFIX}"))) == 1
-    return data_sets(model.parent) if alone or sidecar.expected == DATA_SETS else []
 
 
 def _first_reference(found: list[Path]) -> str:

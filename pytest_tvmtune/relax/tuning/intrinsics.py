@@ -46,8 +46,9 @@ def import_intrinsics_of_records(work_dir: Path, kind: str) -> None:
 
     Without them the whole pipeline raises; importing them always would cost seconds.
     """
-    records = work_dir / RECORDS_FILE
-    if any("Tensorize" in json.dumps(json.loads(line)[1][0]) for line in records.open()):
+    with (work_dir / RECORDS_FILE).open() as records:
+        uses_one = any("Tensorize" in json.dumps(json.loads(line)[1][0]) for line in records)
+    if uses_one:
         import_intrinsics(kind)
 
 

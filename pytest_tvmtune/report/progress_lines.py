@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import threading
 from typing import Any, TextIO
 
-import pytest
-
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.results.progress import StageProgress, TuningProgress
-from pytest_tvmtune.plugin.state import is_worker
 from pytest_tvmtune.report.text_tables import format_seconds
 
 FIRST_LINE_AFTER_S = 10.0
@@ -22,21 +16,21 @@ _PAUSE_S = 5.0
 
 
 class ProgressDisplay:
-    """A moving line on a terminal, a line every 30 s elsewhere, nothing with -q and in workers.
+    """A moving line on a terminal, a line every 30 s elsewhere, nothing without a stream.
 
     Trials are shown from the first trial on. Other stages are shown after the case has run for
-    `first_after_s` without a pause. Any thread can call it, also while pytest captures output.
+    `first_after_s` without a pause. Any thread can call it. lead: is written before each line.
     """
 
     def __init__(
         self,
-        config: pytest.Config,
+        stream: TextIO | None,
         *,
         first_after_s: float = FIRST_LINE_AFTER_S,
         every_s: float = PLAIN_LINE_EVERY_S,
+        lead: str = "",
     ) -> None:
-        silent = config.getoption("verbose", 0) < 0 or is_worker(config)
-        self._stream = None if silent else _uncaptured_stderr(config)
+        self._stream, self._lead = stream, lead
         self._first_after_s, self._every_s = first_after_s, every_s
         self._lock = threading.Lock()
         self._bar: Any = None
@@ -90,7 +84,7 @@ class ProgressDisplay:
         return True
 
     def _write_line(self, text: str, stream: TextIO) -> None:
-        stream.write(f"\n{text}\n")
+        stream.write(f"{self._lead}{text}\n")
         stream.flush()
 
     def _line(self, progress: TuningProgress) -> str:
@@ -123,7 +117,7 @@ class ProgressDisplay:
         if self._bar is None:
             from tqdm import tqdm
 
-            stream.write("\n")
+            stream.write(self._lead)
             self._bar = tqdm(file=stream, leave=False, dynamic_ncols=True, **look)
             self._bar_of = kind
 
@@ -131,23 +125,6 @@ class ProgressDisplay:
         if self._bar is not None and self._bar_of is kind:
             self._bar.close()
             self._bar = None
-
-
-def _uncaptured_stderr(config: pytest.Config) -> TextIO:
-    """Return pytest's original stderr, which stays the same while pytest captures output.
-
-    Suspending the capture for each line would also show the output of the test.
-    """
-    capture = config.pluginmanager.getplugin("capturemanager")
-    with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
-        stream = sys.stderr
-        try:
-            descriptor = os.dup(stream.fileno())
-        except (OSError, ValueError, AttributeError):
-            return stream  # it is no file
-    copy = os.fdopen(descriptor, "w", encoding=stream.encoding, errors="backslashreplace")
-    config.add_cleanup(copy.close)
-    return copy
 
 
 def _details(progress: TuningProgress) -> list[str]:

@@ -1,0 +1,1 @@
+"""Running a built model for deployment: its transformed parameters, and a script."""

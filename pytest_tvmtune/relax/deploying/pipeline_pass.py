@@ -1,0 +1,74 @@
+"""TVM's stock tuning pipeline with another tuner in front of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tvmtune.core.errors import TvmTuneError
+from pytest_tvmtune.core.tensors.signature import Signature
+from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.kernel_descriptions import is_scheduled
+from pytest_tvmtune.relax.model import Model
+from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.target import Target
+    from tvm.transform import ModulePass
+
+
+def stock_pipeline(target: Target, work_dir: Path, *, prepack: bool) -> ModulePass:
+    """Return TVM's pipeline, which applies the records in a work_dir and tunes nothing."""
+    from tvm import relax
+
+    return relax.pipeline.static_shape_tuning_pipeline(
+        total_trials=0, target=target, work_dir=str(work_dir), cpu_weight_prepack=prepack
+    )
+
+
+def tuning_pass(
+    tune: Callable[[IRModule], int], *, target: Target, work_dir: Path, prepack: bool
+) -> ModulePass:
+    """Return a pass that tunes a module, and then applies the stock pipeline.
+
+    Args:
+        tune: Puts the records of a module into the work_dir, and returns how many tasks have one.
+        target: Of the pipeline.
+        work_dir: MetaSchedule's folder of records.
+        prepack: As `cpu_weight_prepack`.
+    """
+    import tvm_ffi
+
+    stock = stock_pipeline(target, work_dir, prepack=prepack)
+
+    tvm_ffi.register_error(TvmTuneError)
+
+    @compat.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
+    def _pipeline(mod: IRModule, _context: Any) -> IRModule:
+        try:
+            tuned = tune(mod)
+        except TvmTuneError as error:
+            # TVM passes on the type and the message, and types only if they are registered.
+            raise TvmTuneError(str(error)) from error
+        import_intrinsics_of_records(work_dir, str(target.kind.name))
+        lowered = stock(mod)
+        # Each task with a record becomes a kernel, or two with prepack.
+        if sum(is_scheduled(one) for _, one in lowered.functions_items()) < tuned:
+            warnings.warn(
+                "some tuning records were not applied, because the tasks are others in the child "
+                "processes that tune; they lack the operators and passes that this script "
+                "registers",
+                stacklevel=2,
+            )
+        return lowered
+
+    return _pipeline
+
+
+def model_to_tune(mod: IRModule) -> Model:
+    """Return a module as a model that is only tuned, and never called."""
+    signature = Signature(entry="", inputs=(), params=(), lifts_params=False)
+    return Model(mod=mod, name="module", signature=signature, params=(), inputs=())

@@ -1,0 +1,1 @@
+"""Exported folders, and the pipeline that tunes in a deployment script."""
