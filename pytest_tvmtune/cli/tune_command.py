@@ -18,7 +18,7 @@ from pytest_tvmtune.cli.exported_facts import (
 from pytest_tvmtune.core.settings.parsing import default_of, parse_setting
 from pytest_tvmtune.core.settings.target_spec import HOST, parse_target
 
-_SETTINGS = ("trials", "max_trials_per_task", "prepack", "tuning", "dims")
+_SETTINGS = ("trials", "max_trials_per_task", "max_tuning_time", "prepack", "tuning", "dims")
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -47,6 +47,13 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", metavar="N", type=_setting(name.replace("-", "_")), help=text
         )
+    parser.add_argument(
+        "--time",
+        metavar="SECONDS",
+        dest="max_tuning_time",
+        type=_setting("max_tuning_time"),
+        help="end tuning after this time, although trials are left (default: no limit)",
+    )
     parser.add_argument(
         "--prepack",
         action="store_const",

@@ -69,6 +69,16 @@ def test_a_tuned_onnx_file(store: Store, run: Run, tmp_path: Path) -> None:
     assert is_whole(folder)
 
 
+def test_tuning_for_a_time(run: Run, tmp_path: Path) -> None:
+    model = write_linear(tmp_path / "linear.onnx")
+    folder = tmp_path / "deploy"
+    code, _, err = run("tune", model, "-o", folder, "--trials=10000", "--time=0.001")
+    assert code == 0, err
+    manifest = read_export_manifest(folder)
+    assert manifest is not None
+    assert manifest.trials < 100
+
+
 def test_a_torch_program(run: Run, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     layer, x = torch.nn.Linear(4, 3), torch.ones(2, 4)

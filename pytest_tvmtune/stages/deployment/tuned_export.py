@@ -37,7 +37,8 @@ from pytest_tvmtune.store.exported_folders import ExportManifest, check_place
 # What the sidecar of a test says of its model and of tuning. The target is the command's own, and
 # the rest is for checks.
 _FROM_SIDECAR = (
-    "trials", "max_trials_per_task", "prepack", "dims", "seed", "num_threads", "timeout",
+    "trials", "max_trials_per_task", "max_tuning_time", "prepack", "dims", "seed", "num_threads",
+    "timeout",
 )  # fmt: skip
 
 
