@@ -36,6 +36,29 @@ def cnn() -> Model:
     )
 
 
+def cnn_wide() -> Model:
+    """The CNN with half as many channels again: the same operators in other shapes."""
+    from test_cnn import CNN
+    from tvm.relax.frontend import nn
+
+    class WideCNN(CNN):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.conv1 = nn.Conv2D(3, 24, 3, stride=2, padding=1, bias=False)
+            self.conv2 = nn.Conv2D(24, 48, 3, stride=2, padding=1, bias=False)
+            self.head = nn.Linear(48 * 8 * 8, 10)
+
+        def forward(self, x: nn.Tensor) -> nn.Tensor:
+            x = nn.op.relu(self.conv1(x))
+            x = nn.op.relu(self.conv2(x))
+            return self.head(nn.op.reshape(x, (1, 48 * 8 * 8)))
+
+    return _open(
+        WideCNN(),
+        name="cnn_wide",
+        spec={"forward": {"x": nn.spec.Tensor((1, 3, 32, 32), "float32")}},
+    )
+
+
 def magika() -> Model:
     """Magika, which tells file types from bytes: 22 tasks."""
     from onnx_models import model_file
@@ -95,6 +118,7 @@ def wide() -> Model:
 MODELS: dict[str, Callable[[], Model]] = {
     "mlp": mlp,
     "cnn": cnn,
+    "cnn_wide": cnn_wide,
     "magika": magika,
     "ppocr_cls": ppocr_cls,
     "silero_vad": silero_vad,

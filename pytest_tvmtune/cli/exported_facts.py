@@ -100,7 +100,8 @@ def print_export(folder: Path, manifest: ExportManifest, *, as_json: bool) -> No
         size = format_bytes((folder / PARAMS).stat().st_size)
         params = f"{counted(len(manifest.params), 'array')} in {PARAMS} ({size})"
     prepack = "on" if manifest.prepack else "off"
-    checked = "returns the same outputs as here" if manifest.outputs else "runs"
+    compared = manifest.inputs and manifest.outputs
+    checked = "returns the same outputs as here" if compared else "runs"
     print(
         f"library     {LIBRARY} ({library}), sha256 {manifest.files[LIBRARY]}\n"
         f"entry       {manifest.entry}: {_listed(manifest.inputs)} -> "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,18 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
     stored = stored_workloads(case, built.plan)
     cpu = case.machine.cpu
     append_to_work_dir(case.options.work_dir, [one.deployed(cpu) for one in stored.values()])
-    not_applied = _only_in_work_dir(case.options.work_dir, built)
+    return differences_from_work_dir(case.options.work_dir, built.plan.tasks, built.build.applied)
+
+
+def differences_from_work_dir(
+    work_dir: Path, tasks: Sequence[Task], applied: Collection[str]
+) -> list[str]:
+    """Return a warning if a work_dir has records of tasks that none was applied to.
+
+    applied: the hashes of the tasks that a record was applied to.
+    """
+    held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
+    not_applied = [task.name for task in tasks if task.shash in held - set(applied)]
     if not not_applied:
         return []
     warning = (
@@ -84,12 +95,6 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
         "is faster or the records were refused; export to another folder"
     )
     return [warning]
-
-
-def _only_in_work_dir(work_dir: Path, built: BuiltModel) -> list[str]:
-    """Return the tasks that have records in a work_dir and none in a build."""
-    held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
-    return [task.name for task in built.plan.tasks if task.shash in held - set(built.build.applied)]
 
 
 def load_and_call(case: Case, built: BuiltModel) -> tuple[LoadedModel, Any]:

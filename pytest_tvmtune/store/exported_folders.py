@@ -8,12 +8,12 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import StoreError, listed
 from pytest_tvmtune.core.json_codec import Sha256, from_json_values, to_json_values
 from pytest_tvmtune.core.tensors.signature import TensorSpec
 from pytest_tvmtune.store.artifacts import MANIFEST, sha256_of
@@ -22,6 +22,7 @@ from pytest_tvmtune.store.locks import path_lock
 
 SCHEMA, VERSION = "pytest-tvmtune-export", 1
 PARAMS, SCRIPT, WORK_DIR = "params.npz", "load.py", "work_dir"
+_BEFORE = "-before"
 # Source: renameat2(2).
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -92,11 +93,18 @@ def digests_of(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
-def check_place(folder: Path, *, force: bool) -> None:
+def check_place(folder: Path, *, force: bool, keep: Sequence[Path] = ()) -> None:
     """Raise StoreError if an exported folder can't take this place.
 
-    force: whether it may take the place of any folder. An earlier export is always replaced.
+    force: whether it may take the place of any folder. An earlier export without other files is
+    always replaced. keep: what must not be in the folder, such as the store.
     """
+    place = folder.resolve()
+    for kept in (*(one.resolve() for one in keep), Path.cwd(), Path.home()):
+        if kept.is_relative_to(place):
+            raise StoreError(
+                f"{folder} can't be replaced, because {kept} is in it; give another folder"
+            )
     if not folder.exists():
         parent = next(one for one in folder.absolute().parents if one.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK):
@@ -104,16 +112,29 @@ def check_place(folder: Path, *, force: bool) -> None:
         return
     if not folder.is_dir():
         raise StoreError(f"{folder} is a file; give a folder")
-    if force or not any(folder.iterdir()) or read_export_manifest(folder) is not None:
+    if force or not any(folder.iterdir()):
         return
-    raise StoreError(
-        f"{folder} isn't empty, and isn't an earlier export; give another folder, or replace it "
-        "with --force"
-    )
+    earlier = read_export_manifest(folder)
+    if earlier is None:
+        raise StoreError(
+            f"{folder} isn't empty, and isn't an earlier export; give another folder, or replace "
+            "it with --force"
+        )
+    if others := sorted(_files_of(folder) - {*earlier.files, MANIFEST}):
+        raise StoreError(
+            f"{folder} has files that aren't of the earlier export: {listed(others)}; move them, "
+            "or replace them, too, with --force"
+        )
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the paths of all files below a folder, but for Python's caches."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return {path.as_posix() for path in files if "__pycache__" not in path.parts}
 
 
 @contextlib.contextmanager
-def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
+def replacing(folder: Path, *, force: bool, keep: Sequence[Path] = ()) -> Iterator[Path]:
     """Yield a new folder next to `folder`, which takes its place if nothing is raised.
 
     A process that is killed leaves `folder` as it is, and the new folder, which the next one
@@ -122,6 +143,7 @@ def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
     Args:
         folder: The place.
         force: As in `check_place`.
+        keep: As in `check_place`.
 
     Raises:
         StoreError: It can't be written.
@@ -132,11 +154,15 @@ def replacing(folder: Path, *, force: bool) -> Iterator[Path]:
     with path_lock(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.parent.glob(f"{glob.escape(prefix)}*"):
-                shutil.rmtree(leftover)
+            for leftover in sorted(folder.parent.glob(f"{glob.escape(prefix)}*")):
+                if leftover.name.endswith(_BEFORE) and not folder.exists():
+                    # A process was killed after it had moved the earlier folder away.
+                    leftover.rename(folder)
+                else:
+                    shutil.rmtree(leftover)
             made.mkdir()
             yield made
-            check_place(folder, force=force)
+            check_place(folder, force=force, keep=keep)
             _flush(made)
             _put(made, folder)
         except OSError as error:
@@ -159,9 +185,13 @@ def _put(made: Path, folder: Path) -> None:
         return
     if _exchange(made, folder):
         return
-    before = made.with_name(f"{made.name}-before")
+    before = made.with_name(f"{made.name}{_BEFORE}")
     folder.rename(before)
-    made.rename(folder)
+    try:
+        made.rename(folder)
+    except OSError:
+        before.rename(folder)
+        raise
     shutil.rmtree(before)
 
 

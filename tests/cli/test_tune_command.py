@@ -51,7 +51,9 @@ def test_a_tuned_onnx_file(store: Store, run: Run, tmp_path: Path) -> None:
     assert manifest is not None
     assert manifest.trials > 0
     assert manifest.transforms
-    assert manifest.source == {"model": str(model), "sha256": sha256_of(model)}
+    assert {**manifest.source, "params_sha256": ""} == {
+        "model": str(model), "sha256": sha256_of(model), "params_sha256": "",
+    }  # fmt: skip
     workloads, problems = read_work_dir(folder / "work_dir")
     assert problems == []
     best = {one.shash: one.records[0].mean_s for one in workloads}
@@ -67,6 +69,22 @@ def test_a_tuned_onnx_file(store: Store, run: Run, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert json.loads(out)["inputs"] == [{"name": "x/in", "shape": [3, 4], "dtype": "float32"}]
     assert is_whole(folder)
+
+
+def test_files_that_are_no_part_of_an_export_are_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = write_linear(tmp_path / "linear.onnx"), tmp_path / "deploy"
+    assert run("tune", model, "-o", folder, "--trials=0")[0] == 0
+    run_alone(folder / "load.py", cwd=folder)
+    assert run("tune", model, "-o", folder, "--trials=0")[0] == 0
+    (folder / "output_0.npy").write_bytes(b"the user's")
+    code, _, err = run("tune", model, "-o", folder, "--trials=0")
+    assert (code, "files that aren't of the earlier export: output_0.npy" in err) == (1, True)
+    assert (folder / "output_0.npy").is_file()
+    monkeypatch.chdir(folder)
+    code, _, err = run("tune", model, "-o", ".", "--trials=0", "--force")
+    assert (code, "can't be replaced, because" in err) == (1, True)
 
 
 def test_tuning_for_a_time(run: Run, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from pytest_tvmtune.store.tuning.samples import Samples, machine_of, stored_samp
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
 from tests.support import IMPORTABLE, REAL_PYTHON
+from tests.support.modules import LargeLayer
 
 TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
 KEY = target_key(TARGET, package_version("tvm"))
@@ -60,22 +61,6 @@ class Layer:
     @R.function
     def main(x: R.Tensor((16, 16), "float32"), w: R.Tensor((16, 16), "float32")) -> R.Tensor(
         (16, 16), "float32"
-    ):
-        R.func_attr({"num_input": 1})
-        with R.dataflow():
-            wt = R.permute_dims(w)
-            y = R.nn.relu(R.matmul(x, wt))
-            R.output(y)
-        return y
-
-
-@I.ir_module
-class LargeLayer:
-    """Layer, so large that schedules are faster than the untuned kernel."""
-
-    @R.function
-    def main(x: R.Tensor((64, 128), "float32"), w: R.Tensor((128, 128), "float32")) -> R.Tensor(
-        (64, 128), "float32"
     ):
         R.func_attr({"num_input": 1})
         with R.dataflow():

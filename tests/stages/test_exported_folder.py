@@ -36,6 +36,7 @@ def export(case: Case, folder: Path) -> ExportManifest:
         context=job_context(case, "run"),
         folder=folder,
         force=False,
+        keep=(),
     )
     return export_folder(request, None)
 

@@ -17,9 +17,15 @@ from pytest_tvmtune import static_shape_tuning_pipeline
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.deploying.pipeline_pass import tuning_pass
+from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
+from pytest_tvmtune.store.tuning.workload_files import (
+    check_workload_file,
+    refuse_records,
+    stored_keys,
+)
 from tests.support import IMPORTABLE, REAL_PYTHON
-from tests.support.modules import Square, SquareAndLayer
+from tests.support.modules import LargeLayer, Square, SquareAndLayer
 from tests.support.sample_store import contents
 
 TARGET = {"kind": "llvm", "num-cores": 2}
@@ -109,12 +115,50 @@ def test_in_a_script(tmp_path: Path) -> None:
     assert contents(folder / ".tvmtune/tuning") == before
 
 
+def test_a_refused_record_in_the_work_dir_is_not_applied(tmp_path: Path) -> None:
+    """Nor is it lost: the folder is the user's."""
+    work_dir = tmp_path / "work_dir"
+
+    def lowered() -> Any:
+        return static_shape_tuning_pipeline(4, TARGET, work_dir, store=tmp_path / "store")(
+            LargeLayer
+        )
+
+    first = lowered()
+    assert tvm_ffi.structural_equal(stock(TARGET, work_dir, prepack=False)(LargeLayer), first)
+    store, before = Store(root=tmp_path / "store"), contents(work_dir)
+    for key, shash in stored_keys(store):
+        workload, _ = check_workload_file(store, key, shash)
+        assert workload is not None
+        refuse_records(store, key, workload, workload.records, "computes other values")
+    with pytest.warns(UserWarning, match="record") as told:
+        again = lowered()
+    assert any("which are not applied here" in str(one.message) for one in told)
+    empty = stock(TARGET, tmp_path / "empty", prepack=False)(LargeLayer)
+    assert tvm_ffi.structural_equal(again, empty)
+    assert not tvm_ffi.structural_equal(again, first)
+    assert contents(work_dir) == before
+
+
+def test_a_damaged_line_in_the_work_dir_costs_no_tuning(tmp_path: Path) -> None:
+    write_work_dir(tmp_path / "work_dir", [])
+    (tmp_path / "work_dir/database_workload.json").write_text("[1")
+    made = static_shape_tuning_pipeline(4, TARGET, tmp_path / "work_dir", store=tmp_path / "store")
+    with pytest.raises(TvmTuneError, match=r"was not changed: database_workload\.json line 1"):
+        made(Square)
+    assert not (tmp_path / "store/tuning").exists()
+
+
 @pytest.mark.parametrize("prepack", [False, True], ids=["plain", "prepack"])
 def test_registrations_of_a_script_are_told(tmp_path: Path, prepack: bool) -> None:
     """The script lowers an operator in another way than the processes that tune."""
     target = tvm.target.Target(TARGET)
-    write_work_dir(tmp_path, [])
-    made = tuning_pass(lambda _mod: 1, target=target, work_dir=tmp_path, prepack=prepack)
+
+    def tune(_mod: Any, applied: Path) -> int:
+        write_work_dir(applied, [])
+        return 1
+
+    made = tuning_pass(tune, target=target, prepack=prepack)
     with pytest.warns(UserWarning, match="some tuning records were not applied"):
         made(Square)
 

@@ -71,6 +71,39 @@ def test_what_fails_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"deploy/deep/model.so": b"old"}
 
 
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_that_can_not_be_put_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    folder = tmp_path / "deploy"
+    export(folder, b"old")
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith("-before"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    if exchanges:
+        monkeypatch.setattr(exported_folders, "_put", lambda *_: fail(tmp_path / "made", folder))
+    else:
+        monkeypatch.setattr(exported_folders, "_exchange", lambda *_: False)
+        monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StoreError, match="Input/output error"):
+        export(folder, b"new", force=True)
+    assert contents(tmp_path) == {"deploy/deep/model.so": b"old"}
+
+
+def test_a_folder_that_was_moved_away_comes_back(tmp_path: Path) -> None:
+    """A process was killed between two renames, where the system can't exchange folders."""
+    folder = tmp_path / "deploy"
+    export(folder, b"old")
+    folder.rename(tmp_path / ".deploy.tvmtune-0123456789ab-before")
+    with pytest.raises(KeyError):
+        export(folder, b"new", force=True, error=KeyError())
+    assert contents(tmp_path) == {"deploy/deep/model.so": b"old"}
+
+
 def test_a_killed_process_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "deploy"
     export(folder, b"old")
@@ -102,6 +135,11 @@ def test_which_places_can_be_taken(tmp_path: Path) -> None:
         check_place(tmp_path / "file/below", force=True)
     with pytest.raises(StoreError, match=r"users isn't empty, and isn't an earlier export; .*"):
         check_place(users, force=False)
+    with pytest.raises(StoreError, match=r"users can't be replaced, because .*notes.txt is in it"):
+        check_place(users, force=True, keep=[users / "notes.txt"])
+    for folder in (Path(), Path.cwd().parent, Path.home(), Path("/")):
+        with pytest.raises(StoreError, match="can't be replaced, because"):
+            check_place(folder, force=True)
     # A manifest alone, such as one of an artifact, isn't enough.
     for text in ("{}", "[]", "no JSON", EARLIER):
         (users / "manifest.json").write_text(text)

@@ -263,3 +263,19 @@ class TwoLayers:
             z = R.nn.relu(R.matmul(y, w))
             R.output(z)
         return z
+
+
+@I.ir_module
+class LargeLayer:
+    """A layer so large that schedules are faster than the untuned kernel."""
+
+    @R.function
+    def main(x: R.Tensor((64, 128), "float32"), w: R.Tensor((128, 128), "float32")) -> R.Tensor(
+        (64, 128), "float32"
+    ):
+        R.func_attr({"num_input": 1})
+        with R.dataflow():
+            wt = R.permute_dims(w)
+            y = R.nn.relu(R.matmul(x, wt))
+            R.output(y)
+        return y

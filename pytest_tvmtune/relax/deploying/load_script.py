@@ -24,6 +24,7 @@ def load(folder: Any, params: Any = None) -> Any:
     # The threads that the model was tested with; TVM's own default is one for each physical core.
     os.environ.setdefault("TVM_NUM_THREADS", str(about["num_threads"]))
     import tvm
+    import tvm_ffi
     from tvm import relax
 
     device, entry = tvm.runtime.device(about["device"], 0), about["entry"]
@@ -34,16 +35,18 @@ def load(folder: Any, params: Any = None) -> Any:
 
     if params is None:
         with np.load(folder / "params.npz") as saved:
-            # Types that numpy lacks were saved as unsigned integers.
-            kept = [saved[f"arr_{index}"] for index in range(len(saved.files))]
-        specs = zip(kept, about["params"], strict=True)
-        ready = placed(one.view(spec["dtype"]) for one, spec in specs)
+            # Types that numpy lacks were saved as unsigned integers. One after the other: all of
+            # them together can take GBs.
+            specs = enumerate(about["params"])
+            ready = placed(saved[f"arr_{index}"].view(spec["dtype"]) for index, spec in specs)
     else:
         ready = placed(params)
         if about["transforms"]:
             ready = list(vm[f"{entry}_transform_params"](ready))
 
     def plain(output: Any) -> Any:
+        if isinstance(output, tvm_ffi.Shape):
+            return np.array(output, "int64")
         if hasattr(output, "numpy"):
             return output.numpy()
         is_number = isinstance(output, (bool, int, float))

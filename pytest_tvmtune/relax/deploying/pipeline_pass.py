@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,31 +31,31 @@ def stock_pipeline(target: Target, work_dir: Path, *, prepack: bool) -> ModulePa
 
 
 def tuning_pass(
-    tune: Callable[[IRModule], int], *, target: Target, work_dir: Path, prepack: bool
+    tune: Callable[[IRModule, Path], int], *, target: Target, prepack: bool
 ) -> ModulePass:
     """Return a pass that tunes a module, and then applies the stock pipeline.
 
     Args:
-        tune: Puts the records of a module into the work_dir, and returns how many tasks have one.
+        tune: Writes a work_dir with the records to apply to a module, and returns how many tasks
+            have one.
         target: Of the pipeline.
-        work_dir: MetaSchedule's folder of records.
         prepack: As `cpu_weight_prepack`.
     """
     import tvm_ffi
-
-    stock = stock_pipeline(target, work_dir, prepack=prepack)
 
     tvm_ffi.register_error(TvmTuneError)
 
     @compat.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
     def _pipeline(mod: IRModule, _context: Any) -> IRModule:
-        try:
-            tuned = tune(mod)
-        except TvmTuneError as error:
-            # TVM passes on the type and the message, and types only if they are registered.
-            raise TvmTuneError(str(error)) from error
-        import_intrinsics_of_records(work_dir, str(target.kind.name))
-        lowered = stock(mod)
+        with tempfile.TemporaryDirectory(prefix="tvmtune-") as folder:
+            applied = Path(folder)
+            try:
+                tuned = tune(mod, applied)
+            except TvmTuneError as error:
+                # TVM passes on the type and the message, and types only if they are registered.
+                raise TvmTuneError(str(error)) from error
+            import_intrinsics_of_records(applied, str(target.kind.name))
+            lowered = stock_pipeline(target, applied, prepack=prepack)(mod)
         # Each task with a record becomes a kernel, or two with prepack.
         if sum(is_scheduled(one) for _, one in lowered.functions_items()) < tuned:
             warnings.warn(

@@ -15,6 +15,7 @@ from pytest_tvmtune.core.settings.model_file_patterns import SUFFIX
 from pytest_tvmtune.core.settings.parsing import SEED, TIMEOUT, first_set
 from pytest_tvmtune.core.tensors.dtypes import dtype_of
 from pytest_tvmtune.core.tensors.signature import Array, Signature
+from pytest_tvmtune.machine.fingerprint import installed_version
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.relax.measuring.session import EntryCall
 from pytest_tvmtune.relax.model import Model
@@ -61,14 +62,22 @@ def export_baseline(
         TvmTuneError: The model can't be opened, or the library crashes.
     """
     baseline = request.baseline
-    check_place(request.folder, force=request.force)
+    keep = (store.root, *([request.model] if request.model else []))
+    check_place(request.folder, force=request.force, keep=keep)
     artifact = artifacts.find(store, baseline.artifact)
+    here = installed_version("apache-tvm")
+    if artifact.manifest.tvm != here:
+        warn(
+            f"the baseline was built with apache-tvm {artifact.manifest.tvm}, and the folder is "
+            f"checked with {here}"
+        )
     store, warning = ready_store(store.root, tuning=False)
     if warning:
         warn(warning)
     signature = Signature.of_json(baseline.signature)
     params: tuple[Array, ...] = ()
     inputs = tuple(np.zeros(one.shape, dtype_of(one.dtype)) for one in signature.inputs)
+    timeout_s = first_set(TIMEOUT, ())
     if signature.params:
         path = request.model or _model_file(store, baseline)
         if path is None:
@@ -79,6 +88,7 @@ def export_baseline(
         else:
             model = _opened(request, path, signature, warn)
             params, inputs = model.params, model.inputs
+            timeout_s = first_set(TIMEOUT, [sidecar_of(path).options])
     exported = ExportRequest(
         source={"baseline": baseline.identity.file_name, "accepted_at": baseline.accepted_at},
         artifact=artifact,
@@ -96,11 +106,12 @@ def export_baseline(
         context=JobContext(
             scratch=store.scratch,
             log_path=store.logs / "export.log",
-            timeout_s=first_set(TIMEOUT, ()),
+            timeout_s=timeout_s,
             num_threads=baseline.num_threads,
         ),
         folder=request.folder,
         force=request.force,
+        keep=keep,
     )
     return export_folder(exported, None)
 

@@ -53,7 +53,7 @@ class ExportRequest:
     source: what it is, for the manifest. signature: of the model. call: with the parameters of the
     model, or with none where they aren't known. records: those that the library has applied, and
     the ledgers of its other tasks. trials, seconds: what tuning took now. context: of the job that
-    calls the library. force: as in `check_place`.
+    calls the library. force, keep: as in `check_place`.
     """
 
     source: Mapping[str, str]
@@ -67,6 +67,7 @@ class ExportRequest:
     context: JobContext
     folder: Path
     force: bool
+    keep: Sequence[Path]
 
     @property
     def has_params(self) -> bool:
@@ -86,7 +87,7 @@ def export_folder(request: ExportRequest, on_progress: Observer | None) -> Expor
         ChildError: The library crashes.
         StoreError: The folder can't be written.
     """
-    with replacing(request.folder, force=request.force) as made:
+    with replacing(request.folder, force=request.force, keep=request.keep) as made:
         shutil.copyfile(request.artifact.library, made / LIBRARY)
         shutil.copyfile(load_script.__file__, made / SCRIPT)
         pairs = [(one, one.records) for _, one in request.records if one.records]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_tvmtune.core.comparing.tolerances import ComparisonOptions
+from pytest_tvmtune.core.errors import ExportError
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.settings.dimension_sizes import unset_sentence
@@ -27,8 +29,9 @@ from pytest_tvmtune.stages.deployment.outside_pytest import (
     sidecar_of,
 )
 from pytest_tvmtune.stages.job_context import entry_call, job_context
-from pytest_tvmtune.stages.pipeline import tune_and_build
+from pytest_tvmtune.stages.pipeline import check_outputs, tune_and_build
 from pytest_tvmtune.stages.stage_progress import under_way
+from pytest_tvmtune.stages.tuned_build import load_and_call
 from pytest_tvmtune.stages.tuning_tasks import untuned_sentence
 from pytest_tvmtune.store.artifacts import sha256_of
 from pytest_tvmtune.store.error_logs import errors_logged
@@ -72,10 +75,12 @@ def tune_and_export(
         The manifest of the exported folder.
 
     Raises:
-        TvmTuneError: The model can't be opened, tuned, built, or run, or the folder can't be
-            written. Then the folder stays as it is.
+        TvmTuneError: The model can't be opened, tuned, built, or run, its outputs differ from those
+            of the untuned build, or the folder can't be written. Then the folder stays as it is.
     """
-    check_place(request.folder, force=request.force)
+    keep = (request.store, request.model)
+    check_place(request.folder, force=request.force, keep=keep)
+    file_sha256 = sha256_of(request.model)
     sidecar = sidecar_of(request.model)
     options = _options(request, sidecar)
     tuning = options.trials > 0 and options.tuning != "never"
@@ -87,11 +92,18 @@ def tune_and_export(
     run = _begin(request, sidecar, options, context, warn)
     tune_and_build(run)
     case, result = run.case, run.result
+    run.loaded, run.outputs = load_and_call(case, run.built)
+    if wrong := check_outputs(run, expected=None, comparison=ComparisonOptions()):
+        raise ExportError(wrong[0])
     for text in filter(None, (*result.warnings, untuned_sentence(case, result.tasks))):
         warn(text)
     seconds = {"tuning": result.tuning_s, "compiling": run.built.compiled_s or 0.0}
     exported = ExportRequest(
-        source={"model": str(request.model), "sha256": sha256_of(request.model)},
+        source={
+            "model": str(request.model),
+            "sha256": file_sha256,
+            "params_sha256": case.model.params_digest,
+        },
         artifact=run.built.artifact,
         signature=case.model.signature,
         call=entry_call(case),
@@ -102,6 +114,7 @@ def tune_and_export(
         context=job_context(case, "run"),
         folder=request.folder,
         force=request.force,
+        keep=keep,
     )
     return export_folder(exported, on_progress)
 

@@ -18,14 +18,16 @@ from pytest_tvmtune.relax.devices.targets import resolve_target
 from pytest_tvmtune.report.progress_lines import ProgressDisplay
 from pytest_tvmtune.stages.case import RunContext, open_case
 from pytest_tvmtune.stages.deployment.outside_pytest import ready_store
+from pytest_tvmtune.stages.tuned_build import differences_from_work_dir
 from pytest_tvmtune.stages.tuning_tasks import (
+    best_records,
     extract_tasks,
     import_work_dir,
     stored_workloads,
     tune_missing,
 )
 from pytest_tvmtune.store.tuning.records import Workload
-from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir
+from pytest_tvmtune.store.tuning.work_dirs import append_to_work_dir, write_work_dir
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -47,8 +49,9 @@ def static_shape_tuning_pipeline(
     """Return a pass that tunes a module of static shapes, and applies what was found.
 
     It takes the same arguments as `tvm.relax.pipeline.static_shape_tuning_pipeline`, and returns
-    the same kind of pass. Only the tuner differs. The records are added to the work_dir, and the
-    stock pipeline applies them. With `total_trials=0`, it is the stock pipeline.
+    the same kind of pass. Only the tuner differs. The records are added to the work_dir. The stock
+    pipeline applies the best record of each task that was measured on this CPU, and none that the
+    store refuses. With `total_trials=0`, it is the stock pipeline.
 
     Args:
         total_trials: The number of trials for the whole module. A module that an earlier request
@@ -66,8 +69,8 @@ def static_shape_tuning_pipeline(
 
     Raises:
         OptionError: An argument isn't accepted.
-        EnvironmentProblemError: This machine can't tune. The pass raises it.
-        TvmTuneError: The module can't be tuned. The pass raises it.
+        TvmTuneError: This machine or this module can't be tuned, or a line of the work_dir is
+            damaged. The pass raises it.
     """
     settings = {
         "trials": parse_setting("trials", total_trials, "total_trials"),
@@ -86,19 +89,27 @@ def static_shape_tuning_pipeline(
     if not options.trials:
         return stock_pipeline(resolved, Path(work_dir), prepack=prepack)
 
-    def tune(mod: IRModule) -> int:
-        return _tune(mod, options, folder, Path(work_dir))
+    def tune(mod: IRModule, applied: Path) -> int:
+        return _tune(mod, options, folder, Path(work_dir), applied)
 
-    return tuning_pass(tune, target=resolved, work_dir=Path(work_dir), prepack=prepack)
+    return tuning_pass(tune, target=resolved, prepack=prepack)
 
 
-def _tune(mod: IRModule, options: CaseOptions, root: Path, work_dir: Path) -> int:
-    """Tune what is missing, and add the records to the work_dir; return how many tasks have one."""
+def _tune(mod: IRModule, options: CaseOptions, root: Path, work_dir: Path, applied: Path) -> int:
+    """Tune what is missing, and add the records to the user's work_dir.
+
+    applied: the work_dir to write with the records to apply, as a test applies them: none that was
+    refused, or is slower than no schedule.
+
+    Returns:
+        How many tasks have a record to apply.
+    """
     store, warning = ready_store(root, tuning=True)
     if warning:
         warnings.warn(warning, stacklevel=2)
     context = RunContext(store=store, on_progress=ProgressDisplay(sys.stderr))
     case = open_case(model_to_tune(mod), options, context, name="module", nodeid="")
+    append_to_work_dir(work_dir, [])  # if that fails, it does so before the time is spent
     plan = extract_tasks(case)
     for problem in import_work_dir(case, plan):
         warnings.warn(problem, stacklevel=2)
@@ -110,9 +121,12 @@ def _tune(mod: IRModule, options: CaseOptions, root: Path, work_dir: Path) -> in
     if names:
         tasks = counted(len(plan.tasks), "task")
         warnings.warn(f"{len(names)} of {tasks} have no record: {listed(names)}", stacklevel=2)
-    deployed = [one.deployed(case.machine.cpu) for one in stored.values()]
-    append_to_work_dir(work_dir, deployed)
-    return sum(bool(one.records) for one in deployed)
+    best = best_records(case, stored)
+    write_work_dir(applied, [(workload, [record]) for workload, record in best.values()])
+    append_to_work_dir(work_dir, [one.deployed(case.machine.cpu) for one in stored.values()])
+    for warning in differences_from_work_dir(work_dir, plan.tasks, best):
+        warnings.warn(warning, stacklevel=2)
+    return len(best)
 
 
 def _is_tuned(workload: Workload | None) -> bool:
