@@ -13,19 +13,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_tvmtune.core.clock import monotonic_s, now_s
+from pytest_tvmtune.core.clock import now_s
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.job_stage import WAITING, JobStage
-from pytest_tvmtune.core.tuning.trial_budget import FRUITLESS_TRIALS, TuningEnd, next_task
 from pytest_tvmtune.core.tuning.tuning_curve import improvements
 from pytest_tvmtune.machine.fingerprint import usable_cores
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.line_tail import LineTail
+from pytest_tvmtune.relax.tuning.batch_choice import BatchChoice
 from pytest_tvmtune.relax.tuning.batches import Batch, Finalist, arguments_of, plain_arguments
 from pytest_tvmtune.relax.tuning.candidates.candidate_builder import (
     BUILD_TIMEOUT_S,
@@ -35,17 +34,13 @@ from pytest_tvmtune.relax.tuning.candidates.candidate_builder import (
 from pytest_tvmtune.relax.tuning.candidates.candidate_runner import MeasuredCandidate
 from pytest_tvmtune.relax.tuning.candidates.machine_check import check_machine
 from pytest_tvmtune.relax.tuning.candidates.tuning_runner import TuningRunner
-from pytest_tvmtune.relax.tuning.donors import donors_of_run, stored_donors
-from pytest_tvmtune.relax.tuning.task_search import Search, generate, update_cost_model
-from pytest_tvmtune.relax.tuning.transfer import Donor
+from pytest_tvmtune.relax.tuning.task_search import Search, update_cost_model
 from pytest_tvmtune.store.locks import exclusive_cores, shared_cores
 from pytest_tvmtune.store.tuning.records import LedgerLine, Record, Untuned, Workload
 from pytest_tvmtune.store.tuning.samples import add_samples, machine_of
 from pytest_tvmtune.store.tuning.workload_files import add_to_workload
 
 if TYPE_CHECKING:
-    from tvm.s_tir.meta_schedule.cost_model import CostModel
-    from tvm.s_tir.meta_schedule.database import Database
     from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
     from tvm.target import Target
 
@@ -55,7 +50,6 @@ _LOG = logging.getLogger(__name__)
 # How many of a task's candidates meet again at the end, and how close to the best they must be.
 FINALISTS = 4
 _CLOSE = 1.3
-_FIRST_IN_A_HURRY = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,45 +70,31 @@ class RoundProgress:
 
 @dataclass(kw_only=True)
 class Rounds:
-    """One tuning run: its tasks, what they share, and the trials not yet given out.
+    """One tuning run.
 
-    deadline_s: on the monotonic clock. recorded: the end of the file that the database writes.
-    request, context: the job's.
+    choice: what the next candidates come from. recorded: the end of the file that the database
+    writes. request, context: the job's.
     """
 
     request: Request
     context: WorkerContext[RoundProgress]
     target: Target
-    searches: list[Search]
-    round_size: int
-    left: int
-    deadline_s: float
+    choice: BatchChoice
     work_dir: Path
-    database: Database
-    model: CostModel
     runner: TuningRunner
     recorded: LineTail
     done: int = 0
-    out_of_time: bool = False
     finalists: dict[str, list[Finalist]] = field(default_factory=dict)
-
-    @property
-    def ended_by(self) -> TuningEnd:
-        """Why no more trials were made."""
-        if self.out_of_time:
-            return "time"
-        converged = any(one.task_trials.converged for one in self.searches)
-        return "convergence" if converged and self.left else "trials"
 
     def run(self) -> None:
         """Spend the trials."""
         with self._stage("searching", shared_cores()):
-            batch = self._next_batch()
+            batch = self.choice.next_batch()
         with ThreadPoolExecutor(1) as searcher:
             while batch is not None:
                 name = batch.search.task.name
                 with self._stage(f"building candidates of {name}", shared_cores()):
-                    upcoming = searcher.submit(self._next_batch, batch)
+                    upcoming = searcher.submit(self.choice.next_batch, batch)
                     built = build_candidates(
                         batch.mods,
                         self.target,
@@ -134,13 +114,10 @@ class Rounds:
                 self._record(batch, built, measured)
                 with self._stage(f"learning from {name}", shared_cores()):
                     run_secs = [result.run_s for result in measured]
-                    update_cost_model(batch.search, batch.candidates, run_secs, self.model)
+                    update_cost_model(batch.search, batch.candidates, run_secs, self.choice.model)
                     self._remember(batch, run_secs)
-                    if following is not None and self._is_late():
-                        self._give_back(following)
-                        following = None
-                    batch = following or self._next_batch()
-        for search in self.searches:
+                    batch = self.choice.in_time(following) or self.choice.next_batch()
+        for search in self.choice.searches:
             self._hold_finals(search)
 
     @contextmanager
@@ -150,69 +127,6 @@ class Rounds:
         with cores:
             self.context.enter_stage(JobStage(f"tuning, {self.done} trials done, {name}", "trials"))
             yield
-
-    def _next_batch(self, under_way: Batch | None = None) -> Batch | None:
-        """Return the next candidates, or None when the trials are spent.
-
-        under_way: a batch of which nothing is known yet; when its task would be next again, None.
-        """
-        cap = self.request.max_trials_per_task
-        while True:
-            if self.left and self._is_late():
-                return None
-            task_trials = next_task(
-                [one.task_trials for one in self.searches],
-                left=self.left,
-                cap=cap,
-                # Its fair share, but not its first rounds only.
-                patience=min(
-                    max(2 * self.round_size, self.request.trials // len(self.searches)),
-                    FRUITLESS_TRIALS,
-                ),
-            )
-            search = next((one for one in self.searches if one.task_trials is task_trials), None)
-            if search is None or (under_way is not None and search is under_way.search):
-                return None
-            candidates = generate(
-                search,
-                round_size=self.round_size,
-                seed=self.request.seed,
-                database=self.database,
-                model=self.model,
-                donors=partial(self._donors, search),
-                most=self._most_candidates(search),
-            )
-            if candidates := candidates[: search.task_trials.room(self.left, cap)]:
-                is_first = not search.task_trials.spent
-                search.task_trials.spent += len(candidates)
-                self.left -= len(candidates)
-                return Batch(search=search, candidates=candidates, is_first=is_first)
-
-    def _most_candidates(self, search: Search) -> int:
-        """Return the size of a round: small at first, so that each task gets some of the time."""
-        is_first = not search.task_trials.spent
-        hurry = is_first and self.deadline_s < math.inf
-        return min(self.round_size, _FIRST_IN_A_HURRY) if hurry else self.round_size
-
-    def _is_late(self) -> bool:
-        self.out_of_time = self.out_of_time or monotonic_s() > self.deadline_s
-        return self.out_of_time
-
-    def _give_back(self, batch: Batch) -> None:
-        """Take a batch as not begun."""
-        batch.search.task_trials.spent -= len(batch.candidates)
-        self.left += len(batch.candidates)
-
-    def _donors(self, search: Search) -> list[Donor]:
-        others = [one for one in self.searches if one is not search]
-        return [*donors_of_run(others, self.database), *self._stored_donors]
-
-    @cached_property
-    def _stored_donors(self) -> list[Donor]:
-        request = self.request
-        return stored_donors(
-            request.store, request.target_key, request.machine.cpu, leave_out=request.shashes
-        )
 
     @property
     def _compiler(self) -> str:
@@ -272,7 +186,7 @@ class Rounds:
         from tvm.s_tir.meta_schedule.database import TuningRecord
 
         search, task_trials = batch.search, batch.search.task_trials
-        workload = self.database.commit_workload(search.extracted.dispatched[0])
+        workload = self.choice.database.commit_workload(search.extracted.dispatched[0])
         valid: list[tuple[float, MeasureCandidate, BuiltCandidate]] = []
         for candidate, one, result in zip(batch.candidates, built, measured, strict=True):
             if result.run_s is None:
@@ -280,7 +194,7 @@ class Rounds:
                 one.discard()
                 continue
             valid.append((result.run_s, candidate, one))
-            self.database.commit_tuning_record(
+            self.choice.database.commit_tuning_record(
                 TuningRecord(
                     candidate.sch.trace, workload, [result.run_s], self.target, candidate.args_info
                 )
@@ -306,7 +220,7 @@ class Rounds:
         self.context.report_progress(
             RoundProgress(
                 done=self.done,
-                failed=sum(sum(one.errors.values()) for one in self.searches),
+                failed=sum(sum(one.errors.values()) for one in self.choice.searches),
                 total=self.request.trials,
                 task=search.task.name,
                 best_s=best.mean_s if best else None,
@@ -382,7 +296,7 @@ class Rounds:
             complete=complete,
             reason=search.outcome if complete else "",
             environment=request.environment,
-            max_time_s=request.max_time_s if self.out_of_time else None,
+            max_time_s=request.max_time_s if self.choice.out_of_time else None,
         )
         workload = Workload(
             shash=search.task.shash,

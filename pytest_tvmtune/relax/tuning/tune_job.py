@@ -20,6 +20,7 @@ from pytest_tvmtune.processes.line_tail import LineTail
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.devices.targets import device_kind
+from pytest_tvmtune.relax.tuning.batch_choice import BatchChoice
 from pytest_tvmtune.relax.tuning.candidates.tuner_forks import start_server
 from pytest_tvmtune.relax.tuning.candidates.tuning_runner import open_runner
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
@@ -121,18 +122,19 @@ def run(request: Request, context: WorkerContext[RoundProgress]) -> Result:
         rounds.run()
     finally:
         rounds.runner.close()
-    for one in rounds.searches:
+    choice = rounds.choice
+    for one in choice.searches:
         # What the time was too short for is missing in the next run, too.
-        was_tried = bool(one.task_trials.spent) or not rounds.out_of_time
+        was_tried = bool(one.task_trials.spent) or not choice.out_of_time
         rounds.store_results(one, complete=was_tried)
     return Result(
         tasks={
             one.task.shash: TunedTask(
                 spent=one.task_trials.spent, valid=one.task_trials.valid, reason=one.outcome
             )
-            for one in rounds.searches
+            for one in choice.searches
         },
-        ended_by=rounds.ended_by,
+        ended_by=choice.ended_by,
     )
 
 
@@ -161,17 +163,21 @@ def _open(
     recorded.new_lines()  # what the search is seeded with
     machine = machine_of(request.machine.cpu, request.num_threads, request.environment)
     earlier = stored_samples(request.store, request.target_key, machine, MOST_EARLIER)
+    choice = BatchChoice(
+        request=request,
+        searches=searches,
+        database=database,
+        model=CostModel(earlier),
+        round_size=round_size(request.trials, len(searches), request.max_trials_per_task),
+        left=request.trials,
+        deadline_s=monotonic_s() + (math.inf if request.left_s is None else request.left_s),
+    )
     return Rounds(
         request=request,
         context=context,
         target=target,
-        searches=searches,
-        round_size=round_size(request.trials, len(searches), request.max_trials_per_task),
-        left=request.trials,
-        deadline_s=monotonic_s() + (math.inf if request.left_s is None else request.left_s),
+        choice=choice,
         work_dir=work_dir,
-        database=database,
-        model=CostModel(earlier),
         runner=open_runner(device_kind(target), request.remote, request.num_threads),
         recorded=recorded,
     )
