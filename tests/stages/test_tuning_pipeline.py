@@ -16,6 +16,7 @@ from tvm import relax
 from pytest_tvmtune import static_shape_tuning_pipeline
 from pytest_tvmtune.core.errors import OptionError, TvmTuneError
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.deploying.pipeline_pass import tuning_pass
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
@@ -154,9 +155,10 @@ def test_registrations_of_a_script_are_told(tmp_path: Path, prepack: bool) -> No
     """The script lowers an operator in another way than the processes that tune."""
     target = tvm.target.Target(TARGET)
 
-    def tune(_mod: Any, applied: Path) -> int:
+    def tune(mod: Any, applied: Path) -> set[str]:
         write_work_dir(applied, [])
-        return 1
+        tasks = extract(prepare(mod, target, prepack=prepack), target)
+        return {"0123456789abcdef", *(task.shash for task, _ in tasks[:-1])}
 
     made = tuning_pass(tune, target=target, prepack=prepack)
     with pytest.warns(UserWarning, match="some tuning records were not applied"):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.tensors.signature import Signature
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.compiling.kernel_descriptions import is_scheduled
+from pytest_tvmtune.relax.compiling.prepared_module import extract, prepare
 from pytest_tvmtune.relax.model import Model
 from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics_of_records
 
@@ -31,13 +31,13 @@ def stock_pipeline(target: Target, work_dir: Path, *, prepack: bool) -> ModulePa
 
 
 def tuning_pass(
-    tune: Callable[[IRModule, Path], int], *, target: Target, prepack: bool
+    tune: Callable[[IRModule, Path], Collection[str]], *, target: Target, prepack: bool
 ) -> ModulePass:
     """Return a pass that tunes a module, and then applies the stock pipeline.
 
     Args:
-        tune: Writes a work_dir with the records to apply to a module, and returns how many tasks
-            have one.
+        tune: Writes a work_dir with the records to apply to a module, and returns the hashes of
+            their workloads.
         target: Of the pipeline.
         prepack: As `cpu_weight_prepack`.
     """
@@ -56,8 +56,8 @@ def tuning_pass(
                 raise TvmTuneError(str(error)) from error
             import_intrinsics_of_records(applied, str(target.kind.name))
             lowered = stock_pipeline(target, applied, prepack=prepack)(mod)
-        # Each task with a record becomes a kernel, or two with prepack.
-        if sum(is_scheduled(one) for _, one in lowered.functions_items()) < tuned:
+        own = {task.shash for task, _ in extract(prepare(mod, target, prepack=prepack), target)}
+        if not own.issuperset(tuned):
             warnings.warn(
                 "some tuning records were not applied, because the tasks are others in the child "
                 "processes that tune; they lack the operators and passes that this script "

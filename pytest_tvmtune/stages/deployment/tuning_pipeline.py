@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,20 +89,22 @@ def static_shape_tuning_pipeline(
     if not options.trials:
         return stock_pipeline(resolved, Path(work_dir), prepack=prepack)
 
-    def tune(mod: IRModule, applied: Path) -> int:
+    def tune(mod: IRModule, applied: Path) -> Collection[str]:
         return _tune(mod, options, folder, Path(work_dir), applied)
 
     return tuning_pass(tune, target=resolved, prepack=prepack)
 
 
-def _tune(mod: IRModule, options: CaseOptions, root: Path, work_dir: Path, applied: Path) -> int:
+def _tune(
+    mod: IRModule, options: CaseOptions, root: Path, work_dir: Path, applied: Path
+) -> Collection[str]:
     """Tune what is missing, and add the records to the user's work_dir.
 
     applied: the work_dir to write with the records to apply, as a test applies them: none that was
     refused, or is slower than no schedule.
 
     Returns:
-        How many tasks have a record to apply.
+        The hashes of the tasks that have a record to apply.
     """
     store, warning = ready_store(root, tuning=True)
     if warning:
@@ -126,7 +128,7 @@ def _tune(mod: IRModule, options: CaseOptions, root: Path, work_dir: Path, appli
     append_to_work_dir(work_dir, [one.deployed(case.machine.cpu) for one in stored.values()])
     for warning in differences_from_work_dir(work_dir, plan.tasks, best):
         warnings.warn(warning, stacklevel=2)
-    return len(best)
+    return best.keys()
 
 
 def _is_tuned(workload: Workload | None) -> bool:
