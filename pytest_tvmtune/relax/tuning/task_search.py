@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.error_text import cause_of
@@ -56,7 +56,7 @@ class Search:
     ir: MetaSchedule's serialization of the workload, as in a work_dir. explorer, context: its
     random and its evolutionary search. known: structural hashes of the schedules proposed, or
     measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
-    proposed and not yet taken. lossy: what a schedule would have lost of a weight, which was
+    proposed and not yet taken. transferred: candidates from similar workloads, not yet proposed. lossy: what a schedule would have lost of a weight, which was
     therefore not proposed. untuned: what the kernel takes without a schedule, None until it was
     measured, or where it can't be.
     """
@@ -70,6 +70,7 @@ class Search:
     known: set[int] = field(default_factory=set)
     measured: int = 0
     spare: list[MeasureCandidate] = field(default_factory=list)
+    transferred: list[MeasureCandidate] = field(default_factory=list)
     reason: str = ""
     errors: Counter[str] = field(default_factory=Counter)
     lossy: str = ""
@@ -167,15 +168,20 @@ def generate(
 ) -> list[MeasureCandidate]:
     """Return the next candidates of a task, at most `most`; none when there are no more.
 
-    The first candidates come from similar workloads if the task has few records. A design space
-    that can't be generated costs this task only: the task_trials is closed and the reason noted.
+    Half of the first candidates come from similar workloads if the task has few records. A design
+    space that can't be generated costs this task only: the task_trials is closed and the reason
+    noted.
     """
     try:
         if search.explorer is None:
             _prepare(search, round_size, seed=seed, database=database, model=model)
             if search.measured < EXPLORED:
-                search.spare += _transferred(search, donors, seed)
-        found = _propose(search)
+                search.transferred = _transferred(search, donors, seed)
+        # In turn, the search's own first: a schedule that applies to a similar workload may still
+        # not build, and a task with few trials shall not get such schedules alone.
+        pairs = zip_longest(_propose(search), search.transferred)
+        found = [one for pair in pairs for one in pair if one is not None]
+        search.transferred = []
     except (OSError, MemoryError):
         raise  # the machine's, and not the task's
     except Exception as error:  # noqa: BLE001  a schedule rule raises whatever it likes
