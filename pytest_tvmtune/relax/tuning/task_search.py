@@ -56,8 +56,9 @@ class Search:
     ir: MetaSchedule's serialization of the workload, as in a work_dir. explorer, context: its
     random and its evolutionary search. known: structural hashes of the schedules proposed, or
     measured here by earlier runs; measured: how many were measured, or failed. spare: candidates
-    proposed and not yet taken. transferred: candidates from similar workloads, not yet proposed. lossy: what a schedule would have lost of a weight, which was
-    therefore not proposed. untuned: what the kernel takes without a schedule, None until it was
+    proposed and not yet taken. transferred: candidates from similar workloads, not yet proposed.
+    lossy: what a schedule would have lost of a weight, which was therefore not proposed. untuned:
+    what the kernel takes without a schedule, None until it was
     measured, or where it can't be.
     """
 
