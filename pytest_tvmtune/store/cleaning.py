@@ -19,6 +19,7 @@ from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.locks import folder_lock
 from pytest_tvmtune.store.tuning.record_lines import dump
 from pytest_tvmtune.store.tuning.records import keep_best
+from pytest_tvmtune.store.tuning.samples import sample_files
 from pytest_tvmtune.store.tuning.workload_files import (
     check_workload_file,
     stored_keys,
@@ -96,7 +97,7 @@ def old_artifacts(store: Store, *, before_s: float, max_bytes: int | None) -> li
     plans = (*store.plans.glob("*.json"), *store.cached_outcomes.glob("*.json"))
     for what, paths in (
         ("plan", plans),
-        ("sample file", store.samples.glob("*/*/*.npz")),
+        ("sample file", sample_files(store)),
         ("reproducer", store.reproducers.glob("*")),
     ):
         for path in paths:

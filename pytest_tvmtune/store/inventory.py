@@ -20,8 +20,7 @@ from pytest_tvmtune.store.atomic_files import set_aside
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.run_history import history_problem
 from pytest_tvmtune.store.tuning.records import Workload
-from pytest_tvmtune.store.tuning.samples import SUFFIX as SAMPLES_SUFFIX
-from pytest_tvmtune.store.tuning.samples import load_samples
+from pytest_tvmtune.store.tuning.samples import load_samples, sample_files
 from pytest_tvmtune.store.tuning.workload_files import (
     SUFFIX,
     check_workload_file,
@@ -96,12 +95,12 @@ def problems(store: Store) -> Iterator[StoreProblem]:
         _, what = check_workload_file(store, key, shash)
         if what:
             yield StoreProblem(path=workload_path(store, key, shash), what=what)
-    for folder, pattern, load in (
-        (store.plans, "*.json", builds.load_plan),
-        (store.builds, "*.json", builds.load_build),
-        (store.samples, f"*/*/*{SAMPLES_SUFFIX}", load_samples),
+    for paths, load in (
+        (sorted(store.plans.glob("*.json")), builds.load_plan),
+        (sorted(store.builds.glob("*.json")), builds.load_build),
+        (sample_files(store), load_samples),
     ):
-        for path in sorted(folder.glob(pattern)):
+        for path in paths:
             try:
                 load(path)
             except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from pytest_tvmtune.store.accepted.baseline_files import accepted_files
 from pytest_tvmtune.store.accepted.portable_baselines import add_baseline
 from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.tuning.records import merge
-from pytest_tvmtune.store.tuning.samples import SUFFIX, add_samples_of_file
+from pytest_tvmtune.store.tuning.samples import add_samples_of_file, sample_files
 from pytest_tvmtune.store.tuning.workload_files import (
     check_workload_file,
     learn_workload,
@@ -67,7 +67,7 @@ def merge_tuning(store: Store, others: Sequence[Store]) -> Iterator[MergedFile |
 def merge_samples(store: Store, others: Sequence[Store]) -> Iterator[MergedFile | LeftOut]:
     """Add what the tuner's cost model learns from; yield each file once it's done."""
     for other in others:
-        for source in sorted(other.samples.glob(f"*/*/*{SUFFIX}")):
+        for source in sample_files(other):
             inside = source.relative_to(other.root)
             try:
                 changed = add_samples_of_file(store, source, inside)

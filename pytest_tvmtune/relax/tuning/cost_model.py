@@ -34,6 +34,7 @@ class CostModel(PyCostModel):  # type: ignore[misc]
         super().__init__()
         # One thread: there is too little to learn from for more to pay.
         self._model = XGBModel(num_warmup_samples=WARMUP_SAMPLES, num_tuning_cores=1)
+        self._model.last_train_size = _NEVER
         self._untrained: list[tuple[Any, Any, Any]] = []
         for number, one in enumerate(earlier):
             # A group for each: another run's times were taken at another speed of the machine.
@@ -69,7 +70,6 @@ class CostModel(PyCostModel):  # type: ignore[misc]
 
     def _train(self) -> None:
         for arguments in self._untrained:
-            self._model.last_train_size = _NEVER
             self._model.update(*arguments)
         self._untrained.clear()
         # XGBModel's own rule, which would count the samples of earlier runs, too.

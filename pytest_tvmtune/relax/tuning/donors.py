@@ -1,6 +1,6 @@
 """Workloads whose schedules a search may start from: of the store, of baselines, and of this run.
 
-Reading them takes some milliseconds each, so it's only done where a task has no records yet.
+Reading them takes some milliseconds each, so it's only done where a task has few records.
 """
 
 from __future__ import annotations

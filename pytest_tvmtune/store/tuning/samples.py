@@ -59,6 +59,11 @@ def samples_path(store: Store, key: str, shash: str, machine: str) -> Path:
     return store.samples / key / digest / f"{shash}{SUFFIX}"
 
 
+def sample_files(store: Store) -> list[Path]:
+    """Return this store's files of samples, of all targets and machines, in order."""
+    return sorted(store.samples.glob(f"*/*/*{SUFFIX}"))
+
+
 def add_samples(store: Store, key: str, machine: str, new: Samples) -> None:
     """Add samples to this store, which keeps the newest.
 
