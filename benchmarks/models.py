@@ -94,6 +94,24 @@ def silero_vad() -> Model:
     )
 
 
+def encoder_block() -> Model:
+    """The block of a transformer, from torch: some ten tasks."""
+    import torch_models
+
+    x = np.random.default_rng(6).standard_normal((1, 32, 64)).astype("float32")
+    block = torch_models.seeded(torch_models.EncoderBlock(64, 4), seed=6)
+    return _open(block, name="encoder_block", inputs=(x,))
+
+
+def resnet18() -> Model:
+    """ResNet-18 from torch."""
+    import torch_models
+
+    x = np.random.default_rng(7).standard_normal((1, 3, 224, 224)).astype("float32")
+    network = torch_models.seeded(torch_models.ResNet18(), seed=7)
+    return _open(network, name="resnet18", inputs=(x,))
+
+
 def wide() -> Model:
     """Made up: four square layers, 100 MB of parameters together."""
     from tvm import relax
@@ -122,6 +140,8 @@ MODELS: dict[str, Callable[[], Model]] = {
     "magika": magika,
     "ppocr_cls": ppocr_cls,
     "silero_vad": silero_vad,
+    "encoder_block": encoder_block,
+    "resnet18": resnet18,
     "wide": wide,
 }
 

@@ -13,12 +13,15 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+RUNTIME = "onnxruntime"
 FAST_STOCK = Path(__file__).parent / "fast_stock"
 TARGET_NAME = os.getenv("TUNERS_TARGET", "llvm")
 CORES = len(os.sched_getaffinity(0))
@@ -49,9 +52,15 @@ def run_tuner(
     return {"wall_s": time.perf_counter() - started, **answer}
 
 
-def latencies(model: str, folders: list[Path], *, seconds: float = 4.0) -> list[float]:
-    """Return the latency of what each folder's records give, timed in turn: medians, in seconds."""
-    return list(_run(["time", model, str(seconds), *map(str, folders)], {}))
+def latencies(
+    model: str, folders: list[Path], *, seconds: float = 4.0, runtime: bool = False
+) -> list[float]:
+    """Return the latency of what each folder's records give, timed in turn: medians, in seconds.
+
+    runtime: with that of onnxruntime with one thread at the end, 0 for a model that has none.
+    """
+    given = [*map(str, folders), *([RUNTIME] if runtime else [])]
+    return list(_run(["time", model, str(seconds), *given], {}))
 
 
 def _run(arguments: list[str], environment: dict[str, str]) -> Any:
@@ -80,27 +89,48 @@ def _ours(
 ) -> dict[str, int]:
     from models import open_model
 
-    from pytest_tvmtune.core.settings.options import resolve_run
-    from pytest_tvmtune.machine.fingerprint import fingerprint
-    from pytest_tvmtune.stages.case import RunContext, open_case
+    from pytest_tvmtune.stages.finals_in_model import hold_finals_in_model
+    from pytest_tvmtune.stages.tuned_build import build_tuned
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
-    from pytest_tvmtune.store.layout import open_store
     from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
-    store = open_store(folder / "store", fallbacks=others)
-    layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
-    run = resolve_run(layer, store_dir=store.root)
-    options = run.case_options({}, target=_spec(), prepack=False)
-    case = open_case(open_model(model), options, RunContext(store=store), name=model, nodeid=model)
+    case = open_tuned_case(
+        open_model(model), model, folder / "store", trials=trials, cap=cap, seed=seed, others=others
+    )
     plan = extract_tasks(case)
-    if error := tune_missing(case, plan).error:
-        raise error
+    tuned = tune_missing(case, plan)
+    if tuned.error:
+        raise tuned.error
+    # With the builds and finals that are part of tuning in a test.
+    hold_finals_in_model(case, build_tuned(case, plan).built, tuned)
     workloads = stored_workloads(case, plan).values()
-    applied = [workload.deployed(fingerprint().cpu) for workload in workloads]
+    applied = [workload.deployed(case.machine.cpu) for workload in workloads]
     write_work_dir(folder, [(workload, workload.records) for workload in applied])
     _lower(model, folder, 0, None)
     served = [line for workload in workloads for line in workload.served]
     return {"trials": sum(s.spent for s in served), "valid": sum(s.valid for s in served)}
+
+
+def open_tuned_case(
+    model: Any,
+    name: str,
+    store_dir: Path,
+    *,
+    trials: int,
+    cap: int = 0,
+    seed: int,
+    others: Sequence[Path] = (),
+) -> Any:
+    """Return a case to tune, with a store of its own and others to learn from."""
+    from pytest_tvmtune.core.settings.options import resolve_run
+    from pytest_tvmtune.stages.case import RunContext, open_case
+    from pytest_tvmtune.store.layout import open_store
+
+    store = open_store(store_dir, fallbacks=others)
+    layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
+    run = resolve_run(layer, store_dir=store.root)
+    options = run.case_options({}, target=_spec(), prepack=False)
+    return open_case(model, options, RunContext(store=store), name=name, nodeid=name)
 
 
 def _spec() -> Any:
@@ -128,7 +158,7 @@ def _lower(model: str, folder: Path, trials: int, cap: int | None) -> Any:
     )(open_model(model).mod)
 
 
-def _time(model: str, seconds: float, folders: list[Path]) -> list[float]:
+def _time(model: str, seconds: float, given: list[str]) -> list[float]:
     import tvm
     from models import open_model
 
@@ -138,25 +168,63 @@ def _time(model: str, seconds: float, folders: list[Path]) -> list[float]:
     opened = open_model(model)
     device = tvm.cpu()
     tensors = [tvm.runtime.tensor(array, device) for array in (*opened.inputs, *opened.params)]
-    timers = []
-    for index, folder in enumerate(folders):
+    timers: list[Callable[[], float]] = []
+    for index, folder in enumerate(Path(one) for one in given if one != RUNTIME):
         library = folder / f"timed-{index}.so"
         target = _target()
         tvm.compile(_lower(model, folder, 0, None), target).export_library(str(library))
         vm = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
         vm.save_function(opened.signature.entry, "timed", *tensors, include_return=False)
-        timers.append(vm.module.time_evaluator("timed", device, number=1, min_repeat_ms=5))
+        timer = vm.module.time_evaluator("timed", device, number=1, min_repeat_ms=5)
+        timers.append(partial(_evaluated, timer))
+    with_runtime = RUNTIME in given
+    if with_runtime and RUNTIME in opened.references:
+        timers.append(_runtime_timer(opened))
     samples: list[list[float]] = [[] for _ in timers]
     deadline = time.perf_counter() + seconds * len(timers)
     while time.perf_counter() < deadline or len(samples[0]) < 5:
         for index in random.sample(range(len(timers)), len(timers)):
-            samples[index].append(float(timers[index]().results[0]))
-    return [median(one) for one in samples]
+            samples[index].append(timers[index]())
+    medians = [median(one) for one in samples]
+    return medians if len(medians) == len(given) else [*medians, 0.0]
+
+
+def _evaluated(timer: Any) -> float:
+    return float(timer().results[0])
+
+
+def _runtime_timer(opened: Any) -> Callable[[], float]:
+    """Return what times a call in onnxruntime, with one thread, for 5 ms."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "model.onnx")
+        opened.references[RUNTIME].save(saved)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        providers = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(saved.read_bytes(), options, providers=providers)
+    binding = session.io_binding()
+    for one, array in zip(session.get_inputs(), opened.inputs, strict=True):
+        binding.bind_cpu_input(one.name, array)
+    for one in session.get_outputs():
+        binding.bind_output(one.name, "cpu")
+
+    def timed() -> float:
+        session.run_with_iobinding(binding)
+        started, calls = time.perf_counter(), 0
+        while (spent_s := time.perf_counter() - started) < 0.005 or not calls:
+            session.run_with_iobinding(binding)
+            calls += 1
+        return spent_s / calls
+
+    return timed
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "time":
-        answer: Any = _time(sys.argv[2], float(sys.argv[3]), [Path(p) for p in sys.argv[4:]])
+        answer: Any = _time(sys.argv[2], float(sys.argv[3]), sys.argv[4:])
     else:
         Path(sys.argv[6]).mkdir(parents=True, exist_ok=True)
         tuner = {"stock": _stock, "ours": _ours}[sys.argv[1]]

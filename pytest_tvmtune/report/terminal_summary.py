@@ -151,6 +151,7 @@ def _details(result: CaseResult) -> list[str]:
     if result.tuning_ended_by in {"convergence", "time"}:
         trials = f"{counted(result.trials_spent, 'trial')}, of {result.tuning_trials} for the model"
         lines.append(f"{label}: tuning ended by {result.tuning_ended_by} after {trials}")
+    lines += [f"{label}: {one.sentence()}" for one in result.finals_in_model]
     faster = [task for task in result.tasks if task.state == "untuned is faster"]
     lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]
     if result.artifact:

@@ -17,6 +17,7 @@ from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenState
+from pytest_tvmtune.core.results.final_in_model import FinalInModel
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
@@ -55,6 +56,20 @@ class CompileOutcome:
     built: BuiltModel
     tasks: tuple[TaskResult, ...]
     left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalsOutcome:
+    """Schedules compared inside the model. problem: why they couldn't be."""
+
+    results: tuple[FinalInModel, ...] = ()
+    compiled_s: float | None = None
+    problem: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether other records are to be applied."""
+        return any(one.chosen for one in self.results)
 
 
 @dataclass(frozen=True, kw_only=True)

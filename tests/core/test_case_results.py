@@ -19,6 +19,7 @@ from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.final_in_model import FinalInModel
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
@@ -126,6 +127,12 @@ FULL = CaseResult(
     compiled_now=True,
     tuning_s=1.5,
     tuning_curve=[TuningPoint(trial=3, task="fused_matmul", best_s=1e-6, together_s=2e-6)],
+    finals_in_model=[
+        FinalInModel(
+            task="fused_matmul", is_untuned=False, ratio=0.9, interval=(0.8, 0.95), chosen=True
+        ),
+        FinalInModel(task="relu", is_untuned=True, ratio=1.1, interval=None, chosen=False),
+    ],
     compile_s=2.5,
     transform_s=0.25,
     transform_extra_bytes=1024,

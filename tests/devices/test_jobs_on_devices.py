@@ -69,16 +69,16 @@ def test_each_job_has_the_device_and_leaves_it(
     both = ComparedArtifacts(baseline=plain, now=now, call=call, cold_cache=False, seed=1)
     limit = gate_job.Limit(threshold=case.options.threshold, alpha=0.1)
     gate = gate_job.Request(
-        compared=replace(both, anchor=now),
+        compared=replace(both, others=(now,)),
         max_time_s=0.2,
         limit=limit,
-        anchor_limit=limit,
+        other_limits=(limit,),
         tell_noise=False,
     )
     measured = gate_job.run(gate, context)
     # Each has its epochs until it's decided.
     assert measured.epochs
-    assert measured.anchor_epochs
+    assert measured.other_epochs[0]
     same = ComparedArtifacts(baseline=now, now=now, call=call, cold_cache=False, seed=1)
     calls = call_times_job.Request(compared=same, budget_s=0.1, most_calls=40)
     assert 20 <= len(call_times_job.run(calls, context).calls_s) <= 42

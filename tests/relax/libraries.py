@@ -91,8 +91,7 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> Artifact:
 def compared_of(
     baseline: Artifact,
     now: Artifact,
-    anchor: Artifact | None = None,
-    *,
+    *others: Artifact,
     params: Sequence[Array],
     x: Array,
     **changes: Any,
@@ -100,7 +99,7 @@ def compared_of(
     """Return artifacts to measure. changes: of its other fields."""
     call = EntryCall(entry="main", target=TARGET, params=tuple(params), inputs=(x,))
     values = {"cold_cache": False, "seed": 1, **changes}
-    return ComparedArtifacts(baseline=baseline, now=now, anchor=anchor, call=call, **values)
+    return ComparedArtifacts(baseline=baseline, now=now, others=others, call=call, **values)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,7 +21,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import (
     item_alpha,
     least_epochs,
 )
-from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE, LOADING_OTHER
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.processes.job import JobContext
 from pytest_tvmtune.processes.run_job import run_job
@@ -72,14 +72,13 @@ def measure(sides: dict[str, Artifact], tmp_path: Path) -> Measure:
     def measured(
         baseline: Any,
         now: Any,
-        anchor: Any = None,
-        *,
+        *others: Any,
         params: Any = (W,),
         x: Any = X,
         cold_cache: bool = False,
         **changes: Any,
     ) -> Result:
-        given = (baseline, now, anchor)
+        given = (baseline, now, *others)
         artifacts = [sides[one] if isinstance(one, str) else one for one in given]
         values = {"max_time_s": 60.0, "limit": LIMIT, "tell_noise": True, **changes}
         request = Request(
@@ -160,22 +159,22 @@ def test_the_anchor_is_measured_in_the_same_epochs(
     sides: dict[str, Artifact], measure: Measure
 ) -> None:
     """As slow as the baseline, and half as fast again as the anchor: both ratios are decided."""
-    told = measure("usual", "renamed", "shorter", anchor_limit=LIMIT)
-    assert (decided(told), verdict_of(told.anchor_epochs)) == ("PASS", "REGRESSION")
-    for own, others in zip(told.epochs, told.anchor_epochs, strict=False):
+    told = measure("usual", "renamed", "shorter", other_limits=(LIMIT,))
+    assert (decided(told), verdict_of(told.other_epochs[0])) == ("PASS", "REGRESSION")
+    for own, others in zip(told.epochs, told.other_epochs[0], strict=False):
         assert own.now_s == others.now_s
         assert own.baseline_s != others.baseline_s
     # Each has its epochs until it's decided: one more could undo that.
-    for epochs in (told.epochs, told.anchor_epochs):
+    for epochs in (told.epochs, told.other_epochs[0]):
         assert verdict_of(epochs[:-1], final=False) == "INCONCLUSIVE"
     # The same library as the baseline's is not measured twice.
-    told = measure("usual", "longer", sides["usual"], anchor_limit=LIMIT)
-    assert told.anchor_epochs == told.epochs
+    told = measure("usual", "longer", sides["usual"], other_limits=(LIMIT,))
+    assert told.other_epochs == [told.epochs]
     assert decided(told) == "REGRESSION"
     # That of this run is, next to its copy.
-    told = measure("longer", "usual", sides["usual"], anchor_limit=LIMIT)
-    assert (decided(told), verdict_of(told.anchor_epochs)) == ("IMPROVEMENT", "PASS")
-    assert all(epoch.now_s != epoch.baseline_s for epoch in told.anchor_epochs)
+    told = measure("longer", "usual", sides["usual"], other_limits=(LIMIT,))
+    assert (decided(told), verdict_of(told.other_epochs[0])) == ("IMPROVEMENT", "PASS")
+    assert all(epoch.now_s != epoch.baseline_s for epoch in told.other_epochs[0])
 
 
 def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
@@ -187,9 +186,9 @@ def test_a_library_that_can_not_be_loaded_is_told_from_the_other(
     with pytest.raises(ChildError) as caught:
         measure(broken, sides["usual"])
     assert caught.value.stage == LOADING_BASELINE
-    with pytest.raises(ChildError, match="loading the anchor's artifact") as caught:
-        measure(sides["usual"], sides["renamed"], broken, anchor_limit=LIMIT)
-    assert caught.value.stage == LOADING_ANCHOR
+    with pytest.raises(ChildError, match="loading another artifact") as caught:
+        measure(sides["usual"], sides["renamed"], broken, other_limits=(LIMIT,))
+    assert caught.value.stage == LOADING_OTHER
     with pytest.raises(ChildError, match="loading this run's artifact") as caught:
         measure(sides["usual"], broken)
     assert caught.value.stage != LOADING_BASELINE

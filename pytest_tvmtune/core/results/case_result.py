@@ -14,6 +14,7 @@ from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
+from pytest_tvmtune.core.results.final_in_model import FinalInModel
 from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
@@ -60,6 +61,8 @@ class CaseResult:
         compiled_now: Whether this run compiled the model.
         tuning_s: The duration of tuning in this run.
         tuning_curve: Each trial of this run that made a task faster.
+        finals_in_model: The schedules that this run compared inside the model with the schedules
+            that are the fastest alone.
         compile_s: The duration of compiling.
         transform_s: The duration of `<entry>_transform_params`; null without a transform.
         transform_extra_bytes: The additional memory for the transformed parameters; null without a
@@ -117,6 +120,7 @@ class CaseResult:
     compiled_now: bool = False
     tuning_s: float = 0.0
     tuning_curve: list[TuningPoint] = field(default_factory=list)
+    finals_in_model: list[FinalInModel] = field(default_factory=list)
     compile_s: float = 0.0
     transform_s: float | None = None
     transform_extra_bytes: int | None = None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.gating.confidence_sequence import Epoch
-from pytest_tvmtune.core.job_stage import LOADING_ANCHOR, LOADING_BASELINE, JobStage
+from pytest_tvmtune.core.job_stage import LOADING_BASELINE, LOADING_OTHER, JobStage
 from pytest_tvmtune.processes.job import WorkerContext
 from pytest_tvmtune.processes.shared_arrays import releasing_pages
 from pytest_tvmtune.relax.measuring.job_machine import open_machine
@@ -50,13 +50,13 @@ class Arrangement(Protocol):
 class ComparedArtifacts:
     """A baseline, what is compared with it, and the call that both are measured by.
 
-    anchor: what `now` is compared with, too. cold_cache: the caches are emptied before each call.
+    others: what `now` is compared with, too. cold_cache: the caches are emptied before each call.
     seed: of all that is random.
     """
 
     baseline: Artifact
     now: Artifact
-    anchor: Artifact | None = None
+    others: tuple[Artifact, ...] = ()
     call: EntryCall
     cold_cache: bool
     seed: int
@@ -65,14 +65,14 @@ class ComparedArtifacts:
 def open_measurement(compared: ComparedArtifacts, context: WorkerContext[None]) -> Measurement:
     """Load all sides and transform their parameters.
 
-    The baseline and the anchor are called once, here: what crashes in them isn't the run's.
+    The baseline and the others are called once, here: what crashes in them isn't the run's.
 
     Args:
         compared: The sides.
         context: Of this process.
 
     Returns:
-        The sides, loaded: the baseline, `now`, and the anchor if that is another library.
+        The sides, loaded: the baseline, `now`, and the others that are no library of a rival's.
 
     Raises:
         CompileError: A library doesn't take what its model promised.
@@ -88,18 +88,19 @@ def open_measurement(compared: ComparedArtifacts, context: WorkerContext[None]) 
         )
         return sessions.setdefault(artifact.library, opened)
 
-    for other, loading in (
+    for rival, loading in (
         (compared.baseline, LOADING_BASELINE),
-        (compared.anchor or now, LOADING_ANCHOR),
+        *((other, LOADING_OTHER) for other in compared.others),
     ):
-        if other.library not in {now.library, *sessions}:
-            call(open_(other, loading))
+        if rival.library not in {now.library, *sessions}:
+            call(open_(rival, loading))
     inputs = open_(now, JobStage("loading this run's artifact")).inputs
     libraries = [compared.baseline.library, now.library]
-    rivals = [0]
-    if compared.anchor is not None:
-        rivals.append(0 if compared.anchor.library == libraries[0] else len(libraries))
-        libraries += [compared.anchor.library] if rivals[1] else []
+    rivals = {compared.baseline.library: 0}
+    for other in compared.others:
+        if other.library not in rivals:
+            rivals[other.library] = len(libraries)
+            libraries.append(other.library)
     sides = tuple(
         MeasuredLibrary(library=one, params=sessions[one].params, arrays=sessions[one].arrays)
         for one in libraries
@@ -110,7 +111,7 @@ def open_measurement(compared: ComparedArtifacts, context: WorkerContext[None]) 
         entry=compared.call.entry,
         machine=machine,
         sides=sides,
-        rivals=tuple(rivals),
+        rivals=tuple(rivals[one.library] for one in (compared.baseline, *compared.others)),
         inputs=inputs,
         groups=groups,
         cold_cache=compared.cold_cache,

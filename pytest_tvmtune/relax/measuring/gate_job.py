@@ -54,14 +54,14 @@ class Limit:
 class Request:
     """What is measured, and when it is decided.
 
-    anchor_limit: of the ratio to the anchor, if there is one. tell_noise: where nothing was
-    decided, the baseline is measured against itself as well.
+    other_limits: of the ratio to each of the others. tell_noise: where the ratio to the baseline
+    wasn't decided, the baseline is measured against itself as well.
     """
 
     compared: ComparedArtifacts
     max_time_s: float
     limit: Limit
-    anchor_limit: Limit | None = None
+    other_limits: tuple[Limit, ...] = ()
     tell_noise: bool
 
 
@@ -69,12 +69,13 @@ class Request:
 class Result:
     """What was measured. noise: the baseline against itself, where nothing was decided.
 
-    anchor_epochs: next to the anchor, taken together with `epochs`; either ends with its decision.
+    epochs: next to the baseline. other_epochs: next to each of the others, taken together with
+    `epochs`; each list ends with its own decision.
     placements: how often the code was placed anew.
     """
 
     epochs: list[Epoch]
-    anchor_epochs: list[Epoch] = field(default_factory=list)
+    other_epochs: list[list[Epoch]] = field(default_factory=list)
     noise: list[Epoch]
     placements: int
     spent_s: float
@@ -103,11 +104,11 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     rng = random.Random(compared.seed)  # noqa: S311  an order, not a secret
     gc.disable()
 
-    limits = [one for one in (request.limit, request.anchor_limit) if one is not None]
+    limits = (request.limit, *request.other_limits)
     least = max(least_epochs(limit.alpha) for limit in limits)
     clock = Clock(max_time_s=request.max_time_s, least_epochs=least)
     taken = take_until_decided(_epochs(measurement, copies, rng), clock, limits)
-    spent_s, epochs = clock.spent_s, taken[0]
+    spent_s, (epochs, *other_epochs) = clock.spent_s, taken
     own = measurement.sides[NOW].library
     copies_an_epoch = sum(side.library == own for side in measurement.sides)
     placements = copies.count(own) // copies_an_epoch
@@ -121,7 +122,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
                 break
     return Result(
         epochs=epochs,
-        anchor_epochs=taken[1] if request.anchor_limit else [],
+        other_epochs=other_epochs,
         noise=noise,
         placements=placements,
         spent_s=spent_s,

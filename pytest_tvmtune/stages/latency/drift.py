@@ -70,8 +70,8 @@ def drift_of(
         ChildError: The case's own artifact crashes or hangs.
     """
     limit, artifact = anchor.limit, anchor.accepted.artifact
-    if measured is not None and measured.anchor_epochs:
-        measured = replace(measured, epochs=measured.anchor_epochs, noise=[])
+    if measured is not None and measured.other_epochs:
+        measured = replace(measured, epochs=measured.other_epochs[0], noise=[])
     else:
         try:
             measured = measure(

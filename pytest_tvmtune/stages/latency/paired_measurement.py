@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_tvmtune.core.errors import TvmTuneError
@@ -74,11 +74,36 @@ def measure(
     timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
     compared = _compared(case, old, new, timeout_s)
     request = gate_job.Request(
-        compared=replace(compared, anchor=anchor.accepted.artifact) if anchor else compared,
+        compared=replace(compared, others=(anchor.accepted.artifact,)) if anchor else compared,
         max_time_s=max_time_s,
         limit=limit,
-        anchor_limit=anchor.limit if anchor else None,
+        other_limits=(anchor.limit,) if anchor else (),
         tell_noise=tell_noise,
+    )
+    context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
+    with held(case, exclusive_machine(case.remote)):
+        return run_device_job(gate_job.JOB, request, context)
+
+
+def measure_finals(
+    case: Case,
+    now: Artifact,
+    rivals: Sequence[Artifact],
+    *,
+    limit: Limit,
+    max_time_s: float,
+    expected_s: float,
+) -> gate_job.Result:
+    """Return samples of an artifact next to several others, as `measure` does; limit: of each."""
+    calls = _CALLS_PER_EPOCH * least_epochs(limit.alpha) * len(rivals)
+    timeout_s = GATE_GRACE_S + 10 * (max_time_s + calls * expected_s)
+    first, *others = rivals
+    request = gate_job.Request(
+        compared=replace(_compared(case, first, now, timeout_s), others=tuple(others)),
+        max_time_s=max_time_s,
+        limit=limit,
+        other_limits=(limit,) * len(others),
+        tell_noise=False,
     )
     context = job_context(case, "gate", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):
