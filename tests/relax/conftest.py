@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.relax.tuner_runs import tune  # noqa: F401
 from tests.support import IMPORTABLE
 from tests.support.locks import cores_of_the_machine, cores_of_this_worker  # noqa: F401
 from tests.support.preloaded_python import preloaded_jobs, preloaded_python  # noqa: F401

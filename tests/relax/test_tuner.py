@@ -4,86 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import tvm
-from tvm.s_tir.meta_schedule import TuneContext
-from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.s_tir.meta_schedule.database import Workload as TvmWorkload
-from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.errors import TuningError
-from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.machine.fingerprint import fingerprint
-from pytest_tvmtune.machine.installed_tvm import package_version
-from pytest_tvmtune.processes.job import Job, JobContext, WorkerContext
-from pytest_tvmtune.processes.run_job import run_job
-from pytest_tvmtune.relax.compiling.applied_record import apply_record
-from pytest_tvmtune.relax.compiling.prepared_module import extract, module_text, prepare
+from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax.tuning import tune_job
-from pytest_tvmtune.relax.tuning.cost_model import CostModel
-from pytest_tvmtune.relax.tuning.donors import stored_donors
 from pytest_tvmtune.relax.tuning.rounds import RoundProgress
-from pytest_tvmtune.relax.tuning.task_search import structural_hash
-from pytest_tvmtune.relax.tuning.transfer import transferred
-from pytest_tvmtune.store.layout import Store, open_store
-from pytest_tvmtune.store.tuning.records import Workload, target_key
-from pytest_tvmtune.store.tuning.samples import Samples, machine_of, stored_samples
+from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.store.tuning.records import Workload
 from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 from pytest_tvmtune.store.tuning.workload_files import read_workload
+from tests.relax.tuner_runs import KEY, LAYER, TARGET, Tuned, tasks_of
 from tests.support import IMPORTABLE, REAL_PYTHON
 from tests.support.modules import LargeLayer
 
-TARGET = json.dumps({"kind": "llvm", "num-cores": 2})
-KEY = target_key(TARGET, package_version("tvm"))
-TuneJob = Job[tune_job.Request, tune_job.Result, RoundProgress]
 RULE = "s_tir.meta_schedule.cpu.pytest_tvmtune_bad_rule"
-
-
-@I.ir_module
-class Layer:
-    """Two tasks: the transpose has a single schedule, the fused matmul has many."""
-
-    @R.function
-    def main(x: R.Tensor((16, 16), "float32"), w: R.Tensor((16, 16), "float32")) -> R.Tensor(
-        (16, 16), "float32"
-    ):
-        R.func_attr({"num_input": 1})
-        with R.dataflow():
-            wt = R.permute_dims(w)
-            y = R.nn.relu(R.matmul(x, wt))
-            R.output(y)
-        return y
-
-
-@I.ir_module
-class OtherLayer:
-    """LargeLayer in another shape."""
-
-    @R.function
-    def main(x: R.Tensor((32, 96), "float32"), w: R.Tensor((160, 96), "float32")) -> R.Tensor(
-        (32, 160), "float32"
-    ):
-        R.func_attr({"num_input": 1})
-        with R.dataflow():
-            wt = R.permute_dims(w)
-            y = R.nn.relu(R.matmul(x, wt))
-            R.output(y)
-        return y
 
 
 @I.ir_module
@@ -146,100 +95,10 @@ def tune_with_a_bad_rule(
     return tune_job.run(request, context)
 
 
-def tune_and_count_samples(
-    request: tune_job.Request, context: WorkerContext[RoundProgress]
-) -> tune_job.Result:
-    """Job: tune, and print how many samples the cost model begins with."""
-    create = CostModel.__init__
-
-    def counting(self: Any, earlier: Any = ()) -> None:
-        known = list(earlier)
-        print("samples of earlier runs:", sum(len(one.run_s) for one in known), flush=True)
-        create(self, known)
-
-    CostModel.__init__ = counting  # type: ignore[method-assign]
-    return tune_job.run(request, context)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuned:
-    """What one job answered, and the store it worked on."""
-
-    answer: tune_job.Result
-    store: Store
-    tasks: dict[str, Task]
-
-    def known(self, name: str) -> Workload:
-        found = read_workload(self.store, KEY, self.tasks[name].shash)
-        assert found is not None
-        return found
-
-    def of(self, name: str) -> tune_job.TunedTask:
-        return self.answer.tasks[self.tasks[name].shash]
-
-
-def workload_mod(mod: tvm.IRModule, task: Task) -> tvm.IRModule:
-    target = tvm.target.Target(json.loads(TARGET))
-    return next(
-        extracted.dispatched[0]
-        for one, extracted in extract(prepare(mod, target, prepack=False), target)
-        if one == task
-    )
-
-
-def tasks_of(mod: tvm.IRModule) -> dict[str, Task]:
-    target = tvm.target.Target(json.loads(TARGET))
-    return {task.name: task for task, _ in extract(prepare(mod, target, prepack=False), target)}
-
-
-@pytest.fixture
-def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tuned]:
-    monkeypatch.setenv("PYTHONPATH", IMPORTABLE)
-    store = open_store(tmp_path / "store")
-
-    def run(
-        mod: tvm.IRModule,
-        *,
-        trials: int,
-        cap: int | None = None,
-        max_time_s: float | None = None,
-        job: TuneJob = tune_job.JOB,
-        on_progress: Callable[[RoundProgress], None] = lambda _: None,
-    ) -> Tuned:
-        tasks = tasks_of(mod)
-        request = tune_job.Request(
-            mod_text=module_text(mod),
-            target=TARGET,
-            prepack=False,
-            shashes=frozenset(task.shash for task in tasks.values()),
-            trials=trials,
-            requested_trials=trials,
-            max_trials_per_task=cap,
-            max_time_s=max_time_s,
-            left_s=max_time_s,
-            seed=0,
-            store=store,
-            target_key=KEY,
-            run_id=secrets.token_hex(8),
-            since_s=0.0,
-            environment="here",
-            machine=fingerprint(),
-            num_threads=1,
-            remote=None,
-        )
-        context = JobContext(
-            scratch=store.scratch, log_path=tmp_path / "tune.log", timeout_s=240, num_threads=1
-        )
-        answer = run_job(job, request, context, on_progress)
-        return Tuned(answer=answer, store=store, tasks=tasks)
-
-    return run
-
-
 def test_records_and_ledger_are_stored_and_the_stock_pipeline_applies_them(
     tune: Callable[..., Tuned], tmp_path: Path
 ) -> None:
-    done = tune(Layer, trials=8)
+    done = tune(LAYER, trials=8)
     known = {name: done.known(name) for name in done.tasks}
     assert set(known) == {"transpose", "fused_matmul_relu"}
     for name, workload in known.items():
@@ -253,84 +112,20 @@ def test_records_and_ledger_are_stored_and_the_stock_pipeline_applies_them(
     assert list(done.store.scratch.iterdir()) == []
 
     write_work_dir(tmp_path / "wd", [(one, one.records[:1]) for one in known.values()])
-    assert scheduled(Layer, tmp_path / "wd") == {"transpose", "fused_matmul_relu"}
+    assert scheduled(LAYER, tmp_path / "wd") == {"transpose", "fused_matmul_relu"}
     # The attribute comes from the records, not from the pipeline.
     write_work_dir(tmp_path / "empty", [])
-    assert scheduled(Layer, tmp_path / "empty") == set()
+    assert scheduled(LAYER, tmp_path / "empty") == set()
 
 
 def test_a_top_up_keeps_what_was_there_and_holds_the_cap(tune: Callable[..., Tuned]) -> None:
-    first = tune(Layer, trials=4)
+    first = tune(LAYER, trials=4)
     before = {record.digest for record in first.known("fused_matmul_relu").records}
-    more = tune(Layer, trials=8, cap=3)
+    more = tune(LAYER, trials=8, cap=3)
     assert all(row.spent <= 3 for row in more.answer.tasks.values())
     known = more.known("fused_matmul_relu")
     assert before <= {record.digest for record in known.records}
     assert [(one.trials, one.max_trials_per_task) for one in known.served] == [(4, None), (8, 3)]
-
-
-def test_a_model_starts_from_schedules_of_a_similar_model(tune: Callable[..., Tuned]) -> None:
-    donor = tune(LargeLayer, trials=8)
-    name, cpu = "fused_matmul_relu", fingerprint().cpu
-    donors = stored_donors(donor.store, KEY, cpu, leave_out=frozenset())
-    assert donors
-    context = TuneContext(
-        mod=workload_mod(OtherLayer, tasks_of(OtherLayer)[name]),
-        target=tvm.target.Target(json.loads(TARGET)),
-        space_generator="post-order-apply",
-    )
-    expected = {structural_hash(one.mod) for one in transferred(context, donors, 1)}
-    assert expected
-    done = tune(OtherLayer, trials=4)
-    workload = TvmWorkload(context.mod)
-    tried = {
-        structural_hash(apply_record(record.data, workload)[1].mod)
-        for record in done.known(name).records
-    }
-    assert tried & expected
-
-
-def test_samples_of_what_ran_are_what_the_next_run_begins_with(
-    tune: Callable[..., Tuned], tmp_path: Path
-) -> None:
-    done = tune(LargeLayer, trials=24)
-    machine = machine_of(fingerprint().cpu, 1, "here")
-    found = {one.shash: one for one in stored_samples(done.store, KEY, machine, 100)}
-    assert {shash: len(one.run_s) for shash, one in found.items()} == {
-        shash: one.valid for shash, one in done.answer.tasks.items()
-    }
-    again = tune(OtherLayer, trials=2, job=Job(run=tune_and_count_samples))
-    assert again.answer.tasks
-    known = int((tmp_path / "tune.log").read_text().rpartition("samples of earlier runs: ")[2])
-    assert known == sum(len(one.run_s) for one in found.values())
-
-
-def test_the_cost_model_predicts_from_earlier_samples() -> None:
-    """What stores more is slower: learnt from another run, for candidates of this run."""
-    rng = np.random.default_rng(0)
-    features = [rng.random((2, 164)).astype("float32") for _ in range(200)]
-    run_s = [float(1 + one[:, 0].sum()) for one in features]
-    earlier = Samples(shash="", features=tuple(features), run_s=tuple(run_s))
-    model = CostModel([earlier])
-    context = TuneContext(
-        mod=workload_mod(LargeLayer, tasks_of(LargeLayer)["fused_matmul_relu"]),
-        target=tvm.target.Target(json.loads(TARGET)),
-        space_generator="post-order-apply",
-    )
-    candidates = [
-        MeasureCandidate(space, ArgInfo.from_entry_func(space.mod, remove_preproc=True))
-        for space in context.generate_design_space()
-    ]
-    assert model.knows_enough
-    np.random.seed(1)
-    first = model.predict(context, candidates)
-    np.random.seed(2)
-    assert list(model.predict(context, candidates)) == list(first)
-    untaught = CostModel()
-    np.random.seed(1)
-    guess = untaught.predict(context, candidates)
-    np.random.seed(2)
-    assert list(untaught.predict(context, candidates)) != list(guess)
 
 
 def test_tuning_ends_when_its_time_is_over(tune: Callable[..., Tuned]) -> None:
@@ -360,18 +155,18 @@ def test_a_machine_that_can_not_build_is_no_fact_about_a_candidate(
     """Nothing is recorded, so that the next run tunes."""
     monkeypatch.setenv("CXX", "/no/such/compiler")
     with pytest.raises(TuningError, match=r"known to be good .*/no/such/compiler.*tvmtune doctor"):
-        tune(Layer, trials=4)
+        tune(LAYER, trials=4)
     store = Store(root=tmp_path / "store")
-    assert not any(read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values())
+    assert not any(read_workload(store, KEY, task.shash) for task in tasks_of(LAYER).values())
     monkeypatch.delenv("CXX")
-    assert all(row.valid for row in tune(Layer, trials=4).answer.tasks.values())
+    assert all(row.valid for row in tune(LAYER, trials=4).answer.tasks.values())
 
 
 def test_warnings_that_the_tests_make_errors_of_are_no_candidates(
     tune: Callable[..., Tuned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    assert all(row.valid for row in tune(Layer, trials=4).answer.tasks.values())
+    assert all(row.valid for row in tune(LAYER, trials=4).answer.tasks.values())
 
 
 def test_a_block_that_reads_what_it_writes_has_a_reason(tune: Callable[..., Tuned]) -> None:
@@ -382,7 +177,7 @@ def test_a_block_that_reads_what_it_writes_has_a_reason(tune: Callable[..., Tune
 
 
 def test_the_kernel_without_a_schedule_is_measured_first(tune: Callable[..., Tuned]) -> None:
-    done = tune(Layer, trials=4)
+    done = tune(LAYER, trials=4)
     for name in done.tasks:
         (untuned,) = done.known(name).untuned
         assert 0 < untuned.run_s < 1
@@ -401,9 +196,9 @@ def test_a_search_that_is_stopped_keeps_its_records_and_is_not_complete(
         raise StopError
 
     with pytest.raises(StopError):
-        tune(Layer, trials=16, on_progress=stop)
+        tune(LAYER, trials=16, on_progress=stop)
     store = Store(root=tmp_path / "store")
-    found = [read_workload(store, KEY, task.shash) for task in tasks_of(Layer).values()]
+    found = [read_workload(store, KEY, task.shash) for task in tasks_of(LAYER).values()]
     stored = [workload for workload in found if workload is not None]
     assert any(workload.records for workload in stored)
     lines = [line for workload in stored for line in workload.served]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tvm import relax
 from tvm.script import ir as I  # noqa: N812
 from tvm.script import relax as R  # noqa: N812
 from tvm.script import tirx as T  # noqa: N812
+
+from pytest_tvmtune.relax import compat
 
 # What the fixture `open_` is: (mod, **settings and source) -> Case.
 OpenCase = Callable[..., Any]
@@ -265,17 +268,18 @@ class TwoLayers:
         return z
 
 
-@I.ir_module
-class LargeLayer:
-    """A layer so large that schedules are faster than the untuned kernel."""
+def layer(rows: int, width: int, outputs: int) -> Any:
+    """Return a module of two tasks: a transposed weight, and a product with relu."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", compat.tensor_type()((rows, width), "float32"))
+    w = relax.Var("w", compat.tensor_type()((outputs, width), "float32"))
+    with builder.function("main", [x, w], attrs={"num_input": 1}):
+        with builder.dataflow():
+            product = relax.op.matmul(x, relax.op.permute_dims(w))
+            result = builder.emit_output(relax.op.nn.relu(product))
+        builder.emit_func_output(result)
+    return builder.finalize()
 
-    @R.function
-    def main(x: R.Tensor((64, 128), "float32"), w: R.Tensor((128, 128), "float32")) -> R.Tensor(
-        (64, 128), "float32"
-    ):
-        R.func_attr({"num_input": 1})
-        with R.dataflow():
-            wt = R.permute_dims(w)
-            y = R.nn.relu(R.matmul(x, wt))
-            R.output(y)
-        return y
+
+# So large that schedules are faster than the untuned kernel.
+LargeLayer = layer(64, 128, 128)
