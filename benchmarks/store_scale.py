@@ -1,5 +1,7 @@
 """Time a warm test spends in the store, with 10, 1,000 and 10,000 other workloads in it.
 
+The other workloads have samples, too, as many files as the store keeps of a target.
+
 Usage: python benchmarks/store_scale.py [RUNS]
 
 Tunes the example suite's MLP once with a few trials, fills the store with copies of its files
@@ -33,6 +35,7 @@ from pytest_tvmtune.stages.tuning_tasks import (
     tune_missing,
 )
 from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.tuning.samples import MOST_FILES, sample_files
 
 SIZES = (10, 1_000, 10_000)
 
@@ -50,8 +53,10 @@ def main() -> None:
         cases = {}
         for size in SIZES:
             shutil.copytree(root / "0", root / str(size))
-            _fill(root / str(size) / "tuning" / key, size)
-            cases[size] = _case(open_store(root / str(size)), model)
+            store = open_store(root / str(size))
+            _fill(store.tuning / key, size)
+            _fill_samples(store, size)
+            cases[size] = _case(store, model)
         taken: dict[int, list[float]] = {size: [] for size in SIZES}
         for _ in range(runs):
             for size in random.sample(SIZES, len(SIZES)):
@@ -89,6 +94,13 @@ def _fill(folder: Path, count: int) -> None:
         head = json.loads(lines[0])
         lines[0] = json.dumps({**head, "shash": shash})
         (folder / f"{shash}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _fill_samples(store: Store, count: int) -> None:
+    """Copy the samples under other hashes."""
+    known = sample_files(store)
+    for number in range(min(count, MOST_FILES - len(known))):
+        shutil.copy(known[0], known[0].with_name(f"{number:016x}{known[0].suffix}"))
 
 
 if __name__ == "__main__":
