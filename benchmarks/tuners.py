@@ -3,7 +3,7 @@
 `python benchmarks/tuners.py stock|ours MODEL TRIALS CAP SEED FOLDER [STORE...]` tunes one model
 from nothing, or from what other stores know, leaves MetaSchedule's work_dir in FOLDER, and prints
 what it took as JSON. Both end with the module lowered by the stock pipeline. The environment
-variable TUNERS_TARGET may be `host` instead of `llvm`.
+variable TUNERS_TARGET may be `host` instead of `llvm`; TUNERS_PREPACK=1 prepacks weights.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 RUNTIME = "onnxruntime"
 FAST_STOCK = Path(__file__).parent / "fast_stock"
 TARGET_NAME = os.getenv("TUNERS_TARGET", "llvm")
+PREPACK = bool(os.getenv("TUNERS_PREPACK"))
 CORES = len(os.sched_getaffinity(0))
 # The stock runner starts one thread on two cores, ours as many as the gate: here the same for both.
 THREADS = {"TVM_NUM_THREADS": str(CORES)}
@@ -129,7 +130,7 @@ def open_tuned_case(
     store = open_store(store_dir, fallbacks=others)
     layer = {"trials": trials, "max_trials_per_task": cap or None, "seed": seed}
     run = resolve_run(layer, store_dir=store.root)
-    options = run.case_options({}, target=_spec(), prepack=False)
+    options = run.case_options({}, target=_spec(), prepack=PREPACK)
     return open_case(model, options, RunContext(store=store), name=name, nodeid=name)
 
 
@@ -155,6 +156,7 @@ def _lower(model: str, folder: Path, trials: int, cap: int | None) -> Any:
         target=_target(),
         work_dir=str(folder),
         max_trials_per_task=cap or None,
+        cpu_weight_prepack=PREPACK,
     )(open_model(model).mod)
 
 
@@ -162,19 +164,24 @@ def _time(model: str, seconds: float, given: list[str]) -> list[float]:
     import tvm
     from models import open_model
 
+    from pytest_tvmtune.relax.measuring.session import transform_params
     from pytest_tvmtune.relax.tuning.intrinsics import import_intrinsics
 
     import_intrinsics("llvm")
     opened = open_model(model)
-    device = tvm.cpu()
-    tensors = [tvm.runtime.tensor(array, device) for array in (*opened.inputs, *opened.params)]
+    device, entry = tvm.cpu(), opened.signature.entry
+    inputs, params = (
+        [tvm.runtime.tensor(array, device) for array in arrays]
+        for arrays in (opened.inputs, opened.params)
+    )
     timers: list[Callable[[], float]] = []
     for index, folder in enumerate(Path(one) for one in given if one != RUNTIME):
         library = folder / f"timed-{index}.so"
         target = _target()
         tvm.compile(_lower(model, folder, 0, None), target).export_library(str(library))
         vm = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(library)), device)
-        vm.save_function(opened.signature.entry, "timed", *tensors, include_return=False)
+        ready = transform_params(vm, entry, params) if PREPACK else params
+        vm.save_function(entry, "timed", *inputs, *ready, include_return=False)
         timer = vm.module.time_evaluator("timed", device, number=1, min_repeat_ms=5)
         timers.append(partial(_evaluated, timer))
     with_runtime = RUNTIME in given

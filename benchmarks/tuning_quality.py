@@ -17,7 +17,7 @@ imports its intrinsics as fast as ours (benchmarks/fast_stock): less time, and n
 a time-out, which is to its favour. Next to it, ours gets as many trials as the stock pipeline
 measured (fewer than it was asked for: tasks with a single schedule leave theirs over), and deals
 them out by itself. An earlier run's results that FOLDER holds are not made again.
-TUNERS_TARGET=host tunes for this machine's CPU.
+TUNERS_TARGET=host tunes for this machine's CPU, TUNERS_PREPACK=1 prepacks the weights.
 """
 
 from __future__ import annotations
@@ -237,11 +237,12 @@ def _plot(rows: list[Tuned], model: str) -> str:
         parts.append(svg.dots(f"{tuner} dot", ends))
         for (px, py), (_, _, count) in zip(ends, line, strict=True):
             parts.append(svg.text(f"{tuner} middle", px, py - 7, str(count)))
-        parts.append(svg.text(tuner, svg.LEFT + 8, svg.TOP + 14 + 13 * index, NAMES[tuner]))
+        words = svg.text(f"{tuner} end", svg.RIGHT - 6, svg.TOP + 14 + 13 * index, NAMES[tuner])
+        parts.append(words)
     if runtime:
         level = y(statistics.median(runtime))
         parts.append(svg.line("runtime", svg.LEFT, level, svg.RIGHT, level))
-        parts.append(svg.text("runtime end", svg.RIGHT - 4, level - 5, "onnxruntime, one thread"))
+        parts.append(svg.text("runtime", svg.LEFT + 6, level - 5, "onnxruntime, one thread"))
     return svg.chart_file(parts, heading=f"{model}: latency of a call in us", style=STYLE)
 
 
