@@ -84,7 +84,10 @@ def main() -> None:
             told = [
                 f"{row.tuner} {row.trials}: {1e6 * row.latency_s:.1f} us ({row.wall_s:.0f} s)"
                 for row in found
+                if row.tuner != RUNTIME
             ]
+            if found[-1].tuner == RUNTIME:
+                told.append(f"{RUNTIME}: {1e6 * found[-1].latency_s:.1f} us")
             print(
                 f"{time.strftime('%H:%M:%S')}  {model} seed {seed}  {', '.join(told)}", flush=True
             )
