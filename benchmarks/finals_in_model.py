@@ -27,7 +27,7 @@ from tuners import THREADS, open_tuned_case
 from pytest_tvmtune.core.gating.confidence_sequence import evidence_of
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
-from pytest_tvmtune.stages.finals_in_model import hold_finals_in_model
+from pytest_tvmtune.stages.finals_in_model import build_with_finals
 from pytest_tvmtune.stages.latency.paired_measurement import measure
 from pytest_tvmtune.stages.tuned_build import build_tuned
 from pytest_tvmtune.stages.tuning_tasks import extract_tasks, tune_missing
@@ -65,21 +65,15 @@ def _one(model: str, trials: int, seed: int) -> float:
             raise tuned.error
         alone = build_tuned(case, plan).built
         started = time.perf_counter()
-        finals = hold_finals_in_model(case, alone, tuned)
+        compiled, finals = build_with_finals(case, plan, tuned)
         spent_s = time.perf_counter() - started
         print(
             f"{time.strftime('%H:%M:%S')}  {model} seed {seed}: tuned in {tuned.seconds:.0f} s, "
-            f"finals in {spent_s:.1f} s {finals.problem}"
+            f"finals in {spent_s:.1f} s"
         )
         for one in finals.results:
-            low, high = one.interval or (0, math.inf)
-            print(
-                f"    {one.task} {'untuned ' if one.is_untuned else ''}{one.ratio:.3f} "
-                f"({low:.3f} to {high:.3f}){' chosen' if one.chosen else ''}"
-            )
-        if not finals.changed:
-            return 1.0
-        return _ratio(case, alone, build_tuned(case, plan).built)
+            print(f"    {one.sentence()}")
+        return _ratio(case, alone, compiled.built) if finals.changed else 1.0
 
 
 def _ratio(case: Case, alone: BuiltModel, in_model: BuiltModel) -> float:

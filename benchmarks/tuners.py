@@ -90,8 +90,7 @@ def _ours(
 ) -> dict[str, int]:
     from models import open_model
 
-    from pytest_tvmtune.stages.finals_in_model import hold_finals_in_model
-    from pytest_tvmtune.stages.tuned_build import build_tuned
+    from pytest_tvmtune.stages.finals_in_model import build_with_finals
     from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
     from pytest_tvmtune.store.tuning.work_dirs import write_work_dir
 
@@ -103,7 +102,7 @@ def _ours(
     if tuned.error:
         raise tuned.error
     # With the builds and finals that are part of tuning in a test.
-    hold_finals_in_model(case, build_tuned(case, plan).built, tuned)
+    build_with_finals(case, plan, tuned)
     workloads = stored_workloads(case, plan).values()
     applied = [workload.deployed(case.machine.cpu) for workload in workloads]
     write_work_dir(folder, [(workload, workload.records) for workload in applied])

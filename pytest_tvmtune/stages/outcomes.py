@@ -35,13 +35,13 @@ ComparedWith = Literal["untuned build", "counterpart", "given values"]
 
 @dataclass(frozen=True, kw_only=True)
 class TuningOutcome:
-    """What tuning came to. tuned: whether there was anything to tune. seconds: what it took.
+    """What tuning came to. tuned: the hashes of the tasks that were tuned. seconds: what it took.
 
     trials_spent: of the rounds that ended well. ended_by: why there were no more trials. error:
     what ended it early; the curve is as far as it came.
     """
 
-    tuned: bool = False
+    tuned: frozenset[str] = frozenset()
     trials_spent: int = 0
     ended_by: TuningEnd = ""
     seconds: float = 0.0
@@ -60,11 +60,10 @@ class CompileOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalsOutcome:
-    """Schedules compared inside the model. problem: why they couldn't be."""
+    """Schedules compared inside the model."""
 
     results: tuple[FinalInModel, ...] = ()
     compiled_s: float | None = None
-    problem: str = ""
 
     @property
     def changed(self) -> bool:

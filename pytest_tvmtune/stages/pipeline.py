@@ -42,19 +42,17 @@ from pytest_tvmtune.stages.comparing.comparing_outputs import (
 from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set, compare_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
-from pytest_tvmtune.stages.finals_in_model import hold_finals_in_model
+from pytest_tvmtune.stages.finals_in_model import build_with_finals
 from pytest_tvmtune.stages.latency_checks import LATENCY_CHECKS
 from pytest_tvmtune.stages.outcomes import (
     ArtifactSizes,
     ComparisonOutcome,
     CompileOutcome,
-    FinalsOutcome,
     TuningOutcome,
 )
 from pytest_tvmtune.stages.replaying import replay_records
 from pytest_tvmtune.stages.size_growth import artifact_sizes
 from pytest_tvmtune.stages.tuned_build import (
-    build_tuned,
     export_to_work_dir,
     load_and_call,
     recall_outcome,
@@ -133,12 +131,9 @@ def tune_and_build(run: CaseRun) -> None:
         _fold_tuning(result, tuned)
         if tuned.error is not None:
             raise tuned.error
-        compiled = build_tuned(case, plan)
-        finals = hold_finals_in_model(case, compiled.built, tuned)
-        _fold_finals(run, finals)
-        if finals.changed:
-            result.note_compiled(compiled.built.compiled_s)
-            compiled = build_tuned(case, plan)
+        compiled, finals = build_with_finals(case, plan, tuned)
+        result.finals_in_model = list(finals.results)
+        result.note_compiled(finals.compiled_s)
     run.built = compiled.built
     _fold_compiled(result, compiled, artifact_sizes(case, run.built.artifact))
     result.warnings += export_to_work_dir(case, run.built)
@@ -258,18 +253,11 @@ def _accepted_records(run: CaseRun) -> Sequence[tuple[str, Workload]]:
 
 
 def _fold_tuning(result: CaseResult, outcome: TuningOutcome) -> None:
-    result.tuned_now = outcome.tuned
+    result.tuned_now = bool(outcome.tuned)
     result.trials_spent = outcome.trials_spent
     result.tuning_ended_by = outcome.ended_by
     result.tuning_s = outcome.seconds
     result.tuning_curve = list(outcome.curve)
-
-
-def _fold_finals(run: CaseRun, outcome: FinalsOutcome) -> None:
-    run.result.finals_in_model = list(outcome.results)
-    run.result.note_compiled(outcome.compiled_s)
-    if outcome.problem:
-        run.warn(outcome.problem)
 
 
 def _fold_compiled(result: CaseResult, outcome: CompileOutcome, sizes: ArtifactSizes) -> None:

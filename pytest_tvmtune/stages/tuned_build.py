@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pytest_tvmtune.stages.explaining.refused_records import refuse_bad_records
 from pytest_tvmtune.stages.outcomes import CompileOutcome
 from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.stages.tuning_tasks import (
+    Records,
     best_records,
     extract_tasks,
     stored_workloads,
@@ -75,23 +76,27 @@ def export_to_work_dir(case: Case, built: BuiltModel) -> list[str]:
     stored = stored_workloads(case, built.plan)
     cpu = case.machine.cpu
     append_to_work_dir(case.options.work_dir, [one.deployed(cpu) for one in stored.values()])
-    return differences_from_work_dir(case.options.work_dir, built.plan.tasks, built.build.applied)
+    applied = best_records(case, stored)
+    return differences_from_work_dir(case.options.work_dir, built.plan.tasks, applied)
 
 
-def differences_from_work_dir(
-    work_dir: Path, tasks: Sequence[Task], applied: Collection[str]
-) -> list[str]:
-    """Return a warning if a work_dir has records of tasks that none was applied to.
+def differences_from_work_dir(work_dir: Path, tasks: Sequence[Task], applied: Records) -> list[str]:
+    """Return a warning if a work_dir ranks records first that aren't applied.
 
-    applied: the hashes of the tasks that a record was applied to.
+    applied: the records that are.
     """
-    held = {one.shash for one in read_work_dir(work_dir)[0] if one.records}
-    not_applied = [task.name for task in tasks if task.shash in held - set(applied)]
+    first = {one.shash: one.records[0].digest for one in read_work_dir(work_dir)[0] if one.records}
+    digests = {shash: record.digest for shash, (_, record) in applied.items()}
+    not_applied = [
+        task.name
+        for task in tasks
+        if task.shash in first and first[task.shash] != digests.get(task.shash)
+    ]
     if not not_applied:
         return []
     warning = (
         "work_dir: a stock build with this folder differs from the tested build: the folder has "
-        f"records of {listed(not_applied)}, which are not applied here, because the untuned kernel "
+        f"records of {listed(not_applied)}, which are not applied here, because another kernel "
         "is faster or the records were refused; export to another folder"
     )
     return [warning]
@@ -217,7 +222,7 @@ def _task_result(
     workload = workloads.get(task.shash)
     spent, valid = (workload.spent, workload.valid) if workload else (0, 0)
     cpu = case.machine.cpu
-    best = workload.fastest(cpu) if workload else None
+    best = (workload.best(cpu) or workload.fastest(cpu)) if workload else None
     tuned = task.shash in built.build.applied
     untuned_s = _untuned_s(workload, best) if workload else None
     return TaskResult(

@@ -213,7 +213,7 @@ def _tune(
     except TvmTuneError as error:
         return replace(before, curve=tuple(curve), error=error)
     return TuningOutcome(
-        tuned=True,
+        tuned=before.tuned | done.tasks.keys(),
         trials_spent=before.trials_spent + sum(one.spent for one in done.tasks.values()),
         ended_by=done.ended_by,
         seconds=before.seconds + monotonic_s() - started,

@@ -18,17 +18,17 @@ from pytest_tvmtune.stages.finals_in_model import (
     MOST,
     Finalist,
     Schedule,
+    build_with_finals,
     choose_finalists,
-    hold_finals_in_model,
-    is_faster,
+    fastest_in_model,
     ranked_alone,
-    ranked_in_model,
 )
 from pytest_tvmtune.stages.outcomes import TuningOutcome
 from pytest_tvmtune.stages.tuned_build import build_tuned
 from pytest_tvmtune.stages.tuning_tasks import extract_tasks, stored_workloads, tune_missing
+from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.tuning.record_lines import dump
-from pytest_tvmtune.store.tuning.records import Record, Workload
+from pytest_tvmtune.store.tuning.records import Preferred, Record, Workload
 from pytest_tvmtune.store.tuning.workload_files import workload_path
 from tests.support.modules import OpenCase
 from tests.support.sample_records import record, untuned, workload
@@ -71,6 +71,11 @@ def test_only_what_was_measured_on_this_machine_meets() -> None:
     assert [each.record for each in ranked(one, untuned=(untuned(2.0),))] == [None, one]
     # What is applied was measured elsewhere, or with another number of threads.
     assert ranked(elsewhere) == ranked(replace(one, num_threads=1), other) == ranked() == []
+    # What was preferred before stays.
+    preferred = Preferred(
+        digest=other.digest, over=one.digest, cpu=CPU, num_threads=THREADS, at_s=1.0
+    )
+    assert [each.record for each in ranked(one, other, preferred=(preferred,))] == [other]
 
 
 def test_the_dearest_tasks_with_close_schedules_meet() -> None:
@@ -82,40 +87,27 @@ def test_the_dearest_tasks_with_close_schedules_meet() -> None:
         "d": schedules(0.5, 0.5),
         "e": schedules(0.4),
     }
-    found = [(one.task.shash, one.schedule.alone_s) for one in choose_finalists(tasks, by_hash)]
+    found = [
+        (one.task.shash, one.schedule.alone_s) for one in choose_finalists(tasks, by_hash, "abcde")
+    ]
     # The runner-up of each first; d has no 5 % of the time.
     assert found == [("b", 6.4), ("a", 11.0), ("c", 2.1), ("a", 12.0)]
     assert len(found) <= MOST
-    assert choose_finalists([], {}) == []
+    # Others than those that were tuned now are left as they are.
+    (only,) = choose_finalists(tasks, by_hash, "cd")
+    assert only.task.shash == "c"
+    assert choose_finalists([], {}, "a") == []
 
 
-def test_the_times_follow_the_order_inside_the_model() -> None:
-    applied, second, third, slow = (record(s, f"{s}") for s in (1.0, 1.1, 1.2, 1.25))
-    known = workload(applied, second, third, slow, untuned=(untuned(9.0),))
-    best, *others = ranked_alone(known, CPU, THREADS)
-    met = [Finalist(task=task(known.shash, 2), schedule=one, best=best) for one in others[:2]]
-    # Of 10 s, the second saves 2 s and the third 5 s, for two calls.
-    rows = [(met[0], evidence(1.25, 1.2)), (met[1], evidence(2.0, 1.9))]
-    assert all(is_faster(found) for _, found in rows)
-    corrected = ranked_in_model(known, rows, CPU, THREADS)
-    times = {one.digest: one.mean_s for one in corrected.records}
-    assert times[third.digest] == 1.0
-    assert times[second.digest] == pytest.approx(1.0 + 1.5)
-    assert times[applied.digest] == pytest.approx(1.0 + 2.5)
-    assert slow.digest not in times  # it keeps its time
-    assert not is_faster(evidence(1.25, 1.004))
-
-
-def test_the_untuned_kernel_may_win_and_lose() -> None:
-    only = record(1.0, "only")
-    known = workload(only, untuned=(untuned(1.1), untuned(0.1, "another CPU")))
-    best, other = ranked_alone(known, CPU, THREADS)
-    row = (Finalist(task=task(known.shash), schedule=other, best=best), evidence(1.25, 1.2))
-    corrected = ranked_in_model(known, [row], CPU, THREADS)
-    assert [(one.cpu, one.run_s) for one in corrected.untuned] == [(CPU, 1.0)]
-    assert corrected.best(CPU) is None
-    (fastest,) = corrected.records
-    assert fastest.mean_s == pytest.approx(3.0)
+def test_the_fastest_inside_the_model_is_clearly_faster() -> None:
+    best, second, third = schedules(1.0, 1.1, 1.2)
+    one, other = (
+        Finalist(task=task("a"), schedule=schedule, best=best) for schedule in (second, third)
+    )
+    assert fastest_in_model([(one, evidence(1.1, 1.05)), (other, evidence(1.2, 1.1))]) is other
+    # A gain of less than half a percent, and an interval that contains none.
+    assert fastest_in_model([(one, evidence(1.1, 1.004)), (other, evidence(1.2, 0.9))]) is None
+    assert fastest_in_model([]) is None
 
 
 @pytest.fixture
@@ -149,12 +141,14 @@ def told(case: Case, change: Callable[[Workload], Workload]) -> Workload:
     return changed
 
 
-OUTCOME = TuningOutcome(tuned=True, trials_spent=LEAST_TRIALS, seconds=60.0)
+def outcome_of(case: Case, **values: Any) -> TuningOutcome:
+    shashes = frozenset(task.shash for task in extract_tasks(case).tasks)
+    values = {"tuned": shashes, "trials_spent": LEAST_TRIALS, "seconds": 60.0, **values}
+    return TuningOutcome(**values)
 
 
 def test_what_is_slower_inside_the_model_loses_its_place(tuned: Case) -> None:
     """The untuned kernel, several times slower, is said to be the fastest alone."""
-    case, plan = tuned, extract_tasks(tuned)
 
     def swapped(known: Workload) -> Workload:
         best = known.records[0]
@@ -163,31 +157,68 @@ def test_what_is_slower_inside_the_model_loses_its_place(tuned: Case) -> None:
         slow = replace(known.untuned[0], run_s=0.9 * best.mean_s)
         return replace(known, records=(best, broken), untuned=(slow,))
 
-    known = told(case, swapped)
-    before = build_tuned(case, plan)
-    assert before.built.build.applied == ()
-    outcome = hold_finals_in_model(case, before.built, OUTCOME)
-    # The one that doesn't build is left out.
-    (final,) = outcome.results
+    known, plan = told(tuned, swapped), extract_tasks(tuned)
+    assert build_tuned(tuned, plan).built.build.applied == ()
+    compiled, finals = build_with_finals(tuned, plan, outcome_of(tuned))
+    final, broken = finals.results
     assert final.chosen
     assert not final.is_untuned
+    assert final.ratio is not None
     assert final.ratio < 0.8
     assert final.interval is not None
     assert final.interval[1] < 1
-    assert outcome.changed
-    assert outcome.compiled_s
-    after = build_tuned(case, plan)
-    assert after.built.build.applied == (known.shash,)
-    # The other way round, the faster one stays, and so do the store's files.
-    files = {path: path.read_bytes() for path in case.store.tuning.rglob("*.jsonl")}
-    again = hold_finals_in_model(case, after.built, OUTCOME)
-    assert not again.changed
-    assert files == {path: path.read_bytes() for path in case.store.tuning.rglob("*.jsonl")}
+    # The one that doesn't build is left out.
+    assert (broken.ratio, broken.chosen) == (None, False)
+    assert broken.problem
+    assert finals.compiled_s
+    assert compiled.built.build.applied == (known.shash,)
+    # The measured times stay as they are.
+    (after,) = stored_workloads(tuned, plan).values()
+    assert (after.records, after.untuned) == (known.records, known.untuned)
+    assert after.best(tuned.machine.cpu) == known.records[0]
+    # Later runs apply the same, and have nothing to compare.
+    again, finals = build_with_finals(tuned, plan, outcome_of(tuned))
+    assert finals.results == ()
+    assert again.built.key == compiled.built.key
 
 
-def test_nothing_is_held_after_few_trials_or_where_it_would_take_too_long(tuned: Case) -> None:
-    built = build_tuned(tuned, extract_tasks(tuned)).built
-    few = replace(OUTCOME, trials_spent=LEAST_TRIALS - 1)
-    assert hold_finals_in_model(tuned, built, few).results == ()
-    slow_to_compile = replace(built, build=replace(built.build, compile_s=20.0))
-    assert hold_finals_in_model(tuned, slow_to_compile, OUTCOME).results == ()
+def test_the_schedule_that_is_faster_inside_the_model_stays(tuned: Case) -> None:
+    def close(known: Workload) -> Workload:
+        slow = replace(known.untuned[0], run_s=1.1 * known.records[0].mean_s)
+        return replace(known, records=known.records[:1], untuned=(slow,))
+
+    told(tuned, close)
+    files = {path: path.read_bytes() for path in tuned.store.tuning.rglob("*.jsonl")}
+    _, finals = build_with_finals(tuned, extract_tasks(tuned), outcome_of(tuned))
+    (final,) = finals.results
+    assert (final.is_untuned, final.chosen) == (True, False)
+    assert final.ratio is not None
+    assert final.ratio > 1
+    assert files == {path: path.read_bytes() for path in tuned.store.tuning.rglob("*.jsonl")}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials_spent": LEAST_TRIALS - 1},
+        {"tuned": frozenset()},
+        {"tuned": frozenset({"0123456789abcdef"})},
+    ],
+)
+def test_nothing_is_compared_without_enough_trials_for_the_tasks(
+    tuned: Case, changes: dict[str, Any]
+) -> None:
+    plan = extract_tasks(tuned)
+    _, finals = build_with_finals(tuned, plan, outcome_of(tuned, **changes))
+    assert finals.results == ()
+
+
+def test_what_another_process_tunes_is_left_to_it(tuned: Case) -> None:
+    plan = extract_tasks(tuned)
+    (shash,) = outcome_of(tuned).tuned
+    lock = try_lock(tuned.store.lock(f"{plan.target_key}-{shash}"))
+    assert lock is not None
+    try:
+        assert build_with_finals(tuned, plan, outcome_of(tuned))[1].results == ()
+    finally:
+        lock.release()

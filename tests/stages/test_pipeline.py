@@ -99,7 +99,7 @@ def test_what_tuning_came_to_before_it_failed_is_kept(
 ) -> None:
     point = TuningPoint(trial=3, task="matmul", best_s=1e-6)
     failed = TuningOutcome(
-        tuned=True,
+        tuned=frozenset({"0123456789abcdef"}),
         trials_spent=8,
         seconds=2.0,
         curve=(point,),

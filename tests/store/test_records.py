@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from pytest_tvmtune.store.tuning.records import KEPT_RECORDS, keep_best, merge, target_key
+from pytest_tvmtune.store.tuning.records import (
+    KEPT_RECORDS,
+    Preferred,
+    Record,
+    keep_best,
+    merge,
+    target_key,
+)
 from tests.support.sample_records import data, record, refusal, served, untuned, workload
 
 
@@ -203,6 +211,43 @@ def test_a_record_that_does_not_beat_the_untuned_kernel_is_not_applied(
     assert (best is not None) == applied
     assert known.fastest("this CPU") == record(8e-4, "a")
     assert known.deployed("this CPU").records == (known.records if applied else ())
+
+
+def preferred(one: Record | None, over: Record | None, **values: Any) -> Preferred:
+    digests = {"digest": one.digest if one else "", "over": over.digest if over else ""}
+    return Preferred(**{**digests, "cpu": "this CPU", "num_threads": 4, "at_s": 1.0, **values})
+
+
+def test_what_is_preferred_takes_the_place_of_what_it_was_preferred_to() -> None:
+    a, b, c = record(1e-3, "a"), record(2e-3, "b"), record(3e-3, "c")
+
+    def best(*records: Record, **values: Any) -> Record | None:
+        return workload(*records, **values).best("this CPU")
+
+    assert best(a, b, c, preferred=(preferred(b, a),)) == b
+    # As long as that is the fastest, on this machine, and its record is there.
+    faster = record(0.9e-3, "d")
+    assert best(faster, a, b, preferred=(preferred(b, a),)) == faster
+    assert best(a, b, preferred=(preferred(b, a, cpu="that CPU"),)) == a
+    assert best(a, b, preferred=(preferred(b, a, num_threads=1),)) == a
+    assert best(a, c, preferred=(preferred(b, a),)) == a
+    assert best(a, b, preferred=(preferred(b, a),), untuned=(untuned(0.5e-3),)) is None
+    # The untuned kernel may be preferred, too, or something to it.
+    assert best(a, b, preferred=(preferred(None, a),), untuned=(untuned(1.1e-3),)) is None
+    assert best(a, b, preferred=(preferred(b, None),), untuned=(untuned(0.9e-3),)) == b
+
+
+def test_a_stock_work_dir_gives_what_is_preferred() -> None:
+    a, b, c = record(1e-3, "a"), record(2e-3, "b"), record(3e-3, "c")
+    known = workload(a, b, c, preferred=(preferred(b, a),))
+    assert known.deployed("this CPU").records == (b, c)
+
+
+def test_of_two_preferences_the_last_one_counts() -> None:
+    a, b = record(1e-3, "a"), record(2e-3, "b")
+    first = workload(a, b, preferred=(preferred(b, a),))
+    second = workload(a, b, preferred=(preferred(None, a, at_s=2.0),))
+    assert merge(first, second).preferred == merge(second, first).preferred == second.preferred
 
 
 def test_what_is_untuned_counts_where_the_record_was_measured() -> None:

@@ -55,7 +55,8 @@ class Request:
     """What is measured, and when it is decided.
 
     other_limits: of the ratio to each of the others. tell_noise: where the ratio to the baseline
-    wasn't decided, the baseline is measured against itself as well.
+    wasn't decided, the baseline is measured against itself as well. is_brief: the time is kept,
+    even if it's too short for a decision.
     """
 
     compared: ComparedArtifacts
@@ -63,6 +64,7 @@ class Request:
     limit: Limit
     other_limits: tuple[Limit, ...] = ()
     tell_noise: bool
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     gc.disable()
 
     limits = (request.limit, *request.other_limits)
-    least = max(least_epochs(limit.alpha) for limit in limits)
+    least = 1 if request.is_brief else max(least_epochs(limit.alpha) for limit in limits)
     clock = Clock(max_time_s=request.max_time_s, least_epochs=least)
     taken = take_until_decided(_epochs(measurement, copies, rng), clock, limits)
     spent_s, (epochs, *other_epochs) = clock.spent_s, taken

@@ -21,9 +21,10 @@ from pytest_tvmtune.relax.turns.library_side import LibrarySide, SideCall
 from pytest_tvmtune.relax.turns.reference_side import ReferenceCall, ReferenceSide
 from pytest_tvmtune.stages.case import Case, with_prepack
 from pytest_tvmtune.stages.compiling import BuiltModel, build, build_untuned
+from pytest_tvmtune.stages.finals_in_model import build_with_finals
 from pytest_tvmtune.stages.job_context import entry_call
 from pytest_tvmtune.stages.latency.turns import SideProcess
-from pytest_tvmtune.stages.tuned_build import build_tuned, recall_outcome
+from pytest_tvmtune.stages.tuned_build import recall_outcome
 from pytest_tvmtune.stages.tuning_tasks import extract_tasks, tune_missing, untuned_sentence
 from pytest_tvmtune.store.artifacts import Artifact
 
@@ -118,7 +119,7 @@ def _counterpart(case: Case, other: str) -> Variant:
         tuned = tune_missing(case, plan)
         if tuned.error is not None:
             raise tuned.error
-        spent, outcome = tuned.trials_spent, build_tuned(case, plan)
+        spent, (outcome, _) = tuned.trials_spent, build_with_finals(case, plan, tuned)
     untuned = untuned_sentence(case, outcome.tasks)
     return Variant(
         name=other,

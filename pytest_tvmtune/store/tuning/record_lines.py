@@ -1,7 +1,8 @@
 """The lines of a workload's file: JSON, one a line, so that files merge line by line.
 
-Kinds: `workload` (whose file it is, and its IR), `record`, `untuned`, `served`, `refused`, and at
-the end, where there is a key, `signature`. TVM never sees a line that was not parsed here.
+Kinds: `workload` (whose file it is, and its IR), `record`, `untuned`, `preferred`, `served`,
+`refused`, and at the end, where there is a key, `signature`. TVM never sees a line that was not
+parsed here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
 from pytest_tvmtune.store.signing import signatures
 from pytest_tvmtune.store.tuning.records import (
     LedgerLine,
+    Preferred,
     Record,
     Refused,
     Untuned,
@@ -44,11 +46,12 @@ class _SignatureLine:
     hmac: str
 
 
-_Line = _Head | Record | Untuned | LedgerLine | Refused | _SignatureLine
+_Line = _Head | Record | Untuned | Preferred | LedgerLine | Refused | _SignatureLine
 _KINDS: Mapping[str, type[_Line]] = {
     "workload": _Head,
     "record": Record,
     "untuned": Untuned,
+    "preferred": Preferred,
     "served": LedgerLine,
     "refused": Refused,
     "signature": _SignatureLine,
@@ -68,6 +71,7 @@ def body(key: str, workload: Workload) -> str:
         head,
         *workload.records,
         *workload.untuned,
+        *workload.preferred,
         *workload.served,
         *workload.refused,
     )
@@ -131,6 +135,7 @@ def parse(
         served=_of(LedgerLine, lines),
         refused=_of(Refused, lines),
         untuned=_of(Untuned, lines),
+        preferred=_of(Preferred, lines),
     )
     return merge(found), problems[0] if problems else ""
 

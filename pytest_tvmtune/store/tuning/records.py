@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
@@ -21,6 +21,7 @@ from pytest_tvmtune.core.json_codec import Count
 from pytest_tvmtune.core.versions import minor
 from pytest_tvmtune.store.layout import slug
 
+_OfMachine = TypeVar("_OfMachine", "Untuned", "Preferred")
 KEPT_RECORDS = 8
 # MetaSchedule stores a failed candidate with this run time.
 _FAILED_S = 1e9
@@ -92,6 +93,21 @@ class Untuned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preferred:
+    """A schedule that makes a model faster than the schedule that is the fastest alone.
+
+    digest, over: the records of both, "" for the untuned kernel. It counts as long as `over` is the
+    fastest on this machine.
+    """
+
+    digest: str
+    over: str
+    cpu: str
+    num_threads: int
+    at_s: _Time
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refused:
     """A schedule that isn't used again: it didn't apply or build, or computed other values.
 
@@ -107,7 +123,7 @@ class Workload:
     """All that is known of one workload on one target.
 
     ir: MetaSchedule's serialization. records: valid records that were not refused, best first.
-    untuned: one for each CPU model and number of threads.
+    untuned, preferred: one for each CPU model and number of threads.
     """
 
     shash: str
@@ -117,6 +133,7 @@ class Workload:
     served: tuple[LedgerLine, ...] = ()
     refused: tuple[Refused, ...] = ()
     untuned: tuple[Untuned, ...] = ()
+    preferred: tuple[Preferred, ...] = ()
 
     @property
     def spent(self) -> int:
@@ -167,15 +184,31 @@ class Workload:
         return min(measured or own or self.records, key=lambda record: record.mean_s, default=None)
 
     def best(self, cpu: str) -> Record | None:
-        """Return the record to apply: the fastest, unless the untuned kernel was faster there."""
-        record = self.fastest(cpu)
-        if record is None or self.untuned_s(record.cpu, record.num_threads) <= record.mean_s:
+        """Return the record to apply: the fastest, unless the untuned kernel was faster there.
+
+        What was preferred to it inside a model takes its place.
+        """
+        fastest = self.fastest(cpu)
+        if fastest is None:
             return None
-        return record
+        untuned_s = self.untuned_s(fastest.cpu, fastest.num_threads)
+        alone = fastest if fastest.mean_s < untuned_s else None
+        over = alone.digest if alone else ""
+        for one in self.preferred:
+            if (one.cpu, one.num_threads, one.over) == (cpu, fastest.num_threads, over):
+                # Without its record, it was refused or has left the best ones.
+                own = [record for record in self.records if record.cpu == cpu]
+                known = {record.digest: record for record in own}
+                return known.get(one.digest, alone) if one.digest else None
+        return alone
 
     def deployed(self, cpu: str) -> Workload:
-        """Return what a stock work_dir may hold of it: no record where none is to be applied."""
-        return self if self.best(cpu) else replace(self, records=())
+        """Return what a stock work_dir may hold of it: nothing that stock would rank before."""
+        best = self.best(cpu)
+        if best is None:
+            return replace(self, records=())
+        after = [one for one in self.records if one.mean_s >= best.mean_s and one != best]
+        return replace(self, records=(best, *after))
 
     def untuned_s(self, cpu: str, num_threads: int) -> float:
         """Return the seconds of a call without a schedule, infinity where that isn't known."""
@@ -235,7 +268,8 @@ def merge(one: Workload, *others: Workload) -> Workload:
         ),
         served=_last_lines(line for known in every for line in known.served),
         refused=tuple(refused[digest] for digest in sorted(refused)),
-        untuned=_last_measured(one for known in every for one in known.untuned),
+        untuned=_last_of_each_machine(one for known in every for one in known.untuned),
+        preferred=_last_of_each_machine(one for known in every for one in known.preferred),
     )
 
 
@@ -265,12 +299,13 @@ def _last_lines(lines: Iterable[LedgerLine]) -> tuple[LedgerLine, ...]:
     return tuple(sorted(last.values(), key=lambda line: (line.at_s, line.run_id)))
 
 
-def _last_measured(found: Iterable[Untuned]) -> tuple[Untuned, ...]:
+def _last_of_each_machine(found: Iterable[_OfMachine]) -> tuple[_OfMachine, ...]:
     """Return the last measurement on each CPU model with each number of threads."""
-    last: dict[tuple[str, int], Untuned] = {}
+    last: dict[tuple[str, int], _OfMachine] = {}
     for one in found:
         known = last.setdefault((one.cpu, one.num_threads), one)
-        if (one.at_s, -one.run_s) > (known.at_s, -known.run_s):
+        # What was measured at the same time is ranked by its text, in any order the same.
+        if (one.at_s, repr(one)) > (known.at_s, repr(known)):
             last[one.cpu, one.num_threads] = one
     return tuple(last[key] for key in sorted(last))
 
