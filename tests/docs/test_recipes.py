@@ -12,14 +12,15 @@ import pytest
 import yaml
 
 from tests.docs.documents import Reader
-from tests.support import ROOT
+from tests.docs.recipe_jobs import RECIPES
 from tests.support.preloaded_python import PreloadedPython
 
-RECIPES = ROOT / "docs/recipes"
 GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"
+GITHUBS_OWN = ("vendor.github-workflows",)
+GITLABS_OWN = ("vendor.gitlab-ci", "--data-transform", "gitlab-ci")
 CHECKS = {
-    GITHUB: ("vendor.github-workflows",),
-    GITLAB: ("vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+    **dict.fromkeys(RECIPES.glob("github-*.yml"), GITHUBS_OWN),
+    **dict.fromkeys(RECIPES.glob("gitlab-*.yml"), GITLABS_OWN),
 }
 # What only the service can do, or takes a network.
 OUTSIDE = ("pip ", "gh ", "curl", "run=$(gh", "status=$(curl")
@@ -104,8 +105,8 @@ def test_main_accepts_and_a_pull_request_is_gated(
 )
 def test_gitlab_runs_the_same_commands(event: str, job: str) -> None:
     def commands(lines: list[str]) -> set[str]:
-        # GitHub's summary is written without being asked for.
-        return {line.removesuffix(" --tvm-markdown=tvmtune.md").strip() for line in lines}
+        # GitHub's main branch has a summary without being asked for.
+        return {line.strip().removesuffix(" --tvm-markdown=tvmtune.md") for line in lines}
 
     assert commands(gitlab_scripts(job)) == commands(scripts(event))
 
@@ -120,6 +121,6 @@ def test_every_script_is_one_for_the_shell(path: Path) -> None:
         return [one for inner in value for one in found(inner)] if isinstance(value, list) else []
 
     lines = found(yaml.safe_load(path.read_text()))
-    assert len(lines) > 5
+    assert lines
     for line in lines:
         subprocess.run(["bash", "-n", "-c", line], check=True)
