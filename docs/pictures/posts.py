@@ -2,10 +2,10 @@
 
 Usage: python docs/pictures/posts.py
 
-Runs the scripts of docs/recipes for GitHub with the real gh and jq against a local server, and draws
-what they leave there in headless Chromium. The service's own page looks different; the texts, and
-the events of the issue, are the recipes'. Needs chromium, chromedriver, selenium, gh, jq, and
-markdown-it-py, and ImageMagick's convert to make the pictures small.
+Runs the scripts of docs/recipes for GitHub with the real gh and jq against a local server, and
+draws what they leave there in headless Chromium. The service's own page looks different; the texts,
+and the events of the issue, are the recipes'. Needs chromium, chromedriver, selenium, gh, jq,
+markdown-it-py, and pngquant.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from make import browser  # noqa: E402
 
-from tests.docs.test_posting_recipes import PULL, SHA, comment_on_github, issues_on_github  # noqa: E402
 from tests.docs.recipe_jobs import written  # noqa: E402
+from tests.docs.test_posting_recipes import PULL, SHA, comment_on_github, issues_on_github  # noqa: E402
 from tests.support.fake_forge import Forge, served  # noqa: E402
 from tests.support.sample_nights import RUNS, night  # noqa: E402
 
@@ -50,9 +50,7 @@ def comments(folder: Path) -> str:
     """Return the comment after each run, as HTML."""
     panels = []
     with served(Forge()) as forge:
-        forge.pulls = [
-            {"number": PULL, "state": "open", "for": "fork:main", "head": {"sha": SHA}}
-        ]
+        forge.pulls = [{"number": PULL, "state": "open", "for": "fork:main", "head": {"sha": SHA}}]
         for name in RUNS:
             report = written(folder / "reports", night(name), markdown="r.md")["r.md"]
             comment_on_github(folder / f"comment-{name}", forge, report)
@@ -97,14 +95,16 @@ def draw(driver: Chrome, html: str, folder: Path, name: str) -> None:
     """Write a PNG of few colors, next to this file."""
     page = folder / f"{name}.html"
     page.write_text(html, encoding="utf-8")
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.set_window_size(WIDTH, 200)
     driver.get(page.as_uri())
     height = driver.execute_script("return document.documentElement.scrollHeight")
     size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     whole = folder / f"{name}.png"
     driver.save_screenshot(str(whole))
-    small = ["-colorspace", "Gray", "-colors", "16", "-strip"]
-    subprocess.run(["convert", whole, *small, HERE / f"{name}.png"], check=True)
+    small = ["pngquant", "--force", "--output", HERE / f"{name}.png", "--nofs", "8", whole]
+    subprocess.run(small, check=True)
 
 
 def main() -> None:

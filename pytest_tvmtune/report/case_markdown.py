@@ -7,20 +7,21 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.kernels.kernel_table import KernelTime
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_comparison import ANCHOR, LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words
 from pytest_tvmtune.report.comparison_lines import comparison_words
+from pytest_tvmtune.report.kernel_lines import slower_kernels
 from pytest_tvmtune.report.markdown_text import code, code_block, details, plain
 from pytest_tvmtune.report.terminal_summary import ratio_cell
 from pytest_tvmtune.report.text_tables import format_seconds
 
 CASE_HEAD = (
-    "| Change | Before | After | Ratio (CI) | Case |",
-    "|:-------|-------:|------:|:-----------|:-----|",
+    "| Change | Before | After | Ratio (CI) | Drift | Case |",
+    "|:-------|-------:|------:|:-----------|:------|:-----|",
 )
 _KERNEL_HEAD = (
     "| Kernel | Calls | Before | After | More | Code |",
@@ -45,6 +46,7 @@ def case_row(result: CaseResult) -> str:
         _seconds(latency.baseline_median_s if latency else None),
         _seconds(latency.median_s if latency else None),
         _ratio(latency),
+        ratio_cell(result.drift.latency, unknown="") if result.drift else "",
         code(result.label),
     )
     return _row(cells)
@@ -56,8 +58,10 @@ def case_blocks(result: CaseResult) -> list[str]:
     blocks = [_finding(result.findings)] if result.findings else []
     if latency is not None and latency.cause is not None and not result.findings:
         blocks.append(f"Cause: {plain(latency.cause.message)}")
-    if result.kernels is not None and result.kernels.baseline_end_to_end_s is not None:
-        blocks.append(_kernels(result.kernels))
+    table = result.kernels
+    if table is not None and table.baseline_end_to_end_s is not None and slower_kernels(table):
+        rows = map(_kernel_row, slower_kernels(table)[:_MOST_KERNELS])
+        blocks.append("\n".join((*_KERNEL_HEAD, *rows)))
     if drift is not None and (blocks or drift.verdict != "PASS"):
         words = comparison_words(drift).removeprefix(f"next to {ANCHOR}: ")
         blocks.append(f"Drift since the anchor: {plain(words)}")
@@ -76,11 +80,6 @@ def _finding(findings: Sequence[str]) -> str:
     if len(words) > _MOST_FINDING:
         words = words[:_MOST_FINDING] + "\n... (the JSON report has all of it)"
     return code_block(words)
-
-
-def _kernels(table: KernelTable) -> str:
-    shown = [row for row in table.rows if row.cost_s > 0][:_MOST_KERNELS]
-    return "\n".join((*_KERNEL_HEAD, *map(_kernel_row, shown)))
 
 
 def _kernel_row(row: KernelTime) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.latency_comparison import ANCHOR
 from pytest_tvmtune.report.case_markdown import CASE_HEAD, case_row, folded_case
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
@@ -34,7 +36,9 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT
     results = worst_first(cases_of(report))
     quiet = [result for result in results if kind_of(result) == "pass"]
     loud = [result for result in results if kind_of(result) != "pass"]
-    facts = [*detail_lines(results), *asked_lines(results), *next_lines(results)]
+    # The tables have the drift.
+    asked = asked_lines([_without_drift(result) for result in results])
+    facts = [*detail_lines(results), *asked, *next_lines(results)]
     head = [_heading(results), *([_lines(facts)] if facts else [])]
     table = ["\n".join((*CASE_HEAD, *map(case_row, loud)))] if loud else []
     rest = [block for block in map(folded_case, loud) if block]
@@ -55,6 +59,11 @@ def machine_line(machine: Mapping[str, Any]) -> str:
     """Return the machine and the versions of a run."""
     words = ", ".join(f"{key} {value}" for key, value in sorted(machine.items()))
     return f"Measured on {code(words)}."
+
+
+def _without_drift(result: CaseResult) -> CaseResult:
+    others = [one for one in result.latency_comparisons if one.compared_with != ANCHOR]
+    return replace(result, latency_comparisons=others)
 
 
 def _fitting_rows(loud: Sequence[CaseResult], most_bytes: int) -> list[str]:

@@ -18,7 +18,7 @@ POSIX = [("gitlab-comment.yml", "tvmtune-comment"), ("gitlab-nightly.yml", "tvmt
 
 def actionlint(path: Path) -> str:
     """Return the complaints about a workflow."""
-    command = [find("actionlint") or "actionlint", f"-shellcheck={find('shellcheck')}", path]
+    command = [find("actionlint") or "actionlint", f"-shellcheck={find('shellcheck')}", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 1}, done.stderr
     return done.stdout
@@ -43,7 +43,7 @@ def test_actionlint_sees_what_would_let_a_fork_in(tmp_path: Path) -> None:
     path = tmp_path / ".github/workflows/comment.yml"
     path.parent.mkdir(parents=True)
     text = (RECIPES / "github-comment.yml").read_text()
-    hostile = "${{ github.event.workflow_run.head_branch }}"
+    hostile = "${{ github.head_ref }}"
     path.write_text(text.replace('echo "$mark"', f'echo "{hostile}"'))
     assert "potentially untrusted" in actionlint(path)
     path.write_text(text.replace('"$pull"', "$pull"))

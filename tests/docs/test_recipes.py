@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.docs.documents import Reader
-from tests.docs.recipe_jobs import RECIPES
+from tests.docs.recipe_jobs import RECIPES, gitlab_script, step
 from tests.support.preloaded_python import PreloadedPython
 
 GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"
@@ -98,6 +98,37 @@ def test_main_accepts_and_a_pull_request_is_gated(
     assert [one["compared_with"] for one in compared["relu"]] == ["the anchor"]
     assert compared["new"] == []
     assert "| Change |" in summary.read_text()
+
+
+def test_a_night_is_compared_with_the_last_that_was_accepted(
+    tmp_path: Path, preloaded_python: PreloadedPython
+) -> None:
+    def night(name: str, update: str) -> dict[str, str]:
+        reader = Reader(folder=tmp_path / name, programs=preloaded_python.folder)
+        (reader.folder / "test_relu.py").write_text(TEST)
+        for step_name in ("Restore the baselines", "Gate the main branch", "Export the baselines"):
+            script = step("github-nightly.yml", "gate", step_name)
+            reader.shell(script, 0, TVMTUNE_UPDATE=update)
+        (issue,) = json.loads((reader.folder / "issues.json").read_text())
+        badge = json.loads((reader.folder / "badge.json").read_text())
+        assert badge["message"] == "1 case passed"
+        return dict(issue)
+
+    (tmp_path / "first").mkdir()
+    first = night("first", "--tvm-update")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "first/baselines.zip").rename(tmp_path / "second/baselines.zip")
+    second = night("second", "--tvm-update-new")
+    assert (first["state"], second["state"]) == ("closed", "closed")
+    assert first["key"] == second["key"]
+    assert "| PASS |" in second["body"]
+    assert "same code" in second["body"]
+
+
+def test_gitlabs_night_runs_the_same_command() -> None:
+    ours = step("github-nightly.yml", "gate", "Gate the main branch")
+    script = gitlab_script("gitlab-nightly.yml", "tvmtune-night")
+    assert script.strip() == ours.strip().replace('"$TVMTUNE_UPDATE"', "--tvm-update-new")
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,14 @@ class Forge:
     def environment(self) -> dict[str, str]:
         """The variables of a job of either service that the recipes read."""
         return {
-            **{"HTTP_PROXY": self.url, "http_proxy": "", "GH_HOST": "github.localhost"},
-            **{"GH_TOKEN": TOKEN, "GITHUB_REPOSITORY": REPOSITORY, "TVMTUNE_TOKEN": TOKEN},
-            **{"CI_API_V4_URL": f"{self.url}/api/v4", "CI_PROJECT_ID": "1"},
+            "HTTP_PROXY": self.url,
+            "http_proxy": "",
+            "GH_HOST": "github.localhost",
+            "GH_TOKEN": TOKEN,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "TVMTUNE_TOKEN": TOKEN,
+            "CI_API_V4_URL": f"{self.url}/api/v4",
+            "CI_PROJECT_ID": "1",
         }
 
     def comment(self, thread: int, body: str, user: Mapping[str, Any] = BOT) -> dict[str, Any]:
@@ -93,7 +98,8 @@ class Forge:
 
 
 def _pulls(forge: Forge, query: Values) -> Answer:
-    return 200, [one for one in forge.pulls if one["state"] == "open" and one["for"] == query["head"]]
+    found = [one for one in forge.pulls if one["state"] == query["state"]]
+    return 200, [one for one in found if one["for"] == query["head"]]
 
 
 def _run_artifacts(forge: Forge, _query: Values, run: str) -> Answer:
@@ -222,21 +228,34 @@ class _Handler(BaseHTTPRequestHandler):
         self.forge = forge
         super().__init__(*given)
 
+    def _sent(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        # As gh sends what it reads from a pipe.
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def _serve(self) -> None:
         url = urlsplit(self.path)
         query = dict(parse_qsl(url.query))
-        sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        sent = self._sent()
         if (self.headers["Content-Type"] or "").startswith("application/x-www-form-urlencoded"):
             values = dict(parse_qsl(sent.decode()))
         else:
             values = json.loads(sent) if sent else {}
         given = {self.headers["Authorization"], self.headers["PRIVATE-TOKEN"]}
-        status, content = 401, {"message": "no token"}
+        status: int = 401
+        content: Any = {"message": "no token"}
         if given & {f"token {TOKEN}", f"Bearer {TOKEN}", TOKEN}:
             status, content = _answer(self.forge, self.command, url.path, {**query, **values})
         if status >= 400:
             self.forge.refused.append(f"{status}: {self.command} {url.path}: {content['message']}")
-        page, headers = int(query.get("page", 1)), {}
+        page = int(query.get("page", 1))
+        headers: dict[str, str] = {}
         if isinstance(content, list):
             size = self.forge.page_size
             more = len(content) > page * size
@@ -253,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(packed)
 
-    do_GET = do_POST = do_PATCH = do_PUT = _serve
+    do_GET = do_POST = do_PATCH = do_PUT = _serve  # noqa: N815
 
     def log_message(self, *_given: Any) -> None:
         """Print nothing."""

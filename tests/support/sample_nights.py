@@ -24,10 +24,10 @@ def night(name: str) -> dict[str, Any]:
     ratio = RUNS[name]
     slow = sample_case(_CNN, ratio=ratio)
     drift = LatencyResult(
-        verdict="REGRESSION" if ratio > 1.3 else "PASS",
-        message=gate_words(ratio * 1.01, (ratio, ratio * 1.02), 0.99, 1.1),
+        verdict="REGRESSION" if ratio > 1.1 else "PASS",
+        message=gate_words(ratio * 1.01, (ratio, ratio * 1.015), 0.99, 1.1),
         slowdown_ratio=ratio * 1.01,
-        interval=(ratio, ratio * 1.02),
+        interval=(ratio, ratio * 1.015),
         limit_ratio=1.1,
     )
     anchored = [LatencyComparison(compared_with=ANCHOR, latency=drift, asked=True)]

@@ -28,7 +28,7 @@ def issue_list(report: Mapping[str, Any]) -> str:
     Each has `key`, which is the same in each run; `state`, which is `open` if the case failed, and
     `closed` if it passed; `title`; and `body`, which is Markdown that begins with a hidden marker
     with the key. A case without a decision isn't listed, so its issue stays as it is: it's new,
-    skipped, inconclusive, or incomparable, or its test failed for a reason of its own.
+    skipped, inconclusive, or incomparable, or its test failed for another reason.
 
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.

@@ -26,7 +26,7 @@ _MACHINE_LABELS = ("cpu", "usable_cores", "system", "python", "tvm", "tvm_revisi
 def openmetrics(report: Mapping[str, Any]) -> str:
     """Return a JSON report (docs/reference/json.md) as OpenMetrics text.
 
-    Labels are what identifies a case from run to run. Values that aren't known are left out.
+    The labels identify a case from run to run. Values that aren't known are left out.
 
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
