@@ -36,11 +36,15 @@ def find(program: str) -> str | None:
     return str(here) if here.exists() else shutil.which(program)
 
 
-def step(recipe: str, job: str, name: str) -> str:
-    """Return the script of a step of a workflow of GitHub's."""
+def job_steps(recipe: str, job: str) -> dict[str, dict[str, Any]]:
+    """Return the steps of a job of GitHub's that have a name, by it."""
     steps = yaml.safe_load((RECIPES / recipe).read_text())["jobs"][job]["steps"]
-    (found,) = [one for one in steps if one.get("name") == name]
-    script: str = found["run"]
+    return {one["name"]: one for one in steps if "name" in one}
+
+
+def step(recipe: str, job: str, name: str) -> str:
+    """Return the script of a step of a job of GitHub's."""
+    script: str = job_steps(recipe, job)[name]["run"]
     return script
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.recipe_jobs import gitlab_script, needs, run, step, written
+from tests.docs.recipe_jobs import gitlab_script, job_steps, needs, run, step, written
 from tests.support.fake_forge import STRANGER, Forge, served
 from tests.support.sample_nights import RUNS, night
 
@@ -194,3 +194,13 @@ def test_baselines_come_only_from_nights_of_main(tmp_path: Path, forge: Forge) -
     forge.upload(4, artifact, {"baselines.zip": "deleted"})
     forge.artifacts[0]["expired"] = True
     assert downloaded("second") == "main"
+    forge.upload(5, artifact, {"baselines.zip": "main, later"})
+    assert downloaded("third") == "main, later"
+
+
+def test_baselines_that_could_not_be_restored_are_never_replaced() -> None:
+    steps = job_steps("github-nightly.yml", "gate")
+    assert steps["Export the baselines"]["if"].endswith(" && steps.restore.outcome == 'success'")
+    assert steps["Keep the baselines"]["if"].endswith(" && steps.export.outcome == 'success'")
+    assert steps["Restore the baselines"]["id"] == "restore"
+    assert steps["Export the baselines"]["id"] == "export"
