@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
@@ -56,14 +58,23 @@ def run_suite(folder: Path) -> Path:
     return folder / "report.json"
 
 
-def take_pictures(page: Path, folder: Path) -> None:
-    """Write a PNG for each of PICTURES next to this file. folder: for the browser's profile."""
+@contextmanager
+def browser(folder: Path) -> Iterator[webdriver.Chrome]:
+    """Start headless Chromium with a profile in a folder."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
     for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver") or "chromedriver"))
     try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def take_pictures(page: Path, folder: Path) -> None:
+    """Write a PNG for each of PICTURES next to this file. folder: for the browser's profile."""
+    with browser(folder) as driver:
         for name, (width, height, colours) in PICTURES.items():
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -72,8 +83,6 @@ def take_pictures(page: Path, folder: Path) -> None:
             driver.get(page.as_uri())
             driver.execute_script(OPEN_ONE)
             driver.save_screenshot(str(HERE / f"{name}.png"))
-    finally:
-        driver.quit()
 
 
 def main(report: Path | None) -> None:

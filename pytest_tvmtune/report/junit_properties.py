@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.latency_comparison import ANCHOR
 from pytest_tvmtune.report.case_verdicts import verdict_of
 
 
@@ -50,12 +49,11 @@ def _values(result: CaseResult) -> dict[str, str]:
             "limit_ratio": _number(latency.limit_ratio),
             "accepted_slowdown": latency.acceptance.sentence if latency.acceptance else "",
         }
-    for comparison in result.latency_comparisons:
-        if comparison.compared_with == ANCHOR:
-            values |= {
-                "drift_verdict": comparison.verdict,
-                "drift_ratio": _number(comparison.latency.slowdown_ratio),
-            }
+    if (drift := result.drift) is not None:
+        values |= {
+            "drift_verdict": drift.verdict,
+            "drift_ratio": _number(drift.latency.slowdown_ratio),
+        }
     return values
 
 

@@ -20,11 +20,16 @@ _RIGHT = frozenset({"calls", "now", "share", "baseline", "more"})
 
 def slower_kernels_line(table: KernelTable) -> str:
     """Return one line: the kernels that cost more than in the baseline, the largest cost first."""
-    least_s = _LEAST_SHARE * max((row.cost_s for row in table.rows), default=0.0)
-    more = [row for row in table.rows if row.cost_s > 0 and row.cost_s >= least_s][:_MOST_NAMED]
+    more = slower_kernels(table)[:_MOST_NAMED]
     if not more:
         return "no kernel costs more: the time is lost between the kernels"
     return "costs more: " + "; ".join(_cost(row) for row in more)
+
+
+def slower_kernels(table: KernelTable) -> list[KernelTime]:
+    """Return the kernels that cost notably more than in the baseline, in order of the table."""
+    least_s = _LEAST_SHARE * max((row.cost_s for row in table.rows), default=0.0)
+    return [row for row in table.rows if row.cost_s > 0 and row.cost_s >= least_s]
 
 
 def kernel_lines(table: KernelTable) -> list[str]:

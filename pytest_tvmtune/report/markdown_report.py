@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import replace
 from typing import Any
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
+from pytest_tvmtune.core.results.latency_comparison import ANCHOR
+from pytest_tvmtune.report.case_markdown import CASE_HEAD, case_row, folded_case
+from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.markdown_text import code, details, fitting, plain, size_bytes
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
-from pytest_tvmtune.report.terminal_summary import ratio_cell
-from pytest_tvmtune.report.text_tables import format_seconds
 
-_HEAD = (
-    "| Change | Before | After | Ratio (CI) | Case |",
-    "|:-------|-------:|------:|:-----------|:-----|",
-)
-# The marks of asv.
-_MARKS = {"REGRESSION": "+", "IMPROVEMENT": "-"}
-_MOST_FINDING = 4000
+# GitHub takes comments and issues of at most 65,536 characters. The rest is for those who post.
+MOST_COMMENT_BYTES = 65_000
+_NOTE = "_The report is too long for this place. --tvm-json and --tvm-html write all of it._"
 
 
-def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None) -> str:
+def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT_BYTES) -> str:
     """Return a JSON report (docs/reference/json.md) as GitHub's Markdown.
 
     Cases that passed unchanged are folded.
@@ -39,116 +34,54 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
         ReportError: The object isn't a report, or a later version wrote it.
     """
     results = worst_first(cases_of(report))
-    failed = [result for result in results if has_failed(result)]
     quiet = [result for result in results if kind_of(result) == "pass"]
     loud = [result for result in results if kind_of(result) != "pass"]
-    blocks = [_heading(results, len(failed))]
-    if loud:
-        blocks.append("\n".join((*_HEAD, *map(_row, loud))))
-    blocks += [
-        _details(f"<code>{escape(one.label)}</code>", _finding(one))
-        for one in failed
-        if one.findings
-    ]
+    # The tables have the drift.
+    asked = asked_lines([_without_drift(result) for result in results])
+    facts = [*detail_lines(results), *asked, *next_lines(results)]
+    head = [_heading(results), *([_lines(facts)] if facts else [])]
+    table = ["\n".join((*CASE_HEAD, *map(case_row, loud)))] if loud else []
+    rest = [block for block in map(folded_case, loud) if block]
     if quiet:
-        rows = "\n".join((*_HEAD, *map(_row, quiet)))
-        blocks.append(_details(f"{counted(len(quiet), 'case')} passed", rows))
-    blocks.append(_machine(report["machine"]))
-    if most_bytes is None or _size(blocks) <= most_bytes:
+        rows = "\n".join((*CASE_HEAD, *map(case_row, quiet)))
+        rest.append(details(f"{counted(len(quiet), 'case')} passed", rows))
+    blocks = [*head, *table, *rest, machine_line(report["machine"])]
+    if size_bytes(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"
-    return _fitting(blocks, loud, most_bytes)
+    room = most_bytes - size_bytes(["", _NOTE])
+    kept = fitting(blocks, room)
+    if kept and len(kept) <= len(head):
+        kept += _fitting_rows(loud, room - size_bytes([*kept, *CASE_HEAD]))
+    return "\n\n".join([*kept, _NOTE]) + "\n" if kept else ""
 
 
-def _fitting(blocks: Sequence[str], loud: Sequence[CaseResult], most_bytes: int) -> str:
-    """Leave out whole blocks from the end, then rows of the first table, until the rest fits."""
-    note = "_The report is too long for this place. --tvm-json and --tvm-html write all of it._"
-    kept = list(blocks)
-    while len(kept) > 1 and _size([*kept, note]) > most_bytes:
-        kept.pop()
-    if len(kept) == 1 and loud:
-        rows: list[str] = []
-        left = most_bytes - _size([*kept, *_HEAD, note])
-        for row in map(_row, loud):
-            left -= len(row.encode()) + 1
-            if left < 0:
-                break
-            rows.append(row)
-        if rows:
-            kept.append("\n".join((*_HEAD, *rows)))
-    return "\n\n".join([*kept, note]) + "\n" if _size([*kept, note]) <= most_bytes else ""
-
-
-def _size(blocks: Sequence[str]) -> int:
-    return len("\n\n".join(blocks).encode()) + 1
-
-
-def _heading(results: Sequence[CaseResult], failed: int) -> str:
-    words = f"{failed} failed of {counted(len(results), 'case')}"
-    facts = [*detail_lines(results), *asked_lines(results), *next_lines(results)]
-    lines = [count_line(results), *facts]
-    return "\n".join([f"### tvmtune: {words}", "", *_lines(lines)])
-
-
-def _lines(lines: Sequence[str]) -> list[str]:
-    """Return lines that stay separate: two spaces at the end are a line break."""
-    return [f"{_text(line)}  " for line in lines]
-
-
-def _row(result: CaseResult) -> str:
-    latency = result.latency
-    words = verdict_words(result)
-    mark = _MARKS.get(latency.verdict, "") if latency else ""
-    change = f"**{words}**" if kind_of(result) == "fail" else words
-    cells = (
-        f"`{mark}` {change}" if mark else change,
-        _seconds(latency.baseline_median_s if latency else None),
-        _seconds(latency.median_s if latency else None),
-        _ratio(latency),
-        _code(result.label),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else format_seconds(value)
-
-
-def _ratio(latency: LatencyResult | None) -> str:
-    words = ratio_cell(latency, unknown="")
-    if latency is None or latency.slowdown_ratio is None or latency.interval is None:
-        return words
-    low, high = latency.interval
-    return f"{words} ({low:.3f} to {high:.3f})"
-
-
-def _code(text: str) -> str:
-    """Return text as code that nothing in the text can end, also in a table."""
-    words = " ".join(text.split()).replace("|", "\\|") or " "
-    fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
-    pad = " " if "`" in words else ""
-    return f"{fence}{pad}{words}{pad}{fence}"
-
-
-def _text(text: str) -> str:
-    """Return text without Markdown, HTML, and mentions."""
-    escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
-    # A backslash doesn't prevent a mention on GitHub.
-    return escaped.replace("@", "@<!-- -->")
-
-
-def _finding(result: CaseResult) -> str:
-    """Return the findings of a test, as a block of code that nothing in them can end."""
-    words = "\n".join(result.findings)
-    if len(words) > _MOST_FINDING:
-        words = words[:_MOST_FINDING] + "\n... (the JSON report has all of it)"
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", words)), default=0))
-    return f"{fence}text\n{words}\n{fence}"
-
-
-def _details(summary: str, inside: str) -> str:
-    return f"<details><summary>{summary}</summary>\n\n{inside}\n\n</details>"
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Return the machine and the versions of a run."""
     words = ", ".join(f"{key} {value}" for key, value in sorted(machine.items()))
-    return f"Measured on {_code(words)}."
+    return f"Measured on {code(words)}."
+
+
+def _without_drift(result: CaseResult) -> CaseResult:
+    others = [one for one in result.latency_comparisons if one.compared_with != ANCHOR]
+    return replace(result, latency_comparisons=others)
+
+
+def _fitting_rows(loud: Sequence[CaseResult], most_bytes: int) -> list[str]:
+    """Return a table of as many cases as fit, the worst first; empty if none fits."""
+    rows: list[str] = []
+    for row in map(case_row, loud):
+        most_bytes -= len(row.encode()) + 1
+        if most_bytes < 0:
+            break
+        rows.append(row)
+    return ["\n".join((*CASE_HEAD, *rows))] if rows else []
+
+
+def _heading(results: Sequence[CaseResult]) -> str:
+    words = f"{sum(map(has_failed, results))} failed of {counted(len(results), 'case')}"
+    return f"### tvmtune: {words}\n\n{_lines([count_line(results)])}"
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """Return lines that stay separate: two spaces at the end are a line break."""
+    return "\n".join(f"{plain(line)}  " for line in lines)

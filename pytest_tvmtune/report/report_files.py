@@ -35,7 +35,7 @@ def write_reports(report: ReportObject, paths: Mapping[str, Path]) -> list[str]:
 
     Args:
         report: The JSON report.
-        paths: By the names of their options: `json`, `html`, `markdown`.
+        paths: By the names of their options: `json`, `html`, and the others in `REPORTS`.
 
     Returns:
         A message for each report that can't be written. The other reports are written.
@@ -99,8 +99,36 @@ def _markdown(report: ReportObject, _path: Path) -> str:
     return markdown_report(report)
 
 
+def _bmf(report: ReportObject, _path: Path) -> str:
+    from pytest_tvmtune.report.exports.bencher_metrics import bencher_metrics
+
+    return bencher_metrics(report)
+
+
+def _openmetrics(report: ReportObject, _path: Path) -> str:
+    from pytest_tvmtune.report.exports.openmetrics import openmetrics
+
+    return openmetrics(report)
+
+
+def _badge(report: ReportObject, _path: Path) -> str:
+    from pytest_tvmtune.report.exports.badge import badge
+
+    return badge(report)
+
+
+def _issues(report: ReportObject, _path: Path) -> str:
+    from pytest_tvmtune.report.exports.issue_list import issue_list
+
+    return issue_list(report)
+
+
 _RENDERERS: Mapping[str, Callable[[ReportObject, Path], str]] = {
     "json": _json,
     "html": _html,
     "markdown": _markdown,
+    "bmf": _bmf,
+    "openmetrics": _openmetrics,
+    "badge": _badge,
+    "issues": _issues,
 }

@@ -5,7 +5,7 @@
 | any, with a title | written to the file of that name, then checked as below |
 | `python` | compiled; without a title run, in the document's own namespace |
 | `sh` | run by bash; a comment `<!-- exits with N -->` before it says what else than 0 it may say |
-| `sh` after `<!-- needs a device -->` | parsed by bash; options of the plugin's must exist |
+| `sh` after `<!-- needs a device -->`, or service | parsed by bash; options of ours must exist |
 | `text title="output"` | its lines stand, with other numbers, in what the last `sh` printed |
 | `toml`, `ini`, `yaml`, `json` | parsed; settings of ours and sidecars by our own parsers |
 
@@ -52,7 +52,7 @@ OUR_VARIABLES = (
 )
 _INFO = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[ \t]*\n')
 _EXIT = re.compile(r"<!-- exits with (\d+) -->\s*\Z")
-_ELSEWHERE = re.compile(r"<!-- needs a device -->\s*\Z")
+_ELSEWHERE = re.compile(r"<!-- needs a (?:device|service) -->\s*\Z")
 _OPTION = re.compile(r"--tvm-[\w-]+")
 _RAISES = re.compile(r"<!-- raises (\w+) -->\s*\Z")
 _FENCES = RawFencedCodeBlockLexer(_INFO)

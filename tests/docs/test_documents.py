@@ -21,6 +21,7 @@ IN_TURN = [
     DOCS / "how-to/vet-a-tvm-upgrade.md",
     DOCS / "explanation/prepack.md",
     DOCS / "how-to/look-back.md",
+    DOCS / "how-to/report-results.md",
     DOCS / "how-to/devices.md",
     DOCS / "reference/fixtures.md",
     DOCS / "reference/models.md",

@@ -12,14 +12,15 @@ import pytest
 import yaml
 
 from tests.docs.documents import Reader
-from tests.support import ROOT
+from tests.docs.recipe_jobs import RECIPES, gitlab_script, step
 from tests.support.preloaded_python import PreloadedPython
 
-RECIPES = ROOT / "docs/recipes"
 GITHUB, GITLAB = RECIPES / "github-actions.yml", RECIPES / "gitlab-ci.yml"
+GITHUBS_OWN = ("vendor.github-workflows",)
+GITLABS_OWN = ("vendor.gitlab-ci", "--data-transform", "gitlab-ci")
 CHECKS = {
-    GITHUB: ("vendor.github-workflows",),
-    GITLAB: ("vendor.gitlab-ci", "--data-transform", "gitlab-ci"),
+    **dict.fromkeys(RECIPES.glob("github-*.yml"), GITHUBS_OWN),
+    **dict.fromkeys(RECIPES.glob("gitlab-*.yml"), GITLABS_OWN),
 }
 # What only the service can do, or takes a network.
 OUTSIDE = ("pip ", "gh ", "curl", "run=$(gh", "status=$(curl")
@@ -99,13 +100,43 @@ def test_main_accepts_and_a_pull_request_is_gated(
     assert "| Change |" in summary.read_text()
 
 
+def test_a_night_is_compared_with_the_last_that_was_accepted(
+    tmp_path: Path, preloaded_python: PreloadedPython
+) -> None:
+    def night(name: str, update: str) -> tuple[list[dict[str, str]], str]:
+        reader = Reader(folder=tmp_path / name, programs=preloaded_python.folder)
+        (reader.folder / "test_relu.py").write_text(TEST)
+        for step_name in ("Restore the baselines", "Gate the main branch", "Export the baselines"):
+            script = step("github-nightly.yml", "gate", step_name)
+            reader.shell(script, 0, TVMTUNE_UPDATE=update)
+        issues = json.loads((reader.folder / "issues.json").read_text())
+        return issues, json.loads((reader.folder / "badge.json").read_text())["message"]
+
+    (tmp_path / "first").mkdir()
+    # A new case is neither good nor bad.
+    assert night("first", "--tvm-update") == ([], "1 of 1 case new")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "first/baselines.zip").rename(tmp_path / "second/baselines.zip")
+    (issue,), message = night("second", "--tvm-update-new")
+    assert message == "1 case passed"
+    assert issue["state"] == "closed"
+    assert "| PASS |" in issue["body"]
+    assert "same code" in issue["body"]
+
+
+def test_gitlabs_night_runs_the_same_command() -> None:
+    ours = step("github-nightly.yml", "gate", "Gate the main branch")
+    script = gitlab_script("gitlab-nightly.yml", "tvmtune-night")
+    assert script.strip() == ours.strip().replace('"$TVMTUNE_UPDATE"', "--tvm-update-new")
+
+
 @pytest.mark.parametrize(
     ("event", "job"), [("pull_request", "tvmtune-gate"), ("push", "tvmtune-accept")]
 )
 def test_gitlab_runs_the_same_commands(event: str, job: str) -> None:
     def commands(lines: list[str]) -> set[str]:
-        # GitHub's summary is written without being asked for.
-        return {line.removesuffix(" --tvm-markdown=tvmtune.md").strip() for line in lines}
+        # GitHub's main branch has a summary without being asked for.
+        return {line.strip().removesuffix(" --tvm-markdown=tvmtune.md") for line in lines}
 
     assert commands(gitlab_scripts(job)) == commands(scripts(event))
 
@@ -120,6 +151,6 @@ def test_every_script_is_one_for_the_shell(path: Path) -> None:
         return [one for inner in value for one in found(inner)] if isinstance(value, list) else []
 
     lines = found(yaml.safe_load(path.read_text()))
-    assert len(lines) > 5
+    assert lines
     for line in lines:
         subprocess.run(["bash", "-n", "-c", line], check=True)

@@ -21,6 +21,7 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.tuning_curve import TuningPoint
 from pytest_tvmtune.report.json_report import make_report
+from pytest_tvmtune.report.kernel_lines import slower_kernels_line
 
 ALPHA = 0.01
 MACHINE = {
@@ -42,10 +43,14 @@ def sample_report(cases: int = 9, *, epochs: int = 24) -> dict[str, Any]:
     return make_report(to_json_values(made), MACHINE)
 
 
-def sample_case(number: int, *, epochs: int = 24) -> CaseResult:
-    """Return a case; of the nine kinds that of `number`, modulo nine. epochs: of the gate."""
+def sample_case(number: int, *, epochs: int = 24, ratio: float | None = None) -> CaseResult:
+    """Return a case; of the nine kinds that of `number`, modulo nine. epochs: of the gate.
+
+    ratio: now / baseline; without it, that of the kind.
+    """
     rng = random.Random(number)
     kind, again = number % len(NAMES), number // len(NAMES)
+    ratio = RATIOS[kind] if ratio is None else ratio
     name = NAMES[kind] + (f"_{again}" if again else "")
     result = CaseResult(
         name=name,
@@ -67,12 +72,13 @@ def sample_case(number: int, *, epochs: int = 24) -> CaseResult:
         result.errors.clear()
         result.findings.append(f"{name}[llvm]: unsupported operator LSTM (node 'lstm_1', 2 in all)")
         return result
-    result.latency = _latency(result, _epochs(rng, RATIOS[kind], epochs), RATIOS[kind])
+    result.latency = _latency(result, _epochs(rng, ratio, epochs), ratio)
     if NAMES[kind] == "silero":
         _make_wrong(result)
     if result.latency.verdict == "REGRESSION":
-        result.kernels = _kernels(rng)
-        _fail(result, f"{result.latency.message}\n  cause: another record is applied")
+        result.kernels = _kernels(rng, ratio)
+        why = f"cause: another record is applied\n  {slower_kernels_line(result.kernels)}"
+        _fail(result, f"{result.latency.message}\n  {why}\n  accept with --tvm-update")
     return result
 
 
@@ -184,7 +190,7 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
             num_threads=2,
         )  # fmt: skip
     evidence: Evidence = evidence_of(epochs, ALPHA)
-    verdict: Verdict = "REGRESSION" if ratio > 1.1 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
+    verdict: Verdict = "REGRESSION" if ratio > 1.05 else "IMPROVEMENT" if ratio < 0.9 else "PASS"
     if result.name.startswith("bert"):
         verdict = "INCONCLUSIVE"
     interval = (evidence.low, evidence.high)
@@ -214,12 +220,12 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
     )
 
 
-def _kernels(rng: random.Random) -> KernelTable:
+def _kernels(rng: random.Random, ratio: float) -> KernelTable:
     rows = [
         KernelTime(
             name=f"fused_conv2d{index or ''}_add_relu",
             calls=1 + index % 3,
-            now_s=3e-4 * math.exp(-index / 3) * (1.6 if index == 0 else 1.0),
+            now_s=3e-4 * math.exp(-index / 3) * (1 + 3.3 * (ratio - 1) if index == 0 else 1.0),
             share=0.1,
             tuned=index < 6,
             baseline_calls=1 + index % 3,
@@ -230,7 +236,7 @@ def _kernels(rng: random.Random) -> KernelTable:
     ]
     return KernelTable(
         rows=tuple(sorted(rows, key=lambda row: -row.cost_s)),
-        end_to_end_s=1.2e-3,
+        end_to_end_s=ratio * 1e-3,
         overhead_s=3e-6,
         baseline_end_to_end_s=1e-3,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pytest_tvmtune.core.gating.case_identity import default_name
+
 _MOST_PARAMS = 60
 
 
@@ -24,6 +26,16 @@ def short_params(params: str) -> str:
 def choice_of(target_name: str, *, prepack: bool) -> str:
     """Return the name of a target with a prepack choice, as in the ids of tests."""
     return f"{target_name}-prepack" if prepack else target_name
+
+
+def case_id(nodeid: str, name: str) -> str:
+    """Return a stable name of a case for other tools: the id of its test.
+
+    A case that isn't named after its test follows it: `test_two.py::test_two[llvm]::decoder`.
+    """
+    nodeid = without_group(nodeid)
+    path, _, function = nodeid.partition("[")[0].rpartition("::")
+    return nodeid if name == default_name(function, path) else f"{nodeid}::{name}"
 
 
 def without_group(nodeid: str) -> str:

@@ -15,7 +15,7 @@ from pytest_tvmtune.core.results.case_label import label_of
 from pytest_tvmtune.core.results.comparison_result import ErrorResult, GoldenResult
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.results.final_in_model import FinalInModel
-from pytest_tvmtune.core.results.latency_comparison import LatencyComparison
+from pytest_tvmtune.core.results.latency_comparison import ANCHOR, LatencyComparison
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.core.tuning.trial_budget import TuningEnd
@@ -158,6 +158,12 @@ class CaseResult:
     def reference_error(self) -> ErrorResult | None:
         """The first comparison against a reference, for one-line reports."""
         return self.errors[0] if self.errors else None
+
+    @property
+    def drift(self) -> LatencyComparison | None:
+        """The comparison with the anchor, None without one."""
+        found = (one for one in self.latency_comparisons if one.compared_with == ANCHOR)
+        return next(found, None)
 
     def note_failure(self, failure: Failure) -> None:
         """Keep the first failure of the case."""

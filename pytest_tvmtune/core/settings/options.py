@@ -44,6 +44,10 @@ class RunOptions:
     json: Path | None
     html: Path | None
     markdown: Path | None
+    bmf: Path | None
+    openmetrics: Path | None
+    badge: Path | None
+    issues: Path | None
     step_summary: parsing.OnOff
 
     @property
@@ -157,6 +161,10 @@ def resolve_run(
         json=first_set(parsing.JSON, layers),
         html=first_set(parsing.HTML, layers),
         markdown=first_set(parsing.MARKDOWN, layers),
+        bmf=first_set(parsing.BMF, layers),
+        openmetrics=first_set(parsing.OPENMETRICS, layers),
+        badge=first_set(parsing.BADGE, layers),
+        issues=first_set(parsing.ISSUES, layers),
         step_summary=first_set(parsing.STEP_SUMMARY, layers),
     )
 

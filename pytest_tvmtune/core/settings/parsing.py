@@ -189,6 +189,10 @@ STRICT: Rule[bool] = Rule(name="strict", parse=_parse_bool, default=False)
 JSON: Rule[Path | None] = Rule(name="json", parse=_parse_path, default=None)
 HTML: Rule[Path | None] = Rule(name="html", parse=_parse_path, default=None)
 MARKDOWN: Rule[Path | None] = Rule(name="markdown", parse=_parse_path, default=None)
+BMF: Rule[Path | None] = Rule(name="bmf", parse=_parse_path, default=None)
+OPENMETRICS: Rule[Path | None] = Rule(name="openmetrics", parse=_parse_path, default=None)
+BADGE: Rule[Path | None] = Rule(name="badge", parse=_parse_path, default=None)
+ISSUES: Rule[Path | None] = Rule(name="issues", parse=_parse_path, default=None)
 STEP_SUMMARY: Rule[OnOff] = Rule(name="step_summary", parse=_choice("on", "off"), default="on")
 # Of all rules above; one below it is not found.
 _RULES: Mapping[str, Rule[Any]] = {

@@ -245,6 +245,31 @@ SETTINGS: tuple[Setting, ...] = (
         help="write the Markdown report to this file, with the worst cases first",
     ),
     Setting(
+        name="bmf",
+        metavar="PATH",
+        in_marker=False,
+        help="write the quantities of each case in Bencher Metric Format to this file",
+    ),
+    Setting(
+        name="openmetrics",
+        metavar="PATH",
+        in_marker=False,
+        help="write the quantities of each case as OpenMetrics text to this file",
+    ),
+    Setting(
+        name="badge",
+        metavar="PATH",
+        in_marker=False,
+        help="write the JSON of a badge, for the endpoint of shields.io, to this file",
+    ),
+    Setting(
+        name="issues",
+        metavar="PATH",
+        in_marker=False,
+        help="write the issues of the run to this file, as JSON with a title and a text for each "
+        "case that failed or passed",
+    ),
+    Setting(
         name="step_summary",
         metavar="on|off",
         in_marker=False,
@@ -252,5 +277,5 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 # The settings that are paths of reports.
-REPORTS = ("json", "html", "markdown")
+REPORTS = ("json", "html", "markdown", "bmf", "openmetrics", "badge", "issues")
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
