@@ -6,12 +6,15 @@ import argparse
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_tvmtune.cli.arguments import add_json, print_json
 from pytest_tvmtune.core.bisecting.commit_verdict import CommitVerdict, Sought
 from pytest_tvmtune.core.errors import TvmTuneError, counted
 from pytest_tvmtune.core.json_codec import to_json_values
+
+if TYPE_CHECKING:
+    from pytest_tvmtune.stages.bisecting.bisection import Bisection
 
 STEP = "bisect-step"
 # What `git bisect run` takes for good, bad, and a commit that can't be tested.
@@ -66,7 +69,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _bisect(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.stages.bisecting.bisection import Bisection, BisectRequest, bisect
+    from pytest_tvmtune.stages.bisecting.bisection import BisectRequest, bisect
 
     request = BisectRequest(
         good=options.good,
@@ -76,7 +79,7 @@ def _bisect(options: argparse.Namespace) -> int:
         install=options.install,
         records=options.dir.absolute(),
     )
-    found: Bisection = bisect(request, lambda words: print(words, file=sys.stderr, flush=True))
+    found = bisect(request, lambda words: print(words, file=sys.stderr, flush=True))
     if options.json:
         print_json(to_json_values(found))
     else:
@@ -84,7 +87,7 @@ def _bisect(options: argparse.Namespace) -> int:
     return 1 if found.first_bad is None else 0
 
 
-def _result_lines(found: Any) -> list[str]:
+def _result_lines(found: Bisection) -> list[str]:
     end = f"{counted(len(found.steps), 'commit')} tested in {found.seconds:.0f} s"
     if found.first_bad is None:
         return [

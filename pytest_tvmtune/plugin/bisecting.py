@@ -70,6 +70,8 @@ def _as_bisected(
         options,
         threshold=replace(options.threshold, accepted_ratio=0.0),
         acceptance=None,
+        # It says nothing about the other commits.
+        max_latency=(),
         work_dir=options.work_dir and copied(options.work_dir),
     )
 

@@ -105,7 +105,11 @@ def _model(history: History, number: int) -> str:
 
 def git(folder: Path, *arguments: str) -> str:
     """Return the output of a git command, regardless of the user's own configuration."""
-    person = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    person = {
+        f"GIT_{who}_{what}": "a@b.c"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     done = subprocess.run(
         ["git", *arguments],
         cwd=folder,

@@ -26,6 +26,7 @@ from pytest_tvmtune.stages.bisecting.tested_commit import (
     CommitTest,
     TestedCommit,
     accept_commit,
+    has_option,
     install_commit,
     judge_commit,
 )
@@ -133,6 +134,8 @@ def bisect(request: BisectRequest, on_progress: Callable[[str], None]) -> Bisect
     """
     check_work_tree()
     good, bad = commit_of(request.good), commit_of(request.bad)
+    if good == bad:
+        raise BisectError(f"--good and --bad both name the commit {good}")
     store = open_store(git_path(FOLDER))
     lock = try_lock(store.root / "bisect.lock")
     if lock is None:
@@ -206,8 +209,8 @@ def _bisect(
 def _halfway(changed: Sequence[JudgedCase], arguments: Sequence[str]) -> list[str]:
     """Return pytest's argument for a threshold halfway between the good and the bad commit.
 
-    Both sides are then equally far from it, so that noise is the least likely to decide. Without
-    effect on numbers. Empty if the user gives a threshold.
+    Both sides are then equally far from it, so that noise is the least likely to decide. Empty if
+    the user gives a threshold, or if no case is slower.
     """
     ratios = [
         latency.slowdown_ratio
@@ -217,7 +220,7 @@ def _halfway(changed: Sequence[JudgedCase], arguments: Sequence[str]) -> list[st
         and latency.verdict == "REGRESSION"
         and latency.slowdown_ratio is not None
     ]
-    if not ratios or any(one.split("=")[0] == _THRESHOLD for one in arguments):
+    if not ratios or has_option(arguments, _THRESHOLD):
         return []
     return [f"{_THRESHOLD}={100 * (math.sqrt(min(ratios)) - 1):.2f}%"]
 

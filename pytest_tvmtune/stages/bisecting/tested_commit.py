@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_tvmtune.core.bisecting.commit_verdict import (
     CaseKey,
@@ -29,6 +29,9 @@ from pytest_tvmtune.store.layout import Store
 _TESTED = (0, 1)
 # Set in the run of the good commit, which accepts baselines.
 ACCEPT_VARIABLE = "TVMTUNE_BISECT_ACCEPT"
+# The gate ends as soon as it has decided, and an undecided commit costs more than some time.
+_MAX_TIME = "--tvm-max-time"
+_LONG = "60s"
 # Two commits can have a file of the same size, checked out in the same second: Python would run the
 # bytecode of the other commit.
 _NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -61,6 +64,8 @@ class TestedCommit:
 
 def judge_commit(test: CommitTest) -> TestedCommit:
     """Return whether the commit that is checked out shows what is sought."""
+    if not has_option(test.arguments, _MAX_TIME):
+        test = replace(test, arguments=(*test.arguments, f"{_MAX_TIME}={_LONG}"))
     return _tested(test, {}, lambda results: judge_cases(results, test.sought, test.keys))
 
 
@@ -93,6 +98,11 @@ def install_commit(test: CommitTest) -> str:
         return ""
     said = complaint_in(log_path)
     return f"{test.install!r} failed (exit code {done.returncode}): {said}; log: {log_path}"
+
+
+def has_option(arguments: Sequence[str], option: str) -> bool:
+    """Whether pytest's arguments give an option."""
+    return any(one.split("=")[0] == option for one in arguments)
 
 
 def _tested(
