@@ -31,7 +31,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
         help="find the commit that made a model slower, or its numbers wrong",
         description="Accept the baselines of a good commit, and find the first commit that the "
-        "latency gate, or a comparison of numbers, finds bad. All other arguments are pytest's.",
+        "latency gate, or a comparison of numbers, finds bad. Models are compared untuned, unless "
+        "there is --tvm-trials or --tvm-tuning. All other arguments are pytest's.",
     )
     for name, what in (("--good", "is as fast as it should be"), ("--bad", "is slower, or wrong")):
         bisect.add_argument(name, metavar="REV", required=True, help=f"a commit that {what}")
@@ -46,6 +47,11 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Test the commit that is checked out against the baselines of the store. The "
         "exit code is 0 if it's good, 1 if it's bad, 125 if that can't be decided, and 129 if "
         "nothing can be tested. All other arguments are pytest's.",
+    )
+    step.add_argument(
+        "--accept",
+        action="store_true",
+        help="accept the baselines of the commit, which is good",
     )
     _add_common(step)
     step.set_defaults(run=_step, pytest_arguments=())
@@ -99,7 +105,11 @@ def _result_lines(found: Bisection) -> list[str]:
 
 
 def _step(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.stages.bisecting.tested_commit import CommitTest, judge_commit
+    from pytest_tvmtune.stages.bisecting.tested_commit import (
+        CommitTest,
+        accept_commit,
+        judge_commit,
+    )
     from pytest_tvmtune.store.layout import open_store
 
     # The exit code 1 is for a bad commit.
@@ -110,7 +120,7 @@ def _step(options: argparse.Namespace) -> int:
             arguments=tuple(options.pytest_arguments),
             install=options.install,
         )
-        tested = judge_commit(test)
+        tested = (accept_commit if options.accept else judge_commit)(test)
     except TvmTuneError as error:
         print(f"tvmtune: {error}", file=sys.stderr)
         return ENDS_BISECTION

@@ -66,13 +66,14 @@ def _as_bisected(
         if command_line.get(name) is not None
     }
     options = replace(options, **given)
+    untuned = options.trials == 0 and options.tuning == "never"
     return replace(
         options,
         threshold=replace(options.threshold, accepted_ratio=0.0),
         acceptance=None,
         # It says nothing about the other commits.
         max_latency=(),
-        work_dir=options.work_dir and copied(options.work_dir),
+        work_dir=copied(options.work_dir) if options.work_dir and not untuned else None,
     )
 
 

@@ -86,11 +86,19 @@ def make_history(folder: Path, history: History) -> list[str]:
         for name, text in files.items():
             (folder / name).write_text(text)
         git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", f"Change {number}")
+        git(folder, "commit", "-q", "-m", _subject(history, number))
         hashes.append(git(folder, "rev-parse", "HEAD"))
     for tag, number in history.tags.items():
         git(folder, "tag", tag, hashes[number - 1])
     return hashes
+
+
+def _subject(history: History, number: int) -> str:
+    if number == history.slow_from:
+        return "Add three layers"
+    if number in history.broken:
+        return "Begin to rewrite the model"
+    return "Change the bias" if number in history.wrong[:1] else f"Change {number}"
 
 
 def _model(history: History, number: int) -> str:

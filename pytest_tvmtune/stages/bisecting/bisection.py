@@ -28,6 +28,7 @@ from pytest_tvmtune.stages.bisecting.tested_commit import (
     accept_commit,
     has_option,
     install_commit,
+    is_untuned,
     judge_commit,
 )
 from pytest_tvmtune.store.layout import Store, open_store
@@ -42,11 +43,11 @@ _WORDS: dict[CommitVerdict, Literal["good", "bad", "skip"]] = {
     "bad": "bad",
     "undecided": "skip",
 }
+_TUNED = "to compare tuned models, give --tvm-trials=N"
 _HINTS: dict[Sought, str] = {
-    "slower": "if the model is slower because of tuning, no commit is the reason; to look for "
-    "wrong numbers, use --find=wrong",
-    "wrong": "to look for a slowdown, use --find=slower",
-    "any": "give tests that fail in this commit",
+    "slower": f"{_TUNED}; to look for wrong numbers, give --find=wrong",
+    "wrong": f"{_TUNED}; to look for a slowdown, give --find=slower",
+    "any": _TUNED,
 }
 
 
@@ -55,7 +56,7 @@ class BisectRequest:
     """What is bisected.
 
     good, bad: revisions. arguments: pytest's. install: a command for the shell, "" for none.
-    records: the store whose tuning records are used.
+    records: the store whose tuning records are used, if the arguments ask for tuning.
     """
 
     good: str
@@ -136,15 +137,17 @@ def bisect(request: BisectRequest, on_progress: Callable[[str], None]) -> Bisect
     good, bad = commit_of(request.good), commit_of(request.bad)
     if good == bad:
         raise BisectError(f"--good and --bad both name the commit {good}")
-    store = open_store(git_path(FOLDER))
+    untuned = is_untuned(request.arguments)
+    # Nothing tuned may get into the store that is untuned.
+    store = open_store(git_path(FOLDER) / ("untuned" if untuned else "tuned"))
     lock = try_lock(store.root / "bisect.lock")
     if lock is None:
         raise StoreError(f"another `tvmtune bisect` uses {store.root}: wait for it")
     try:
         # Those of another good commit.
         shutil.rmtree(store.baselines, ignore_errors=True)
-        for _ in merge_tuning(store, [Store(root=request.records)]):
-            pass
+        if not untuned:
+            list(merge_tuning(store, [Store(root=request.records)]))
         test = CommitTest(
             store=store,
             sought=request.sought,

@@ -22,7 +22,7 @@ class Commit:
     subject: str
 
     def __str__(self) -> str:
-        return f"{self.short} {self.subject}"
+        return f"{self.subject} ({self.short})"
 
 
 def git(*arguments: str) -> str:

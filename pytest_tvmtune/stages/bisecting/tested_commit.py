@@ -32,6 +32,7 @@ ACCEPT_VARIABLE = "TVMTUNE_BISECT_ACCEPT"
 # The gate ends as soon as it has decided, and an undecided commit costs more than some time.
 _MAX_TIME = "--tvm-max-time"
 _LONG = "60s"
+_TUNING = ("--tvm-trials", "--tvm-tuning")
 # Two commits can have a file of the same size, checked out in the same second: Python would run the
 # bytecode of the other commit.
 _NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -100,6 +101,14 @@ def install_commit(test: CommitTest) -> str:
     return f"{test.install!r} failed (exit code {done.returncode}): {said}; log: {log_path}"
 
 
+def is_untuned(arguments: Sequence[str]) -> bool:
+    """Whether models are tested untuned: unless pytest's arguments ask for tuning.
+
+    Two tunings of one model can differ by more than a slowdown.
+    """
+    return not any(has_option(arguments, option) for option in _TUNING)
+
+
 def has_option(arguments: Sequence[str], option: str) -> bool:
     """Whether pytest's arguments give an option."""
     return any(one.split("=")[0] == option for one in arguments)
@@ -135,6 +144,7 @@ def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseRes
     command = [
         *(sys.executable, "-m", "pytest", "-p", "pytest_tvmtune.plugin.bisecting"),
         *test.arguments,
+        *(_untuned(store) if is_untuned(test.arguments) else []),
         "--continue-on-collection-errors",
         "--maxfail=0",
         "--tvm-step-summary=off",
@@ -148,6 +158,14 @@ def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseRes
             return results
         problem = "no test with tvm_tune was run"
     return f"{problem}: {complaint_in(log_path)}; log: {log_path}"
+
+
+def _untuned(store: Store) -> list[str]:
+    """Return pytest's arguments that tune nothing, and apply no record."""
+    # An empty folder, since the ini file may name one with records.
+    empty = store.scratch / "no-records"
+    empty.mkdir(parents=True, exist_ok=True)
+    return [*(f"{_TUNING[0]}=0", f"{_TUNING[1]}=never"), f"--tvm-store-fallback={empty}"]
 
 
 def _accepted(result: CaseResult) -> JudgedCase:
