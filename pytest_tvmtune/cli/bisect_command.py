@@ -61,6 +61,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--find",
         choices=get_args(Sought),
+        metavar="slower|wrong|any",
         default="slower",
         help="what makes a commit bad: a slowdown, wrong numbers, or any of both "
         "(default: %(default)s)",

@@ -66,7 +66,7 @@ def check_out(commit: Commit) -> None:
 
 
 def mark(commit: Commit, word: Literal["good", "bad", "skip"]) -> bool:
-    """Mark a commit, and check out the next one. Returns whether git can go on."""
+    """Mark a commit, and check out the next commit to test. Returns whether git can go on."""
     done = _run("bisect", word, commit.sha)
     if done.returncode not in {0, _ONLY_SKIPPED}:
         raise _failed(done)
