@@ -31,7 +31,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.bisect_history import COMMITS, History, make_history  # noqa: E402
+from tests.support.bisect_history import COMMITS, History, make_history
 
 RUNS = 20
 TVMTUNE = "import sys; from pytest_tvmtune.cli import main; sys.exit(main())"

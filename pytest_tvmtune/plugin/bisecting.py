@@ -21,9 +21,12 @@ import pytest
 from pytest_tvmtune.plugin.state import ITEM_STATE, STATE, is_worker
 
 if TYPE_CHECKING:
+    from pytest_tvmtune.core.results.comparison_result import GoldenState
     from pytest_tvmtune.core.settings.options import CaseOptions
     from pytest_tvmtune.core.settings.parsing import Layer
 
+# With --tvm-update, such golden outputs fail no test.
+_OTHER_NUMBERS: tuple[GoldenState, ...] = ("differs", "unusable")
 # Name of a setting -> field of CaseOptions.
 _FROM_THE_COMMAND_LINE = {
     "threshold": "threshold",
@@ -41,9 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_tvmtune.stages.bisecting.tested_commit import ACCEPT_VARIABLE
 
     config.option.tvm_strict = False
-    config.option.tvm_update = False
+    config.option.tvm_update = ACCEPT_VARIABLE in os.environ
+    config.option.tvm_update_new = False
     config.option.tvm_update_anchor = False
-    config.option.tvm_update_new = ACCEPT_VARIABLE in os.environ
     if not is_worker(config):
         from pytest_tvmtune.processes.linux_process import die_with_parent
 
@@ -97,9 +100,11 @@ def _copier(store_dir: Path) -> Callable[[Path], Path]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Write no golden outputs."""
+    """Write no golden outputs, and accept no baseline whose golden outputs would be replaced."""
     state = item.stash.get(ITEM_STATE, None)
     if state is not None and call.when == "call":
         for run in state.runs:
             run.golden_proposal = None
+            if run.result.golden is not None and run.result.golden.state in _OTHER_NUMBERS:
+                run.baseline_proposal = None
     return (yield)

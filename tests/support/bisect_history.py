@@ -51,6 +51,7 @@ import model
 def test_model(tvm_tune):
     run = tvm_tune(model.chain(), params=[model.W], inputs=[model.X])
     run.check(model.expected(), atol=1e-2)
+    run.assert_matches_golden()
 """
 _FILES = {
     "Makefile": """all:\n\tpython -c "compile(open('model.py').read(), 'model.py', 'exec')"\n""",

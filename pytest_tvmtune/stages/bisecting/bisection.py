@@ -11,7 +11,7 @@ from typing import Literal
 
 from pytest_tvmtune.core.bisecting.commit_verdict import CommitVerdict, JudgedCase, Sought
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import BisectError, StoreError, counted
+from pytest_tvmtune.core.errors import BisectError, StoreError, counted, listed
 from pytest_tvmtune.stages.bisecting.git_commits import (
     Commit,
     check_out,
@@ -186,6 +186,7 @@ def _bisect(
         keys=[case.key for case in changed],
         arguments=(*test.arguments, *_halfway(changed, test.arguments)),
     )
+    on_progress(f"searched for: {listed([case.key[0] for case in changed])}")
     mark(good, "good")
     mark(bad, "bad")
     left = commits_left()

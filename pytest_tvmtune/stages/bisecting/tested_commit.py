@@ -172,8 +172,8 @@ def _accepted(result: CaseResult) -> JudgedCase:
     accepted = result.latency is not None and result.latency.accepted
     reason = "accepted as the baseline"
     if not accepted:
-        untimed = "" if result.latency else "its latency isn't compared"
-        found = next(iter(result.findings), untimed or "its test failed")
+        unknown = "its test failed" if result.latency else "its latency isn't compared"
+        found = next(iter(result.findings), unknown)
         reason = f"not accepted: {found.removeprefix(f'{result.label}: ').splitlines()[0]}"
     return JudgedCase(
         key=key_of_case(result),
