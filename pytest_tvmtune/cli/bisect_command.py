@@ -98,7 +98,7 @@ def _result_lines(found: Bisection) -> list[str]:
     end = f"{counted(len(found.steps), 'commit')} tested in {found.seconds:.0f} s"
     if found.first_bad is None:
         return [
-            "the first bad commit is one of these, and the others between can't be decided:",
+            "the first bad commit is one of these; some of them can't be decided:",
             *(f"  {commit}" for commit in found.candidates),
             end,
         ]
