@@ -33,6 +33,16 @@ def key_of_case(result: CaseResult) -> CaseKey:
     return without_group(result.nodeid), result.name
 
 
+def judged_case(result: CaseResult, verdict: CommitVerdict, reason: str) -> JudgedCase:
+    """Return a case with its verdict. reason: without the label of the case."""
+    return JudgedCase(
+        key=key_of_case(result),
+        verdict=verdict,
+        reason=f"{result.label}: {reason}",
+        result=result,
+    )
+
+
 def judge_case(result: CaseResult, sought: Sought) -> JudgedCase:
     """Return whether a case shows what is sought.
 
@@ -47,12 +57,7 @@ def judge_case(result: CaseResult, sought: Sought) -> JudgedCase:
         verdict, reason = numbers if sought == "any" else ("undecided", numbers[1])
     else:
         verdict, reason = speed
-    return JudgedCase(
-        key=key_of_case(result),
-        verdict=verdict,
-        reason=f"{result.label}: {reason}",
-        result=result,
-    )
+    return judged_case(result, verdict, reason)
 
 
 def judge_cases(

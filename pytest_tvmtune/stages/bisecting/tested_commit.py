@@ -15,7 +15,7 @@ from pytest_tvmtune.core.bisecting.commit_verdict import (
     JudgedCase,
     Sought,
     judge_cases,
-    key_of_case,
+    judged_case,
     verdict_on_commit,
 )
 from pytest_tvmtune.core.clock import monotonic_s
@@ -169,15 +169,8 @@ def _untuned(store: Store) -> list[str]:
 
 
 def _accepted(result: CaseResult) -> JudgedCase:
-    accepted = result.latency is not None and result.latency.accepted
-    reason = "accepted as the baseline"
-    if not accepted:
-        unknown = "its test failed" if result.latency else "its latency isn't compared"
-        found = next(iter(result.findings), unknown)
-        reason = f"not accepted: {found.removeprefix(f'{result.label}: ').splitlines()[0]}"
-    return JudgedCase(
-        key=key_of_case(result),
-        verdict="good" if accepted else "undecided",
-        reason=f"{result.label}: {reason}",
-        result=result,
-    )
+    if result.latency is not None and result.latency.accepted:
+        return judged_case(result, "good", "accepted as the baseline")
+    unknown = "its test failed" if result.latency else "its latency isn't compared"
+    found = next(iter(result.findings), unknown).removeprefix(f"{result.label}: ")
+    return judged_case(result, "undecided", f"not accepted: {found.splitlines()[0]}")
