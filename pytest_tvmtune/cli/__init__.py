@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parsed(arguments)
     except SystemExit as exit_:
         given = sys.argv[1:] if arguments is None else arguments
-        if exit_.code and given[0] == bisect_command.STEP:
+        if exit_.code and list(given[:1]) == [bisect_command.STEP]:
             # `git bisect run` would take the exit code of argparse for that of a bad commit.
             raise SystemExit(bisect_command.ENDS_BISECTION) from None
         raise
