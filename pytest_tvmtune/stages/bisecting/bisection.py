@@ -43,12 +43,9 @@ _WORDS: dict[CommitVerdict, Literal["good", "bad", "skip"]] = {
     "bad": "bad",
     "undecided": "skip",
 }
-_TUNED = "to compare tuned models, give --tvm-trials=N"
-_HINTS: dict[Sought, str] = {
-    "slower": f"{_TUNED}; to look for wrong numbers, give --find=wrong",
-    "wrong": f"{_TUNED}; to look for a slowdown, give --find=slower",
-    "any": _TUNED,
-}
+# The other way of comparing models.
+_COMPARE_TUNED = "to compare tuned models, give --tvm-trials=N"
+_COMPARE_UNTUNED = "to compare untuned models, leave out --tvm-trials and --tvm-tuning"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +174,10 @@ def _bisect(
     check_out(bad)
     after = tested.add(bad, judge_commit(replace(test, keys=[case.key for case in known])))
     if after.verdict != "bad":
+        hint = _COMPARE_TUNED if is_untuned(test.arguments) else _COMPARE_UNTUNED
         raise BisectError(
-            f"the bad commit {bad.short} isn't bad: {after.reason}; {_HINTS[test.sought]}"
+            f"the bad commit {bad.short} isn't bad: {after.reason}; {hint}, and --find says what "
+            "makes a commit bad"
         )
     changed = [case for case in after.cases if case.verdict == "bad"]
     test = replace(
