@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pytest_tvmtune.cli import (
     baselines_command,
+    bisect_command,
     db_command,
     doctor_command,
     env_command,
@@ -35,6 +36,7 @@ examples:
   tvmtune tune model.onnx -o deploy          tune a model file, and export it
   tvmtune export 'mlp[llvm]' deploy          export the library that was tested
   tvmtune vet --old PYTHON --new PYTHON      compare two TVMs on the tests of a suite
+  tvmtune bisect --good v1.0 --bad HEAD      find the commit that made a model slower
 
 exit codes: 0 success, 1 a problem was found, 2 wrong usage. Most commands take --json, which prints
 the result as JSON. For the options of a command, run `tvmtune COMMAND --help`.
@@ -49,7 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # If a terminal can't show a character of a name, it shows the character's number.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parsed(arguments)
+    try:
+        options = _parsed(arguments)
+    except SystemExit as exit_:
+        given = sys.argv[1:] if arguments is None else arguments
+        if exit_.code and list(given[:1]) == [bisect_command.STEP]:
+            # `git bisect run` would take the exit code of argparse for that of a bad commit.
+            raise SystemExit(bisect_command.ENDS_BISECTION) from None
+        raise
     try:
         exit_code: int = options.run(options)
         sys.stdout.flush()
@@ -68,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
-    if options.command == "vet":
+    if hasattr(options, "pytest_arguments"):
         options.pytest_arguments = [one for one in unknown if one != "--"]
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -108,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         tune_command,
         export_command,
         vet_command,
+        bisect_command,
     ):
         module.add_parser(commands, common)
     return parser

@@ -9,12 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_tvmtune.cli.arguments import add_json, existing_store, print_json
+from pytest_tvmtune.cli.arguments import add_json, existing_store, parsed_by, print_json
 from pytest_tvmtune.cli.run_selection import RUN_HELP, load_run
 from pytest_tvmtune.core.errors import EnvironmentProblemError, ReportError, StoreError, counted
+from pytest_tvmtune.core.settings.parsing import THRESHOLD
+from pytest_tvmtune.core.settings.quantities import Threshold, parse_threshold
 from pytest_tvmtune.core.settings.table import BY_NAME, REPORTS
 from pytest_tvmtune.report.change_points import Change, find_changes
-from pytest_tvmtune.report.compared_runs import pair_cases, pair_lines
+from pytest_tvmtune.report.compared_runs import (
+    JudgedPair,
+    count_line,
+    judge_pairs,
+    pair_cases,
+    pair_lines,
+)
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.latency_history import (
     history_csv,
@@ -58,10 +66,22 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     compare = commands.add_parser(
         "compare",
         parents=[common],
-        help="compare two runs, the cases with the largest ratio first",
+        help="compare two runs, the worst cases first",
     )
     for name in ("RUN_A", "RUN_B"):
         compare.add_argument(name.lower(), metavar=name, help=RUN_HELP)
+    compare.add_argument(
+        "--fail-on",
+        metavar="5%|0.2ms",
+        type=parsed_by(parse_threshold),
+        help="exit with 1 if a case is slower in RUN_B by more than this, or failed in RUN_B only",
+    )
+    compare.add_argument(
+        "--only-changed",
+        action="store_true",
+        help="leave out the cases whose time changed by no more than this, or by no more than "
+        "3%% without --fail-on",
+    )
     add_json(compare)
     compare.set_defaults(run=_compare)
     report = commands.add_parser(
@@ -151,26 +171,48 @@ def _plain(points: Sequence[Point], changes: Sequence[Change]) -> dict[str, Any]
 
 
 def _compare(options: argparse.Namespace) -> int:
-    first, second = (
-        cases_of(load_run(options.dir, text)) for text in (options.run_a, options.run_b)
-    )
-    pairs = pair_cases(first, second)
+    reports = [load_run(options.dir, text) for text in (options.run_a, options.run_b)]
+    first, second = (cases_of(report) for report in reports)
+    cpus = [report["machine"].get("cpu") for report in reports]
+    bound = options.fail_on or THRESHOLD.default
+    judged = judge_pairs(pair_cases(first, second), bound, same_cpu=cpus[0] == cpus[1])
+    shown = [one for one in judged if one.state != "same" or not options.only_changed]
     if options.json:
-        rows = [
-            {
-                "nodeid": pair.nodeid,
-                "label": pair.label,
-                "a_s": pair.times_s[0],
-                "b_s": pair.times_s[1],
-                "ratio": pair.ratio,
-                "same_code": pair.same_code,
-            }
-            for pair in pairs
-        ]
-        print_json(rows)
+        print_json([_plain_pair(one) for one in shown])
     else:
-        print("\n".join(pair_lines(pairs)))
-    return 0
+        table = [*pair_lines(shown), ""] if shown else []
+        print("\n".join([*table, *_remarks(judged, bound, cpus)]))
+    if options.fail_on is None:
+        return 0
+    if all(one.state == "unknown" for one in judged):
+        raise ReportError("--fail-on: the two runs have no case whose times can be compared")
+    return int(any(one.state in {"failed", "slower"} for one in judged))
+
+
+def _remarks(judged: Sequence[JudgedPair], bound: Threshold, cpus: Sequence[str]) -> list[str]:
+    lines = [", ".join(filter(None, [counted(len(judged), "case"), count_line(judged, bound)]))]
+    if cpus[0] != cpus[1]:
+        lines.append(f"The times can't be compared: A ran on {cpus[0]}, and B on {cpus[1]}.")
+    lines.append(
+        "The runs are from different times. On a shared machine, latencies differ between "
+        "runs even if nothing changed. To decide, use the latency gate: it runs both libraries "
+        "in turn."
+    )
+    return lines
+
+
+def _plain_pair(judged: JudgedPair) -> dict[str, Any]:
+    pair = judged.pair
+    return {
+        "nodeid": pair.nodeid,
+        "label": pair.label,
+        "a_s": pair.times_s[0],
+        "b_s": pair.times_s[1],
+        "ratio": pair.ratio,
+        "same_code": pair.same_code,
+        "state": judged.state,
+        "reason": judged.reason,
+    }
 
 
 def _report(options: argparse.Namespace) -> int:

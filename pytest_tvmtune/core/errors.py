@@ -180,6 +180,10 @@ class GoldenError(TvmTuneError):
     """Golden outputs can't be read, or belong to another test or other inputs."""
 
 
+class BisectError(TvmTuneError):
+    """A bisection can't begin, or can't go on."""
+
+
 class ExportError(TvmTuneError):
     """A library can't be exported, or doesn't run where it was exported to."""
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.settings.quantities import Threshold
+from pytest_tvmtune.report.case_verdicts import FAILED, WRONG, has_failed, verdict_of
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 
-_HEADINGS = ("case", "A", "B", "B/A", "code", "verdict in A", "verdict in B")
+# The worst first. failed: only in the second run.
+PairState = Literal["failed", "slower", "unknown", "same", "faster"]
+_STATES: tuple[PairState, ...] = get_args(PairState)
+_HEADINGS = ("case", "A", "B", "B/A", "B is", "code", "verdict in A", "verdict in B")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +49,17 @@ class CasePair:
         return None if "" in hashes else len(hashes) == 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedPair:
+    """A pair, and how its second run compares. reason: why that is unknown."""
+
+    pair: CasePair
+    state: PairState
+    reason: str = ""
+
+
 def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[CasePair]:
-    """Return a pair for each case of either run, the largest ratio first."""
+    """Return a pair for each case of either run, in order of its test's id."""
     runs = [
         {(without_group(case.nodeid), case.name): case for case in cases}
         for cases in (first, second)
@@ -54,14 +70,64 @@ def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> lis
         known = one or other
         assert known is not None
         pairs.append(CasePair(nodeid=nodeid, label=known.label, first=one, second=other))
-    return sorted(pairs, key=lambda pair: -(pair.ratio or -math.inf))
+    return pairs
 
 
-def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
-    """Return the table, and a note on its numbers."""
-    labels = [pair.label for pair in pairs]
+def judge_pairs(pairs: Sequence[CasePair], bound: Threshold, *, same_cpu: bool) -> list[JudgedPair]:
+    """Return how each pair compares, the worst first.
+
+    Args:
+        pairs: The pairs.
+        bound: The change of the time that counts.
+        same_cpu: Whether both runs have the same CPU model. Otherwise, no time is compared.
+    """
+    judged = [_judge(pair, bound, same_cpu=same_cpu) for pair in pairs]
+    return sorted(
+        judged, key=lambda one: (_STATES.index(one.state), -(one.pair.ratio or -math.inf))
+    )
+
+
+def _judge(pair: CasePair, bound: Threshold, *, same_cpu: bool) -> JudgedPair:
+    before, now = pair.first, pair.second
+    if before is None or now is None:
+        where = "A" if before is None else "B"
+        return JudgedPair(pair=pair, state="unknown", reason=f"not in {where}")
+    if has_failed(now) and not has_failed(before):
+        return JudgedPair(pair=pair, state="failed")
+    if reason := _not_comparable(before, now, same_cpu=same_cpu):
+        return JudgedPair(pair=pair, state="unknown", reason=reason)
+    before_s, ratio = pair.times_s[0], pair.ratio
+    assert before_s is not None
+    assert ratio is not None
+    fast, slow = bound.limits(before_s)
+    state: PairState = "slower" if ratio > slow else "faster" if ratio < fast else "same"
+    return JudgedPair(pair=pair, state=state)
+
+
+def _not_comparable(before: CaseResult, now: CaseResult, *, same_cpu: bool) -> str:
+    """Return why two times can't be compared, "" if they can."""
+    for case, where in ((before, "A"), (now, "B")):
+        if verdict_of(case) == WRONG:
+            return f"wrong numbers in {where}"
+        if verdict_of(case) == FAILED:
+            return f"failed in {where}"
+        if not _median_s(case):
+            return f"not timed in {where}"
+    if not same_cpu:
+        return "other CPU"
+    assert before.latency is not None
+    assert now.latency is not None
+    # Reports of the first versions don't have the threads.
+    threads = {before.latency.num_threads, now.latency.num_threads} - {0}
+    return "other number of threads" if len(threads) > 1 else ""
+
+
+def pair_lines(judged: Sequence[JudgedPair]) -> list[str]:
+    """Return the table."""
+    labels = [one.pair.label for one in judged]
     rows = []
-    for pair in pairs:
+    for one in judged:
+        pair = one.pair
         before_s, after_s = pair.times_s
         code = {None: "-", True: "same", False: "other"}[pair.same_code]
         rows.append(
@@ -71,19 +137,26 @@ def pair_lines(pairs: Sequence[CasePair]) -> list[str]:
                 "-" if before_s is None else format_seconds(before_s),
                 "-" if after_s is None else format_seconds(after_s),
                 "-" if pair.ratio is None else f"{pair.ratio:.3f}",
+                f"{one.state}: {one.reason}" if one.reason else one.state,
                 code,
                 _verdict(pair.first),
                 _verdict(pair.second),
             )
         )
-    return [
-        *table_lines(_HEADINGS, rows, right={"A", "B", "B/A"}),
-        "",
-        (
-            "The runs are from different times. On a shared machine, latencies differ between "
-            "runs even if nothing changed."
-        ),
-    ]
+    return table_lines(_HEADINGS, rows, right={"A", "B", "B/A"})
+
+
+def count_line(judged: Sequence[JudgedPair], bound: Threshold) -> str:
+    """Return how many pairs there are of each state, the worst first."""
+    words: dict[PairState, str] = {
+        "failed": "failed in B only",
+        "slower": f"slower by more than {bound.text}",
+        "unknown": "unknown",
+        "same": "the same",
+        "faster": f"faster by more than {bound.text}",
+    }
+    counts = Counter(one.state for one in judged)
+    return ", ".join(f"{counts[state]} {words[state]}" for state in _STATES if counts[state])
 
 
 def _median_s(case: CaseResult | None) -> float | None:

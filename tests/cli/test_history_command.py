@@ -145,10 +145,10 @@ def test_two_runs_are_compared_what_became_slowest_first(
     code, out, err = run("compare", "1", "16")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].split() == ["case", "A", "B", "B/A", "code", "verdict", "in", "A", "verdict",
-                                "in", "B"]  # fmt: skip
-    assert lines[1].split() == ["mlp[llvm]", "1.02", "ms", "1.53", "ms", "1.500", "other", "PASS",
-                                "PASS"]  # fmt: skip
+    assert lines[0].split() == ["case", "A", "B", "B/A", "B", "is", "code", "verdict", "in", "A",
+                                "verdict", "in", "B"]  # fmt: skip
+    assert lines[1].split() == ["mlp[llvm]", "1.02", "ms", "1.53", "ms", "1.500", "slower", "other",
+                                "PASS", "PASS"]  # fmt: skip
     assert lines[2].split()[0] == "<b>&[llvm]"
     assert lines[2].split()[-5:] == ["same", "NEW,", "failed", "NEW,", "failed"]
     # By a file, and counted from the last.
@@ -157,11 +157,54 @@ def test_two_runs_are_compared_what_became_slowest_first(
     told = {one["label"]: one for one in json.loads(out)}
     assert told["mlp[llvm]"] == {
         "label": "mlp[llvm]", "nodeid": "test_it.py::test_mlp[llvm]", "a_s": 1e-3 * 1.02,
-        "b_s": None, "ratio": None, "same_code": False,
+        "b_s": None, "ratio": None, "same_code": False, "state": "unknown",
+        "reason": "not timed in B",
     }  # fmt: skip
     assert (told["new[llvm]"]["a_s"], told["new[llvm]"]["same_code"]) == (None, None)
     _, out, _ = run("compare", "1", "last~1")
     assert "not in this run" in out
+
+
+def test_a_slowdown_beyond_the_bound_is_exit_code_1(runs: Store, run: StoredRun) -> None:
+    code, out, err = run("compare", "1", "16", "--fail-on", "5%", "--only-changed")
+    assert (code, err) == (1, "")
+    rows = out.split("\n\n")[0].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["mlp[llvm]"]
+    assert "2 cases, 1 slower by more than 5%, 1 the same" in out
+    assert "To decide, use the latency gate" in out
+    assert run("compare", "1", "16", "--fail-on=60%")[0] == 0
+    assert run("compare", "1", "16", "--fail-on=0.4ms")[0] == 1
+    code, out, _ = run("compare", "1", "2", "--only-changed", "--json")
+    assert (code, json.loads(out)) == (0, [])
+    code, out, _ = run("compare", "1", "2", "--only-changed")
+    assert out.startswith("2 cases, 2 the same")
+
+
+def test_a_failure_in_the_second_run_alone_is_exit_code_1(store: Store, run: StoredRun) -> None:
+    keep(store, case("mlp"), case("new", None))
+    keep(store, case("mlp", outcome="failed"))
+    code, out, _ = run("compare", "1", "2", "--fail-on=50%")
+    assert code == 1
+    assert "2 cases, 1 failed in B only, 1 unknown" in out
+    assert run("compare", "1", "2")[0] == 0
+
+
+def test_nothing_to_compare_is_no_success(runs: Store, run: StoredRun) -> None:
+    code, out, err = run("compare", "1", "17", "--fail-on=5%")
+    assert code == 1
+    assert "unknown: other CPU" in out
+    assert "The times can't be compared: A ran on CPU A, and B on CPU B." in out
+    assert err == "tvmtune: --fail-on: the two runs have no case whose times can be compared\n"
+
+
+@pytest.mark.parametrize("bad", ["5", "0%", "-5%", "five"])
+def test_a_bound_that_is_none_is_wrong_usage(
+    runs: Store, run: StoredRun, capsys: pytest.CaptureFixture[str], bad: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run("compare", "1", "2", f"--fail-on={bad}")
+    assert exit_.value.code == 2
+    assert "is not a positive percentage such as 3%" in capsys.readouterr().err
 
 
 def test_an_earlier_runs_reports_are_made_again(

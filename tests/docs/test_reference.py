@@ -16,6 +16,7 @@ import pytest
 
 import pytest_tvmtune
 from pytest_tvmtune import cli, plugin
+from pytest_tvmtune.cli import bisect_command
 from pytest_tvmtune.core.comparing.tolerances import TOLERANCES
 from pytest_tvmtune.core.errors import OptionError
 from pytest_tvmtune.core.gating.verdict import Verdict
@@ -222,6 +223,7 @@ def test_each_exit_code_of_the_command() -> None:
     rows = table_rows(section(page("exit-codes"), "tvmtune"))
     said = {int(code) for code in re.findall(r"(\d) ", (cli.main.__doc__ or "").partition(":")[2])}
     ended = {cli._BROKEN_PIPE, cli._INTERRUPTED}
+    ended |= {*bisect_command._EXIT_CODES.values(), bisect_command.ENDS_BISECTION}
     assert {int(cells[0]) for cells in rows} == said | ended
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
 from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
+from pytest_tvmtune.processes.pytest_process import complaint_in, run_pytest
 from pytest_tvmtune.relax.vetting.environment_run import (
     CASES,
     FOLDER_VARIABLE,
@@ -27,8 +25,6 @@ from pytest_tvmtune.store.layout import Store, open_store
 _PYTEST_LOG = "pytest.log"
 _NO_TESTS = 5
 _SENSIBLE = (0, 1, _NO_TESTS)
-# pytest kills its jobs in it.
-_INTERRUPT_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +65,6 @@ def run_tests(
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     log_path = store.logs / _PYTEST_LOG
-    log_path.parent.mkdir(exist_ok=True)
     command = pytest_command(
         environment,
         [
@@ -85,13 +80,12 @@ def run_tests(
             f"--tvm-store-fallback={kept if records is None else records}",
         ],
     )
-    with log_path.open("wb") as log:
-        exit_code = _run(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log.fileno())
+    exit_code = run_pytest(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log_path)
     run_file = kept / RUN_FILE
     if exit_code not in _SENSIBLE or not run_file.is_file():
         raise EnvironmentProblemError(
             f"--{environment.name} {environment.python}: pytest can't run the tests "
-            f"(exit code {exit_code}): {_complaint(log_path)}\nlog: {log_path}"
+            f"(exit code {exit_code}): {complaint_in(log_path)}\nlog: {log_path}"
         )
     cases = [read_message(path, EnvironmentCase) for path in (kept / CASES).glob("*/case")]
     run = read_message(run_file, EnvironmentRun)
@@ -121,34 +115,3 @@ def _check(environment: OtherEnvironment, run: EnvironmentRun, log_path: Path) -
             f"{run.not_run[0]}; leave out options and plugins that stop pytest early\n"
             f"log: {log_path}"
         )
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str], log: int) -> int:
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        return process.wait()
-    except BaseException:
-        # Once, and not by the terminal: a second one would cut its end short.
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_INTERRUPT_S)
-        raise
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _complaint(log_path: Path) -> str:
-    """Return the line of pytest's output that says what is wrong."""
-    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines()]
-    lines = [line for line in lines if line]
-    errors = [line for line in lines if "error: " in line.lower()]
-    return (errors or lines or ["no output"])[-1]

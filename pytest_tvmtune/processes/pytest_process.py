@@ -1,0 +1,53 @@
+"""pytest as a child process whose output goes to a log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# pytest kills its jobs in it.
+_INTERRUPT_S = 20.0
+
+
+def run_pytest(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> int:
+    """Run a command that starts pytest, and return its exit code. Nothing of it runs on.
+
+    Args:
+        command: The command.
+        environment: All of its environment variables.
+        log_path: The file for its output, in a folder that may not exist yet.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait()
+        except BaseException:
+            # Once, and not by the terminal: a second one would cut its end short.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_INTERRUPT_S)
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def complaint_in(log_path: Path) -> str:
+    """Return the line of a command's output that says what is wrong."""
+    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    errors = [line for line in lines if "error: " in line.lower()]
+    return (errors or lines or ["no output"])[-1]

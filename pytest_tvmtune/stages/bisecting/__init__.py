@@ -1,0 +1,1 @@
+"""The stages of `tvmtune bisect`."""

@@ -1,0 +1,176 @@
+"""Stage of a bisection: the commit that is checked out, installed, tested, and judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_tvmtune.core.bisecting.commit_verdict import (
+    CaseKey,
+    CommitVerdict,
+    JudgedCase,
+    Sought,
+    judge_cases,
+    judged_case,
+    verdict_on_commit,
+)
+from pytest_tvmtune.core.clock import monotonic_s
+from pytest_tvmtune.core.errors import listed
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.processes.pytest_process import complaint_in, run_pytest
+from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.store.layout import Store
+
+# pytest's: all tests passed, or some failed. The others aren't about the tests.
+_TESTED = (0, 1)
+# Set in the run of the good commit, which accepts baselines.
+ACCEPT_VARIABLE = "TVMTUNE_BISECT_ACCEPT"
+# The gate ends as soon as it has decided, and an undecided commit costs more than some time.
+_MAX_TIME = "--tvm-max-time"
+_LONG = "60s"
+_TUNING = ("--tvm-trials", "--tvm-tuning")
+# Two commits can have a file of the same size, checked out in the same second: Python would run the
+# bytecode of the other commit.
+_NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitTest:
+    """How each commit is tested.
+
+    store: with the baselines of the good commit. arguments: pytest's. install: a command for the
+    shell, before the tests; "" for none. keys: of the cases that decide; None: all of them.
+    """
+
+    store: Store
+    sought: Sought
+    arguments: tuple[str, ...]
+    install: str = ""
+    keys: Collection[CaseKey] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestedCommit:
+    """A commit that was tested. reason: in a line. cases: those that were judged."""
+
+    verdict: CommitVerdict
+    reason: str
+    seconds: float
+    cases: tuple[JudgedCase, ...] = ()
+
+
+def judge_commit(test: CommitTest) -> TestedCommit:
+    """Return whether the commit that is checked out shows what is sought."""
+    if not has_option(test.arguments, _MAX_TIME):
+        test = replace(test, arguments=(*test.arguments, f"{_MAX_TIME}={_LONG}"))
+    return _tested(test, {}, lambda results: judge_cases(results, test.sought, test.keys))
+
+
+def accept_commit(test: CommitTest) -> TestedCommit:
+    """Accept the baselines of the commit that is checked out. It's good if all cases have one.
+
+    If only wrong numbers are sought, no baseline is needed, and the commit is judged.
+    """
+    if test.sought == "wrong":
+        return judge_commit(test)
+    return _tested(test, {ACCEPT_VARIABLE: "1"}, lambda results: list(map(_accepted, results)))
+
+
+def install_commit(test: CommitTest) -> str:
+    """Run the command that installs the commit. Returns what is wrong, "" if it succeeded."""
+    if not test.install:
+        return ""
+    log_path = test.store.logs / "bisect-install.log"
+    log_path.parent.mkdir(exist_ok=True)
+    with log_path.open("wb") as log:
+        done = subprocess.run(
+            ["sh", "-c", test.install],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _NO_BYTECODE,
+            check=False,
+        )
+    if done.returncode == 0:
+        return ""
+    said = complaint_in(log_path)
+    return f"{test.install!r} failed (exit code {done.returncode}): {said}; log: {log_path}"
+
+
+def is_untuned(arguments: Sequence[str]) -> bool:
+    """Whether models are tested untuned: unless pytest's arguments ask for tuning.
+
+    Two tunings of one model can differ by more than a slowdown.
+    """
+    return not any(has_option(arguments, option) for option in _TUNING)
+
+
+def has_option(arguments: Sequence[str], option: str) -> bool:
+    """Whether pytest's arguments give an option."""
+    return any(one.split("=")[0] == option for one in arguments)
+
+
+def _tested(
+    test: CommitTest,
+    variables: Mapping[str, str],
+    judge: Callable[[Sequence[CaseResult]], list[JudgedCase]],
+) -> TestedCommit:
+    begun_s = monotonic_s()
+    results = _results(test, variables)
+    if isinstance(results, str):
+        spent_s = monotonic_s() - begun_s
+        return TestedCommit(verdict="undecided", reason=results, seconds=spent_s)
+    judged = judge(results)
+    verdict = verdict_on_commit(judged)
+    return TestedCommit(
+        verdict=verdict,
+        reason=listed([one.reason for one in judged if one.verdict == verdict]),
+        seconds=monotonic_s() - begun_s,
+        cases=tuple(judged),
+    )
+
+
+def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseResult] | str:
+    """Return the results of the tests, or why there are none."""
+    if problem := install_commit(test):
+        return problem
+    store = test.store
+    log_path, report_path = store.logs / "bisect-pytest.log", store.root / "bisect.json"
+    report_path.unlink(missing_ok=True)
+    command = [
+        *(sys.executable, "-m", "pytest", "-p", "pytest_tvmtune.plugin.bisecting"),
+        *test.arguments,
+        *(_untuned(store) if is_untuned(test.arguments) else []),
+        "--continue-on-collection-errors",
+        "--maxfail=0",
+        "--tvm-step-summary=off",
+        f"--tvm-dir={store.root}",
+        f"--tvm-json={report_path}",
+    ]
+    exit_code = run_pytest(command, {**os.environ, **_NO_BYTECODE, **variables}, log_path)
+    problem = f"pytest can't run the tests (exit code {exit_code})"
+    if exit_code in _TESTED and report_path.is_file():
+        if results := cases_of(json.loads(report_path.read_bytes())):
+            return results
+        problem = "no test with tvm_tune was run"
+    return f"{problem}: {complaint_in(log_path)}; log: {log_path}"
+
+
+def _untuned(store: Store) -> list[str]:
+    """Return pytest's arguments that tune nothing, and apply no record."""
+    # An empty folder, since the ini file may name one with records.
+    empty = store.scratch / "no-records"
+    empty.mkdir(parents=True, exist_ok=True)
+    return [*(f"{_TUNING[0]}=0", f"{_TUNING[1]}=never"), f"--tvm-store-fallback={empty}"]
+
+
+def _accepted(result: CaseResult) -> JudgedCase:
+    if result.latency is not None and result.latency.accepted:
+        return judged_case(result, "good", "accepted as the baseline")
+    unknown = "its test failed" if result.latency else "its latency isn't compared"
+    found = next(iter(result.findings), unknown).removeprefix(f"{result.label}: ")
+    return judged_case(result, "undecided", f"not accepted: {found.splitlines()[0]}")
