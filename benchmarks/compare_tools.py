@@ -195,7 +195,7 @@ def _asv(bench: Bench, change: str) -> dict[str, Decision]:
 
 
 def _run_asv(bench: Bench, command: str, *arguments: str) -> Timed:
-    """Run asv with a home of its own, where it keeps a file about the machine."""
+    """Run asv with a separate home, where it keeps a file about the machine."""
     return bench.run(
         *(sys.executable, "-m", "asv", command),
         *(f"--config={bench.folder / 'asv' / 'asv.conf.json'}", *arguments),

@@ -187,5 +187,3 @@ def succeed(done: subprocess.CompletedProcess[str]) -> None:
     """Exit with the output of a command that failed."""
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(done.args)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-
-
