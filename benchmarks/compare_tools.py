@@ -35,7 +35,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -56,7 +56,7 @@ tests:
       median_s:
         direction: -1
 """
-FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,10 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores, load {_load()} at the start", flush=True)
+    print(
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, {cores} cores, load {_load()} at the start",
+        flush=True,
+    )
     tools = _found_tools()
     taken: dict[tuple[str, str], list[Decision]] = defaultdict(list)
     rng = random.Random(0)
@@ -243,7 +246,7 @@ def _otava_lines(bench: Bench) -> list[str]:
 
 
 def _day(seconds: float) -> int:
-    return (datetime.fromtimestamp(seconds, UTC) - FIRST_DAY).days
+    return (datetime.fromtimestamp(seconds, timezone.utc) - FIRST_DAY).days
 
 
 if __name__ == "__main__":
