@@ -44,10 +44,8 @@ CHAINS = {
 }
 
 
-def open_chain(name: str, *, units: int, naming: str) -> Model:
-    """Return the chain as a model, parameters and input included."""
-    from pytest_tvmtune.relax import importing
-
+def make_chain(name: str, *, units: int, naming: str) -> tuple[Any, list[np.ndarray], np.ndarray]:
+    """Return the chain as an IRModule, its parameters, and an input."""
     chain = CHAINS[name]
     rng = np.random.default_rng(0)
     shape = (chain.size, chain.size)
@@ -56,7 +54,14 @@ def open_chain(name: str, *, units: int, naming: str) -> Model:
     scale = 1 / np.sqrt(chain.size * chain.rounds)
     weights = [(rng.standard_normal(shape) * scale).astype("float32") for _ in range(count)]
     x = rng.standard_normal(chain.size).astype("float32")
-    mod = _module(chain, units, naming)
+    return _module(chain, units, naming), weights, x
+
+
+def open_chain(name: str, *, units: int, naming: str) -> Model:
+    """Return the chain as a model, parameters and input included."""
+    from pytest_tvmtune.relax import importing
+
+    mod, weights, x = make_chain(name, units=units, naming=naming)
     return importing.open_model(mod, name=naming, seed=0, params=weights, inputs=[x])
 
 
