@@ -24,6 +24,7 @@ from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.comparison_lines import prepack_cell
 from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.quantities import quantities_of
 from pytest_tvmtune.report.run_counts import detail_lines, next_lines, work_words
 from pytest_tvmtune.report.text_tables import format_bytes, format_percent, format_seconds
 
@@ -135,6 +136,7 @@ def _view(result: CaseResult, place: int) -> dict[str, Any]:
         "open": kind == "fail" and place < _MOST_OPEN,
         "tasks": tasks[:_MOST_ROWS],
         "more_tasks": max(0, len(tasks) - _MOST_ROWS),
+        "quantities": quantities_of(result),
         "prepack": prepack_cell(result),
         "kernels": None if result.kernels is None else _kernels(result.kernels),
     }

@@ -34,6 +34,10 @@ def _values(result: CaseResult) -> dict[str, str]:
         "artifact": result.artifact,
         "library_bytes": str(result.library_bytes or ""),
         "workspace_bytes": str(result.workspace_bytes or ""),
+        "kernel_calls": str(result.kernel_calls or ""),
+        "library_compile_s": _number(result.library_compile_s),
+        "tuning_s": _number(result.tuning_s if result.tuned_now else None),
+        "trial_s": _number(result.trial_s),
     }
     if (error := result.reference_error) is not None:
         values["max_abs_error"] = _number(error.max_abs_error)

@@ -13,6 +13,7 @@ from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.quantities import quantities_of, quantity_words
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.terminal_summary import ratio_cell
 from pytest_tvmtune.report.text_tables import format_seconds
@@ -53,7 +54,7 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
     if quiet:
         rows = "\n".join((*_HEAD, *map(_row, quiet)))
         blocks.append(_details(f"{counted(len(quiet), 'case')} passed", rows))
-    blocks.append(_machine(report["machine"]))
+    blocks += [*_quantities(results), _machine(report["machine"])]
     if most_bytes is None or _size(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"
     return _fitting(blocks, loud, most_bytes)
@@ -143,6 +144,17 @@ def _finding(result: CaseResult) -> str:
         words = words[:_MOST_FINDING] + "\n... (the JSON report has all of it)"
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", words)), default=0))
     return f"{fence}text\n{words}\n{fence}"
+
+
+def _quantities(results: Sequence[CaseResult]) -> list[str]:
+    """Return what each case takes, in a line each; folded. Empty without a library."""
+    lines = [
+        f"- {_code(one.label)}: {', '.join(map(quantity_words, quantities_of(one)))}"
+        for one in results
+        if one.artifact
+    ]
+    summary = "Sizes, numbers of kernels, and times to compile"
+    return [_details(summary, "\n".join(lines))] if lines else []
 
 
 def _details(summary: str, inside: str) -> str:

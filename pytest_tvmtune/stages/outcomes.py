@@ -47,6 +47,11 @@ class TuningOutcome:
     curve: tuple[TuningPoint, ...] = ()
     error: TvmTuneError | None = None
 
+    @property
+    def trial_s(self) -> float | None:
+        """The mean duration of a trial, None where none was made."""
+        return self.seconds / self.trials_spent if self.trials_spent else None
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompileOutcome:
@@ -58,18 +63,25 @@ class CompileOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArtifactSizes:
-    """What an artifact takes. workspace_bytes: of tensors between kernels, and of outputs."""
+class Quantities:
+    """What an artifact takes besides the time of a call. None: not known.
+
+    workspace_bytes: of tensors between kernels, and of outputs. kernel_calls: of a call of the
+    entry. compile_s: of the library, whenever that was. trial_s: the mean of a tuning trial.
+    """
 
     library_bytes: int
     workspace_bytes: int | None
+    kernel_calls: int | None
+    compile_s: float | None
+    trial_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizesOutcome:
-    """How an artifact has grown. accepted: the baseline's sizes, None where it isn't there."""
+class GrowthOutcome:
+    """How an artifact has grown. accepted: what the baseline takes, None where it isn't there."""
 
-    accepted: ArtifactSizes | None = None
+    accepted: Quantities | None = None
     findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -56,6 +56,9 @@ def sample_case(number: int, *, epochs: int = 24) -> CaseResult:
         prepack=kind % 2 == 1,
         tuning_trials=64,
         library_bytes=123_456,
+        workspace_bytes=4096,
+        kernel_calls=31,
+        library_compile_s=1.25,
         artifact=f"{number:064x}",
         outcome="passed",
         logs={"gate": f"/store/logs/{kind}-gate.log", "run": f"/store/logs/{kind}-run.log"},
@@ -151,6 +154,7 @@ def _tune(result: CaseResult, rng: random.Random, *, now: bool) -> None:
                 result.tuning_curve.append(point)
     result.tuned_now, result.trials_spent = now, trial if now else 0
     result.tuning_s = 12.5 if now else 0.0
+    result.trial_s = 0.25 if now else None
     result.tasks = [
         TaskResult(
             name=name, shash="0" * 16, weight=1, state="tuned", trials=10, valid_trials=9,

@@ -147,6 +147,24 @@ SETTINGS: tuple[Setting, ...] = (
         "by more than this since the baseline (default: no limit)",
     ),
     Setting(
+        name="max_kernel_growth",
+        metavar="0%",
+        help="fail a test if a call of the model calls more kernels than the baseline by more than "
+        "this (default: no limit)",
+    ),
+    Setting(
+        name="max_compile_time_growth",
+        metavar="50%",
+        help="fail a test if compiling the library took longer than the baseline's by more than "
+        "this (default: no limit)",
+    ),
+    Setting(
+        name="max_tuning_time_growth",
+        metavar="50%",
+        help="fail a test if a tuning trial took longer on average than in the run that accepted "
+        "the baseline by more than this (default: no limit)",
+    ),
+    Setting(
         name="max_time",
         metavar="SECONDS",
         help="maximum time of the latency gate for a test item; the gate can measure 20 epochs "
