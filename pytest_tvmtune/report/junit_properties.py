@@ -35,6 +35,7 @@ def _values(result: CaseResult) -> dict[str, str]:
         "library_bytes": str(result.library_bytes or ""),
         "workspace_bytes": str(result.workspace_bytes or ""),
         "kernel_calls": str(result.kernel_calls or ""),
+        "peak_memory_bytes": str(result.peak_memory_bytes or ""),
         "library_compile_s": _number(result.library_compile_s),
         "tuning_s": _number(result.tuning_s if result.tuned_now else None),
         "trial_s": _number(result.trial_s),
@@ -54,6 +55,8 @@ def _values(result: CaseResult) -> dict[str, str]:
             "limit_ratio": _number(latency.limit_ratio),
             "accepted_slowdown": latency.acceptance.sentence if latency.acceptance else "",
         }
+    if result.kernels is not None:
+        values["roof_share"] = _number(result.kernels.roof_share)
     for comparison in result.latency_comparisons:
         if comparison.compared_with == ANCHOR:
             values |= {

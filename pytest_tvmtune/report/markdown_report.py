@@ -8,15 +8,22 @@ from html import escape
 from typing import Any
 
 from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, verdict_words, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.quantities import quantities_of, quantity_words
+from pytest_tvmtune.report.roofline_words import (
+    PEAK_HEADINGS,
+    peak_cells,
+    peak_words,
+    reached_words,
+)
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.terminal_summary import ratio_cell
-from pytest_tvmtune.report.text_tables import format_seconds
+from pytest_tvmtune.report.text_tables import format_percent, format_seconds
 
 _HEAD = (
     "| Change | Before | After | Ratio (CI) | Case |",
@@ -25,6 +32,7 @@ _HEAD = (
 # The marks of asv.
 _MARKS = {"REGRESSION": "+", "IMPROVEMENT": "-"}
 _MOST_FINDING = 4000
+_MOST_KERNELS = 5
 
 
 def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None) -> str:
@@ -50,6 +58,11 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
         _details(f"<code>{escape(one.label)}</code>", _finding(one))
         for one in failed
         if one.findings
+    ]
+    blocks += [
+        _details(f"Kernels of <code>{escape(one.label)}</code>", _kernels(one.kernels))
+        for one in loud
+        if one.kernels is not None and one.kernels.peak is not None
     ]
     if quiet:
         rows = "\n".join((*_HEAD, *map(_row, quiet)))
@@ -155,6 +168,19 @@ def _quantities(results: Sequence[CaseResult]) -> list[str]:
     ]
     summary = "Sizes, numbers of kernels, and times to compile"
     return [_details(summary, "\n".join(lines))] if lines else []
+
+
+def _kernels(table: KernelTable) -> str:
+    """Return the slowest kernels, and their shares of the machine's peak."""
+    slowest = sorted(table.rows, key=lambda row: -row.now_s)[:_MOST_KERNELS]
+    head = ("Kernel", "Time", "Share", *PEAK_HEADINGS)
+    rows = [
+        (_code(row.name), format_seconds(row.now_s), format_percent(row.share), *peak_cells(row))
+        for row in slowest
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+    words = [peak_words(table.peak)] if table.peak else []
+    return "\n".join([*lines, "", *_lines([*words, reached_words(table)])])
 
 
 def _details(summary: str, inside: str) -> str:

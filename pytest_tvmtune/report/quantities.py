@@ -1,4 +1,4 @@
-"""What a case takes besides the time of a call, and what its baseline takes: words of reports."""
+"""Sizes, numbers, and durations of a case and of its baseline, in words."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def quantities_of(result: CaseResult) -> list[Quantity]:
         ("kernels in a call", result.kernel_calls, result.baseline_kernel_calls, str),
         ("compiled in", result.library_compile_s, result.baseline_compile_s, format_seconds),
     )
+    if result.peak_memory_bytes is not None or result.baseline_peak_memory_bytes is not None:
+        now, before = result.peak_memory_bytes, result.baseline_peak_memory_bytes
+        rows += (("peak memory", now, before, format_bytes),)
     if result.trial_s is not None:
         rows += (("tuning trial", result.trial_s, result.baseline_trial_s, format_seconds),)
     compared = result.baseline_library_bytes is not None

@@ -1,17 +1,18 @@
-"""Stage: what an artifact takes besides the time of a call, next to what the baseline takes."""
+"""Stage: the sizes, numbers, and durations of an artifact, next to the baseline's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_tvmtune.core.errors import StoreError
+from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.outcomes import GrowthOutcome, Quantities
+from pytest_tvmtune.stages.peak_memory import measured_bytes
 from pytest_tvmtune.store import artifacts
 
 
@@ -30,7 +31,13 @@ class _Limit:
 
 def build_quantities(case: Case, built: BuiltModel, *, trial_s: float | None = None) -> Quantities:
     """Return what a build of this run takes. trial_s: of tuning in this run, if it tuned."""
-    return _quantities(case, built.artifact, built.build.compile_s or None, trial_s)
+    kept = built.build.peak_memory
+    return replace(
+        _sizes(case, built.artifact),
+        peak_memory_bytes=kept.size_bytes if kept else None,
+        compile_s=built.build.compile_s or None,
+        trial_s=trial_s,
+    )
 
 
 def compare_quantities(case: Case, now: Quantities, baseline: Baseline) -> GrowthOutcome:
@@ -43,8 +50,17 @@ def compare_quantities(case: Case, now: Quantities, baseline: Baseline) -> Growt
         artifact = artifacts.find(case.store, baseline.artifact)
     except StoreError:
         return GrowthOutcome()
-    accepted = _quantities(case, artifact, baseline.compile_s, baseline.trial_s)
+    accepted = replace(
+        _sizes(case, artifact), compile_s=baseline.compile_s, trial_s=baseline.trial_s
+    )
     findings, warnings = [], []
+    if case.options.max_peak_memory_growth is not None:
+        try:
+            is_same = now.artifact == accepted.artifact
+            peak_bytes = now.peak_memory_bytes if is_same else measured_bytes(case, artifact)
+            accepted = replace(accepted, peak_memory_bytes=peak_bytes)
+        except TvmTuneError as error:
+            warnings.append(f"{case.label}: the baseline's peak memory is not known: {error}")
     for one in _limits(case, now, accepted, baseline):
         if one.limit is None:
             continue
@@ -63,16 +79,16 @@ def compare_quantities(case: Case, now: Quantities, baseline: Baseline) -> Growt
     return GrowthOutcome(accepted=accepted, findings=tuple(findings), warnings=tuple(warnings))
 
 
-def _quantities(
-    case: Case, artifact: artifacts.Artifact, compile_s: float | None, trial_s: float | None
-) -> Quantities:
+def _sizes(case: Case, artifact: artifacts.Artifact) -> Quantities:
     entry = artifact.manifest.entries.get(case.model.signature.entry)
     return Quantities(
+        artifact=artifact.sha256,
         library_bytes=artifact.library.stat().st_size,
         workspace_bytes=entry.workspace_bytes if entry else None,
         kernel_calls=entry.kernel_calls if entry else None,
-        compile_s=compile_s,
-        trial_s=trial_s,
+        peak_memory_bytes=None,
+        compile_s=None,
+        trial_s=None,
     )
 
 
@@ -102,6 +118,14 @@ def _limits(case: Case, now: Quantities, accepted: Quantities, baseline: Baselin
             after=now.kernel_calls,
             before=accepted.kernel_calls,
             words=str,
+        ),
+        _Limit(
+            what="peak memory",
+            setting="max_peak_memory_growth",
+            limit=options.max_peak_memory_growth,
+            after=now.peak_memory_bytes,
+            before=accepted.peak_memory_bytes,
+            words=format_bytes,
         ),
         _Limit(
             what="time to compile",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import BaselineError
+from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
@@ -102,8 +102,23 @@ def compare_with_twins(run: CaseRun) -> list[str]:
     return []
 
 
+def time_kernels_if_asked(run: CaseRun) -> list[str]:
+    """Time each kernel of the artifact if `roofline` asks for it, and nothing has timed them."""
+    if run.case.options.roofline and run.result.kernels is None:
+        try:
+            time_kernels(run, budget_s=paired_measurement.KERNELS_S)
+        except TvmTuneError as error:
+            run.warn(f"its kernels could not be measured: {error}")
+    return []
+
+
 # Those of a test that asks for its latency to be checked; each is made even if another can't be.
-LATENCY_CHECKS: tuple[Check, ...] = (check_latency, check_budgets, compare_with_twins)
+LATENCY_CHECKS: tuple[Check, ...] = (
+    check_latency,
+    check_budgets,
+    compare_with_twins,
+    time_kernels_if_asked,
+)
 
 
 def compare_latency(
@@ -204,6 +219,7 @@ def _fold_growth(run: CaseRun, outcome: GrowthOutcome) -> tuple[str, ...]:
         result.baseline_library_bytes = accepted.library_bytes
         result.baseline_workspace_bytes = accepted.workspace_bytes
         result.baseline_kernel_calls = accepted.kernel_calls
+        result.baseline_peak_memory_bytes = accepted.peak_memory_bytes
         result.baseline_compile_s = accepted.compile_s
         result.baseline_trial_s = accepted.trial_s
     result.warnings += outcome.warnings

@@ -64,15 +64,18 @@ class CompileOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantities:
-    """What an artifact takes besides the time of a call. None: not known.
+    """Sizes, numbers, and durations of an artifact. None: not known.
 
-    workspace_bytes: of tensors between kernels, and of outputs. kernel_calls: of a call of the
-    entry. compile_s: of the library, whenever that was. trial_s: the mean of a tuning trial.
+    artifact: its SHA-256. workspace_bytes: of tensors between kernels, and of outputs.
+    kernel_calls: of a call of the entry. peak_memory_bytes: resident, of loading and a call.
+    compile_s: of the library, whenever that was. trial_s: the mean of a tuning trial.
     """
 
+    artifact: str
     library_bytes: int
     workspace_bytes: int | None
     kernel_calls: int | None
+    peak_memory_bytes: int | None
     compile_s: float | None
     trial_s: float | None
 

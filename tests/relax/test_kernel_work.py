@@ -18,6 +18,7 @@ from pytest_tvmtune.relax.compiling.kernel_descriptions import (
 )
 from pytest_tvmtune.relax.compiling.kernel_work import KernelWork, work_of
 from tests.support.chains import SIZE, chain
+from tests.support.products import product
 
 pytestmark = pytest.mark.each_version
 TARGET = tvm.target.Target("llvm")
@@ -101,27 +102,6 @@ def test_a_loop_that_does_all_again_adds_no_work() -> None:
     assert one.flop == two.flop == 2 * SIZE * SIZE
     assert one.traffic_bytes == two.traffic_bytes == 4 * (SIZE * SIZE + 2 * SIZE)
     assert one.code != two.code
-
-
-def product(rounds: int) -> Any:
-    """Return a kernel of a chain that computes its whole output so many times."""
-    from tvm.script import tirx as T  # noqa: N812
-
-    @T.prim_func(private=True, s_tir=True)
-    def kernel(
-        x: T.Buffer((SIZE,), "float32"),
-        w: T.Buffer((SIZE, SIZE), "float32"),
-        y: T.Buffer((SIZE,), "float32"),
-    ):
-        for _ in range(rounds):
-            for k, i in T.grid(SIZE, SIZE):
-                with T.sblock("sum"):
-                    vk, vi = T.axis.remap("RS", [k, i])
-                    with T.init():
-                        y[vi] = T.float32(0)
-                    y[vi] = y[vi] + x[vk] * w[vk, vi]
-
-    return kernel
 
 
 def test_what_is_written_in_place_is_read_too() -> None:

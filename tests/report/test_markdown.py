@@ -23,7 +23,7 @@ def rows(text: str) -> list[list[str]]:
     """Return the cells of all rows, without headings."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in CELL_END.split(line)[1:-1]] for line in lines]
-    return [row for row in cells if row[0] != "Change"]
+    return [row for row in cells if row[0] != "Change" and len(row) == 5]
 
 
 def report_of(*cases: CaseResult) -> dict[str, Any]:
@@ -48,6 +48,21 @@ def test_worst_first_with_what_passed_folded_away() -> None:
     folded = text.index("<summary>3 cases passed</summary>")
     assert text.index("`magika[llvm]`") < folded < text.index("`mlp[llvm]`")
     assert text.index("<code>cnn[llvm-prepack]</code>") < text.index("1.19x slower")
+
+
+def test_kernels_and_quantities_are_folded() -> None:
+    text = markdown_report(sample_report())
+    kernels = text.index("<summary>Kernels of <code>cnn[llvm-prepack]</code></summary>")
+    quantities = text.index("<summary>Sizes, numbers of kernels, and times to compile</summary>")
+    assert kernels < quantities < text.index("Measured on ")
+    slowest, *_others = re.findall(r"^\| `fused.*$", text, re.MULTILINE)
+    assert [cell.strip() for cell in CELL_END.split(slowest)[1:-1]] == [
+        "`fused_conv2d_add_relu`", "480 us", "10.0 %", "6.25", "0.208", "0.2 %", "compute"
+    ]  # fmt: skip
+    assert len(_others) == 4
+    assert "measured peak with 2 threads: 300 GFLOP/s" in text
+    line = "- `mlp[llvm]`: library 123 kB, workspace memory 4.1 kB, kernels in a call 31, compiled"
+    assert f"{line} in 1.25 s, tuning trial 250 ms\n" in text
 
 
 def test_before_after_ratio_and_interval() -> None:

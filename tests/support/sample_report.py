@@ -15,6 +15,7 @@ from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.kernels.roofline import Bandwidth, MachinePeak
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
@@ -218,6 +219,18 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
     )
 
 
+PEAK = MachinePeak(
+    flop_per_s=3e11,
+    bandwidths=(
+        Bandwidth(name="L2 cache", capacity_bytes=1 << 21, bytes_per_s=1.5e11),
+        Bandwidth(name="L3 cache", capacity_bytes=1 << 25, bytes_per_s=5e10),
+        Bandwidth(name="memory", capacity_bytes=None, bytes_per_s=2e10),
+    ),
+    num_threads=2,
+    instructions="AVX-512",
+)
+
+
 def _kernels(rng: random.Random) -> KernelTable:
     rows = [
         KernelTime(
@@ -229,6 +242,10 @@ def _kernels(rng: random.Random) -> KernelTable:
             baseline_calls=1 + index % 3,
             baseline_s=3e-4 * math.exp(-index / 3) * rng.uniform(0.99, 1.01),
             code_differs=index == 0,
+            flop=(index + 1) * 3_000_000,
+            traffic_bytes=(index + 1) * 100_000 if index < 8 else None,
+            possible_s=(index + 1) * 1e-6 if index < 8 else None,
+            bound="compute" if index < 8 else "",
         )
         for index in range(9)
     ]
@@ -237,4 +254,5 @@ def _kernels(rng: random.Random) -> KernelTable:
         end_to_end_s=1.2e-3,
         overhead_s=3e-6,
         baseline_end_to_end_s=1e-3,
+        peak=PEAK,
     )

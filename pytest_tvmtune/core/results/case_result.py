@@ -83,6 +83,11 @@ class CaseResult:
             before a call.
         baseline_kernel_calls: The `kernel_calls` of the baseline's artifact; null if it isn't
             known, or if nothing was compared.
+        peak_memory_bytes: The growth of the resident memory of a process that loads the library,
+            transforms the parameters, and calls the entry once, at its peak. Null if no setting
+            asks for it, or if it isn't known.
+        baseline_peak_memory_bytes: The `peak_memory_bytes` of the baseline's artifact, measured in
+            this run; null without `max_peak_memory_growth`, or if it isn't known.
         artifact: The SHA-256 of the library; empty without a library.
         untuned_ratio: The time of a call, divided by the time of a call of the same model without
             records. It's measured once, when the build is new. Null if it isn't known.
@@ -143,6 +148,8 @@ class CaseResult:
     baseline_workspace_bytes: Count | None = None
     kernel_calls: Count | None = None
     baseline_kernel_calls: Count | None = None
+    peak_memory_bytes: Count | None = None
+    baseline_peak_memory_bytes: Count | None = None
     artifact: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     untuned_ratio: float | None = None
     errors: list[ErrorResult] = field(default_factory=list)

@@ -82,6 +82,9 @@ class RunOptions:
             max_compile_time_growth=first_set(parsing.MAX_COMPILE_TIME_GROWTH, layers),
             max_tuning_time_growth=first_set(parsing.MAX_TUNING_TIME_GROWTH, layers),
             max_time_s=first_set(parsing.MAX_TIME, layers),
+            peak_memory=first_set(parsing.PEAK_MEMORY, layers),
+            max_peak_memory_growth=first_set(parsing.MAX_PEAK_MEMORY_GROWTH, layers),
+            roofline=first_set(parsing.ROOFLINE, layers),
             cold_cache=first_set(parsing.COLD_CACHE, layers),
             num_threads=first_set(parsing.NUM_THREADS, layers),
             timeout_s=first_set(parsing.TIMEOUT, layers),
@@ -123,6 +126,9 @@ class CaseOptions:
     max_compile_time_growth: float | None
     max_tuning_time_growth: float | None
     max_time_s: float
+    peak_memory: bool
+    max_peak_memory_growth: float | None
+    roofline: bool
     cold_cache: bool
     num_threads: int | None
     timeout_s: float

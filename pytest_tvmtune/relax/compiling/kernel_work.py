@@ -1,8 +1,9 @@
 """What a kernel has to do at least: floating-point operations and bytes to move, from its IR.
 
-It's what the model asks for, not what the code does: a schedule that computes a value twice has as
-much work as one that computes it once. TVM's `estimate_tir_flops` counts what the loops of a
-schedule do, counts integers as well, and takes a loop of unknown length for one round.
+It's the work that the model asks for, and not the work of the code: a schedule that computes a
+value twice has as much work as one that computes it once. TVM's `estimate_tir_flops` counts what
+the loops of a schedule do, counts integers as well, and takes a loop of unknown length for one
+round.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _traffic_bytes(function: PrimFunc, walk: _Walk, in_place: Collection[int]) -
 class _Walk:
     """The operations of a function, and how often its buffers are accessed.
 
-    The domains of a block say how often it has to run, whatever loops are around it.
+    The domains of a block say how often it has to run, regardless of the loops around it.
     """
 
     def __init__(self) -> None:
