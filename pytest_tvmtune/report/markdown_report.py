@@ -59,14 +59,14 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int | None = None)
         for one in failed
         if one.findings
     ]
-    blocks += [
-        _details(f"Kernels of <code>{escape(one.label)}</code>", _kernels(one.kernels))
-        for one in loud
-        if one.kernels is not None and one.kernels.peak is not None
-    ]
     if quiet:
         rows = "\n".join((*_HEAD, *map(_row, quiet)))
         blocks.append(_details(f"{counted(len(quiet), 'case')} passed", rows))
+    blocks += [
+        _details(f"Kernels of <code>{escape(one.label)}</code>", _kernels(one.kernels))
+        for one in results
+        if one.kernels is not None and one.kernels.peak is not None
+    ]
     blocks += [*_quantities(results), _machine(report["machine"])]
     if most_bytes is None or _size(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"

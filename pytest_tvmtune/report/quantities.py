@@ -9,6 +9,8 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
 
 _UNKNOWN = "not known"
+# It is measured for a baseline only if there is a limit.
+_PEAK_MEMORY = "peak memory"
 
 
 class Quantity(NamedTuple):
@@ -31,15 +33,16 @@ def quantities_of(result: CaseResult) -> list[Quantity]:
     )
     if result.peak_memory_bytes is not None or result.baseline_peak_memory_bytes is not None:
         now, before = result.peak_memory_bytes, result.baseline_peak_memory_bytes
-        rows += (("peak memory", now, before, format_bytes),)
+        rows += ((_PEAK_MEMORY, now, before, format_bytes),)
     if result.trial_s is not None:
         rows += (("tuning trial", result.trial_s, result.baseline_trial_s, format_seconds),)
     compared = result.baseline_library_bytes is not None
+    unknown = {what: "" if what == _PEAK_MEMORY or not compared else _UNKNOWN for what, *_ in rows}
     return [
         Quantity(
             what,
             _UNKNOWN if now is None else words(now),
-            "" if not compared else _UNKNOWN if before is None else words(before),
+            unknown[what] if before is None else words(before),
         )
         for what, now, before, words in rows
     ]

@@ -14,7 +14,7 @@ from pytest_tvmtune.report.text_tables import format_percent, format_seconds
 
 _MOST_DOTS = 40
 _LEAST_SIZE, _MOST_SIZE = 4.0, 14.0
-# Of a page with a thousand cases: what is below a millionth of the peak shows nothing.
+# Of the peak: a kernel below it is drawn there.
 _LEAST_RATE = 1e-6
 
 

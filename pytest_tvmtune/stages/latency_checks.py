@@ -28,6 +28,7 @@ from pytest_tvmtune.stages.latency.variant_comparison import (
 )
 from pytest_tvmtune.stages.latency.variants import OtherCase, variant_of
 from pytest_tvmtune.stages.outcomes import GrowthOutcome, LatencyOutcome
+from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for, measure_once
 from pytest_tvmtune.store.accepted.baseline_files import read_anchor, read_baseline
 from pytest_tvmtune.store.layout import Store
 
@@ -35,6 +36,19 @@ ANY_MACHINE = (
     "a latency budget holds for one machine, and the test doesn't name it; add only_on= with a "
     "part of the name of its CPU"
 )
+
+
+def measure_peak_memory(run: CaseRun) -> list[str]:
+    """Measure the memory of a call if a setting asks for it; the build keeps it."""
+    if not is_peak_memory_asked_for(run.case):
+        return []
+    try:
+        run.built = measure_once(run.case, run.built)
+    except TvmTuneError as error:
+        run.warn(f"the peak memory of a call is not known: {error}")
+    kept = run.built.build.peak_memory
+    run.result.peak_memory_bytes = kept.size_bytes if kept else None
+    return []
 
 
 def check_latency(run: CaseRun) -> list[str]:
@@ -114,6 +128,7 @@ def time_kernels_if_asked(run: CaseRun) -> list[str]:
 
 # Those of a test that asks for its latency to be checked; each is made even if another can't be.
 LATENCY_CHECKS: tuple[Check, ...] = (
+    measure_peak_memory,
     check_latency,
     check_budgets,
     compare_with_twins,

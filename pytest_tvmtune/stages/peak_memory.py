@@ -12,6 +12,7 @@ from pytest_tvmtune.relax.measuring import peak_memory_job
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
+from pytest_tvmtune.stages.stage_progress import running
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.artifacts import Artifact
 
@@ -52,4 +53,5 @@ def measured_bytes(case: Case, artifact: Artifact) -> int | None:
     request = peak_memory_job.Request(
         library=artifact.library, manifest=artifact.manifest, call=entry_call(case)
     )
-    return run_job(peak_memory_job.JOB, request, job_context(case, "run")).peak_bytes
+    with running(case):
+        return run_job(peak_memory_job.JOB, request, job_context(case, "run")).peak_bytes

@@ -50,7 +50,6 @@ from pytest_tvmtune.stages.outcomes import (
     Quantities,
     TuningOutcome,
 )
-from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for, measure_once
 from pytest_tvmtune.stages.replaying import replay_records
 from pytest_tvmtune.stages.tuned_build import (
     build_tuned,
@@ -111,7 +110,6 @@ def prepare(run: CaseRun) -> list[str]:
         if run.dims_doubt:
             error.add(f"This may be the reason: {run.dims_doubt}")
         raise
-    _measure_peak_memory(run)
     run.result.transform_s = run.loaded.transform_s
     run.result.transform_extra_bytes = run.loaded.transform_extra_bytes
     if untuned := untuned_sentence(run.case, run.result.tasks):
@@ -137,17 +135,6 @@ def tune_and_build(run: CaseRun) -> None:
     run.built = compiled.built
     _fold_compiled(result, compiled, build_quantities(case, run.built))
     result.warnings += export_to_work_dir(case, run.built)
-
-
-def _measure_peak_memory(run: CaseRun) -> None:
-    if not is_peak_memory_asked_for(run.case):
-        return
-    try:
-        run.built = measure_once(run.case, run.built)
-    except TvmTuneError as error:
-        run.warn(f"the peak memory of a call is not known: {error}")
-    kept = run.built.build.peak_memory
-    run.result.peak_memory_bytes = kept.size_bytes if kept else None
 
 
 def check_outputs(run: CaseRun, *, expected: Any, comparison: ComparisonOptions) -> list[str]:

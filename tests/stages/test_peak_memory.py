@@ -10,7 +10,9 @@ import pytest
 
 from pytest_tvmtune.core.errors import ChildError
 from pytest_tvmtune.stages import growth, peak_memory
+from pytest_tvmtune.stages.case_run import CaseRun
 from pytest_tvmtune.stages.growth import build_quantities, compare_quantities
+from pytest_tvmtune.stages.latency_checks import measure_peak_memory
 from pytest_tvmtune.stages.pipeline import prepare
 from tests.support.cases import accept, build_of, run_of
 from tests.support.modules import OpenCase
@@ -50,6 +52,11 @@ def product(side: int, *, sorts: bool = False) -> Any:
     return builder.finalize()
 
 
+def measured_run(run: CaseRun) -> None:
+    prepare(run)
+    assert measure_peak_memory(run) == []
+
+
 def test_parameters_and_memory_between_kernels_count(open_: OpenCase) -> None:
     small, large, sorts = (
         peak_memory.measured_bytes(case, build_of(case).artifact)
@@ -81,18 +88,18 @@ def test_it_is_measured_once_for_a_build_and_gated_on_request(
     monkeypatch.setattr(peak_memory, "measured_bytes", counting)
     monkeypatch.setattr(growth, "measured_bytes", counting)
     unasked = run_of(open_(product(SIDE), **given(SIDE)))
-    prepare(unasked)
+    measured_run(unasked)
     assert unasked.result.peak_memory_bytes is None
     baseline = accept(unasked.case, unasked.built)
     assert measured == []
     first, again = (run_of(open_(product(SIDE), settings=ASKED, **given(SIDE))) for _ in range(2))
-    prepare(first)
-    prepare(again)
+    measured_run(first)
+    measured_run(again)
     assert first.result.peak_memory_bytes == again.result.peak_memory_bytes
     assert measured == [first.built.artifact.sha256]
 
     larger = run_of(open_(product(SIDE, sorts=True), settings=LIMIT, **given(SIDE)))
-    prepare(larger)
+    measured_run(larger)
     now = build_quantities(larger.case, larger.built)
     found = compare_quantities(larger.case, now, baseline)
     (finding,) = found.findings
