@@ -10,6 +10,7 @@ import pytest
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS
 from pytest_tvmtune.core.kernels.roofline import MEMORY
 from pytest_tvmtune.machine.fingerprint import usable_cores
+from pytest_tvmtune.processes import run_job as processes
 from pytest_tvmtune.relax.measuring import machine_peak_job
 from pytest_tvmtune.stages.latency import machine_peak as stage
 from pytest_tvmtune.stages.latency.machine_peak import machine_peak
@@ -27,7 +28,7 @@ def test_it_is_measured_once_for_each_number_of_threads(
     open_: OpenCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    run_job = stage.run_job
+    run_job = processes.run_job
 
     def counting(job: Any, request: machine_peak_job.Request, context: Any) -> Any:
         asked.append(request.num_threads)

@@ -6,13 +6,16 @@ Source: proc(5), `VmHWM` in /proc/PID/status and /proc/PID/clear_refs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pytest_tvmtune.core.job_stage import JobStage
+from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.processes.shared_arrays import SharedArray
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.devices.machine import ThisMachine
 from pytest_tvmtune.relax.devices.targets import device_kind
@@ -59,15 +62,23 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     """
     machine = ThisMachine(device_kind(compat.Target(request.call.target)))
     context.enter_stage(JobStage("preparing to measure memory"))
+    # The request's arrays are here already, and the tensors made from them count.
+    params, inputs = (_in_memory(arrays) for arrays in (request.call.params, request.call.inputs))
+    call = replace(request.call, params=params, inputs=inputs)
     _run_another_model(machine)
     machine.empty_pools()
     before_bytes = _begin()
     context.enter_stage(JobStage("measuring the memory of a call"))
-    session = open_requested(request.call, machine, request.library, request.manifest)
+    session = open_requested(call, machine, request.library, request.manifest)
     _outputs = call_on_device(session)
     if before_bytes is None:
         return Result(peak_bytes=None)
     return Result(peak_bytes=max(0, _peak_bytes() - before_bytes))
+
+
+def _in_memory(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """Return arrays without pages that are still in a file, except those that tensors map."""
+    return tuple(one if isinstance(one, SharedArray) else np.array(one) for one in arrays)
 
 
 def _run_another_model(machine: ThisMachine) -> None:
