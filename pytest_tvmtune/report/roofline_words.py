@@ -40,4 +40,6 @@ def reached_words(table: KernelTable) -> str:
 
 
 def _billions(rate: float | None) -> str:
-    return UNKNOWN if rate is None else f"{rate / 1e9:.3g}"
+    if rate is None:
+        return UNKNOWN
+    return f"{rate / 1e9:.3g}" if rate < 999.5e9 else f"{rate / 1e9:.0f}"

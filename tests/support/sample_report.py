@@ -14,7 +14,8 @@ from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import to_json_values
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime, with_work
+from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.kernels.roofline import Bandwidth, MachinePeak
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
@@ -242,17 +243,22 @@ def _kernels(rng: random.Random) -> KernelTable:
             baseline_calls=1 + index % 3,
             baseline_s=3e-4 * math.exp(-index / 3) * rng.uniform(0.99, 1.01),
             code_differs=index == 0,
-            flop=(index + 1) * 3_000_000,
-            traffic_bytes=(index + 1) * 100_000 if index < 8 else None,
-            possible_s=(index + 1) * 1e-6 if index < 8 else None,
-            bound="compute" if index < 8 else "",
         )
         for index in range(9)
     ]
-    return KernelTable(
+    table = KernelTable(
         rows=tuple(sorted(rows, key=lambda row: -row.cost_s)),
         end_to_end_s=1.2e-3,
         overhead_s=3e-6,
         baseline_end_to_end_s=1e-3,
-        peak=PEAK,
     )
+    # From 6 GFLOP/s on; that of the last kernel is not known.
+    kernels = {
+        row.name: Kernel(
+            outputs=(1,),
+            flop=round(row.now_s / row.calls * 6e9 * (1 + 3 * index)) if index < 8 else None,
+            traffic_bytes=round(row.now_s / row.calls * 2e9 * (1 + index)),
+        )
+        for index, row in enumerate(rows)
+    }
+    return with_work(table, kernels, PEAK)
