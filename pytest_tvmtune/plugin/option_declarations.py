@@ -26,12 +26,16 @@ _GROUPS = {
         "max_drift",
         "max_size_growth",
         "max_memory_growth",
+        "max_kernel_growth",
+        "max_peak_memory_growth",
+        "max_compile_time_growth",
+        "max_tuning_time_growth",
         "max_time",
         "cold_cache",
         "strict",
     ),
     "the store": ("dir", "store_fallback"),
-    "reports": (*REPORTS, "step_summary"),
+    "reports": (*REPORTS, "roofline", "peak_memory", "step_summary"),
 }
 
 

@@ -40,6 +40,8 @@ NEWEST_TESTED = list(TESTED)[-1]
 
 # The packages that can have TVM's core.
 CORE_ROOTS = ("tvm", "tvm_tirx")
+# What an expression that reads a buffer is called, until apache-tvm 0.26 and since.
+LOADS = ("BufferLoad", "TensorLoad")
 # The binary operators of index maps.
 INDEX_OPERATORS = ("Add", "FloorDiv", "FloorMod", "Max", "Min", "Mul", "Sub")
 _CORE = {
@@ -194,6 +196,20 @@ def buffers_of(function: Any) -> list[Any]:
     # Until apache-tvm 0.26, parameters are variables, and a map leads to their buffers.
     buffers = getattr(function, "buffer_map", None) or {}
     return [buffers.get(param, param) for param in function.params]
+
+
+def dtype_of_expr(expr: Any) -> str:
+    """Return the dtype of an expression in a PrimFunc."""
+    # apache-tvm 0.26 and later: of its type.
+    return str(expr.dtype if hasattr(expr, "dtype") else expr.ty.dtype)
+
+
+def bits_of(dtype: Any) -> int:
+    """Return the bits of an element of a buffer."""
+    from tvm import DataType
+
+    parsed = DataType(str(dtype))
+    return int(parsed.bits) * int(parsed.lanes)
 
 
 def buffer_of(region: Any) -> Any:

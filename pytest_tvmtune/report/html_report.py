@@ -24,6 +24,9 @@ from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.comparison_lines import prepack_cell
 from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.quantities import quantities_of
+from pytest_tvmtune.report.roofline_plot import roofline_plot
+from pytest_tvmtune.report.roofline_words import peak_cells, peak_words, reached_words
 from pytest_tvmtune.report.run_counts import detail_lines, next_lines, work_words
 from pytest_tvmtune.report.text_tables import format_bytes, format_percent, format_seconds
 
@@ -65,6 +68,7 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
         style_hash=source_hash(style),
         script_hash=source_hash(script),
         plots=case_plots,
+        roofline_plot=roofline_plot,
     )
 
 
@@ -135,6 +139,7 @@ def _view(result: CaseResult, place: int) -> dict[str, Any]:
         "open": kind == "fail" and place < _MOST_OPEN,
         "tasks": tasks[:_MOST_ROWS],
         "more_tasks": max(0, len(tasks) - _MOST_ROWS),
+        "quantities": quantities_of(result),
         "prepack": prepack_cell(result),
         "kernels": None if result.kernels is None else _kernels(result.kernels),
     }
@@ -151,9 +156,17 @@ def _kernels(table: KernelTable) -> dict[str, Any]:
     return {
         "table": table,
         "compared": table.baseline_end_to_end_s is not None,
-        "rows": [(row, _bars(row.now_s, row.baseline_s, longest_s)) for row in rows],
+        "rows": [
+            (row, _bars(row.now_s, row.baseline_s, longest_s), peak_cells(row)) for row in rows
+        ],
+        "peak": "" if table.peak is None else _sentence(peak_words(table.peak)),
+        "reached": reached_words(table),
         "more": len(table.rows) - len(rows),
     }
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _bars(now_s: float, baseline_s: float | None, longest_s: float) -> Sequence[tuple[str, float]]:

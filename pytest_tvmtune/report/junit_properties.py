@@ -33,6 +33,11 @@ def _values(result: CaseResult) -> dict[str, str]:
         "artifact": result.artifact,
         "library_bytes": str(result.library_bytes or ""),
         "workspace_bytes": str(result.workspace_bytes or ""),
+        "kernel_calls": str(result.kernel_calls or ""),
+        "peak_memory_bytes": str(result.peak_memory_bytes or ""),
+        "library_compile_s": _number(result.library_compile_s),
+        "tuning_s": _number(result.tuning_s if result.tuned_now else None),
+        "trial_s": _number(result.trial_s),
     }
     if (error := result.reference_error) is not None:
         values["max_abs_error"] = _number(error.max_abs_error)
@@ -54,6 +59,8 @@ def _values(result: CaseResult) -> dict[str, str]:
             "drift_verdict": drift.verdict,
             "drift_ratio": _number(drift.latency.slowdown_ratio),
         }
+    if result.kernels is not None:
+        values["roof_share"] = _number(result.kernels.roof_share)
     return values
 
 

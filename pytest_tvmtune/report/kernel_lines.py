@@ -7,6 +7,12 @@ import math
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, KernelTable, KernelTime
+from pytest_tvmtune.report.roofline_words import (
+    PEAK_HEADINGS,
+    peak_cells,
+    peak_words,
+    reached_words,
+)
 from pytest_tvmtune.report.text_tables import format_percent, format_seconds, table_lines
 
 _MOST_NAMED = 3
@@ -15,7 +21,7 @@ _MOST_ROWS = 20
 _LEAST_SHARE = 0.05
 _HEADINGS = ("kernel", "calls", "now", "share", "tuned")
 _COMPARED = (*_HEADINGS, "baseline", "more", "code")
-_RIGHT = frozenset({"calls", "now", "share", "baseline", "more"})
+_RIGHT = frozenset({"calls", "now", "share", "baseline", "more", *PEAK_HEADINGS[:3]})
 
 
 def slower_kernels_line(table: KernelTable) -> str:
@@ -35,7 +41,12 @@ def slower_kernels(table: KernelTable) -> list[KernelTime]:
 def kernel_lines(table: KernelTable) -> list[str]:
     """Return the table, and the relation of its sum to a call of the entry."""
     compared = table.baseline_end_to_end_s is not None
-    rows = [_row(row) + (_compared(row) if compared else ()) for row in table.rows[:_MOST_ROWS]]
+    peak = table.peak
+    headings = (_COMPARED if compared else _HEADINGS) + (PEAK_HEADINGS if peak else ())
+    rows = [
+        _row(row) + (_compared(row) if compared else ()) + (peak_cells(row) if peak else ())
+        for row in table.rows[:_MOST_ROWS]
+    ]
     left_out = len(table.rows) - len(rows)
     before = (
         f" (baseline {format_seconds(table.baseline_end_to_end_s)})"
@@ -43,13 +54,14 @@ def kernel_lines(table: KernelTable) -> list[str]:
         else ""
     )
     return [
-        *table_lines(_COMPARED if compared else _HEADINGS, rows, right=_RIGHT),
+        *table_lines(headings, rows, right=_RIGHT),
         *([f"{counted(left_out, 'more kernel')} in the JSON report"] if left_out else []),
         (
             f"together {format_seconds(table.together_s)} of "
             f"{format_seconds(table.end_to_end_s)} end to end{before}, after subtracting "
             f"{format_seconds(table.overhead_s)} for each kernel, the cost of the instrument"
         ),
+        *(("; ".join(filter(None, (peak_words(peak), reached_words(table)))),) if peak else ()),
     ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 from pytest_tvmtune.core.errors import counted
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_comparison import ANCHOR
 from pytest_tvmtune.report.case_markdown import CASE_HEAD, case_row, folded_case
@@ -14,11 +16,20 @@ from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.markdown_text import code, details, fitting, plain, size_bytes
+from pytest_tvmtune.report.quantities import quantities_of, quantity_words
+from pytest_tvmtune.report.roofline_words import (
+    PEAK_HEADINGS,
+    peak_cells,
+    peak_words,
+    reached_words,
+)
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
+from pytest_tvmtune.report.text_tables import format_percent, format_seconds
 
 # GitHub takes comments and issues of at most 65,536 characters. The rest is for those who post.
 MOST_COMMENT_BYTES = 65_000
 _NOTE = "_The report is too long for this place. --tvm-json and --tvm-html write all of it._"
+_MOST_KERNELS = 5
 
 
 def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT_BYTES) -> str:
@@ -45,7 +56,12 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT
     if quiet:
         rows = "\n".join((*CASE_HEAD, *map(case_row, quiet)))
         rest.append(details(f"{counted(len(quiet), 'case')} passed", rows))
-    blocks = [*head, *table, *rest, machine_line(report["machine"])]
+    rest += [
+        details(f"Kernels of <code>{escape(one.label)}</code>", _kernels(one.kernels))
+        for one in results
+        if one.kernels is not None and one.kernels.peak is not None
+    ]
+    blocks = [*head, *table, *rest, *_quantities(results), machine_line(report["machine"])]
     if size_bytes(blocks) <= most_bytes:
         return "\n\n".join(blocks) + "\n"
     room = most_bytes - size_bytes(["", _NOTE])
@@ -53,6 +69,30 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT
     if kept and len(kept) <= len(head):
         kept += _fitting_rows(loud, room - size_bytes([*kept, *CASE_HEAD]))
     return "\n\n".join([*kept, _NOTE]) + "\n" if kept else ""
+
+
+def _quantities(results: Sequence[CaseResult]) -> list[str]:
+    """Return what each case takes, in a line each; folded. Empty without a library."""
+    lines = [
+        f"- {code(one.label)}: {', '.join(map(quantity_words, quantities_of(one)))}"
+        for one in results
+        if one.artifact
+    ]
+    summary = "Sizes, numbers of kernels, and times to compile"
+    return [details(summary, "\n".join(lines))] if lines else []
+
+
+def _kernels(table: KernelTable) -> str:
+    """Return the slowest kernels, and their shares of the machine's peak."""
+    slowest = sorted(table.rows, key=lambda row: -row.now_s)[:_MOST_KERNELS]
+    head = ("Kernel", "Time", "Share", *PEAK_HEADINGS)
+    rows = [
+        (code(row.name), format_seconds(row.now_s), format_percent(row.share), *peak_cells(row))
+        for row in slowest
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+    words = [peak_words(table.peak)] if table.peak else []
+    return "\n".join([*lines, "", _lines([*words, reached_words(table)])])
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:

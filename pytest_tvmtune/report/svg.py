@@ -98,6 +98,14 @@ def dots(css: str, points: Iterable[tuple[float, float]]) -> str:
     return f'<path class="{css}" d="{"".join(f"M{x:g} {y:g}h0" for x, y in points)}"/>'
 
 
+def dot(css: str, x: float, y: float, *, size: float, title: str) -> str:
+    """Return a dot of a size in pixels, with a text that pointing at it shows."""
+    return (
+        f'<path class="{css}" stroke-width="{size:.3g}" d="M{x:g} {y:g}h0">'
+        f"<title>{escape(title)}</title></path>"
+    )
+
+
 def steps(css: str, points: Sequence[tuple[float, float]], *, end: float, title: str = "") -> str:
     """Return a step line that keeps each value until the next point, and the last until `end`."""
     path = f"M{points[0][0]:g} {points[0][1]:g}"

@@ -24,9 +24,9 @@ from pytest_tvmtune.machine.installed_tvm import tvm_origin
 from pytest_tvmtune.report.case_verdicts import verdict_words
 from pytest_tvmtune.report.comparison_lines import asked_lines, compared_lines, prepack_cell
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines
+from pytest_tvmtune.report.quantities import quantities_of, quantity_words
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.text_tables import (
-    format_bytes,
     format_percent,
     format_seconds,
     table_lines,
@@ -155,7 +155,7 @@ def _details(result: CaseResult) -> list[str]:
     faster = [task for task in result.tasks if task.state == "untuned is faster"]
     lines += [f"{label}: {task.name} is faster untuned{_times(task)}" for task in faster]
     if result.artifact:
-        lines.append(f"{label}: {_sizes(result)}")
+        lines.append(f"{label}: {', '.join(map(quantity_words, quantities_of(result)))}")
     if result.kernels is not None:
         lines += [f"{label}: kernels", *(f"  {line}" for line in kernel_lines(result.kernels))]
     return lines
@@ -194,19 +194,6 @@ def _latency_lines(label: str, latency: LatencyResult) -> list[str]:
             f"{on.get('cpu')}, TVM {on.get('tvm')} (for information only)"
         )
     return lines
-
-
-def _sizes(result: CaseResult) -> str:
-    rows = (
-        ("library", result.library_bytes, result.baseline_library_bytes),
-        ("workspace memory", result.workspace_bytes, result.baseline_workspace_bytes),
-    )
-    return ", ".join(
-        f"{what} {format_bytes(now)}"
-        + (f" (baseline {format_bytes(before)})" if before is not None else "")
-        for what, now, before in rows
-        if now is not None
-    )
 
 
 def _error_lines(error: ErrorResult) -> list[str]:

@@ -20,7 +20,12 @@ KEPT_SAMPLES = 60
 
 
 def propose_baseline(
-    case: Case, identity: Identity, built: BuiltModel, samples_s: Sequence[float]
+    case: Case,
+    identity: Identity,
+    built: BuiltModel,
+    samples_s: Sequence[float],
+    *,
+    trial_s: float | None = None,
 ) -> BaselineProposal:
     """Return the baseline that accepts this case's artifact; its untuned twin is built for it.
 
@@ -29,6 +34,7 @@ def propose_baseline(
         identity: Which baseline it is.
         built: Its artifact.
         samples_s: Seconds of a call; a part of them is kept.
+        trial_s: The mean duration of a tuning trial, if this run tuned.
 
     Raises:
         CompileError: TVM refuses the untuned twin.
@@ -47,6 +53,8 @@ def propose_baseline(
         fingerprint={**asdict(case.machine), **content_here(case.store)},
         accepted_at=utc_text(now_s()),
         params_sha256=case.model.params_digest,
+        compile_s=built.build.compile_s or None,
+        trial_s=trial_s,
     )
     return BaselineProposal(
         baseline=baseline, records=applied_records(case, built), compiled_s=untuned.compiled_s

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_tvmtune.core.errors import BaselineError
+from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
@@ -16,6 +16,7 @@ from pytest_tvmtune.core.results.latency_comparison import ANCHOR, UNTUNED, Late
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case_run import CaseRun, Check
+from pytest_tvmtune.stages.growth import build_quantities, compare_quantities
 from pytest_tvmtune.stages.latency import paired_measurement
 from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
 from pytest_tvmtune.stages.latency.drift import drift_finding
@@ -26,8 +27,8 @@ from pytest_tvmtune.stages.latency.variant_comparison import (
     comparison_finding,
 )
 from pytest_tvmtune.stages.latency.variants import OtherCase, variant_of
-from pytest_tvmtune.stages.outcomes import LatencyOutcome, SizesOutcome
-from pytest_tvmtune.stages.size_growth import artifact_sizes, compare_sizes
+from pytest_tvmtune.stages.outcomes import GrowthOutcome, LatencyOutcome
+from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for, measure_once
 from pytest_tvmtune.store.accepted.baseline_files import read_anchor, read_baseline
 from pytest_tvmtune.store.layout import Store
 
@@ -35,6 +36,19 @@ ANY_MACHINE = (
     "a latency budget holds for one machine, and the test doesn't name it; add only_on= with a "
     "part of the name of its CPU"
 )
+
+
+def measure_peak_memory(run: CaseRun) -> list[str]:
+    """Measure the memory of a call if a setting asks for it; the build keeps it."""
+    if not is_peak_memory_asked_for(run.case):
+        return []
+    try:
+        run.built = measure_once(run.case, run.built)
+    except TvmTuneError as error:
+        run.warn(f"the peak memory of a call is not known: {error}")
+    kept = run.built.build.peak_memory
+    run.result.peak_memory_bytes = kept.size_bytes if kept else None
+    return []
 
 
 def check_latency(run: CaseRun) -> list[str]:
@@ -52,7 +66,9 @@ def check_latency(run: CaseRun) -> list[str]:
     accepts_new = options.update_new or options.update_anchor
     accepts = options.update or (accepts_new and latency.verdict == "NEW")
     if accepts or options.update_anchor:
-        proposal = propose_baseline(case, run.identity, built, latency.samples_s)
+        proposal = propose_baseline(
+            case, run.identity, built, latency.samples_s, trial_s=run.result.trial_s
+        )
         run.baseline_proposal = proposal if accepts else None
         run.anchor_proposal = proposal.baseline if options.update_anchor else None
         run.result.note_compiled(proposal.compiled_s)
@@ -62,8 +78,8 @@ def check_latency(run: CaseRun) -> list[str]:
             run.result.note_failure(Failure(kind="regression"))
         findings += gated
         if isinstance(baseline, Baseline):
-            grown = compare_sizes(case, artifact_sizes(case, built.artifact), baseline)
-            findings += _fold_sizes(run, grown)
+            now = build_quantities(case, built, trial_s=run.result.trial_s)
+            findings += _fold_growth(run, compare_quantities(case, now, baseline))
         if latency.verdict == "NEW" and options.strict:
             run.result.warnings.append(f"{case.label}: {latency.message}")
         if latency.verdict in {"INCONCLUSIVE", "INCOMPARABLE"}:
@@ -100,8 +116,24 @@ def compare_with_twins(run: CaseRun) -> list[str]:
     return []
 
 
+def time_kernels_if_asked(run: CaseRun) -> list[str]:
+    """Time each kernel of the artifact if `roofline` asks for it, and nothing has timed them."""
+    if run.case.options.roofline and run.result.kernels is None:
+        try:
+            time_kernels(run, budget_s=paired_measurement.KERNELS_S)
+        except TvmTuneError as error:
+            run.warn(f"its kernels could not be measured: {error}")
+    return []
+
+
 # Those of a test that asks for its latency to be checked; each is made even if another can't be.
-LATENCY_CHECKS: tuple[Check, ...] = (check_latency, check_budgets, compare_with_twins)
+LATENCY_CHECKS: tuple[Check, ...] = (
+    measure_peak_memory,
+    check_latency,
+    check_budgets,
+    compare_with_twins,
+    time_kernels_if_asked,
+)
 
 
 def compare_latency(
@@ -196,11 +228,15 @@ def _fold_budgets(run: CaseRun, budgets: Sequence[BudgetResult]) -> list[str]:
     return findings
 
 
-def _fold_sizes(run: CaseRun, outcome: SizesOutcome) -> tuple[str, ...]:
-    result = run.result
-    if outcome.accepted is not None:
-        result.baseline_library_bytes = outcome.accepted.library_bytes
-        result.baseline_workspace_bytes = outcome.accepted.workspace_bytes
+def _fold_growth(run: CaseRun, outcome: GrowthOutcome) -> tuple[str, ...]:
+    result, accepted = run.result, outcome.accepted
+    if accepted is not None:
+        result.baseline_library_bytes = accepted.library_bytes
+        result.baseline_workspace_bytes = accepted.workspace_bytes
+        result.baseline_kernel_calls = accepted.kernel_calls
+        result.baseline_peak_memory_bytes = accepted.peak_memory_bytes
+        result.baseline_compile_s = accepted.compile_s
+        result.baseline_trial_s = accepted.trial_s
     result.warnings += outcome.warnings
     if outcome.findings:
         result.note_failure(Failure(kind="growth"))

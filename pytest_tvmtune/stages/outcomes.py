@@ -48,6 +48,11 @@ class TuningOutcome:
     curve: tuple[TuningPoint, ...] = ()
     error: TvmTuneError | None = None
 
+    @property
+    def trial_s(self) -> float | None:
+        """The mean duration of a trial, None where none was made."""
+        return self.seconds / self.trials_spent if self.trials_spent else None
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompileOutcome:
@@ -72,18 +77,28 @@ class FinalsOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArtifactSizes:
-    """What an artifact takes. workspace_bytes: of tensors between kernels, and of outputs."""
+class Quantities:
+    """Sizes, numbers, and durations of an artifact. None: not known.
 
+    artifact: its SHA-256. workspace_bytes: of tensors between kernels, and of outputs.
+    kernel_calls: of a call of the entry. peak_memory_bytes: resident, of loading and a call.
+    compile_s: of the library, whenever that was. trial_s: the mean of a tuning trial.
+    """
+
+    artifact: str
     library_bytes: int
     workspace_bytes: int | None
+    kernel_calls: int | None
+    peak_memory_bytes: int | None
+    compile_s: float | None
+    trial_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizesOutcome:
-    """How an artifact has grown. accepted: the baseline's sizes, None where it isn't there."""
+class GrowthOutcome:
+    """How an artifact has grown. accepted: what the baseline takes, None where it isn't there."""
 
-    accepted: ArtifactSizes | None = None
+    accepted: Quantities | None = None
     findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -43,15 +43,15 @@ from pytest_tvmtune.stages.comparing.shipped_test_data import call_with_data_set
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.explaining.divergence_search import diagnose
 from pytest_tvmtune.stages.finals_in_model import build_with_finals
+from pytest_tvmtune.stages.growth import build_quantities
 from pytest_tvmtune.stages.latency_checks import LATENCY_CHECKS
 from pytest_tvmtune.stages.outcomes import (
-    ArtifactSizes,
     ComparisonOutcome,
     CompileOutcome,
+    Quantities,
     TuningOutcome,
 )
 from pytest_tvmtune.stages.replaying import replay_records
-from pytest_tvmtune.stages.size_growth import artifact_sizes
 from pytest_tvmtune.stages.tuned_build import (
     export_to_work_dir,
     load_and_call,
@@ -135,7 +135,7 @@ def tune_and_build(run: CaseRun) -> None:
         result.finals_in_model = list(finals.results)
         result.note_compiled(finals.compiled_s)
     run.built = compiled.built
-    _fold_compiled(result, compiled, artifact_sizes(case, run.built.artifact))
+    _fold_compiled(result, compiled, build_quantities(case, run.built))
     result.warnings += export_to_work_dir(case, run.built)
 
 
@@ -257,16 +257,19 @@ def _fold_tuning(result: CaseResult, outcome: TuningOutcome) -> None:
     result.trials_spent = outcome.trials_spent
     result.tuning_ended_by = outcome.ended_by
     result.tuning_s = outcome.seconds
+    result.trial_s = outcome.trial_s
     result.tuning_curve = list(outcome.curve)
 
 
-def _fold_compiled(result: CaseResult, outcome: CompileOutcome, sizes: ArtifactSizes) -> None:
+def _fold_compiled(result: CaseResult, outcome: CompileOutcome, taken: Quantities) -> None:
     result.note_compiled(outcome.built.compiled_s)
     result.tasks = list(outcome.tasks)
     result.tasks_left_out = list(outcome.left_out)
     result.artifact = outcome.built.artifact.sha256
-    result.library_bytes = sizes.library_bytes
-    result.workspace_bytes = sizes.workspace_bytes
+    result.library_bytes = taken.library_bytes
+    result.workspace_bytes = taken.workspace_bytes
+    result.kernel_calls = taken.kernel_calls
+    result.library_compile_s = taken.compile_s
 
 
 def _fold_comparison(

@@ -32,12 +32,14 @@ class EntryPoint:
     arguments: runtime inputs, then parameters; with `transforms` the latter come from
     `<entry>_transform_params`, which takes one sequence of all original parameters. None where the
     library came ready and doesn't say. workspace_bytes: the most memory that tensors between
-    kernels, and outputs, need at once; None where that is not known before it runs.
+    kernels, and outputs, need at once. kernel_calls: how many kernels a call calls. Both are None
+    where that is not known before it runs.
     """
 
     arguments: tuple[TensorSpec, ...] | None
     transforms: bool
     workspace_bytes: int | None = None
+    kernel_calls: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

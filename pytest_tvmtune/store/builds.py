@@ -54,6 +54,14 @@ class KeptComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptPeakMemory:
+    """The resident memory of a call at its peak. on: the CPU model, and the number of threads."""
+
+    on: str
+    size_bytes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """The result of one compilation. library: SHA-256 of the artifact.
 
@@ -62,6 +70,7 @@ class Build:
     parameters, CPU model, versions) that it has run with in a child; it runs outside a child only
     with those.
     compared: how it compares in time with the untuned and the plain build, once that is measured.
+    peak_memory: the memory of a call, once that is measured.
     """
 
     library: Sha256
@@ -69,6 +78,7 @@ class Build:
     compile_s: float
     ran_with: tuple[str, ...] = ()
     compared: tuple[KeptComparison, ...] = ()
+    peak_memory: KeptPeakMemory | None = None
 
 
 def key_of(parts: Any) -> str:

@@ -40,6 +40,7 @@ _GITIGNORE = (
             "tmp/",
             "device-helpers/",
             "probes.json",
+            "peaks.json",
             "digests.json",
             "vet/",
             "runs.sqlite*",
@@ -135,6 +136,11 @@ class Store:
     def probes(self) -> Path:
         """What was found out about version pairs."""
         return self.root / "probes.json"
+
+    @property
+    def peaks(self) -> Path:
+        """What machines can do at most, as it was measured."""
+        return self.root / "peaks.json"
 
     @property
     def digests(self) -> Path:

@@ -14,6 +14,7 @@ from pytest_tvmtune.core.comparing.output_error import ElementError, OutputError
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.json_codec import finite, from_json_values, to_json_values
 from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.kernels.roofline import Bandwidth, MachinePeak
 from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
@@ -96,12 +97,22 @@ TABLE = KernelTable(
             baseline_calls=1,
             baseline_s=2e-6,
             code_differs=True,
+            flop=1000,
+            traffic_bytes=400,
+            possible_s=1e-6,
+            bound="memory",
         ),
         KernelTime(name="vm.builtin", calls=9, now_s=3e-6, share=0.5),
     ),
     end_to_end_s=7e-6,
     overhead_s=1e-6,
     baseline_end_to_end_s=6e-6,
+    peak=MachinePeak(
+        flop_per_s=1e11,
+        bandwidths=(Bandwidth(name="memory", capacity_bytes=None, bytes_per_s=4e8),),
+        num_threads=2,
+        instructions="NEON",
+    ),
 )
 ACCEPTED = Acceptance(ratio=0.05, until="2027-01-31", reason="safer", expired=True)
 FULL = CaseResult(
@@ -126,6 +137,8 @@ FULL = CaseResult(
     tuned_now=True,
     compiled_now=True,
     tuning_s=1.5,
+    trial_s=0.09375,
+    baseline_trial_s=0.0625,
     tuning_curve=[TuningPoint(trial=3, task="fused_matmul", best_s=1e-6, together_s=2e-6)],
     finals_in_model=[
         FinalInModel(
@@ -134,12 +147,18 @@ FULL = CaseResult(
         FinalInModel(task="relu", is_untuned=True, ratio=1.1, interval=None, chosen=False),
     ],
     compile_s=2.5,
+    library_compile_s=1.25,
+    baseline_compile_s=1.0,
     transform_s=0.25,
     transform_extra_bytes=1024,
     library_bytes=4096,
     baseline_library_bytes=4000,
     workspace_bytes=2048,
     baseline_workspace_bytes=2000,
+    kernel_calls=5,
+    baseline_kernel_calls=4,
+    peak_memory_bytes=9000,
+    baseline_peak_memory_bytes=8000,
     artifact="ab" * 32,
     untuned_ratio=0.5,
     errors=[

@@ -170,7 +170,8 @@ def test_what_is_neither_true_nor_false(name: str) -> None:
 
 
 def test_the_options_that_take_no_value() -> None:
-    assert {setting.name for setting in SETTINGS if setting.is_switch} == {"strict", "cold_cache"}
+    switches = {setting.name for setting in SETTINGS if setting.is_switch}
+    assert switches == {"strict", "cold_cache", "peak_memory", "roofline"}
     # Off, not unset, so that nobody below the plugin meets None.
     assert all(default_of(setting.name) is False for setting in SETTINGS if setting.is_switch)
 

@@ -192,7 +192,7 @@ def test_a_wrong_kernel_is_found_there(on_device: OpenCase, tmp_path: Path) -> N
     names = {task.name: (task.shash, "") for task in right.plan.tasks}
     manifest = replace(
         right.artifact.manifest,
-        entries=entry_points(lowered, planned),
+        entries=entry_points(lowered, compiled, planned),
         kernels=describe(compiled, names),
     )
     artifact = artifacts.publish(case.store, tmp_path / artifacts.LIBRARY, manifest)

@@ -234,7 +234,7 @@ def test_each_option_of_a_report() -> None:
 
 
 def test_each_property_of_junit() -> None:
-    cases = [replace(sample_case(number), workspace_bytes=1) for number in range(9)]
+    cases = [replace(sample_case(number), peak_memory_bytes=1) for number in range(9)]
     known = {name for case in cases for name, _ in junit_properties([case])}
     named = {f"tvmtune.{name}" for name in table("reports", "JUnit properties")}
     assert len(known) > 15

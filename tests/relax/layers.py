@@ -125,7 +125,7 @@ def build(
         target=TARGET,
         tvm="",
         tvm_ffi="",
-        entries=entry_points(lowered, planned),
+        entries=entry_points(lowered, compiled, planned),
         kernels=describe(compiled, {}),
     )
     return Artifact(sha256="", library=library, manifest=manifest)

@@ -84,7 +84,8 @@ def compiled(mod: Any, library: Path, *, prepack: bool = False) -> Artifact:
     )
     lowered = pipeline(mod)
     tvm.compile(lowered, target).export_library(str(library))
-    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=entry_points(lowered, lowered))
+    entries = entry_points(lowered, lowered, lowered)
+    manifest = Manifest(target=TARGET, tvm="", tvm_ffi="", entries=entries)
     return Artifact(sha256="", library=library, manifest=manifest)
 
 

@@ -12,6 +12,9 @@ from tests.support.sample_report import sample_case
 
 def test_a_regression() -> None:
     case = sample_case(1)
+    assert case.kernels is not None
+    roof_share = case.kernels.roof_share
+    assert roof_share
     properties = dict(junit_properties([case]))
     assert case.latency is not None
     assert case.latency.interval is not None
@@ -23,6 +26,9 @@ def test_a_regression() -> None:
         "tvmtune.tasks": "6",
         "tvmtune.artifact": case.artifact,
         "tvmtune.library_bytes": str(case.library_bytes),
+        "tvmtune.workspace_bytes": "4096",
+        "tvmtune.kernel_calls": "31",
+        "tvmtune.library_compile_s": "1.25",
         "tvmtune.max_abs_error": "7e-07",
         "tvmtune.median_s": f"{case.latency.median_s:.6g}",
         "tvmtune.baseline_median_s": f"{case.latency.baseline_median_s:.6g}",
@@ -31,6 +37,7 @@ def test_a_regression() -> None:
         "tvmtune.interval_high": f"{case.latency.interval[1]:.6g}",
         "tvmtune.confidence": "0.98",
         "tvmtune.limit_ratio": "1.03",
+        "tvmtune.roof_share": f"{roof_share:.6g}",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pytest_tvmtune.core.comparing.divergence import ArgumentStats, Divergence
 from pytest_tvmtune.core.kernels.kernel_table import BUILT_INS, KernelTable, KernelTime
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines, slower_kernels_line
+from tests.support.sample_report import PEAK
 
 
 def row(name: str, now_s: float, before_s: float | None = None, **values: Any) -> KernelTime:
@@ -99,6 +101,27 @@ def test_the_table_beside_a_baseline() -> None:
         (
             "together 95 us of 100 us end to end (baseline 80 us), after subtracting 0.4 us for "
             "each kernel, the cost of the instrument"
+        ),
+    ]
+
+
+def test_a_table_with_the_peak_of_the_machine() -> None:
+    known = row("a", 60e-6, flop=6_000_000, traffic_bytes=300_000, possible_s=2e-5, bound="compute")
+    moves = row("b", 30e-6, flop=0, traffic_bytes=3000, possible_s=1e-5, bound="L2 cache")
+    integers = row("c", 10e-6, traffic_bytes=1000)
+    found = replace(table(known, moves, integers, before_s=None), peak=PEAK)
+    assert kernel_lines(found) == [
+        "kernel  calls    now   share  tuned  GFLOP/s  GB/s  of peak  bound",
+        "a           1  60 us  50.0 %  no         100     5   33.3 %  compute",
+        "b           1  30 us  50.0 %  no           0   0.1   33.3 %  L2 cache",
+        "c           1  10 us  50.0 %  no           ?   0.1        ?  ?",
+        (
+            "together 100 us of 100 us end to end, after subtracting 0.4 us for each kernel, the "
+            "cost of the instrument"
+        ),
+        (
+            "measured peak with 2 threads: 300 GFLOP/s of float32 (AVX-512), L2 cache 150 GB/s, "
+            "L3 cache 50 GB/s, memory 20 GB/s; the kernels reach 33.3 % of the peak"
         ),
     ]
 

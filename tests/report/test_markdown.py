@@ -52,6 +52,21 @@ def test_worst_first_with_what_passed_folded_away() -> None:
     assert text.index("<code>cnn[llvm-prepack]</code>") < text.index("1.19x slower")
 
 
+def test_kernels_and_quantities_are_folded() -> None:
+    text = markdown_report(sample_report())
+    kernels = text.index("<summary>Kernels of <code>cnn[llvm-prepack]</code></summary>")
+    quantities = text.index("<summary>Sizes, numbers of kernels, and times to compile</summary>")
+    assert kernels < quantities < text.index("Measured on ")
+    slowest, *_others = re.findall(r"^\| `fused.*$", text, re.MULTILINE)
+    assert [cell.strip() for cell in CELL_END.split(slowest)[1:-1]] == [
+        "`fused_conv2d_add_relu`", "480 us", "10.0 %", "6", "2", "2.0 %", "compute"
+    ]  # fmt: skip
+    assert len(_others) == 4
+    assert "measured peak with 2 threads: 300 GFLOP/s" in text
+    line = "- `mlp[llvm]`: library 123 kB, workspace memory 4.1 kB, kernels in a call 31, compiled"
+    assert f"{line} in 1.25 s, tuning trial 250 ms\n" in text
+
+
 def test_before_after_ratio_and_interval() -> None:
     latency = LatencyResult(
         verdict="REGRESSION", message="", median_s=1.2e-3, baseline_median_s=1e-3,

@@ -75,7 +75,7 @@ class Tuned:
         names = {task.name: (task.shash, records[task.shash][1].digest) for task in tasks}
         manifest = replace(
             self.built.artifact.manifest,
-            entries=entry_points(lowered, planned),
+            entries=entry_points(lowered, compiled, planned),
             kernels=describe(compiled, names),
         )
         artifact = artifacts.publish(self.store, folder / artifacts.LIBRARY, manifest)

@@ -30,6 +30,7 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     built = first.built
     assert first.result.tuned_now
     assert 2 <= first.result.trials_spent <= 8
+    assert first.result.trial_s == first.result.tuning_s / first.result.trials_spent > 0
     assert all(task.is_settled for task in first.result.tasks)
     assert all(task.best_s and task.best_s < 1 for task in first.result.tasks)
     assert all(task.untuned_s and task.untuned_s < 1 for task in first.result.tasks)
@@ -54,6 +55,8 @@ def test_tuned_once_served_ever_after(open_: OpenCase) -> None:
     assert same.case.logs.written() == {}
     assert not same.result.tuned_now
     assert same.result.trials_spent == 0
+    assert same.result.trial_s is None
+    assert same.result.library_compile_s == first.result.library_compile_s
     assert same.result.tuning_curve == []
     assert not same.result.compiled_now
 

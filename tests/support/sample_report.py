@@ -14,7 +14,9 @@ from pytest_tvmtune.core.gating.ratio_text import gate_words
 from pytest_tvmtune.core.gating.slowdown_cause import Cause
 from pytest_tvmtune.core.gating.verdict import Verdict
 from pytest_tvmtune.core.json_codec import to_json_values
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, KernelTime, with_work
+from pytest_tvmtune.core.kernels.matching import Kernel
+from pytest_tvmtune.core.kernels.roofline import Bandwidth, MachinePeak
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import ErrorResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
@@ -61,6 +63,9 @@ def sample_case(number: int, *, epochs: int = 24, ratio: float | None = None) ->
         prepack=kind % 2 == 1,
         tuning_trials=64,
         library_bytes=123_456,
+        workspace_bytes=4096,
+        kernel_calls=31,
+        library_compile_s=1.25,
         artifact=f"{number:064x}",
         outcome="passed",
         logs={"gate": f"/store/logs/{kind}-gate.log", "run": f"/store/logs/{kind}-run.log"},
@@ -157,6 +162,7 @@ def _tune(result: CaseResult, rng: random.Random, *, now: bool) -> None:
                 result.tuning_curve.append(point)
     result.tuned_now, result.trials_spent = now, trial if now else 0
     result.tuning_s = 12.5 if now else 0.0
+    result.trial_s = 0.25 if now else None
     result.tasks = [
         TaskResult(
             name=name, shash="0" * 16, weight=1, state="tuned", trials=10, valid_trials=9,
@@ -220,6 +226,18 @@ def _latency(result: CaseResult, epochs: list[Epoch], ratio: float) -> LatencyRe
     )
 
 
+PEAK = MachinePeak(
+    flop_per_s=3e11,
+    bandwidths=(
+        Bandwidth(name="L2 cache", capacity_bytes=1 << 21, bytes_per_s=1.5e11),
+        Bandwidth(name="L3 cache", capacity_bytes=1 << 25, bytes_per_s=5e10),
+        Bandwidth(name="memory", capacity_bytes=None, bytes_per_s=2e10),
+    ),
+    num_threads=2,
+    instructions="AVX-512",
+)
+
+
 def _kernels(rng: random.Random, ratio: float) -> KernelTable:
     rows = [
         KernelTime(
@@ -234,9 +252,19 @@ def _kernels(rng: random.Random, ratio: float) -> KernelTable:
         )
         for index in range(9)
     ]
-    return KernelTable(
+    table = KernelTable(
         rows=tuple(sorted(rows, key=lambda row: -row.cost_s)),
         end_to_end_s=ratio * 1e-3,
         overhead_s=3e-6,
         baseline_end_to_end_s=1e-3,
     )
+    # From 6 GFLOP/s on; that of the last kernel is not known.
+    kernels = {
+        row.name: Kernel(
+            outputs=(1,),
+            flop=round(row.now_s / row.calls * 6e9 * (1 + 3 * index)) if index < 8 else None,
+            traffic_bytes=round(row.now_s / row.calls * 2e9 * (1 + index)),
+        )
+        for index, row in enumerate(rows)
+    }
+    return with_work(table, kernels, PEAK)

@@ -25,6 +25,8 @@ class Baseline:
     samples_s: seconds per call when accepted, on the machine and with the versions in
     `fingerprint`: advisory, never the cause of a failure; the artifact is run again.
     params_sha256: of the model's parameters, which aren't kept; "" where that isn't known.
+    compile_s, trial_s: what compiling the library took, and a tuning trial on average; None where
+    that isn't known, as in a run that didn't tune.
     """
 
     identity: Identity
@@ -37,6 +39,8 @@ class Baseline:
     fingerprint: dict[str, Any]
     accepted_at: str
     params_sha256: str = ""
+    compile_s: _Seconds | None = None
+    trial_s: _Seconds | None = None
 
     @property
     def libraries(self) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from pytest_tvmtune.core.json_codec import Count
-from pytest_tvmtune.core.kernels.matching import Kernels, matching_kernels
+from pytest_tvmtune.core.kernels.matching import Kernel, Kernels, matching_kernels
+from pytest_tvmtune.core.kernels.roofline import MachinePeak, possible_time
 
 # Functions of the Relax VM other than kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
@@ -45,6 +46,15 @@ class KernelTime:
         baseline_s: The time of all calls in the baseline; 0 for a new kernel, null without a
             baseline.
         code_differs: Whether the code of the baseline's kernel differs; null without a baseline.
+        flop: The floating-point operations that the model asks for in all calls, regardless of the
+            schedule. A function such as `exp` counts as one. Null if it isn't
+            known, as for a kernel that computes with integers or calls other code.
+        traffic_bytes: The bytes of their arguments that all calls have to read and write, each
+            element once in a call; null if it isn't known.
+        possible_s: The shortest time of all calls at the peak of the machine; null if it isn't
+            known.
+        bound: The part of the machine that `possible_s` is the limit of: `compute`, `L2 cache`,
+            `L3 cache`, or `memory`; empty if it isn't known.
     """
 
     name: str
@@ -55,11 +65,30 @@ class KernelTime:
     baseline_calls: Count | None = None
     baseline_s: float | None = None
     code_differs: bool | None = None
+    flop: Count | None = None
+    traffic_bytes: Count | None = None
+    possible_s: float | None = None
+    bound: str = ""
 
     @property
     def cost_s(self) -> float:
         """The additional time compared to the baseline, or the whole time without a baseline."""
         return self.now_s - (self.baseline_s or 0.0)
+
+    @property
+    def flop_per_s(self) -> float | None:
+        """The rate of its operations."""
+        return self.flop / self.now_s if self.flop and self.now_s else None
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """The rate of its traffic."""
+        return self.traffic_bytes / self.now_s if self.traffic_bytes and self.now_s else None
+
+    @property
+    def roof_share(self) -> float | None:
+        """The share of the machine's peak: 1 for a kernel that can't be faster."""
+        return self.possible_s / self.now_s if self.possible_s and self.now_s else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +102,26 @@ class KernelTable:
         overhead_s: The average cost of the instrument for each kernel or built-in function, which
             was subtracted.
         baseline_end_to_end_s: The `end_to_end_s` of the baseline; null without a baseline.
+        peak: The peak of the machine; null if it isn't known, as for a device.
     """
 
     rows: tuple[KernelTime, ...]
     end_to_end_s: float
     overhead_s: float
     baseline_end_to_end_s: float | None = None
+    peak: MachinePeak | None = None
 
     @property
     def together_s(self) -> float:
         """The time of all kernels and built-in functions in a call."""
         return sum(row.now_s for row in self.rows)
+
+    @property
+    def roof_share(self) -> float | None:
+        """The share of the machine's peak, of all kernels whose work is known."""
+        known = [(row.possible_s, row.now_s) for row in self.rows if row.possible_s is not None]
+        spent_s = sum(now_s for _, now_s in known)
+        return sum(possible_s for possible_s, _ in known) / spent_s if spent_s else None
 
     @property
     def unexplained_s(self) -> float:
@@ -124,6 +162,29 @@ def table_of(
         overhead_s=overhead_s,
         baseline_end_to_end_s=_beside(now.end_to_end_s, before.end_to_end_s) if before else None,
     )
+
+
+def with_work(table: KernelTable, kernels: Kernels, peak: MachinePeak | None) -> KernelTable:
+    """Return the table of an artifact with the work of its kernels, and the peak of the machine."""
+    rows = (
+        _with_work(row, kernels[row.name], peak) if row.calls and row.name in kernels else row
+        for row in table.rows
+    )
+    return replace(table, rows=tuple(rows), peak=peak)
+
+
+def _with_work(row: KernelTime, kernel: Kernel, peak: MachinePeak | None) -> KernelTime:
+    """Return a kernel's row with its work, and the shortest time for it."""
+    flop, traffic_bytes = kernel.flop, kernel.traffic_bytes
+    row = replace(
+        row,
+        flop=None if flop is None else row.calls * flop,
+        traffic_bytes=None if traffic_bytes is None else row.calls * traffic_bytes,
+    )
+    if peak is None or flop is None or traffic_bytes is None:
+        return row
+    possible = possible_time(peak, flop=flop, traffic_bytes=traffic_bytes)
+    return replace(row, possible_s=row.calls * possible.seconds, bound=possible.bound)
 
 
 def _beside(now_s: Sequence[float], before_s: Sequence[float]) -> float:

@@ -26,6 +26,10 @@ class Kernel:
         shash: The structural hash of its tuning task; empty without a task.
         record: The digest of the tuning record applied to it; empty without a record.
         code: The structural hash of the compiled function, without its name.
+        flop: The floating-point operations that a call has to do, regardless of its schedule; None
+            if that isn't known.
+        traffic_bytes: The bytes of its arguments that a call has to read and write; None if that
+            isn't known.
     """
 
     outputs: tuple[int, ...]
@@ -34,6 +38,8 @@ class Kernel:
     shash: str = ""
     record: str = ""
     code: str = ""
+    flop: int | None = None
+    traffic_bytes: int | None = None
 
     @property
     def only_written(self) -> frozenset[int]:

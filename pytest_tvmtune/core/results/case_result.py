@@ -60,10 +60,19 @@ class CaseResult:
         tuned_now: Whether this run tuned the model.
         compiled_now: Whether this run compiled the model.
         tuning_s: The duration of tuning in this run.
+        trial_s: The average duration of a tuning trial in this run, the start of the tuner
+            included; null if this run didn't tune.
+        baseline_trial_s: The `trial_s` of the run that accepted the baseline; null if that run
+            didn't tune, or if nothing was compared.
         tuning_curve: Each trial of this run that made a task faster.
         finals_in_model: The schedules that this run compared inside the model with the schedules
             that are the fastest alone.
-        compile_s: The duration of compiling.
+        compile_s: The duration of compiling in this run, also of other builds that the case is
+            compared with.
+        library_compile_s: The duration of compiling the library, in this run or in the earlier run
+            that compiled it; null for a library that the test gave.
+        baseline_compile_s: The `library_compile_s` of the baseline; null if it isn't known, or if
+            nothing was compared.
         transform_s: The duration of `<entry>_transform_params`; null without a transform.
         transform_extra_bytes: The additional memory for the transformed parameters; null without a
             transform.
@@ -73,6 +82,15 @@ class CaseResult:
             time; null if it isn't known before a call.
         baseline_workspace_bytes: The `workspace_bytes` of the baseline's artifact; null if nothing
             was compared.
+        kernel_calls: The number of kernels that a call of the entry calls; null if it isn't known
+            before a call.
+        baseline_kernel_calls: The `kernel_calls` of the baseline's artifact; null if it isn't
+            known, or if nothing was compared.
+        peak_memory_bytes: The growth of the resident memory of a process that loads the library,
+            transforms the parameters, and calls the entry once, at its peak. Null if no setting
+            asks for it, or if it isn't known.
+        baseline_peak_memory_bytes: The `peak_memory_bytes` of the baseline's artifact, measured in
+            this run; null without `max_peak_memory_growth`, or if it isn't known.
         artifact: The SHA-256 of the library; empty without a library.
         untuned_ratio: The time of a call, divided by the time of a call of the same model without
             records. It's measured once, when the build is new. Null if it isn't known.
@@ -119,15 +137,23 @@ class CaseResult:
     tuned_now: bool = False
     compiled_now: bool = False
     tuning_s: float = 0.0
+    trial_s: float | None = None
+    baseline_trial_s: float | None = None
     tuning_curve: list[TuningPoint] = field(default_factory=list)
     finals_in_model: list[FinalInModel] = field(default_factory=list)
     compile_s: float = 0.0
+    library_compile_s: float | None = None
+    baseline_compile_s: float | None = None
     transform_s: float | None = None
     transform_extra_bytes: int | None = None
     library_bytes: Count = 0
     baseline_library_bytes: Count | None = None
     workspace_bytes: Count | None = None
     baseline_workspace_bytes: Count | None = None
+    kernel_calls: Count | None = None
+    baseline_kernel_calls: Count | None = None
+    peak_memory_bytes: Count | None = None
+    baseline_peak_memory_bytes: Count | None = None
     artifact: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     untuned_ratio: float | None = None
     errors: list[ErrorResult] = field(default_factory=list)

@@ -82,7 +82,13 @@ class RunOptions:
             only_on=first_set(parsing.ONLY_ON, layers),
             max_size_growth=first_set(parsing.MAX_SIZE_GROWTH, layers),
             max_memory_growth=first_set(parsing.MAX_MEMORY_GROWTH, layers),
+            max_kernel_growth=first_set(parsing.MAX_KERNEL_GROWTH, layers),
+            max_compile_time_growth=first_set(parsing.MAX_COMPILE_TIME_GROWTH, layers),
+            max_tuning_time_growth=first_set(parsing.MAX_TUNING_TIME_GROWTH, layers),
             max_time_s=first_set(parsing.MAX_TIME, layers),
+            peak_memory=first_set(parsing.PEAK_MEMORY, layers),
+            max_peak_memory_growth=first_set(parsing.MAX_PEAK_MEMORY_GROWTH, layers),
+            roofline=first_set(parsing.ROOFLINE, layers),
             cold_cache=first_set(parsing.COLD_CACHE, layers),
             num_threads=first_set(parsing.NUM_THREADS, layers),
             timeout_s=first_set(parsing.TIMEOUT, layers),
@@ -97,9 +103,10 @@ class CaseOptions:
     """The options of one test item: one target, prepacked or not. Times in seconds.
 
     threshold: including today's acceptance. max_drift: from the anchor. max_latency: budgets;
-    only_on: a part of the name of the CPU that they are for, None for any. max_size_growth,
-    max_memory_growth: shares of the baseline's size, 0.1 = 10 %. rpc: the device, None for this
-    machine. cross_compiler: the command that links for it, None to find one by the target's triple.
+    only_on: a part of the name of the CPU that they are for, None for any. max_size_growth and
+    other limits of growth: shares of the baseline's value, 0.1 = 10 %. rpc: the device, None for
+    this machine. cross_compiler: the command that links for it, None to find one by the target's
+    triple.
     """
 
     target: TargetSpec
@@ -119,7 +126,13 @@ class CaseOptions:
     only_on: str | None
     max_size_growth: float | None
     max_memory_growth: float | None
+    max_kernel_growth: float | None
+    max_compile_time_growth: float | None
+    max_tuning_time_growth: float | None
     max_time_s: float
+    peak_memory: bool
+    max_peak_memory_growth: float | None
+    roofline: bool
     cold_cache: bool
     num_threads: int | None
     timeout_s: float

@@ -172,6 +172,20 @@ MAX_SIZE_GROWTH: Rule[float | None] = Rule(name="max_size_growth", parse=parse_s
 MAX_MEMORY_GROWTH: Rule[float | None] = Rule(
     name="max_memory_growth", parse=parse_share, default=None
 )
+MAX_KERNEL_GROWTH: Rule[float | None] = Rule(
+    name="max_kernel_growth", parse=parse_share, default=None
+)
+MAX_COMPILE_TIME_GROWTH: Rule[float | None] = Rule(
+    name="max_compile_time_growth", parse=parse_share, default=None
+)
+MAX_TUNING_TIME_GROWTH: Rule[float | None] = Rule(
+    name="max_tuning_time_growth", parse=parse_share, default=None
+)
+PEAK_MEMORY: Rule[bool] = Rule(name="peak_memory", parse=_parse_bool, default=False)
+MAX_PEAK_MEMORY_GROWTH: Rule[float | None] = Rule(
+    name="max_peak_memory_growth", parse=parse_share, default=None
+)
+ROOFLINE: Rule[bool] = Rule(name="roofline", parse=_parse_bool, default=False)
 MAX_TIME: Rule[float] = Rule(name="max_time", parse=parse_seconds, default=10.0)
 COLD_CACHE: Rule[bool] = Rule(name="cold_cache", parse=_parse_bool, default=False)
 NUM_THREADS: Rule[int | None] = Rule(name="num_threads", parse=_count(1, MAX_THREADS), default=None)

@@ -147,10 +147,46 @@ SETTINGS: tuple[Setting, ...] = (
         "by more than this since the baseline (default: no limit)",
     ),
     Setting(
+        name="max_kernel_growth",
+        metavar="0%",
+        help="fail a test if a call of the model calls more kernels than the baseline by more than "
+        "this (default: no limit)",
+    ),
+    Setting(
+        name="max_peak_memory_growth",
+        metavar="10%",
+        help="fail a test if the resident memory of loading the library and a call has grown by "
+        "more than this since the baseline (default: no limit)",
+    ),
+    Setting(
+        name="max_compile_time_growth",
+        metavar="50%",
+        help="fail a test if compiling the library took longer than the baseline's by more than "
+        "this (default: no limit)",
+    ),
+    Setting(
+        name="max_tuning_time_growth",
+        metavar="50%",
+        help="fail a test if a tuning trial took longer on average than in the run that accepted "
+        "the baseline by more than this (default: no limit)",
+    ),
+    Setting(
         name="max_time",
         metavar="SECONDS",
         help="maximum time of the latency gate for a test item; the gate can measure 20 epochs "
         "even if they take longer (default: 10)",
+    ),
+    Setting(
+        name="peak_memory",
+        is_switch=True,
+        help="measure how much resident memory loading the library and a call take, in a separate "
+        "process",
+    ),
+    Setting(
+        name="roofline",
+        is_switch=True,
+        help="time the kernels of every case, and show which share of the machine's measured peak "
+        "they reach",
     ),
     Setting(
         name="cold_cache",

@@ -18,6 +18,7 @@ from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
 from pytest_tvmtune.relax.compiling.entry_points import entry_points
 from pytest_tvmtune.relax.compiling.kernel_descriptions import (
+    apply_pipeline,
     compile_module,
     describe,
     write_kernels,
@@ -94,7 +95,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         started = monotonic_s()
         try:
             context.enter_stage(JobStage("applying the tuning records"))
-            lowered = mod if request.is_ready else pipeline(mod)
+            lowered, unscheduled = (mod, {}) if request.is_ready else apply_pipeline(pipeline, mod)
             context.enter_stage(JobStage("compiling"))
             executable, compiled, planned = compile_module(lowered, target)
             context.enter_stage(JobStage("exporting the library"))
@@ -104,13 +105,13 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
             cause = explained(cause_of(error), prepack=request.prepack)
             raise CompileError(f"TVM can't compile the model: {cause}") from error
         compile_s = monotonic_s() - started
-    kernels = describe(compiled, request.tasks)
+    kernels = describe(compiled, request.tasks, unscheduled)
     manifest = Manifest(
         target=request.call.target,
         tvm=package_version("tvm"),
         tvm_ffi=package_version("tvm_ffi"),
         toolchain=request.toolchain,
-        entries=entry_points(lowered, planned),
+        entries=entry_points(lowered, compiled, planned),
         kernels=kernels,
     )
     # On a device it is run by a job that can be repeated where the device is lost.

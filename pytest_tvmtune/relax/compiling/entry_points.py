@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tvmtune.core.errors import ModelError
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.kernel_calls import count_kernel_calls
 from pytest_tvmtune.relax.compiling.workspace_memory import peak_bytes
 from pytest_tvmtune.relax.model import spec_of_type
 from pytest_tvmtune.store.artifacts import EntryPoint
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from tvm.ir import IRModule
 
 
-def entry_points(lowered: IRModule, planned: IRModule) -> dict[str, EntryPoint]:
+def entry_points(lowered: IRModule, compiled: IRModule, planned: IRModule) -> dict[str, EntryPoint]:
     """Return how the entries of a library are called, by name.
 
     Args:
         lowered: The module that was compiled.
+        compiled: The same where `call_tir` calls all kernels.
         planned: The same with its memory planned.
 
     """
@@ -46,5 +48,6 @@ def entry_points(lowered: IRModule, planned: IRModule) -> dict[str, EntryPoint]:
             arguments=arguments,
             transforms=f"{name}_transform_params" in functions,
             workspace_bytes=peak_bytes(planned, name),
+            kernel_calls=count_kernel_calls(compiled, name),
         )
     return entries

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.kernels.matching import Kernel, task_name
 from pytest_tvmtune.relax import compat
+from pytest_tvmtune.relax.compiling.kernel_work import work_of
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
     from tvm.tirx import PrimFunc
 
-_CALLS = ("relax.call_tir", "relax.call_tir_inplace")
+KERNEL_CALLS = ("relax.call_tir", "relax.call_tir_inplace")
 # Passes of TVM's default pipeline: the first lowers `call_tir`, the second what is allocated.
 _CALLED, _PLANNED = "CallTIRRewrite", "VMShapeLower"
+# A pass of the stock pipeline: kernels have no schedule before it.
+_SCHEDULED = "MetaScheduleApplyDatabase"
 _Positions = tuple[int, ...]
 
 
@@ -32,25 +36,47 @@ def compile_module(lowered: IRModule, target: Any) -> tuple[Any, IRModule, IRMod
     """
     import tvm
 
-    last = {_CALLED: lowered, _PLANNED: lowered}
+    with _noting_modules(_CALLED, _PLANNED) as noted:
+        executable = tvm.compile(lowered, target)
+    return executable, noted.get(_CALLED, lowered), noted.get(_PLANNED, lowered)
+
+
+def apply_pipeline(pipeline: Any, mod: IRModule) -> tuple[IRModule, dict[str, PrimFunc]]:
+    """Return what the stock pipeline makes of a module, and its kernels before they are scheduled.
+
+    The names of those are the names of their tasks.
+    """
+    with _noting_modules(_SCHEDULED) as noted:
+        lowered = pipeline(mod)
+    return lowered, _prim_funcs(noted[_SCHEDULED]) if _SCHEDULED in noted else {}
+
+
+@contextmanager
+def _noting_modules(*passes: str) -> Iterator[dict[str, IRModule]]:
+    """Note the last module that comes to each of these passes."""
+    noted: dict[str, IRModule] = {}
 
     @compat.pass_instrument
     class Before:
         """Notes the modules that come to these passes."""
 
         def run_before_pass(self, mod: IRModule, info: Any) -> None:
-            if str(info.name) in last:
-                last[str(info.name)] = mod
+            if str(info.name) in passes:
+                noted[str(info.name)] = mod
 
     with compat.PassContext(instruments=[Before()]):
-        executable = tvm.compile(lowered, target)
-    return executable, last[_CALLED], last[_PLANNED]
+        yield noted
 
 
-def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[str, Kernel]:
+def describe(
+    compiled: IRModule,
+    tasks: Mapping[str, tuple[str, str]],
+    unscheduled: Mapping[str, PrimFunc] | None = None,
+) -> dict[str, Kernel]:
     """Return the kernels of a module, as `compile_module` returns it.
 
     tasks: name -> (structural hash, digest of the record that the pipeline could apply, or "").
+    unscheduled: as `apply_pipeline` returns them.
     """
     import tvm_ffi
 
@@ -60,6 +86,7 @@ def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[s
         shash, record = tasks.get(task_name(name), ("", ""))
         outputs, in_place = written.get(name, ((), ()))
         bare = function.without_attr("global_symbol")
+        work = work_of((unscheduled or {}).get(task_name(name), function), in_place)
         kernels[name] = Kernel(
             outputs=outputs,
             in_place=in_place,
@@ -67,6 +94,8 @@ def describe(compiled: IRModule, tasks: Mapping[str, tuple[str, str]]) -> dict[s
             shash=shash,
             record=record if is_scheduled(function) else "",
             code=f"{int(tvm_ffi.structural_hash(bare)) & (2**64 - 1):016x}",
+            flop=work.flop,
+            traffic_bytes=work.traffic_bytes,
         )
     return kernels
 
@@ -111,7 +140,10 @@ def _calls(compiled: IRModule) -> tuple[dict[str, tuple[_Positions, _Positions]]
     calls: Counter[str] = Counter()
 
     def visit(expr: Any) -> None:
-        if not isinstance(expr, relax.Call) or str(getattr(expr.op, "name", "")) not in _CALLS:
+        if (
+            not isinstance(expr, relax.Call)
+            or str(getattr(expr.op, "name", "")) not in KERNEL_CALLS
+        ):
             return
         given = len(expr.args[1].fields)
         out = compat.type_arguments_of(expr)[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_tvmtune.core.errors import TvmTuneError
 from pytest_tvmtune.core.gating.confidence_sequence import least_epochs
-from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of
+from pytest_tvmtune.core.kernels.kernel_table import KernelTable, table_of, with_work
 from pytest_tvmtune.relax.measuring import call_times_job, gate_job, kernel_times_job
 from pytest_tvmtune.relax.measuring.epochs import ComparedArtifacts
 from pytest_tvmtune.relax.measuring.gate_job import Limit
@@ -17,6 +17,7 @@ from pytest_tvmtune.stages.devices.device_job import exclusive_machine, run_devi
 from pytest_tvmtune.stages.devices.loaded_model import LoadedModel
 from pytest_tvmtune.stages.job_context import entry_call, job_context
 from pytest_tvmtune.stages.latency.accepted_artifact import AcceptedArtifact
+from pytest_tvmtune.stages.latency.machine_peak import machine_peak
 from pytest_tvmtune.stages.stage_progress import held
 from pytest_tvmtune.store.artifacts import Artifact
 
@@ -126,16 +127,18 @@ def time_kernels(
     request = kernel_times_job.Request(
         compared=_compared(case, old or now, now, timeout_s), alone=old is None, budget_s=budget_s
     )
+    peak = machine_peak(case)
     context = job_context(case, "kernels", timeout_s=timeout_s, where="new interpreter")
     with held(case, exclusive_machine(case.remote)):
         times = run_device_job(kernel_times_job.JOB, request, context)
-    return table_of(
+    table = table_of(
         times.now,
         now.manifest.kernels,
         times.overhead_s,
         times.baseline,
         old.manifest.kernels if old else {},
     )
+    return with_work(table, now.manifest.kernels, peak)
 
 
 def kernels_of_both(

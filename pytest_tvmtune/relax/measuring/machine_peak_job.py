@@ -1,0 +1,111 @@
+"""Job: measure what this machine can do at most, by native code (machine_peak.cc)."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import LackingError
+from pytest_tvmtune.core.job_stage import JobStage
+from pytest_tvmtune.core.kernels.roofline import MEMORY, Bandwidth, MachinePeak
+from pytest_tvmtune.machine.cpu_caches import cache_sizes
+from pytest_tvmtune.processes.job import Job, WorkerContext
+from pytest_tvmtune.relax import compat
+
+_SOURCE = Path(__file__).with_name("machine_peak.cc")
+_SECONDS = 0.01
+# Of all threads together, so that no cache has a part of it.
+_LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 128 << 20, 1 << 30
+_TIMES_LAST_CACHE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """num_threads: that work at the same time."""
+
+    num_threads: int
+
+
+def method_digest() -> str:
+    """Return the digest of how peaks are measured: a peak of another method is measured again."""
+    return hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
+
+
+def run(request: Request, context: WorkerContext[None]) -> MachinePeak:
+    """Measure the peak of this machine.
+
+    Args:
+        request: With how many threads.
+        context: Of this process.
+
+    Returns:
+        The peak.
+
+    Raises:
+        LackingError: There is no C++ compiler that builds the code, or no memory for it.
+
+    """
+    context.enter_stage(JobStage("measuring the peak of this machine"))
+    threads, library = request.num_threads, _library(context.folder)
+    sizes = cache_sizes()
+    # Half of a cache: the other half is for the rest that cores do.
+    levels = [
+        (f"L{level} cache", size * (threads if level == 2 else 1), _half(size, level, threads))
+        for level, size in sorted(sizes.items())
+        if level >= 2
+    ]
+    last = max(sizes.values(), default=0)
+    total = max(_LEAST_MEMORY_BYTES, min(_TIMES_LAST_CACHE * last, _MOST_MEMORY_BYTES))
+    bandwidths = [
+        Bandwidth(
+            name=name,
+            capacity_bytes=capacity_bytes,
+            bytes_per_s=_bytes_per_s(library, threads, bytes_of_each),
+        )
+        for name, capacity_bytes, bytes_of_each in (*levels, (MEMORY, None, total // threads))
+    ]
+    return MachinePeak(
+        flop_per_s=library.tvmtune_flop_per_s(threads, _SECONDS),
+        bandwidths=tuple(bandwidths),
+        num_threads=threads,
+        instructions=library.tvmtune_instructions().decode(),
+    )
+
+
+def _half(size: int, level: int, threads: int) -> int:
+    """Return a thread's part of half a cache: each core has its second level."""
+    return size // 2 if level == 2 else size // (2 * threads)
+
+
+def _bytes_per_s(library: ctypes.CDLL, threads: int, bytes_of_each: int) -> float:
+    rate = float(library.tvmtune_bytes_per_s(threads, bytes_of_each, _SECONDS))
+    if rate <= 0:
+        raise LackingError("there is no memory to measure its bandwidth")
+    return rate
+
+
+def _library(folder: Path) -> ctypes.CDLL:
+    command = compat.get_cc()
+    if not command:
+        raise LackingError("there is no C++ compiler on PATH; install one, such as g++")
+    path = folder / "machine-peak.so"
+    options = ["-O3", "-std=c++17", "-pthread"]
+    try:
+        compat.create_shared(str(path), [str(_SOURCE)], options=options, cc=command)
+        library = ctypes.CDLL(str(path))
+    except (RuntimeError, OSError) as error:
+        raise LackingError(
+            f"{command} can't build the code that measures this machine: {cause_of(error)}"
+        ) from error
+    library.tvmtune_instructions.restype = ctypes.c_char_p
+    library.tvmtune_flop_per_s.restype = ctypes.c_double
+    library.tvmtune_flop_per_s.argtypes = (ctypes.c_int, ctypes.c_double)
+    library.tvmtune_bytes_per_s.restype = ctypes.c_double
+    library.tvmtune_bytes_per_s.argtypes = (ctypes.c_int, ctypes.c_size_t, ctypes.c_double)
+    return library
+
+
+JOB = Job(run=run)
