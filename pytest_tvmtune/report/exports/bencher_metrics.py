@@ -23,6 +23,8 @@ _MEASURES: Mapping[str, tuple[str, float]] = {
     "slowdown": ("slowdown-ratio", 1.0),
     "drift": ("drift-ratio", 1.0),
     "workspace": ("workspace-bytes", 1.0),
+    "peak_memory": ("peak-memory-bytes", 1.0),
+    "kernel_calls": ("kernel-calls", 1.0),
     "tuning": ("tuning-seconds", 1.0),
 }
 # Bencher refuses the whole report for a longer name.

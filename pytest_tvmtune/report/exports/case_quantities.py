@@ -131,6 +131,18 @@ QUANTITIES: tuple[Quantity, ...] = (
         value=lambda result: _value(result.workspace_bytes),
     ),
     Quantity(
+        name="peak_memory",
+        unit="bytes",
+        help="Resident memory of loading the library and of a call.",
+        value=lambda result: _value(result.peak_memory_bytes),
+    ),
+    Quantity(
+        name="kernel_calls",
+        unit="",
+        help="Number of kernels in a call.",
+        value=lambda result: _value(result.kernel_calls),
+    ),
+    Quantity(
         name="tuning",
         unit="seconds",
         help="Time of tuning in this run.",
