@@ -126,6 +126,8 @@ def problems(store: Store) -> Iterator[StoreProblem]:
 
 def _artifact_problems(store: Store) -> Iterator[StoreProblem]:
     for folder in sorted(path for path in store.artifacts.glob("*") if not _is_aside(path)):
+        if not (folder / artifacts.MANIFEST).is_file():
+            continue  # it's written last: another process is at it, or was killed
         try:
             artifact = artifacts.find(store, folder.name)
         except StoreError as error:

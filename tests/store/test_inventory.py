@@ -159,6 +159,14 @@ def lost_library(store: Store) -> Path:
     return folder
 
 
+def test_an_artifact_whose_writing_was_cut_is_no_problem(full: Store) -> None:
+    folder = put_artifact(full, b"another library")
+    (folder / "manifest.json").unlink()
+    assert list(problems(full)) == []
+    (folder / "model.so").unlink()
+    assert list(problems(full)) == []
+
+
 def damaged_manifest(store: Store) -> Path:
     folder = put_artifact(store, b"another library")
     (folder / "manifest.json").write_text("{")

@@ -152,8 +152,12 @@ def add_baseline(store: Store, other: Store, file: Path) -> bool:
 
 
 def _write(store: Store, content: dict[str, bytes]) -> None:
-    # Baselines last, their records before them: none is ever without what it needs.
-    for name in sorted(content, key=lambda name: (_is_accepted(name), name)):
+    # Baselines last, their records before them: none is ever without what it needs. Of an artifact,
+    # its manifest last, as where it's published.
+    def turn(name: str) -> tuple[bool, bool, str]:
+        return _is_accepted(name), name.endswith(artifacts.MANIFEST), name
+
+    for name in sorted(content, key=turn):
         write_bytes(store.root / name, content[name])
 
 
