@@ -24,7 +24,7 @@ from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.comparison_lines import prepack_cell
 from pytest_tvmtune.report.json_report import cases_of
-from pytest_tvmtune.report.quantities import quantities_of
+from pytest_tvmtune.report.quantity_words import quantities_of
 from pytest_tvmtune.report.roofline_plot import roofline_plot
 from pytest_tvmtune.report.roofline_words import peak_cells, peak_words, reached_words
 from pytest_tvmtune.report.run_counts import detail_lines, next_lines, work_words

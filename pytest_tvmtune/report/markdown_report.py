@@ -16,7 +16,7 @@ from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.markdown_text import code, details, fitting, plain, size_bytes
-from pytest_tvmtune.report.quantities import quantities_of, quantity_words
+from pytest_tvmtune.report.quantity_words import quantities_of, quantity_words
 from pytest_tvmtune.report.roofline_words import (
     PEAK_HEADINGS,
     peak_cells,

@@ -24,7 +24,7 @@ from pytest_tvmtune.machine.installed_tvm import tvm_origin
 from pytest_tvmtune.report.case_verdicts import verdict_words
 from pytest_tvmtune.report.comparison_lines import asked_lines, compared_lines, prepack_cell
 from pytest_tvmtune.report.kernel_lines import divergence_lines, kernel_lines
-from pytest_tvmtune.report.quantities import quantities_of, quantity_words
+from pytest_tvmtune.report.quantity_words import quantities_of, quantity_words
 from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
 from pytest_tvmtune.report.text_tables import (
     format_percent,
