@@ -26,7 +26,7 @@ from pytest_tvmtune.stages.explaining.crashed_kernel import FAULTS
 from pytest_tvmtune.stages.latency.paired_measurement import measure_finals
 from pytest_tvmtune.stages.outcomes import CompileOutcome, FinalsOutcome, TuningOutcome
 from pytest_tvmtune.stages.tuned_build import build_tuned
-from pytest_tvmtune.stages.tuning_tasks import best_records, stored_workloads
+from pytest_tvmtune.stages.tuning_tasks import Records, best_records, stored_workloads
 from pytest_tvmtune.store import builds
 from pytest_tvmtune.store.artifacts import Artifact
 from pytest_tvmtune.store.locks import try_lock
@@ -119,11 +119,12 @@ def _hold(case: Case, plan: builds.Plan, tuned: TuningOutcome) -> FinalsOutcome:
         if not finalists:
             return FinalsOutcome()
         # Another process may have tuned others of its tasks meanwhile.
-        built = build(case, plan, best_records(case, workloads))
+        applied = best_records(case, workloads)
+        built = build(case, plan, applied)
         call_s = sum(task.weight * ranked[task.shash][0].alone_s for task in tasks)
         budget_s = max(_SHORTEST_S, _TIME_SHARE * tuned.seconds)
         most = _affordable(budget_s, built.build.compile_s, call_s)
-        entered = _enter(case, built, workloads, finalists[:most])
+        entered = _enter(case, built, applied, workloads, finalists[:most])
         met, problem = _measure(case, built.artifact, entered.artifacts, call_s)
         winner = fastest_in_model(list(zip(entered.finalists, met, strict=False)))
         if winner is not None and not _prefer(case, plan.target_key, workloads, winner):
@@ -228,13 +229,17 @@ class _Entered:
 
 
 def _enter(
-    case: Case, built: BuiltModel, workloads: dict[str, Workload], finalists: Sequence[Finalist]
+    case: Case,
+    built: BuiltModel,
+    applied: Records,
+    workloads: Mapping[str, Workload],
+    finalists: Sequence[Finalist],
 ) -> _Entered:
     """Build the model with each finalist. What doesn't build or run is left out.
 
     What fails through no schedule's fault ends it: it would fail again.
     """
-    applied, entered = best_records(case, workloads), _Entered()
+    entered = _Entered()
     libraries = {built.artifact.sha256}  # two schedules may give the same code
     compiled_s: list[float] = []
     for finalist in finalists:

@@ -17,16 +17,57 @@ from pytest_tvmtune.store import artifacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Limit:
-    """A limit of growth. what: the quantity's name in messages. limit: None without one."""
+class _Limited:
+    """A quantity whose growth a setting limits. is_duration: it depends on the machine."""
 
     what: str
     setting: str
-    limit: float | None
-    after: float | None
-    before: float | None
+    of: Callable[[Quantities], float | None]
     words: Callable[[Any], str]
-    unknown: str = ""
+    is_duration: bool = False
+
+
+_TRIAL = _Limited(
+    what="time of a tuning trial",
+    setting="max_tuning_time_growth",
+    of=lambda one: one.trial_s,
+    words=format_seconds,
+    is_duration=True,
+)
+_LIMITED = (
+    _Limited(
+        what="library",
+        setting="max_size_growth",
+        of=lambda one: one.library_bytes,
+        words=format_bytes,
+    ),
+    _Limited(
+        what="workspace memory",
+        setting="max_memory_growth",
+        of=lambda one: one.workspace_bytes,
+        words=format_bytes,
+    ),
+    _Limited(
+        what="number of kernels",
+        setting="max_kernel_growth",
+        of=lambda one: one.kernel_calls,
+        words=str,
+    ),
+    _Limited(
+        what="peak memory",
+        setting="max_peak_memory_growth",
+        of=lambda one: one.peak_memory_bytes,
+        words=format_bytes,
+    ),
+    _Limited(
+        what="time to compile",
+        setting="max_compile_time_growth",
+        of=lambda one: one.compile_s,
+        words=format_seconds,
+        is_duration=True,
+    ),
+    _TRIAL,
+)
 
 
 def build_quantities(case: Case, built: BuiltModel, *, trial_s: float | None = None) -> Quantities:
@@ -61,19 +102,21 @@ def compare_quantities(case: Case, now: Quantities, baseline: Baseline) -> Growt
             accepted = replace(accepted, peak_memory_bytes=peak_bytes)
         except TvmTuneError as error:
             warnings.append(f"{case.label}: the baseline's peak memory is not known: {error}")
-    for one in _limits(case, now, accepted, baseline):
-        if one.limit is None:
+    for one in _LIMITED:
+        limit: float | None = getattr(case.options, one.setting)
+        # A run that didn't tune has no time of a trial, and nothing to check.
+        if limit is None or (one is _TRIAL and now.trial_s is None):
             continue
-        if one.after is None or one.before is None or one.unknown:
-            warnings.append(
-                f"{case.label}: {one.setting} can't be checked: "
-                f"{one.unknown or f'the {one.what} is not known'}"
-            )
-        elif one.after > one.before * (1 + one.limit):
-            grown = f" (+{100 * (one.after / one.before - 1):.1f} %)" if one.before else ""
+        after, before = one.of(now), one.of(accepted)
+        other_cpu = _other_cpu(case, baseline) if one.is_duration else ""
+        if after is None or before is None or other_cpu:
+            reason = other_cpu or f"the {one.what} is not known"
+            warnings.append(f"{case.label}: {one.setting} can't be checked: {reason}")
+        elif after > before * (1 + limit):
+            grown = f" (+{100 * (after / before - 1):.1f} %)" if before else ""
             findings.append(
-                f"{case.label}: its {one.what} grew from {one.words(one.before)} to "
-                f"{one.words(one.after)}{grown}, and {one.setting} is {100 * one.limit:g} %; "
+                f"{case.label}: its {one.what} grew from {one.words(before)} to "
+                f"{one.words(after)}{grown}, and {one.setting} is {100 * limit:g} %; "
                 "accept with --tvm-update"
             )
     return GrowthOutcome(accepted=accepted, findings=tuple(findings), warnings=tuple(warnings))
@@ -90,67 +133,6 @@ def _sizes(case: Case, artifact: artifacts.Artifact) -> Quantities:
         compile_s=None,
         trial_s=None,
     )
-
-
-def _limits(case: Case, now: Quantities, accepted: Quantities, baseline: Baseline) -> list[_Limit]:
-    options = case.options
-    limits = [
-        _Limit(
-            what="library",
-            setting="max_size_growth",
-            limit=options.max_size_growth,
-            after=now.library_bytes,
-            before=accepted.library_bytes,
-            words=format_bytes,
-        ),
-        _Limit(
-            what="workspace memory",
-            setting="max_memory_growth",
-            limit=options.max_memory_growth,
-            after=now.workspace_bytes,
-            before=accepted.workspace_bytes,
-            words=format_bytes,
-        ),
-        _Limit(
-            what="number of kernels",
-            setting="max_kernel_growth",
-            limit=options.max_kernel_growth,
-            after=now.kernel_calls,
-            before=accepted.kernel_calls,
-            words=str,
-        ),
-        _Limit(
-            what="peak memory",
-            setting="max_peak_memory_growth",
-            limit=options.max_peak_memory_growth,
-            after=now.peak_memory_bytes,
-            before=accepted.peak_memory_bytes,
-            words=format_bytes,
-        ),
-        _Limit(
-            what="time to compile",
-            setting="max_compile_time_growth",
-            limit=options.max_compile_time_growth,
-            after=now.compile_s,
-            before=accepted.compile_s,
-            words=format_seconds,
-            unknown=_other_cpu(case, baseline),
-        ),
-    ]
-    # A run that didn't tune has no time of a trial, and nothing to check.
-    if now.trial_s is not None:
-        limits.append(
-            _Limit(
-                what="time of a tuning trial",
-                setting="max_tuning_time_growth",
-                limit=options.max_tuning_time_growth,
-                after=now.trial_s,
-                before=accepted.trial_s,
-                words=format_seconds,
-                unknown=_other_cpu(case, baseline),
-            )
-        )
-    return limits
 
 
 def _other_cpu(case: Case, baseline: Baseline) -> str:
