@@ -1,6 +1,6 @@
 """How often `tvmtune bisect` finds the right commit, with the machine idle and with busy cores.
 
-Usage: python benchmarks/bisecting.py [RUNS]      (default: 20 runs)
+Usage: python benchmarks/bisecting.py [RUNS] [--find slower,wrong] [--machine idle,busy]
 
 Each run makes a repository of twelve commits (tests/support/bisect_history.py) and looks for two
 commits in it:
@@ -9,13 +9,14 @@ commits in it:
   one after it the numbers are wrong.
 - wrong numbers, past a slowdown and a commit that can't be built.
 
-The commits with these faults differ from run to run. All runs are made with the machine as it is,
-and then with a process on each core that computes. Prints, for both, how often the right commit was
-found, the commits that were tested, and the seconds.
+The commits with these faults differ from run to run. All runs are made with the machine as it is
+(idle, if nothing else runs), and then with a process on each core that computes (busy). Prints, for
+both, how often the right commit was found, the commits that were tested, and the seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -33,7 +34,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.bisect_history import COMMITS, History, make_history
 
-RUNS = 20
 TVMTUNE = "import sys; from pytest_tvmtune.cli import main; sys.exit(main())"
 BUSY = "while True: pass"
 
@@ -50,13 +50,19 @@ class Search:
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if sys.argv[1:] else RUNS
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", nargs="?", type=int, default=20)
+    parser.add_argument("--find", default="slower,wrong")
+    parser.add_argument("--machine", default="idle,busy")
+    options = parser.parse_args()
+    runs = options.runs
     print(f"load average {os.getloadavg()[0]:.1f} at the start, {runs} runs", flush=True)
     cores = len(os.sched_getaffinity(0))
-    for how, burners in (("as it is", 0), (f"{cores} cores busy", cores)):
-        with busy(burners):
-            for sought in ("slower", "wrong"):
-                _print(f"machine {how}, {sought}", [_search(sought, seed) for seed in range(runs)])
+    for machine in options.machine.split(","):
+        with busy(cores if machine == "busy" else 0):
+            for sought in options.find.split(","):
+                found = [_search(sought, seed) for seed in range(runs)]
+                _print(f"machine {machine}, {sought}", found)
 
 
 @contextlib.contextmanager
