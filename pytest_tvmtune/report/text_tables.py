@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from pytest_tvmtune.core.results.quantities import Unit
 
 
 def table_lines(
@@ -43,3 +46,15 @@ def format_bytes(size_bytes: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.0f} PB"
+
+
+_FORMATS: Mapping[Unit, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "seconds": format_seconds,
+    "": str,
+}
+
+
+def format_quantity(value: float, unit: Unit) -> str:
+    """Return a value with its unit, in words."""
+    return _FORMATS[unit](value)
