@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pytest_tvmtune.core.results.quantities import Unit
@@ -48,13 +48,7 @@ def format_bytes(size_bytes: int) -> str:
     return f"{value:.0f} PB"
 
 
-_FORMATS: Mapping[Unit, Callable[[Any], str]] = {
-    "bytes": format_bytes,
-    "seconds": format_seconds,
-    "": str,
-}
-
-
 def format_quantity(value: float, unit: Unit) -> str:
     """Return a value with its unit, in words."""
-    return _FORMATS[unit](value)
+    formats: dict[Unit, Callable[[Any], str]] = {"bytes": format_bytes, "seconds": format_seconds}
+    return formats.get(unit, str)(value)
