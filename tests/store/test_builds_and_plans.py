@@ -54,7 +54,7 @@ def test_builds_round_trip(store: Store) -> None:
 
 
 def test_a_build_from_before_its_cpu_was_kept_is_one() -> None:
-    loaded = to_json_values(replace(BUILD, compiled_on="a CPU"))
+    loaded = to_json_values(BUILD)
     del loaded["compiled_on"]
     assert build_of(loaded) == BUILD
 

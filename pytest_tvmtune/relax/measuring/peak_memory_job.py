@@ -104,7 +104,7 @@ def _begin() -> int:
         return _peak_bytes()
     except (OSError, ValueError, StopIteration) as error:
         raise LackingError(
-            f"only Linux shows it, in {_PROCESS}/clear_refs and {_PROCESS}/status, and these can't "
+            "only Linux shows it, in /proc/self/clear_refs and /proc/self/status, and these can't "
             f"be used: {cause_of(error)}"
         ) from error
 
