@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState
@@ -175,6 +176,7 @@ def extra_info(result: CaseResult) -> dict[str, Any]:
         "tasks": len(result.tasks),
         "artifact": result.artifact,
         "verdict": None if latency is None else latency.verdict,
-        "slowdown_ratio": None if latency is None else latency.slowdown_ratio,
+        "slowdown_ratio": None if latency is None else latency.known_ratio,
         "interval": None if latency is None else latency.interval,
+        **{one.field: one.now(result) for one in QUANTITIES},
     }

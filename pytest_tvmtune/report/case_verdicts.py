@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal
 
 from pytest_tvmtune.core.gating.verdict import Verdict
@@ -90,3 +90,15 @@ def worst_first(results: Sequence[CaseResult]) -> list[CaseResult]:
         return kinds.index(kind_of(result)), order, -ratio, result.nodeid, result.name
 
     return sorted(results, key=rank)
+
+
+def worst_of_each(
+    results: Sequence[CaseResult], key: Callable[[CaseResult], Hashable]
+) -> list[CaseResult]:
+    """Return the worst result of each case, in order of the first; a case can run several times.
+
+    Under `--dist=each` of pytest-xdist, several workers run it.
+    """
+    order = dict.fromkeys(map(key, results))
+    worst = {key(result): result for result in reversed(worst_first(results))}
+    return [worst[one] for one in order]

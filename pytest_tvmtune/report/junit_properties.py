@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.report.case_verdicts import verdict_of
 
 
@@ -28,16 +29,11 @@ def _values(result: CaseResult) -> dict[str, str]:
         "verdict": verdict_of(result),
         "target": result.target_name,
         "prepack": "yes" if result.prepack else "no",
-        "tuned_tasks": str(result.tuned_tasks),
-        "tasks": str(len(result.tasks)),
+        "tuned_tasks": _number(result.tuned_tasks if result.artifact else None),
+        "tasks": _number(len(result.tasks) if result.artifact else None),
         "artifact": result.artifact,
-        "library_bytes": str(result.library_bytes or ""),
-        "workspace_bytes": str(result.workspace_bytes or ""),
-        "kernel_calls": str(result.kernel_calls or ""),
-        "peak_memory_bytes": str(result.peak_memory_bytes or ""),
-        "library_compile_s": _number(result.library_compile_s),
         "tuning_s": _number(result.tuning_s if result.tuned_now else None),
-        "trial_s": _number(result.trial_s),
+        **{one.field: _number(one.now(result)) for one in QUANTITIES},
     }
     if (error := result.reference_error) is not None:
         values["max_abs_error"] = _number(error.max_abs_error)
@@ -47,7 +43,7 @@ def _values(result: CaseResult) -> dict[str, str]:
         values |= {
             "median_s": _number(latency.median_s),
             "baseline_median_s": _number(latency.baseline_median_s),
-            "slowdown_ratio": _number(latency.slowdown_ratio),
+            "slowdown_ratio": _number(latency.known_ratio),
             "interval_low": _number(low),
             "interval_high": _number(high),
             "confidence": _number(latency.confidence),
@@ -57,7 +53,7 @@ def _values(result: CaseResult) -> dict[str, str]:
     if (drift := result.drift) is not None:
         values |= {
             "drift_verdict": drift.verdict,
-            "drift_ratio": _number(drift.latency.slowdown_ratio),
+            "drift_ratio": _number(drift.latency.known_ratio),
         }
     if result.kernels is not None:
         values["roof_share"] = _number(result.kernels.roof_share)
@@ -65,4 +61,6 @@ def _values(result: CaseResult) -> dict[str, str]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.6g}"
+    if value is None or not math.isfinite(value):
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from pytest_tvmtune.core.results.quantities import Unit
 
 
 def table_lines(
@@ -43,3 +46,9 @@ def format_bytes(size_bytes: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.0f} PB"
+
+
+def format_quantity(value: float, unit: Unit) -> str:
+    """Return a value with its unit, in words."""
+    formats: dict[Unit, Callable[[Any], str]] = {"bytes": format_bytes, "seconds": format_seconds}
+    return formats.get(unit, str)(value)

@@ -12,6 +12,7 @@ from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel, build
 from pytest_tvmtune.stages.explaining.accepted_versions import content_here
+from pytest_tvmtune.stages.growth import tuning_machine
 from pytest_tvmtune.stages.outcomes import BaselineProposal
 from pytest_tvmtune.stages.tuning_tasks import best_records, stored_workloads
 from pytest_tvmtune.store.tuning.records import Workload
@@ -53,8 +54,10 @@ def propose_baseline(
         fingerprint={**asdict(case.machine), **content_here(case.store)},
         accepted_at=utc_text(now_s()),
         params_sha256=case.model.params_digest,
-        compile_s=built.build.compile_s or None,
+        compile_s=built.library_compile_s,
         trial_s=trial_s,
+        compiled_on=built.build.compiled_on,
+        tuned_on=tuning_machine(case),
     )
     return BaselineProposal(
         baseline=baseline, records=applied_records(case, built), compiled_s=untuned.compiled_s

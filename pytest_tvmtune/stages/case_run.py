@@ -16,6 +16,7 @@ from pytest_tvmtune.core.settings.options import RunOptions
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.outcomes import BaselineProposal, GoldenProposal
+from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for
 from pytest_tvmtune.stages.tuning_tasks import requested_trials
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def begin(
         baseline=identity.file_name,
         dims=sizes_by_name(case.model.dynamic),
         tuning_trials=requested_trials(case),
+        peak_memory_asked=is_peak_memory_asked_for(case),
     )
     return CaseRun(
         case=case,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_tvmtune.core.errors import RecordsNotAppliedError, StoreError
+from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.processes.run_job import run_job
 from pytest_tvmtune.relax.compiling import adopt_job, compile_job, run_once_job
 from pytest_tvmtune.relax.compiling.prepared_module import module_text
@@ -40,6 +41,11 @@ class BuiltModel:
     key: str
     plan: builds.Plan
     compiled_s: float | None = None
+
+    @property
+    def library_compile_s(self) -> float | None:
+        """How long compiling it took, whenever that was; None where the library came ready."""
+        return self.build.compile_s or None
 
 
 def build_untuned(case: Case) -> BuiltModel:
@@ -77,6 +83,7 @@ def build(case: Case, plan: builds.Plan, records: Records) -> BuiltModel:
         library=artifact.sha256,
         applied=made.applied,
         compile_s=made.compile_s,
+        compiled_on=fingerprint().cpu,
         ran_with=(_run_digest(case),),
     )
     builds.write_build(case.store, key, done)

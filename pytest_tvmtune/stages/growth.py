@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
+from pytest_tvmtune.core.results.quantities import QUANTITIES, Quantity
+from pytest_tvmtune.machine.fingerprint import fingerprint
+from pytest_tvmtune.report.text_tables import format_quantity
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.compiling import BuiltModel
 from pytest_tvmtune.stages.outcomes import GrowthOutcome, Quantities
-from pytest_tvmtune.stages.peak_memory import measured_bytes
+from pytest_tvmtune.stages.peak_memory import kept_bytes, measured_bytes
 from pytest_tvmtune.store import artifacts
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Limited:
-    """A quantity whose growth a setting limits. is_duration: it depends on the machine."""
-
-    what: str
-    setting: str
-    of: Callable[[Quantities], float | None]
-    words: Callable[[Any], str]
-    is_duration: bool = False
-
-
-_TRIAL = _Limited(
-    what="time of a tuning trial",
-    setting="max_tuning_time_growth",
-    of=lambda one: one.trial_s,
-    words=format_seconds,
-    is_duration=True,
-)
-_LIMITED = (
-    _Limited(
-        what="library",
-        setting="max_size_growth",
-        of=lambda one: one.library_bytes,
-        words=format_bytes,
-    ),
-    _Limited(
-        what="workspace memory",
-        setting="max_memory_growth",
-        of=lambda one: one.workspace_bytes,
-        words=format_bytes,
-    ),
-    _Limited(
-        what="number of kernels",
-        setting="max_kernel_growth",
-        of=lambda one: one.kernel_calls,
-        words=str,
-    ),
-    _Limited(
-        what="peak memory",
-        setting="max_peak_memory_growth",
-        of=lambda one: one.peak_memory_bytes,
-        words=format_bytes,
-    ),
-    _Limited(
-        what="time to compile",
-        setting="max_compile_time_growth",
-        of=lambda one: one.compile_s,
-        words=format_seconds,
-        is_duration=True,
-    ),
-    _TRIAL,
-)
 
 
 def build_quantities(case: Case, built: BuiltModel, *, trial_s: float | None = None) -> Quantities:
     """Return what a build of this run takes. trial_s: of tuning in this run, if it tuned."""
-    kept = built.build.peak_memory
     return replace(
         _sizes(case, built.artifact),
-        peak_memory_bytes=kept.size_bytes if kept else None,
-        compile_s=built.build.compile_s or None,
+        peak_memory_bytes=kept_bytes(case, built),
+        library_compile_s=built.library_compile_s,
         trial_s=trial_s,
+        compiled_on=built.build.compiled_on,
+        tuned_on=tuning_machine(case),
     )
 
 
@@ -92,34 +39,56 @@ def compare_quantities(case: Case, now: Quantities, baseline: Baseline) -> Growt
     except StoreError:
         return GrowthOutcome()
     accepted = replace(
-        _sizes(case, artifact), compile_s=baseline.compile_s, trial_s=baseline.trial_s
+        _sizes(case, artifact),
+        library_compile_s=baseline.compile_s,
+        trial_s=baseline.trial_s,
+        compiled_on=baseline.compiled_on,
+        tuned_on=baseline.tuned_on,
     )
-    findings, warnings = [], []
-    if case.options.max_peak_memory_growth is not None:
+    peak_problem = ""
+    if case.options.max_peak_memory_growth is not None and now.peak_memory_bytes is not None:
         try:
             is_same = now.artifact == accepted.artifact
             peak_bytes = now.peak_memory_bytes if is_same else measured_bytes(case, artifact)
             accepted = replace(accepted, peak_memory_bytes=peak_bytes)
         except TvmTuneError as error:
-            warnings.append(f"{case.label}: the baseline's peak memory is not known: {error}")
-    for one in _LIMITED:
-        limit: float | None = getattr(case.options, one.setting)
-        # A run that didn't tune has no time of a trial, and nothing to check.
-        if limit is None or (one is _TRIAL and now.trial_s is None):
+            peak_problem = f": the baseline's: {error}"
+    findings, warnings = [], []
+    for one in QUANTITIES:
+        limit: float | None = getattr(case.options, one.limit)
+        after, before = one.now(now), one.now(accepted)
+        # A run that didn't tune has no time of a trial, and nothing to check. Why the peak memory
+        # isn't known was said where it was to be measured.
+        if limit is None or (one.wanted and after is None):
             continue
-        after, before = one.of(now), one.of(accepted)
-        other_cpu = _other_cpu(case, baseline) if one.is_duration else ""
-        if after is None or before is None or other_cpu:
-            reason = other_cpu or f"the {one.what} is not known"
-            warnings.append(f"{case.label}: {one.setting} can't be checked: {reason}")
+        if reason := _incomparable(one, now, accepted):
+            reason += peak_problem if one.field == "peak_memory_bytes" else ""
+            warnings.append(f"{case.label}: {one.limit} can't be checked: {reason}")
         elif after > before * (1 + limit):
+            old, new = (format_quantity(value, one.unit) for value in (before, after))
             grown = f" (+{100 * (after / before - 1):.1f} %)" if before else ""
             findings.append(
-                f"{case.label}: its {one.what} grew from {one.words(before)} to "
-                f"{one.words(after)}{grown}, and {one.setting} is {100 * limit:g} %; "
-                "accept with --tvm-update"
+                f"{case.label}: its {one.what} grew from {old} to {new}{grown}, and {one.limit} is "
+                f"{100 * limit:g} %; accept with --tvm-update"
             )
     return GrowthOutcome(accepted=accepted, findings=tuple(findings), warnings=tuple(warnings))
+
+
+def tuning_machine(case: Case) -> str:
+    """Return the CPUs that the time of a trial depends on."""
+    here, there = fingerprint().cpu, case.machine.cpu
+    return here if case.remote is None else f"{there}, tuned from {here}"
+
+
+def _incomparable(one: Quantity, now: Quantities, accepted: Quantities) -> str:
+    """Return why a quantity can't be compared with the baseline's, or ""."""
+    if one.now(now) is None or one.now(accepted) is None:
+        return f"the {one.what} is not known"
+    if not one.machine:
+        return ""
+    here, there = (getattr(of, one.machine) or "an unknown CPU" for of in (now, accepted))
+    is_known = getattr(now, one.machine) == getattr(accepted, one.machine) != ""
+    return "" if is_known else f"the {one.what} is of {here}, and the baseline's is of {there}"
 
 
 def _sizes(case: Case, artifact: artifacts.Artifact) -> Quantities:
@@ -129,13 +98,4 @@ def _sizes(case: Case, artifact: artifacts.Artifact) -> Quantities:
         library_bytes=artifact.library.stat().st_size,
         workspace_bytes=entry.workspace_bytes if entry else None,
         kernel_calls=entry.kernel_calls if entry else None,
-        peak_memory_bytes=None,
-        compile_s=None,
-        trial_s=None,
     )
-
-
-def _other_cpu(case: Case, baseline: Baseline) -> str:
-    """Return why durations of this machine and of the baseline's can't be compared, or ""."""
-    cpu = baseline.fingerprint["cpu"]
-    return "" if cpu == case.machine.cpu else f"the baseline was accepted on {cpu}"

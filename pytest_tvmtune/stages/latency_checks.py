@@ -13,6 +13,7 @@ from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.results.latency_comparison import ANCHOR, UNTUNED, LatencyComparison
+from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case_run import CaseRun, Check
@@ -28,7 +29,7 @@ from pytest_tvmtune.stages.latency.variant_comparison import (
 )
 from pytest_tvmtune.stages.latency.variants import OtherCase, variant_of
 from pytest_tvmtune.stages.outcomes import GrowthOutcome, LatencyOutcome
-from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for, measure_once
+from pytest_tvmtune.stages.peak_memory import is_peak_memory_asked_for, kept_bytes, measure_once
 from pytest_tvmtune.store.accepted.baseline_files import read_anchor, read_baseline
 from pytest_tvmtune.store.layout import Store
 
@@ -46,8 +47,7 @@ def measure_peak_memory(run: CaseRun) -> list[str]:
         run.built = measure_once(run.case, run.built)
     except TvmTuneError as error:
         run.warn(f"the peak memory of a call is not known: {error}")
-    kept = run.built.build.peak_memory
-    run.result.peak_memory_bytes = kept.size_bytes if kept else None
+    run.result.peak_memory_bytes = kept_bytes(run.case, run.built)
     return []
 
 
@@ -231,12 +231,8 @@ def _fold_budgets(run: CaseRun, budgets: Sequence[BudgetResult]) -> list[str]:
 def _fold_growth(run: CaseRun, outcome: GrowthOutcome) -> tuple[str, ...]:
     result, accepted = run.result, outcome.accepted
     if accepted is not None:
-        result.baseline_library_bytes = accepted.library_bytes
-        result.baseline_workspace_bytes = accepted.workspace_bytes
-        result.baseline_kernel_calls = accepted.kernel_calls
-        result.baseline_peak_memory_bytes = accepted.peak_memory_bytes
-        result.baseline_compile_s = accepted.compile_s
-        result.baseline_trial_s = accepted.trial_s
+        for one in QUANTITIES:
+            setattr(result, f"baseline_{one.field}", one.now(accepted))
     result.warnings += outcome.warnings
     if outcome.findings:
         result.note_failure(Failure(kind="growth"))

@@ -82,16 +82,19 @@ class Quantities:
 
     artifact: its SHA-256. workspace_bytes: of tensors between kernels, and of outputs.
     kernel_calls: of a call of the entry. peak_memory_bytes: resident, of loading and a call.
-    compile_s: of the library, whenever that was. trial_s: the mean of a tuning trial.
+    library_compile_s: whenever that was, on the CPU `compiled_on`. trial_s: the mean of a tuning
+    trial, on the CPUs `tuned_on`. These are "" where that isn't known.
     """
 
     artifact: str
     library_bytes: int
     workspace_bytes: int | None
     kernel_calls: int | None
-    peak_memory_bytes: int | None
-    compile_s: float | None
-    trial_s: float | None
+    peak_memory_bytes: int | None = None
+    library_compile_s: float | None = None
+    trial_s: float | None = None
+    compiled_on: str = ""
+    tuned_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from pytest_tvmtune.core.gating.case_identity import golden_file_name, golden_id
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
+from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.case_run import CaseRun, Check
@@ -135,7 +136,8 @@ def tune_and_build(run: CaseRun) -> None:
         result.finals_in_model = list(finals.results)
         result.note_compiled(finals.compiled_s)
     run.built = compiled.built
-    _fold_compiled(result, compiled, build_quantities(case, run.built))
+    taken = build_quantities(case, run.built, trial_s=result.trial_s)
+    _fold_compiled(result, compiled, taken)
     result.warnings += export_to_work_dir(case, run.built)
 
 
@@ -266,10 +268,8 @@ def _fold_compiled(result: CaseResult, outcome: CompileOutcome, taken: Quantitie
     result.tasks = list(outcome.tasks)
     result.tasks_left_out = list(outcome.left_out)
     result.artifact = outcome.built.artifact.sha256
-    result.library_bytes = taken.library_bytes
-    result.workspace_bytes = taken.workspace_bytes
-    result.kernel_calls = taken.kernel_calls
-    result.library_compile_s = taken.compile_s
+    for one in QUANTITIES:
+        setattr(result, one.field, one.now(taken))
 
 
 def _fold_comparison(

@@ -55,7 +55,7 @@ class KeptComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptPeakMemory:
-    """The resident memory of a call at its peak. on: the CPU model, and the number of threads."""
+    """The resident memory of a call at its peak. on: all that it depends on but the library."""
 
     on: str
     size_bytes: Count
@@ -66,9 +66,10 @@ class Build:
     """The result of one compilation. library: SHA-256 of the artifact.
 
     applied: hashes of the workloads whose record was applied, each verified in the compiled
-    module. compile_s: seconds, export included. ran_with: digests of the conditions (inputs,
-    parameters, CPU model, versions) that it has run with in a child; it runs outside a child only
-    with those.
+    module. compile_s: seconds, export included; 0 where the library came ready. compiled_on: the
+    CPU model of the machine that compiled it, "" where that isn't known. ran_with: digests of the
+    conditions (inputs, parameters, CPU model, versions) that it has run with in a child; it runs
+    outside a child only with those.
     compared: how it compares in time with the untuned and the plain build, once that is measured.
     peak_memory: the memory of a call, once that is measured.
     """
@@ -76,6 +77,7 @@ class Build:
     library: Sha256
     applied: tuple[str, ...]
     compile_s: float
+    compiled_on: str = ""
     ran_with: tuple[str, ...] = ()
     compared: tuple[KeptComparison, ...] = ()
     peak_memory: KeptPeakMemory | None = None

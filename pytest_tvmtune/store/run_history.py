@@ -161,7 +161,7 @@ def _row(case: Mapping[str, Any]) -> tuple[Any, ...]:
         latency.get("verdict", ""),
         latency.get("median_s"),
         latency.get("slowdown_ratio"),
-        case["library_bytes"],
+        case["library_bytes"] or 0,
         case["artifact"],
         latency.get("num_threads", 0),
         zlib.compress(json.dumps(case).encode()),

@@ -96,6 +96,8 @@ def test_a_session_of_both_kinds_is_saved_compared_and_drawn(suite: pytest.Pytes
     assert json.loads(info["target"])["kind"] == "llvm"
     assert (info["prepack"], info["verdict"]) == (True, "NEW")
     assert (info["tuned_tasks"], info["tasks"]) == (0, 2)
+    assert info["library_bytes"] > 0
+    assert info["trial_s"] is None
     assert (suite.path / ".tvmtune" / "artifacts" / info["artifact"]).is_dir()
     second = found["test_two[2-llvm]::second"]
     assert (second["group"], second["fullname"]) == ("pair", "test_it.py::test_two[2-llvm]::second")

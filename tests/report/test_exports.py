@@ -104,7 +104,7 @@ def test_openmetrics_has_each_number_of_the_report() -> None:
     # The same code: no ratio was measured, and the speed is the same.
     same = labels("tests/test_models.py::test_ocr_cls[llvm]", "ocr_cls")
     assert found["tvmtune_slowdown_ratio"][same] == 1
-    assert {dict(key)["case"] for key in found["tvmtune_tuning_seconds"]} == {"mlp", "bert_tiny"}
+    assert {dict(key)["case"] for key in found["tvmtune_trial_seconds"]} == {"mlp", "bert_tiny"}
     (run,) = found["tvmtune_run_info"]
     assert dict(run)["tvm"] == MACHINE["tvm"]
 
@@ -140,8 +140,8 @@ def test_openmetrics_escapes_and_has_each_series_once() -> None:
     case = replace(NOTHING, name=name, nodeid=f"{test}@group", device="a board [k]")
     text = openmetrics(report_of(case, replace(case, outcome="passed")))
     key = labels(test, name, device="a board [k]")
-    # The last result of the same case.
-    assert read(text)["tvmtune_failed"] == {key: 0.0}
+    # The worst result of the same case.
+    assert read(text)["tvmtune_failed"] == {key: 1.0}
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool (Debian: prometheus)")
@@ -188,6 +188,22 @@ def test_bmf_fits_the_schema_and_the_limits_of_bencher() -> None:
             assert all(0 < len(measure) <= 64 for measure in metrics)
     assert json.loads(bencher_metrics(report_of(NOTHING))) == {}
     assert len(json.loads(bencher_metrics(report_of(long, other)))) == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_worst_result_of_a_case_that_ran_twice_counts(order: int) -> None:
+    slow, fast = sample_case(1), replace(sample_case(1, ratio=1.0), outcome="passed")
+    assert slow.latency is not None
+    report = report_of(*(slow, fast)[::order])
+    (metrics,) = json.loads(bencher_metrics(report)).values()
+    assert metrics["slowdown-ratio"]["value"] == slow.latency.slowdown_ratio
+    found = read(openmetrics(report))
+    assert [*found["tvmtune_failed"].values()] == [1.0]
+    assert [*found["tvmtune_slowdown_ratio"].values()] == [slow.latency.slowdown_ratio]
+    assert [one["state"] for one in json.loads(issue_list(report))] == ["open"]
+    # Nothing of a run that passed replaces a result that isn't known.
+    failed = replace(NOTHING, nodeid=fast.nodeid, name=fast.name, findings=["it failed"])
+    assert json.loads(bencher_metrics(report_of(*(failed, fast)[::order]))) == {}
 
 
 def test_the_id_of_a_case_follows_pytest_benchmark() -> None:

@@ -41,6 +41,18 @@ def test_a_regression() -> None:
     }
 
 
+def test_zero_is_known_and_the_same_code_is_as_fast() -> None:
+    case = replace(sample_case(4), workspace_bytes=0, kernel_calls=0, tasks=[])
+    assert case.latency is not None
+    assert case.latency.same_code
+    properties = dict(junit_properties([case]))
+    for name, value in (
+        ("workspace_bytes", "0"), ("kernel_calls", "0"), ("tasks", "0"), ("tuned_tasks", "0"),
+        ("slowdown_ratio", "1"),
+    ):  # fmt: skip
+        assert properties[f"tvmtune.{name}"] == value
+
+
 def test_several_cases_in_a_test_are_told_apart() -> None:
     names = [name for name, _ in junit_properties([sample_case(0), sample_case(1)])]
     assert names[0] == "tvmtune.mlp.verdict"
@@ -56,8 +68,6 @@ def test_what_is_unknown_is_left_out() -> None:
         "tvmtune.verdict": "not timed",
         "tvmtune.target": "llvm",
         "tvmtune.prepack": "no",
-        "tvmtune.tuned_tasks": "0",
-        "tvmtune.tasks": "0",
     }
     error = replace(sample_case(0).errors[0], max_abs_error=math.nan, max_rel_error=math.inf)
     case.errors.append(error)

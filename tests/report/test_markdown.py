@@ -63,8 +63,8 @@ def test_kernels_and_quantities_are_folded() -> None:
     ]  # fmt: skip
     assert len(_others) == 4
     assert "measured peak with 2 threads: 300 GFLOP/s" in text
-    line = "- `mlp[llvm]`: library 123 kB, workspace memory 4.1 kB, kernels in a call 31, compiled"
-    assert f"{line} in 1.25 s, tuning trial 250 ms\n" in text
+    line = "- `mlp[llvm]`: library 123 kB, workspace memory 4.1 kB, number of kernels 31, time"
+    assert f"{line} to compile 1.25 s, time of a tuning trial 250 ms\n" in text
 
 
 def test_before_after_ratio_and_interval() -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from pytest_tvmtune.core.json_codec import to_json_values
 from pytest_tvmtune.core.results.task_result import Task
 from pytest_tvmtune.store.builds import (
     Build,
     Plan,
+    build_of,
     key_of,
     load_build,
     load_plan,
@@ -49,6 +51,12 @@ def test_builds_round_trip(store: Store) -> None:
     write_build(store, "key", ran)
     assert read_build(store, "key") == ran
     assert load_build(store.builds / "key.json") == ran
+
+
+def test_a_build_from_before_its_cpu_was_kept_is_one() -> None:
+    loaded = to_json_values(BUILD)
+    del loaded["compiled_on"]
+    assert build_of(loaded) == BUILD
 
 
 def test_reading_a_build_notes_that_it_is_used_loading_it_does_not(store: Store) -> None:

@@ -26,7 +26,8 @@ class Baseline:
     `fingerprint`: advisory, never the cause of a failure; the artifact is run again.
     params_sha256: of the model's parameters, which aren't kept; "" where that isn't known.
     compile_s, trial_s: what compiling the library took, and a tuning trial on average; None where
-    that isn't known, as in a run that didn't tune.
+    that isn't known, as in a run that didn't tune. compiled_on, tuned_on: the CPUs that these
+    depend on, "" where they aren't known.
     """
 
     identity: Identity
@@ -41,6 +42,8 @@ class Baseline:
     params_sha256: str = ""
     compile_s: _Seconds | None = None
     trial_s: _Seconds | None = None
+    compiled_on: str = ""
+    tuned_on: str = ""
 
     @property
     def libraries(self) -> tuple[str, str]:

@@ -71,21 +71,22 @@ class CaseResult:
             compared with.
         library_compile_s: The duration of compiling the library, in this run or in the earlier run
             that compiled it; null for a library that the test gave.
-        baseline_compile_s: The `library_compile_s` of the baseline; null if it isn't known, or if
-            nothing was compared.
+        baseline_library_compile_s: The `library_compile_s` of the baseline; null if it isn't known,
+            or if nothing was compared.
         transform_s: The duration of `<entry>_transform_params`; null without a transform.
         transform_extra_bytes: The additional memory for the transformed parameters; null without a
             transform.
-        library_bytes: The size of the library.
+        library_bytes: The size of the library; null without a library.
         baseline_library_bytes: The size of the baseline's library; null if nothing was compared.
         workspace_bytes: The most memory that tensors between kernels, and outputs, need at the same
             time; null if it isn't known before a call.
         baseline_workspace_bytes: The `workspace_bytes` of the baseline's artifact; null if nothing
             was compared.
-        kernel_calls: The number of kernels that a call of the entry calls; null if it isn't known
-            before a call.
+        kernel_calls: The number of kernels that a call of the entry calls. Of a branch, the side
+            with more kernels counts. Null if it isn't known before a call.
         baseline_kernel_calls: The `kernel_calls` of the baseline's artifact; null if it isn't
             known, or if nothing was compared.
+        peak_memory_asked: Whether a setting asks for `peak_memory_bytes`.
         peak_memory_bytes: The growth of the resident memory of a process that loads the library,
             transforms the parameters, and calls the entry once, at its peak. Null if no setting
             asks for it, or if it isn't known.
@@ -143,15 +144,16 @@ class CaseResult:
     finals_in_model: list[FinalInModel] = field(default_factory=list)
     compile_s: float = 0.0
     library_compile_s: float | None = None
-    baseline_compile_s: float | None = None
+    baseline_library_compile_s: float | None = None
     transform_s: float | None = None
     transform_extra_bytes: int | None = None
-    library_bytes: Count = 0
+    library_bytes: Count | None = None
     baseline_library_bytes: Count | None = None
     workspace_bytes: Count | None = None
     baseline_workspace_bytes: Count | None = None
     kernel_calls: Count | None = None
     baseline_kernel_calls: Count | None = None
+    peak_memory_asked: bool = False
     peak_memory_bytes: Count | None = None
     baseline_peak_memory_bytes: Count | None = None
     artifact: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""

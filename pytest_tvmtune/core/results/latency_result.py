@@ -73,3 +73,8 @@ class LatencyResult:
     epoch_ratios: tuple[float, ...] = ()
     samples_s: tuple[float, ...] = ()
     baseline_samples_s: tuple[float, ...] = ()
+
+    @property
+    def known_ratio(self) -> float | None:
+        """The slowdown ratio; 1 for the same code, as fast as itself though nothing is measured."""
+        return 1.0 if self.same_code else self.slowdown_ratio

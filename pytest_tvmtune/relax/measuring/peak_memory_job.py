@@ -6,12 +6,15 @@ Source: proc(5), `VmHWM` in /proc/PID/status and /proc/PID/clear_refs.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from pytest_tvmtune.core.error_text import cause_of
+from pytest_tvmtune.core.errors import LackingError
 from pytest_tvmtune.core.job_stage import JobStage
 from pytest_tvmtune.core.tensors.signature import Array
 from pytest_tvmtune.processes.job import Job, WorkerContext
@@ -38,9 +41,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """peak_bytes: the growth of resident memory; None where the system doesn't show it."""
+    """peak_bytes: the growth of resident memory."""
 
-    peak_bytes: int | None
+    peak_bytes: int
+
+
+def method_digest() -> str:
+    """Return the digest of how memory is measured: that of another method is measured again."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 
 
 def run(request: Request, context: WorkerContext[None]) -> Result:
@@ -57,6 +65,7 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
         The most memory that this took at the same time, with parameters, inputs, and outputs.
 
     Raises:
+        LackingError: The system doesn't show it.
         CompileError: The library doesn't take what its model promised.
 
     """
@@ -71,8 +80,6 @@ def run(request: Request, context: WorkerContext[None]) -> Result:
     context.enter_stage(JobStage("measuring the memory of a call"))
     session = open_requested(call, machine, request.library, request.manifest)
     _outputs = call_on_device(session)
-    if before_bytes is None:
-        return Result(peak_bytes=None)
     return Result(peak_bytes=max(0, _peak_bytes() - before_bytes))
 
 
@@ -90,13 +97,16 @@ def _run_another_model(machine: ThisMachine) -> None:
     vm["main"](*(tvm.runtime.tensor(np.zeros([*map(int, one)], "float32")) for one in shapes))
 
 
-def _begin() -> int | None:
-    """Set the peak back to the present; return it, None where that isn't possible."""
+def _begin() -> int:
+    """Set the peak back to the present; return it."""
     try:
         (_PROCESS / "clear_refs").write_text(_SET_PEAK_BACK)
         return _peak_bytes()
-    except (OSError, ValueError, StopIteration):
-        return None
+    except (OSError, ValueError, StopIteration) as error:
+        raise LackingError(
+            "only Linux shows it, in /proc/self/clear_refs and /proc/self/status, and these can't "
+            f"be used: {cause_of(error)}"
+        ) from error
 
 
 def _peak_bytes() -> int:

@@ -11,22 +11,11 @@ from hashlib import sha256
 from typing import Any
 
 from pytest_tvmtune.core.results.case_label import case_id
-from pytest_tvmtune.report.exports.case_quantities import QUANTITIES, Value
+from pytest_tvmtune.core.results.case_result import CaseResult
+from pytest_tvmtune.report.case_verdicts import worst_of_each
+from pytest_tvmtune.report.exports.case_metrics import METRICS, Value
 from pytest_tvmtune.report.json_report import cases_of
 
-# The slug of Bencher's measure, and its unit as a factor. Bencher has the first three itself, with
-# nanoseconds, bytes, and seconds. It creates the others when it first reads them.
-_MEASURES: Mapping[str, tuple[str, float]] = {
-    "latency": ("latency", 1e9),
-    "library": ("file-size", 1.0),
-    "compile": ("build-time", 1.0),
-    "slowdown": ("slowdown-ratio", 1.0),
-    "drift": ("drift-ratio", 1.0),
-    "workspace": ("workspace-bytes", 1.0),
-    "peak_memory": ("peak-memory-bytes", 1.0),
-    "kernel_calls": ("kernel-calls", 1.0),
-    "tuning": ("tuning-seconds", 1.0),
-}
 # Bencher refuses the whole report for a longer name.
 _MOST_NAME_BYTES = 1024
 
@@ -34,21 +23,21 @@ _MOST_NAME_BYTES = 1024
 def bencher_metrics(report: Mapping[str, Any]) -> str:
     """Return a JSON report (docs/reference/json.md) in Bencher Metric Format.
 
-    A benchmark is a case, by the id of its test. Values that aren't known are left out, and so are
-    cases without any.
+    A benchmark is a case, by the id of its test, with its worst result. Values that aren't known
+    are left out, and so are cases without any.
 
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
     benchmarks: dict[str, dict[str, dict[str, float]]] = {}
-    for result in cases_of(report):
-        metrics = {}
-        for quantity in QUANTITIES:
-            if quantity.name in _MEASURES and (value := quantity.value(result)) is not None:
-                slug, factor = _MEASURES[quantity.name]
-                metrics[slug] = _metric(value, factor)
+    for result in worst_of_each(cases_of(report), _case_id):
+        metrics = {
+            one.slug: _metric(value, one.factor)
+            for one in METRICS
+            if one.slug and (value := one.value(result)) is not None
+        }
         if metrics:
-            benchmarks[_fitting(case_id(result.nodeid, result.name))] = metrics
+            benchmarks[_fitting(_case_id(result))] = metrics
     return json.dumps(benchmarks, indent=1, allow_nan=False) + "\n"
 
 
@@ -58,6 +47,10 @@ def _metric(value: Value, factor: float) -> dict[str, float]:
         low, high = value.bounds
         metric |= {"lower_value": low * factor, "upper_value": high * factor}
     return metric
+
+
+def _case_id(result: CaseResult) -> str:
+    return case_id(result.nodeid, result.name)
 
 
 def _fitting(name: str) -> str:

@@ -12,7 +12,14 @@ from pytest_tvmtune.core.gating.ratio_text import ratio_words
 from pytest_tvmtune.core.results.case_label import case_id
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.report.case_markdown import CASE_HEAD, case_blocks, case_row
-from pytest_tvmtune.report.case_verdicts import FAILED, has_failed, kind_of, verdict_of, worst_first
+from pytest_tvmtune.report.case_verdicts import (
+    FAILED,
+    has_failed,
+    kind_of,
+    verdict_of,
+    worst_first,
+    worst_of_each,
+)
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.report.markdown_report import MOST_COMMENT_BYTES, machine_line
 from pytest_tvmtune.report.markdown_text import code, fitting
@@ -33,16 +40,16 @@ def issue_list(report: Mapping[str, Any]) -> str:
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
-    listed: dict[str, dict[str, str]] = {}
+    listed = []
     # A test that is repeated has one issue, with its worst result.
-    for result in worst_first(cases_of(report)):
+    for result in worst_of_each(worst_first(cases_of(report)), _key):
         key = _key(result)
         state = _state(result)
-        if state is not None and key not in listed:
+        if state is not None:
             blocks = [f"<!-- pytest-tvmtune: {key} -->", *_text(result, state, report)]
             body = "\n\n".join(fitting(blocks, MOST_COMMENT_BYTES))
-            listed[key] = {"key": key, "state": state, "title": _title(result), "body": body}
-    return json.dumps([*listed.values()], indent=1) + "\n"
+            listed.append({"key": key, "state": state, "title": _title(result), "body": body})
+    return json.dumps(listed, indent=1) + "\n"
 
 
 def _key(result: CaseResult) -> str:

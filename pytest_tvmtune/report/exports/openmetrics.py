@@ -14,8 +14,8 @@ from typing import Any
 
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.report.case_verdicts import has_failed, verdict_of
-from pytest_tvmtune.report.exports.case_quantities import QUANTITIES, Quantity
+from pytest_tvmtune.report.case_verdicts import has_failed, verdict_of, worst_of_each
+from pytest_tvmtune.report.exports.case_metrics import METRICS, Metric
 from pytest_tvmtune.report.json_report import cases_of
 
 Labels = Mapping[str, str]
@@ -31,8 +31,8 @@ def openmetrics(report: Mapping[str, Any]) -> str:
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
-    # Under `--dist=each` of pytest-xdist, several workers run a case. A series has one value.
-    cases = list({_key(_labels(result)): result for result in cases_of(report)}.values())
+    # A series has one value.
+    cases = worst_of_each(cases_of(report), lambda result: tuple(_labels(result).values()))
     machine = {
         name: str(report["machine"][name]) for name in _MACHINE_LABELS if name in report["machine"]
     }
@@ -55,24 +55,22 @@ def openmetrics(report: Mapping[str, Any]) -> str:
             [({**_labels(result), "verdict": verdict_of(result)}, 1.0) for result in cases],
         ),
     ]
-    for quantity in QUANTITIES:
-        lines += _quantity(quantity, cases)
+    for metric in METRICS:
+        lines += _metric(metric, cases)
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
-def _quantity(quantity: Quantity, cases: Sequence[CaseResult]) -> Iterator[str]:
+def _metric(metric: Metric, cases: Sequence[CaseResult]) -> Iterator[str]:
     known = [
-        (_labels(result), value)
-        for result in cases
-        if (value := quantity.value(result)) is not None
+        (_labels(result), value) for result in cases if (value := metric.value(result)) is not None
     ]
-    unit = f"_{quantity.unit}" if quantity.unit else ""
+    unit = f"_{metric.unit}" if metric.unit else ""
     rows = [(labels, one.value) for labels, one in known]
-    yield from _family(f"tvmtune_{quantity.name}{unit}", quantity.unit, quantity.help, rows)
+    yield from _family(f"tvmtune_{metric.name}{unit}", metric.unit, metric.help, rows)
     for index, end in enumerate(("lower", "upper")):
         rows = [(labels, one.bounds[index]) for labels, one in known if one.bounds is not None]
-        text = f"{quantity.help[:-1]}: {end} {quantity.bounds}."
-        yield from _family(f"tvmtune_{quantity.name}_{end}{unit}", quantity.unit, text, rows)
+        text = f"{metric.help[:-1]}: {end} {metric.bounds}."
+        yield from _family(f"tvmtune_{metric.name}_{end}{unit}", metric.unit, text, rows)
 
 
 def _family(name: str, unit: str, text: str, rows: Sequence[tuple[Labels, float]]) -> Iterator[str]:
@@ -96,10 +94,6 @@ def _labels(result: CaseResult) -> Labels:
         "prepack": "yes" if result.prepack else "no",
     }
     return {**labels, "device": result.device} if result.device else labels
-
-
-def _key(labels: Labels) -> tuple[str, ...]:
-    return tuple(labels.values())
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The quantities of a case that dashboards show, with their units."""
+"""The numbers of a case that dashboards show, with their units."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
+from pytest_tvmtune.core.results.quantities import QUANTITIES, Quantity, Unit
 
-Unit = Literal["seconds", "bytes", "ratio", ""]
 Bounds = tuple[float, float]
 
 
@@ -24,17 +24,20 @@ class Value:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """A quantity of a case. value: None if it isn't known.
+class Metric:
+    """A number of a case. value: None if it isn't known.
 
     name: words with `_`, without the unit. bounds: what the bounds of a value mean, "" without any.
+    slug: of Bencher's measure, "" for a number that it doesn't get. factor: of its unit there.
     """
 
     name: str
-    unit: Unit
+    unit: Unit | Literal["ratio"]
     help: str
     value: Callable[[CaseResult], Value | None]
     bounds: str = ""
+    slug: str = ""
+    factor: float = 1.0
 
 
 def _latency(result: CaseResult) -> Value | None:
@@ -64,12 +67,7 @@ def _drift(result: CaseResult) -> Value | None:
 
 
 def _ratio(latency: LatencyResult | None) -> Value | None:
-    if latency is None:
-        return None
-    if latency.same_code:
-        # It's as fast as itself, though nothing was measured.
-        return Value(value=1.0)
-    return _value(latency.slowdown_ratio, latency.interval)
+    return _value(latency.known_ratio, latency.interval) if latency else None
 
 
 def _value(value: float | None, bounds: Sequence[float] | None = None) -> Value | None:
@@ -83,91 +81,69 @@ def _error(result: CaseResult) -> Value | None:
     return _value(result.reference_error.max_abs_error) if result.reference_error else None
 
 
-QUANTITIES: tuple[Quantity, ...] = (
-    Quantity(
+def _metric(one: Quantity) -> Metric:
+    return Metric(
+        name=one.field.removesuffix("_bytes").removesuffix("_s"),
+        unit=one.unit,
+        help=one.help,
+        value=lambda result: _value(one.now(result)),
+        slug=one.slug,
+    )
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
         name="latency",
         unit="seconds",
         help="Median time of a call.",
         value=_latency,
         bounds="quartile of the calls",
+        slug="latency",
+        factor=1e9,
     ),
-    Quantity(
+    Metric(
         name="baseline_latency",
         unit="seconds",
         help="Median time of a call of the baseline.",
         value=_baseline_latency,
     ),
-    Quantity(
+    Metric(
         name="slowdown",
         unit="ratio",
         help="Time of a call, divided by the time of a call of the baseline.",
         value=_slowdown,
         bounds="end of the confidence interval",
+        slug="slowdown-ratio",
     ),
-    Quantity(
+    Metric(
         name="slowdown_limit",
         unit="ratio",
         help="Slowdown that fails the test.",
         value=_limit,
     ),
-    Quantity(
+    Metric(
         name="drift",
         unit="ratio",
         help="Time of a call, divided by the time of a call of the anchor.",
         value=_drift,
         bounds="end of the confidence interval",
+        slug="drift-ratio",
     ),
-    Quantity(
-        name="library",
-        unit="bytes",
-        help="Size of the library.",
-        # Without a library, its size is 0.
-        value=lambda result: _value(result.library_bytes or None),
-    ),
-    Quantity(
-        name="workspace",
-        unit="bytes",
-        help="Memory of a call for tensors between kernels, and for outputs.",
-        value=lambda result: _value(result.workspace_bytes),
-    ),
-    Quantity(
-        name="peak_memory",
-        unit="bytes",
-        help="Resident memory of loading the library and of a call.",
-        value=lambda result: _value(result.peak_memory_bytes),
-    ),
-    Quantity(
-        name="kernel_calls",
-        unit="",
-        help="Number of kernels in a call.",
-        value=lambda result: _value(result.kernel_calls),
-    ),
-    Quantity(
-        name="tuning",
-        unit="seconds",
-        help="Time of tuning in this run.",
-        value=lambda result: _value(result.tuning_s if result.tuned_now else None),
-    ),
-    Quantity(
-        name="compile",
-        unit="seconds",
-        help="Time of compiling in this run.",
-        value=lambda result: _value(result.compile_s if result.compiled_now else None),
-    ),
-    Quantity(
+    *map(_metric, QUANTITIES),
+    Metric(
         name="max_abs_error",
         unit="",
         help="Largest absolute error of the first comparison of outputs.",
         value=_error,
     ),
-    Quantity(
+    Metric(
         name="tasks",
         unit="",
         help="Number of tuning tasks of the model.",
         # A model that couldn't be opened has no tasks, which isn't known to be none.
         value=lambda result: _value(len(result.tasks) if result.artifact else None),
     ),
-    Quantity(
+    Metric(
         name="tuned_tasks",
         unit="",
         help="Number of tuning tasks whose fastest kernel is known.",
