@@ -186,7 +186,7 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     if all(one.state == "unknown" for one in judged):
         raise ReportError("--fail-on: the two runs have no case whose times can be compared")
-    return int(any(one.state in {"failed", "slower"} for one in judged))
+    return int(any(one.state in {"failed", "lost", "slower"} for one in judged))
 
 
 def _remarks(judged: Sequence[JudgedPair], bound: Threshold, cpus: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ WORKER_ERROR = "tvmtune_usage_error"
 MODEL_FOLDERS = "tvmtune_model_folders"
 _CASES = "tvmtune_cases"
 _STARTED = "tvmtune_started_s"
+_INTERRUPTED = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -114,6 +115,10 @@ class CaseCollector:
         """Keep the cases of a finished test. With xdist, they come from the workers."""
         if is_worker(self._config):
             return
+        # xdist's --dist=each runs every test on each worker.
+        key = (report.nodeid, getattr(report, "worker_id", ""))
+        if report.failed:
+            self._config.stash[STATE].failed_tests.add(key)
         cases: list[dict[str, Any]] = getattr(report, _CASES, [])
         if not cases:
             return
@@ -125,13 +130,16 @@ class CaseCollector:
             result = from_json_values(case, CaseResult)
             self._config.hook.pytest_tvmtune_case_result(config=self._config, result=case)
             finished.append(FinishedCase(result=result, json=case))
-        # xdist's --dist=each runs every test on each worker.
-        key = (report.nodeid, getattr(report, "worker_id", ""))
         items = self._config.stash[STATE].finished.setdefault(key, [])
         if items and finished[0].result.attempts > 1:
             items[-1] = finished
         else:
             items.append(finished)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a file that pytest can't collect."""
+        if report.failed and not is_worker(self._config):
+            self._config.stash[STATE].failed_tests.add((report.nodeid, ""))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -193,7 +201,12 @@ def _write_reports(session: pytest.Session, state: State) -> None:
     session.config.hook.pytest_tvmtune_machine_info(
         config=session.config, machine_info=machine_info
     )
-    report = make_report(cases, machine_info)
+    report = make_report(
+        cases,
+        machine_info,
+        failed_tests=sorted({nodeid for nodeid, _ in state.failed_tests - set(state.finished)}),
+        interrupted=session.exitstatus in _INTERRUPTED,
+    )
     if cases:
         _keep(session.config, state, report)
     if summary is not None:

@@ -47,6 +47,8 @@ class State:
         wanted: The options of each marked test.
         finished: In the process that reports, by a test's id and its xdist worker, the cases of
             the last attempt of each item with that id.
+        failed_tests: In the process that reports, the tests that failed, by id and xdist worker,
+            and the files that pytest couldn't collect.
         usage_error: The reason why an xdist worker couldn't start, or a report couldn't be
             written.
         notes: Lines of the summary that fail no test.
@@ -66,6 +68,7 @@ class State:
     gated: dict[str, tuple[str, str]] = field(default_factory=dict)
     wanted: list[CaseOptions] = field(default_factory=list)
     finished: dict[tuple[str, str], list[list[FinishedCase]]] = field(default_factory=dict)
+    failed_tests: set[tuple[str, str]] = field(default_factory=set)
     usage_error: str | None = None
     notes: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)

@@ -11,11 +11,18 @@ from typing import Literal, get_args
 from pytest_tvmtune.core.results.case_label import without_group
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.settings.quantities import Threshold
-from pytest_tvmtune.report.case_verdicts import FAILED, WRONG, has_failed, verdict_of
+from pytest_tvmtune.report.case_verdicts import (
+    FAILED,
+    VERDICTS,
+    WRONG,
+    has_failed,
+    verdict_of,
+    worst_of_each,
+)
 from pytest_tvmtune.report.text_tables import format_seconds, table_lines
 
-# The worst first. failed: only in the second run.
-PairState = Literal["failed", "slower", "unknown", "same", "faster"]
+# The worst first. failed: it did better in the first run. lost: only the first run timed it.
+PairState = Literal["failed", "lost", "slower", "unknown", "same", "faster"]
 _STATES: tuple[PairState, ...] = get_args(PairState)
 _HEADINGS = ("case", "A", "B", "B/A", "B is", "code", "verdict in A", "verdict in B")
 
@@ -59,11 +66,11 @@ class JudgedPair:
 
 
 def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[CasePair]:
-    """Return a pair for each case of either run, in order of its test's id."""
-    runs = [
-        {(without_group(case.nodeid), case.name): case for case in cases}
-        for cases in (first, second)
-    ]
+    """Return a pair for each case of either run, in order of its test's id.
+
+    Of a case that ran several times, the worst result counts.
+    """
+    runs = [{_key(case): case for case in worst_of_each(cases, _key)} for cases in (first, second)]
     pairs = []
     for nodeid, name in sorted(set(runs[0]) | set(runs[1])):
         one, other = (run.get((nodeid, name)) for run in runs)
@@ -71,6 +78,10 @@ def pair_cases(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> lis
         assert known is not None
         pairs.append(CasePair(nodeid=nodeid, label=known.label, first=one, second=other))
     return pairs
+
+
+def _key(case: CaseResult) -> tuple[str, str]:
+    return without_group(case.nodeid), case.name
 
 
 def judge_pairs(pairs: Sequence[CasePair], bound: Threshold, *, same_cpu: bool) -> list[JudgedPair]:
@@ -89,11 +100,14 @@ def judge_pairs(pairs: Sequence[CasePair], bound: Threshold, *, same_cpu: bool) 
 
 def _judge(pair: CasePair, bound: Threshold, *, same_cpu: bool) -> JudgedPair:
     before, now = pair.first, pair.second
+    if now is not None and has_failed(now) and (before is None or _is_worse(now, before)):
+        return JudgedPair(pair=pair, state="failed")
+    if _median_s(before) and not _median_s(now):
+        reason = "not in B" if now is None else "not timed in B"
+        return JudgedPair(pair=pair, state="lost", reason=reason)
     if before is None or now is None:
         where = "A" if before is None else "B"
         return JudgedPair(pair=pair, state="unknown", reason=f"not in {where}")
-    if has_failed(now) and not has_failed(before):
-        return JudgedPair(pair=pair, state="failed")
     if reason := _not_comparable(before, now, same_cpu=same_cpu):
         return JudgedPair(pair=pair, state="unknown", reason=reason)
     before_s, ratio = pair.times_s[0], pair.ratio
@@ -102,6 +116,13 @@ def _judge(pair: CasePair, bound: Threshold, *, same_cpu: bool) -> JudgedPair:
     fast, slow = bound.limits(before_s)
     state: PairState = "slower" if ratio > slow else "faster" if ratio < fast else "same"
     return JudgedPair(pair=pair, state=state)
+
+
+def _is_worse(failed: CaseResult, before: CaseResult) -> bool:
+    """Whether a failed case did better before, such as a slow case whose numbers are wrong now."""
+    if not has_failed(before):
+        return True
+    return VERDICTS.index(verdict_of(failed)) < VERDICTS.index(verdict_of(before))
 
 
 def _not_comparable(before: CaseResult, now: CaseResult, *, same_cpu: bool) -> str:
@@ -149,7 +170,8 @@ def pair_lines(judged: Sequence[JudgedPair]) -> list[str]:
 def count_line(judged: Sequence[JudgedPair], bound: Threshold) -> str:
     """Return how many pairs there are of each state, the worst first."""
     words: dict[PairState, str] = {
-        "failed": "failed in B only",
+        "failed": "failed in B",
+        "lost": "timed in A only",
         "slower": f"slower by more than {bound.text}",
         "unknown": "unknown",
         "same": "the same",

@@ -23,11 +23,11 @@ from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report import case_plots, case_verdicts
 from pytest_tvmtune.report.comparison_lines import prepack_cell
-from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.json_report import read_report
 from pytest_tvmtune.report.quantity_words import quantities_of
 from pytest_tvmtune.report.roofline_plot import roofline_plot
 from pytest_tvmtune.report.roofline_words import peak_cells, peak_words, reached_words
-from pytest_tvmtune.report.run_counts import detail_lines, next_lines, work_words
+from pytest_tvmtune.report.run_counts import detail_lines, missing_words, next_lines, work_words
 from pytest_tvmtune.report.text_tables import format_bytes, format_percent, format_seconds
 
 NOTHING = "-"
@@ -47,7 +47,8 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
-    results = case_verdicts.worst_first(cases_of(report))
+    read = read_report(report)
+    results = case_verdicts.worst_first(read.cases)
     environment = page_environment()
     counts = Counter(case_verdicts.verdict_of(result) for result in results)
     style, script = (_asset(environment, name) for name in ("style.css", "script.js"))
@@ -57,10 +58,16 @@ def html_report(report: Mapping[str, Any], *, links_from: Path | None = None) ->
         machine=report["machine"],
         cases=[_view(result, place) for place, result in enumerate(results)],
         failed=sum(case_verdicts.has_failed(result) for result in results),
+        missing=missing_words(read),
         counts=[
             (n, counts[n]) for n in dict.fromkeys((*case_verdicts.VERDICTS, *counts)) if counts[n]
         ],
-        notes=[work_words(results), *detail_lines(results), *next_lines(results)],
+        notes=[
+            *(f"Failed without a case: {nodeid}" for nodeid in read.failed_tests),
+            work_words(results),
+            *detail_lines(results),
+            *next_lines(results),
+        ],
         mark=lambda result: case_plots.interval_mark(result.latency, scale),
         link=lambda path: _link(path, links_from),
         style=style,

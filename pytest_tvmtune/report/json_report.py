@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,10 @@ class Report:
             `tvm_identity`, the SHA-256 of its files; and the keys that the hook
             `pytest_tvmtune_machine_info` adds.
         cases: An object for each call of `tvm_tune`, in order of `nodeid` and `name`.
+        failed_tests: The tests of the run that failed without a case, and the files that pytest
+            couldn't collect: ids in order. They failed before a call of `tvm_tune` returned, or
+            don't call it.
+        interrupted: Whether the run ended early, so tests may be missing.
     """
 
     schema: Literal["pytest-tvmtune"]
@@ -44,16 +48,24 @@ class Report:
     ]
     machine: dict[str, Any]
     cases: list[CaseResult]
+    failed_tests: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def make_report(
-    cases: Sequence[Mapping[str, Any]], machine_info: Mapping[str, Any]
+    cases: Sequence[Mapping[str, Any]],
+    machine_info: Mapping[str, Any],
+    *,
+    failed_tests: Sequence[str] = (),
+    interrupted: bool = False,
 ) -> dict[str, Any]:
     """Return the report of a run as plain JSON values, with its cases in order of their id.
 
     Args:
         cases: `CaseResult` objects as plain JSON values, with the keys that hooks added.
         machine_info: The machine's fingerprint, with the keys that hooks added.
+        failed_tests: Ids of the tests that failed without a case.
+        interrupted: Whether the run ended early.
     """
     return {
         "schema": SCHEMA,
@@ -63,11 +75,18 @@ def make_report(
         "cases": [
             finite(dict(case)) for case in sorted(cases, key=lambda c: (c["nodeid"], c["name"]))
         ],
+        "failed_tests": sorted(failed_tests),
+        "interrupted": interrupted,
     }
 
 
 def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
-    """Return the cases of a JSON report, in its order; numbers that JSON can't hold are NaN.
+    """Return the cases of a JSON report, in its order (see `read_report`)."""
+    return read_report(report).cases
+
+
+def read_report(report: Mapping[str, Any]) -> Report:
+    """Return a JSON report with typed fields; numbers that JSON can't hold are NaN.
 
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
@@ -84,7 +103,7 @@ def cases_of(report: Mapping[str, Any]) -> list[CaseResult]:
             f"{SCHEMA_VERSION}: upgrade pytest-tvmtune"
         )
     try:
-        return from_json_values(dict(report), Report).cases
+        return from_json_values(dict(report), Report)
     except ValueError as error:
         raise ReportError(f"the report is damaged: {error}") from error
 

@@ -14,7 +14,7 @@ from pytest_tvmtune.core.results.latency_comparison import ANCHOR
 from pytest_tvmtune.report.case_markdown import CASE_HEAD, case_row, folded_case
 from pytest_tvmtune.report.case_verdicts import has_failed, kind_of, worst_first
 from pytest_tvmtune.report.comparison_lines import asked_lines
-from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.json_report import Report, read_report
 from pytest_tvmtune.report.markdown_text import code, details, fitting, plain, size_bytes
 from pytest_tvmtune.report.quantity_words import quantities_of, quantity_words
 from pytest_tvmtune.report.roofline_words import (
@@ -23,13 +23,14 @@ from pytest_tvmtune.report.roofline_words import (
     peak_words,
     reached_words,
 )
-from pytest_tvmtune.report.run_counts import count_line, detail_lines, next_lines
+from pytest_tvmtune.report.run_counts import count_line, detail_lines, missing_words, next_lines
 from pytest_tvmtune.report.text_tables import format_percent, format_seconds
 
 # GitHub takes comments and issues of at most 65,536 characters. The rest is for those who post.
 MOST_COMMENT_BYTES = 65_000
 _NOTE = "_The report is too long for this place. --tvm-json and --tvm-html write all of it._"
 _MOST_KERNELS = 5
+_MOST_FAILED_TESTS = 10
 
 
 def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT_BYTES) -> str:
@@ -44,13 +45,14 @@ def markdown_report(report: Mapping[str, Any], *, most_bytes: int = MOST_COMMENT
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
-    results = worst_first(cases_of(report))
+    read = read_report(report)
+    results = worst_first(read.cases)
     quiet = [result for result in results if kind_of(result) == "pass"]
     loud = [result for result in results if kind_of(result) != "pass"]
     # The tables have the drift.
     asked = asked_lines([_without_drift(result) for result in results])
     facts = [*detail_lines(results), *asked, *next_lines(results)]
-    head = [_heading(results), *([_lines(facts)] if facts else [])]
+    head = [_heading(read, results), *([_lines(facts)] if facts else [])]
     table = ["\n".join((*CASE_HEAD, *map(case_row, loud)))] if loud else []
     rest = [block for block in map(folded_case, loud) if block]
     if quiet:
@@ -117,9 +119,17 @@ def _fitting_rows(loud: Sequence[CaseResult], most_bytes: int) -> list[str]:
     return ["\n".join((*CASE_HEAD, *rows))] if rows else []
 
 
-def _heading(results: Sequence[CaseResult]) -> str:
+def _heading(report: Report, results: Sequence[CaseResult]) -> str:
     words = f"{sum(map(has_failed, results))} failed of {counted(len(results), 'case')}"
-    return f"### tvmtune: {words}\n\n{_lines([count_line(results)])}"
+    words = ", ".join(filter(None, [words, missing_words(report)]))
+    failed = ", ".join(map(code, report.failed_tests[:_MOST_FAILED_TESTS]))
+    more = len(report.failed_tests) - _MOST_FAILED_TESTS
+    failed += f", and {more} more" if more > 0 else ""
+    lines = [
+        _lines([count_line(results)]),
+        *([f"Failed without a case: {failed}"] if failed else []),
+    ]
+    return f"### tvmtune: {words}\n\n" + "\n".join(lines)
 
 
 def _lines(lines: Sequence[str]) -> str:

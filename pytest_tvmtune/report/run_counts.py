@@ -9,9 +9,17 @@ from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.core.results.case_result import CaseResult, Outcome
 from pytest_tvmtune.core.results.task_result import TaskResult
 from pytest_tvmtune.report.case_verdicts import VERDICTS, has_failed, verdict_of
+from pytest_tvmtune.report.json_report import Report
 from pytest_tvmtune.report.text_tables import format_bytes, format_seconds
 
 _OTHER_OUTCOMES: tuple[Outcome, ...] = ("skipped", "xfailed", "xpassed")
+
+
+def missing_words(report: Report) -> str:
+    """Return why a run may have fewer cases than it should have, "" if it has all."""
+    failed = len(report.failed_tests)
+    words = [f"{counted(failed, 'test')} failed without a case"] if failed else []
+    return ", ".join([*words, *(["run interrupted"] if report.interrupted else [])])
 
 
 def count_line(results: Sequence[CaseResult]) -> str:

@@ -226,3 +226,43 @@ def test_the_valid_lines_of_a_damaged_file_survive_strict_warnings(
     suite.runpytest_subprocess().assert_outcomes(failed=1)
     assert path.read_text() == valid
     suite.runpytest_subprocess("--tvm-strict").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_a_test_that_fails_before_it_has_a_case_is_in_the_reports(
+    suite: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    """Otherwise, the reports would be of a run in which everything passed."""
+    suite.makepyfile(
+        test_good=ONE,
+        test_bad="""
+        import pytest
+
+        @pytest.mark.tvm_tune(trials=0)
+        def test_raises(tvm_tune):
+            raise RuntimeError("no model")
+
+        @pytest.fixture
+        def broken():
+            raise RuntimeError("no fixture")
+
+        def test_setup(broken):
+            pass
+        """,
+        test_unimportable="import no_such_module",
+    )
+    files = {"json": "r.json", "badge": "b.json", "markdown": "r.md", "html": "r.html"}
+    options = [f"--tvm-{name}={file}" for name, file in files.items()]
+    suite.runpytest_subprocess(*options, "--continue-on-collection-errors", *workers)
+    report = json.loads((suite.path / "r.json").read_text())
+    assert [case["outcome"] for case in report["cases"]] == ["passed"]
+    failed = ["test_bad.py::test_raises", "test_bad.py::test_setup", "test_unimportable.py"]
+    assert report["failed_tests"] == failed
+    words = "3 tests failed without a case"
+    assert json.loads((suite.path / "b.json").read_text())["message"] == words
+    markdown, html = ((suite.path / name).read_text() for name in ("r.md", "r.html"))
+    assert markdown.startswith(f"### tvmtune: 0 failed of 1 case, {words}\n")
+    assert f"0 failed of 1 case, {words}" in html
+    for nodeid in failed:
+        assert f"`{nodeid}`" in markdown
+        assert f"Failed without a case: {nodeid}" in html

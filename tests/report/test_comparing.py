@@ -75,9 +75,8 @@ def test_times_are_compared_with_the_bound(after_s: float, bound: str, state: st
     ("first", "second", "reason"),
     [
         ([], [timed(1e-3)], "not in A"),
-        ([timed(1e-3)], [], "not in B"),
         ([timed(None)], [timed(1e-3)], "not timed in A"),
-        ([timed(1e-3)], [replace(timed(1e-3), latency=None)], "not timed in B"),
+        ([timed(None)], [], "not in B"),
         ([wrong(1e-3)], [timed(9e-3)], "wrong numbers in A"),
         ([replace(timed(1e-3), findings=["too large"])], [timed(9e-3)], "failed in A"),
         ([timed(1e-3)], [replace(wrong(9e-3), outcome="xfailed")], "wrong numbers in B"),
@@ -109,13 +108,47 @@ def test_a_failure_is_worse_than_any_slowdown_and_the_worst_comes_first() -> Non
     ]
     found = judged(first, second)
     assert [(one.state, names.index(one.pair.nodeid)) for one in found] == [
-        ("failed", 2), ("slower", 3), ("slower", 1), ("unknown", 4), ("same", 0),
+        ("failed", 2), ("lost", 4), ("slower", 3), ("slower", 1), ("same", 0),
     ]  # fmt: skip
     assert count_line(found, BOUND) == (
-        "1 failed in B only, 2 slower by more than 5%, 1 unknown, 1 the same"
+        "1 failed in B, 1 timed in A only, 2 slower by more than 5%, 1 the same"
     )
 
 
 def test_what_failed_in_both_is_no_news() -> None:
     slower = replace(timed(1e-3), outcome="failed")
     assert [one.state for one in judged([slower], [slower])] == ["same"]
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ([], "not in B"),
+        ([replace(timed(1e-3), latency=None)], "not timed in B"),
+        ([replace(timed(1e-3), latency=None, outcome="skipped")], "not timed in B"),
+        ([replace(timed(None), findings=["crashed"], outcome="xfailed")], "not timed in B"),
+    ],
+)
+def test_a_case_whose_time_is_gone_is_lost(second: list[CaseResult], reason: str) -> None:
+    (one,) = judged([timed(1e-3)], second)
+    assert (one.state, one.reason) == ("lost", reason)
+
+
+def test_a_new_case_that_fails_and_one_that_does_worse_have_failed() -> None:
+    (new,) = judged([], [wrong(1e-3)])
+    latency = timed(1e-3).latency
+    assert latency is not None
+    slow = replace(
+        timed(1e-3),
+        latency=replace(latency, verdict="REGRESSION"),
+        outcome="failed",
+        findings=["x"],
+    )
+    (worse,) = judged([slow], [wrong(1e-3)])
+    (better,) = judged([wrong(1e-3)], [slow])
+    assert (new.state, worse.state, better.state) == ("failed", "failed", "unknown")
+
+
+def test_the_worst_of_several_runs_of_a_case_counts() -> None:
+    (one,) = judged([timed(1e-3)], [wrong(1e-3), timed(1e-3)])
+    assert one.state == "failed"

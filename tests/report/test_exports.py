@@ -230,6 +230,21 @@ def test_the_badge_shows_the_worst(numbers: tuple[int, ...], message: str, color
     assert shown == {"schemaVersion": 1, "label": "tvmtune", "message": message, "color": color}
 
 
+def test_a_run_that_lacks_tests_has_no_green_badge() -> None:
+    cases = to_json_values([sample_case(0)])
+    reports = [
+        make_report(cases, MACHINE, failed_tests=["test_a.py", "test_b.py::test_b"]),
+        make_report(cases, MACHINE, interrupted=True),
+        make_report([], MACHINE, failed_tests=["test_a.py"], interrupted=True),
+    ]
+    shown = [json.loads(badge(report)) for report in reports]
+    assert [(one["message"], one["color"]) for one in shown] == [
+        ("2 tests failed without a case", "red"),
+        ("run interrupted", "red"),
+        ("1 test failed without a case, run interrupted", "red"),
+    ]
+
+
 def issues_of(*cases: CaseResult) -> list[dict[str, str]]:
     listed: list[dict[str, str]] = json.loads(issue_list(report_of(*cases)))
     return listed

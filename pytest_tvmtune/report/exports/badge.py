@@ -9,7 +9,8 @@ from typing import Any
 
 from pytest_tvmtune.core.errors import counted
 from pytest_tvmtune.report.case_verdicts import VerdictClass, kind_of
-from pytest_tvmtune.report.json_report import cases_of
+from pytest_tvmtune.report.json_report import read_report
+from pytest_tvmtune.report.run_counts import missing_words
 
 # The worst kind of a run, its word, and the color of the badge.
 _WORDS: Mapping[VerdictClass, tuple[str, str]] = {
@@ -25,7 +26,8 @@ def badge(report: Mapping[str, Any]) -> str:
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
     """
-    kinds = Counter(map(kind_of, cases_of(report)))
+    read = read_report(report)
+    kinds = Counter(map(kind_of, read.cases))
     total = kinds.total()
     message, color = f"{counted(total, 'case')} passed", "brightgreen"
     if not total:
@@ -35,5 +37,7 @@ def badge(report: Mapping[str, Any]) -> str:
         if kinds[kind]:
             message, color = f"{kinds[kind]} of {counted(total, 'case')} {word}", its_color
             break
+    if not kinds["fail"] and (missing := missing_words(read)):
+        message, color = missing, "red"
     shown = {"schemaVersion": 1, "label": "tvmtune", "message": message, "color": color}
     return json.dumps(shown) + "\n"
