@@ -10,6 +10,7 @@ from pytest_tvmtune.report.text_tables import format_percent
 # Of a table of kernels, if it has a peak.
 PEAK_HEADINGS = ("GFLOP/s", "GB/s", "of peak", "bound")
 UNKNOWN = "?"
+_NEARLY_ALL = 0.95
 
 
 def peak_cells(row: KernelTime) -> tuple[str, ...]:
@@ -34,9 +35,14 @@ def peak_words(peak: MachinePeak) -> str:
 
 
 def reached_words(table: KernelTable) -> str:
-    """Return the share that all kernels reach together, "" where that isn't known."""
+    """Return the share that the kernels reach together, "" where that isn't known."""
     share = table.roof_share
-    return "" if share is None else f"the kernels reach {format_percent(share)} of the peak"
+    if share is None:
+        return ""
+    reached = f"reach {format_percent(share)} of the peak"
+    if table.known_share >= _NEARLY_ALL:
+        return f"the kernels {reached}"
+    return f"kernels with {format_percent(table.known_share)} of the time {reached}"
 
 
 def _billions(rate: float | None) -> str:

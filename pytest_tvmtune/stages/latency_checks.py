@@ -23,6 +23,7 @@ from pytest_tvmtune.stages.latency.budget_verdicts import judge_budgets
 from pytest_tvmtune.stages.latency.drift import drift_finding
 from pytest_tvmtune.stages.latency.kept_comparisons import compare_once
 from pytest_tvmtune.stages.latency.latency_gate import judge_latency, latency_findings
+from pytest_tvmtune.stages.latency.machine_peak import machine_peak
 from pytest_tvmtune.stages.latency.variant_comparison import (
     compare_with_variant,
     comparison_finding,
@@ -118,11 +119,18 @@ def compare_with_twins(run: CaseRun) -> list[str]:
 
 def time_kernels_if_asked(run: CaseRun) -> list[str]:
     """Time each kernel of the artifact if `roofline` asks for it, and nothing has timed them."""
-    if run.case.options.roofline and run.result.kernels is None:
+    if not run.case.options.roofline:
+        return []
+    if run.result.kernels is None:
         try:
             time_kernels(run, budget_s=paired_measurement.KERNELS_S)
         except TvmTuneError as error:
             run.warn(f"its kernels could not be measured: {error}")
+    if run.result.kernels is not None and run.result.kernels.peak is None:
+        try:
+            machine_peak(run.case)
+        except TvmTuneError as error:
+            run.warn(f"the roofline is not known: {error}")
     return []
 
 

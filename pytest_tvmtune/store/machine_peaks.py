@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from pytest_tvmtune.core.errors import StoreError
 from pytest_tvmtune.core.json_codec import from_json_values, to_json_values
@@ -11,15 +12,25 @@ from pytest_tvmtune.store.atomic_files import load_json, write_json
 from pytest_tvmtune.store.layout import Store
 
 
-def read_peak(store: Store, key: str) -> MachinePeak | None:
-    """Return the peak that is stored under a key, None if there is none."""
-    return _read(store).get(key)
+def keep_peak(store: Store, key: str, peak: MachinePeak) -> MachinePeak:
+    """Store the highest rates so far, and return them: load makes a machine slower, never faster.
 
-
-def write_peak(store: Store, key: str, peak: MachinePeak) -> None:
-    """Store a peak. If that isn't possible, each run measures it."""
+    If they can't be stored, the next run has those that it measures itself.
+    """
+    peaks = _read(store)
+    known = peaks.get(key)
+    if known is not None and len(known.bandwidths) == len(peak.bandwidths):
+        peak = replace(
+            peak,
+            flop_per_s=max(known.flop_per_s, peak.flop_per_s),
+            bandwidths=tuple(
+                max(pair, key=lambda one: one.bytes_per_s)
+                for pair in zip(known.bandwidths, peak.bandwidths, strict=True)
+            ),
+        )
     with contextlib.suppress(StoreError):
-        write_json(store.peaks, to_json_values({**_read(store), key: peak}))
+        write_json(store.peaks, to_json_values({**peaks, key: peak}))
+    return peak
 
 
 def _read(store: Store) -> dict[str, MachinePeak]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_tvmtune.core.kernels.kernel_table import (
@@ -12,6 +14,7 @@ from pytest_tvmtune.core.kernels.kernel_table import (
 )
 from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.core.kernels.roofline import Bandwidth, MachinePeak, Possible, possible_time
+from pytest_tvmtune.report.roofline_words import reached_words
 
 PEAK = MachinePeak(
     flop_per_s=1e11,
@@ -39,6 +42,7 @@ def test_the_slower_of_operations_and_traffic_is_the_bound(
     flop: int, traffic_bytes: int, possible: Possible
 ) -> None:
     found = possible_time(PEAK, flop=flop, traffic_bytes=traffic_bytes)
+    assert found is not None
     assert found.bound == possible.bound
     assert found.seconds == pytest.approx(possible.seconds)
 
@@ -89,3 +93,32 @@ def test_without_a_peak_there_is_the_work_alone() -> None:
     assert (found.rows[0].flop, found.rows[0].possible_s) == (2000, None)
     assert found.roof_share is None
     assert found.peak is None
+
+
+@pytest.mark.parametrize(
+    ("flop", "traffic_bytes", "bound"),
+    [(1000, 1000, ""), (20_000, 1000, "compute"), (1000, 1 << 28, "memory")],
+)
+def test_without_sizes_of_caches_small_data_may_be_in_one(
+    flop: int, traffic_bytes: int, bound: str
+) -> None:
+    peak = replace(PEAK, bandwidths=PEAK.bandwidths[-1:])
+    found = possible_time(peak, flop=flop, traffic_bytes=traffic_bytes)
+    assert (found.bound if found else "") == bound
+
+
+@pytest.mark.parametrize(
+    ("unknown_s", "words"),
+    [
+        (0.0, "the kernels reach 20.0 % of the peak"),
+        (4e-9, "the kernels reach 20.0 % of the peak"),
+        (1e-7 / 3, "kernels with 75.0 % of the time reach 20.0 % of the peak"),
+        # An int8 model: what its other kernels reach says nothing about it.
+        (2e-7, ""),
+    ],
+)
+def test_a_share_of_the_peak_says_of_how_much_of_the_time_it_is(
+    unknown_s: float, words: str
+) -> None:
+    rows = table(row("a", now_s=1e-7), row("integers", now_s=unknown_s), row("gone", now_s=0.0))
+    assert reached_words(with_work(rows, KERNELS, PEAK)) == words

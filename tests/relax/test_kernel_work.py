@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tvm
 from tvm import relax, te
+from tvm.script import tirx as T  # noqa: N812
 
 from pytest_tvmtune.core.kernels.matching import Kernel
 from pytest_tvmtune.relax import compat
@@ -72,6 +73,76 @@ def test_a_function_counts_once_and_a_padding_not_at_all(tmp_path: Path) -> None
     assert work == KernelWork(flop=0, traffic_bytes=4 * 2 * (36 + 64))
 
 
+@pytest.mark.parametrize(
+    ("make", "x", "w", "flop"),
+    [
+        # Each element of the data meets each weight of its channel once.
+        (relax.op.nn.conv2d_transpose, (1, 2, 4, 4), (2, 3, 2, 2), 2 * 2 * 16 * 3 * 4),
+        (relax.op.nn.conv1d_transpose, (1, 2, 4), (2, 3, 2), 2 * 2 * 4 * 3 * 2),
+    ],
+)
+def test_zeros_between_the_data_of_a_transposed_convolution_are_no_work(
+    tmp_path: Path, make: Any, x: tuple[int, ...], w: tuple[int, ...], flop: int
+) -> None:
+    work = only_kernel(tmp_path, tensor(x), tensor(w), make=lambda x, w: make(x, w, strides=2))
+    assert work.flop == flop
+    # The zeros that pad it count, as in any convolution.
+    dense = only_kernel(tmp_path, tensor(x), tensor(w), make=lambda x, w: make(x, w, strides=1))
+    assert dense.flop is not None
+    assert dense.flop > flop * 25 // 32
+
+
+def test_what_is_interleaved_is_not_taken_for_zeros() -> None:
+    a, b, c = (te.placeholder((64,), "float32", name=name) for name in "abc")
+    both = te.compute(
+        (128,), lambda i: tvm.tirx.if_then_else(i % 2 == 0, a[i // 2], b[i // 2]), name="both"
+    )
+    out = te.compute((128,), lambda i: both[i] * 2.0, name="out")
+    work = work_of(te.create_prim_func([a, b, c, out]), ())
+    # `c` isn't read.
+    assert work == KernelWork(flop=128, traffic_bytes=4 * (64 + 64 + 128))
+
+
+def test_the_elements_of_a_pool_are_counted_by_no_operation(tmp_path: Path) -> None:
+    work = only_kernel(
+        tmp_path,
+        tensor((1, 2, 8, 8)),
+        make=lambda x: relax.op.nn.avg_pool2d(
+            x, pool_size=3, strides=2, padding=1, count_include_pad=False
+        ),
+    )
+    assert work.flop == 2 * 16 * (9 + 1)  # the sums, and a division
+
+
+def test_shorter_types_have_another_peak(tmp_path: Path) -> None:
+    x, w = tensor((8, 32), "float16"), tensor((32, 16), "float16")
+    work = only_kernel(tmp_path, x, w, make=relax.op.matmul)
+    assert work == KernelWork(flop=None, traffic_bytes=2 * (8 * 32 + 32 * 16 + 8 * 16))
+
+
+def test_of_two_branches_the_larger_one_counts() -> None:
+    @T.prim_func(private=True, s_tir=True)
+    def kernel(x: T.Buffer((64,), "float32"), y: T.Buffer((64,), "float32")):  # type: ignore[no-untyped-def]
+        for i in range(64):
+            with T.sblock("y"):
+                v = T.axis.spatial(64, i)
+                if x[v] < T.float32(0):
+                    y[v] = x[v] * T.float32(2) + T.float32(1)
+                else:
+                    y[v] = x[v] * T.float32(3)
+
+    assert work_of(kernel, ()) == KernelWork(flop=2 * 64, traffic_bytes=2 * 4 * 64)
+
+
+def test_the_work_of_a_schedule_is_not_that_of_the_model() -> None:
+    module = compile_module(chain(1, kernel=product(1)), TARGET)[1]
+    (name,) = describe(module, {})
+    scheduled = module[name].with_attr("tirx.is_scheduled", True)
+    module[name] = scheduled
+    (kernel,) = describe(module, {}).values()
+    assert (kernel.flop, kernel.traffic_bytes) == (None, None)
+
+
 def test_of_a_table_only_the_rows_that_are_taken_count(tmp_path: Path) -> None:
     table, index = tensor((1000, 8)), tensor((3,), "int32")
     work = only_kernel(tmp_path, table, index, make=lambda t, i: relax.op.take(t, i, axis=0))
@@ -105,7 +176,11 @@ def test_a_loop_that_does_all_again_adds_no_work() -> None:
 
 
 def test_what_is_written_in_place_is_read_too() -> None:
-    a = te.placeholder((64,), "float32", name="a")
-    function = te.create_prim_func([a, te.compute((64,), lambda i: a[i] * 2.0, name="b")])
-    assert work_of(function, ()).traffic_bytes == 2 * 4 * 64
-    assert work_of(function, (1,)).traffic_bytes == 3 * 4 * 64
+    @T.prim_func(private=True, s_tir=True)
+    def kernel(x: T.Buffer((64,), "float32")):  # type: ignore[no-untyped-def]
+        for i in range(64):
+            with T.sblock("x"):
+                v = T.axis.spatial(64, i)
+                x[v] = x[v] * T.float32(2)
+
+    assert work_of(kernel, (0,)).traffic_bytes == 2 * 4 * 64

@@ -6,23 +6,30 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_tvmtune.core.kernels.roofline import MachinePeak
 from pytest_tvmtune.store.layout import Store
-from pytest_tvmtune.store.machine_peaks import read_peak, write_peak
+from pytest_tvmtune.store.machine_peaks import keep_peak
 from tests.support.sample_report import PEAK
 
 
-def test_a_peak_is_kept_by_its_key(store: Store) -> None:
-    assert read_peak(store, "a CPU, 2 threads") is None
+def slower(peak: MachinePeak, *, flop: float = 1.0, memory: float = 1.0) -> MachinePeak:
+    *caches, last = peak.bandwidths
+    last = replace(last, bytes_per_s=memory * last.bytes_per_s)
+    return replace(peak, flop_per_s=flop * peak.flop_per_s, bandwidths=(*caches, last))
+
+
+def test_the_highest_rates_are_kept_by_their_key(store: Store) -> None:
     other = replace(PEAK, num_threads=1)
-    write_peak(store, "a CPU, 2 threads", PEAK)
-    write_peak(store, "a CPU, 1 thread", other)
-    assert read_peak(store, "a CPU, 2 threads") == PEAK
-    assert read_peak(store, "a CPU, 1 thread") == other
+    assert keep_peak(store, "a CPU, 2 threads", slower(PEAK, flop=0.5)) != PEAK
+    assert keep_peak(store, "a CPU, 1 thread", other) == other
+    # Load made one rate slower in one run, and another rate in the other.
+    assert keep_peak(store, "a CPU, 2 threads", slower(PEAK, memory=0.5)) == PEAK
+    assert keep_peak(store, "a CPU, 2 threads", slower(PEAK, flop=0.5, memory=0.5)) == PEAK
+    assert keep_peak(store, "a CPU, 1 thread", slower(other, flop=0.1)) == other
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a CPU": {"flop_per_s": -1}}'])
 def test_a_damaged_file_is_made_anew(store: Store, text: str) -> None:
     store.peaks.write_text(text)
-    assert read_peak(store, "a CPU") is None
-    write_peak(store, "a CPU", PEAK)
-    assert read_peak(store, "a CPU") == PEAK
+    assert keep_peak(store, "a CPU", PEAK) == PEAK
+    assert keep_peak(store, "a CPU", slower(PEAK, flop=0.5)) == PEAK

@@ -12,6 +12,8 @@ from pytest_tvmtune.core.kernels.roofline import MachinePeak, possible_time
 
 # Functions of the Relax VM other than kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
+# Of less of a call's time, a share of the peak says nothing about the call.
+_LEAST_KNOWN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ class KernelTime:
 
     @property
     def roof_share(self) -> float | None:
-        """The share of the machine's peak: 1 for a kernel that can't be faster."""
+        """The share of the machine's peak, 1 at the peak."""
         return self.possible_s / self.now_s if self.possible_s and self.now_s else None
 
 
@@ -118,10 +120,24 @@ class KernelTable:
 
     @property
     def roof_share(self) -> float | None:
-        """The share of the machine's peak, of all kernels whose work is known."""
-        known = [(row.possible_s, row.now_s) for row in self.rows if row.possible_s is not None]
-        spent_s = sum(now_s for _, now_s in known)
-        return sum(possible_s for possible_s, _ in known) / spent_s if spent_s else None
+        """The share of the machine's peak, of the kernels whose work is known.
+
+        None if that is less than half of the time.
+        """
+        if self.known_share < _LEAST_KNOWN:
+            return None
+        known = self._known
+        return sum(row.possible_s or 0.0 for row in known) / sum(row.now_s for row in known)
+
+    @property
+    def known_share(self) -> float:
+        """The share of the time that kernels take whose work is known."""
+        known_s = sum(row.now_s for row in self._known)
+        return known_s / self.together_s if self.together_s else 0.0
+
+    @property
+    def _known(self) -> list[KernelTime]:
+        return [row for row in self.rows if row.roof_share is not None]
 
     @property
     def unexplained_s(self) -> float:
@@ -184,6 +200,8 @@ def _with_work(row: KernelTime, kernel: Kernel, peak: MachinePeak | None) -> Ker
     if peak is None or flop is None or traffic_bytes is None:
         return row
     possible = possible_time(peak, flop=flop, traffic_bytes=traffic_bytes)
+    if possible is None:
+        return row
     return replace(row, possible_s=row.calls * possible.seconds, bound=possible.bound)
 
 

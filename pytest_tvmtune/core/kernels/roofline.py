@@ -18,6 +18,8 @@ _Rate = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
 # The bound of a kernel that has more operations than bytes to wait for.
 COMPUTE = "compute"
 MEMORY = "memory"
+# What all threads read together to measure memory. Less may be in a cache.
+LEAST_MEMORY_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,11 @@ class Possible:
     bound: str
 
 
-def possible_time(peak: MachinePeak, *, flop: int, traffic_bytes: int) -> Possible:
+def possible_time(peak: MachinePeak, *, flop: int, traffic_bytes: int) -> Possible | None:
     """Return the shortest time of a call of a kernel.
 
-    The data is where it fits: in the first cache that is large enough, else in memory.
+    The data is where it fits: in the first cache that is large enough, else in memory. None if
+    the caches aren't known, and the data may be in one.
 
     Args:
         peak: Of the machine.
@@ -86,4 +89,6 @@ def possible_time(peak: MachinePeak, *, flop: int, traffic_bytes: int) -> Possib
     compute_s, traffic_s = flop / peak.flop_per_s, traffic_bytes / level.bytes_per_s
     if compute_s >= traffic_s:
         return Possible(seconds=compute_s, bound=COMPUTE)
+    if len(peak.bandwidths) == 1 and traffic_bytes < LEAST_MEMORY_BYTES:
+        return None
     return Possible(seconds=traffic_s, bound=level.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tvmtune.core.kernels.matching import Kernel, task_name
 from pytest_tvmtune.relax import compat
-from pytest_tvmtune.relax.compiling.kernel_work import work_of
+from pytest_tvmtune.relax.compiling.kernel_work import UNKNOWN_WORK, work_of
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
@@ -76,7 +76,8 @@ def describe(
     """Return the kernels of a module, as `compile_module` returns it.
 
     tasks: name -> (structural hash, digest of the record that the pipeline could apply, or "").
-    unscheduled: as `apply_pipeline` returns them.
+    unscheduled: as `apply_pipeline` returns them. Without it, the work of scheduled kernels isn't
+    known.
     """
     import tvm_ffi
 
@@ -86,7 +87,10 @@ def describe(
         shash, record = tasks.get(task_name(name), ("", ""))
         outputs, in_place = written.get(name, ((), ()))
         bare = function.without_attr("global_symbol")
-        work = work_of((unscheduled or {}).get(task_name(name), function), in_place)
+        # A schedule may compute values twice, or pad: its work isn't that of the model.
+        bare_loops = None if is_scheduled(function) else function
+        asked = (unscheduled or {}).get(task_name(name), bare_loops)
+        work = work_of(asked, in_place) if asked is not None else UNKNOWN_WORK
         kernels[name] = Kernel(
             outputs=outputs,
             in_place=in_place,

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_tvmtune.core.error_text import cause_of
 from pytest_tvmtune.core.errors import LackingError
 from pytest_tvmtune.core.job_stage import JobStage
-from pytest_tvmtune.core.kernels.roofline import MEMORY, Bandwidth, MachinePeak
-from pytest_tvmtune.machine.cpu_caches import cache_sizes
+from pytest_tvmtune.core.kernels.roofline import LEAST_MEMORY_BYTES, MEMORY, Bandwidth, MachinePeak
+from pytest_tvmtune.machine.cpu_caches import CacheLevel, cache_levels
 from pytest_tvmtune.processes.job import Job, WorkerContext
 from pytest_tvmtune.relax import compat
 
 _SOURCE = Path(__file__).with_name("machine_peak.cc")
 _SECONDS = 0.01
 # Of all threads together, so that no cache has a part of it.
-_LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 128 << 20, 1 << 30
+_MOST_MEMORY_BYTES = 1 << 30
 _TIMES_LAST_CACHE = 4
 
 
@@ -31,7 +32,8 @@ class Request:
 
 def method_digest() -> str:
     """Return the digest of how peaks are measured: a peak of another method is measured again."""
-    return hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
+    both = _SOURCE.read_bytes() + Path(__file__).read_bytes()
+    return hashlib.sha256(both).hexdigest()[:12]
 
 
 def run(request: Request, context: WorkerContext[None]) -> MachinePeak:
@@ -50,15 +52,12 @@ def run(request: Request, context: WorkerContext[None]) -> MachinePeak:
     """
     context.enter_stage(JobStage("measuring the peak of this machine"))
     threads, library = request.num_threads, _library(context.folder)
-    sizes = cache_sizes()
-    # Half of a cache: the other half is for the rest that cores do.
     levels = [
-        (f"L{level} cache", size * (threads if level == 2 else 1), _half(size, level, threads))
-        for level, size in sorted(sizes.items())
-        if level >= 2
+        (f"L{level} cache", capacity_bytes, bytes_of_each)
+        for level, capacity_bytes, bytes_of_each in levels_to_measure(cache_levels(), threads)
     ]
-    last = max(sizes.values(), default=0)
-    total = max(_LEAST_MEMORY_BYTES, min(_TIMES_LAST_CACHE * last, _MOST_MEMORY_BYTES))
+    last = max((capacity_bytes for _, capacity_bytes, _ in levels), default=0)
+    total = max(LEAST_MEMORY_BYTES, min(_TIMES_LAST_CACHE * last, _MOST_MEMORY_BYTES))
     bandwidths = [
         Bandwidth(
             name=name,
@@ -75,9 +74,23 @@ def run(request: Request, context: WorkerContext[None]) -> MachinePeak:
     )
 
 
-def _half(size: int, level: int, threads: int) -> int:
-    """Return a thread's part of half a cache: each core has its second level."""
-    return size // 2 if level == 2 else size // (2 * threads)
+def levels_to_measure(caches: Mapping[int, CacheLevel], threads: int) -> list[tuple[int, int, int]]:
+    """Return (level, bytes of all its caches, bytes that each thread reads) from level 2 on.
+
+    A thread reads half of its part of a cache: the other half is for the rest that cores do. It
+    reads at least twice what the level before holds for it, or that level would be measured. A
+    level without the room for that is left out.
+    """
+    levels, inner_bytes = [], 0
+    for level, caches_of in sorted(caches.items()):
+        # As many as threads, at most: each may run next to a cache of its own.
+        capacity_bytes = caches_of.size_bytes * min(caches_of.count, threads)
+        part_bytes = capacity_bytes // threads
+        bytes_of_each = max(part_bytes // 2, 2 * inner_bytes)
+        if level >= 2 and bytes_of_each <= part_bytes:
+            levels.append((level, capacity_bytes, bytes_of_each))
+        inner_bytes = max(inner_bytes, part_bytes)
+    return levels
 
 
 def _bytes_per_s(library: ctypes.CDLL, threads: int, bytes_of_each: int) -> float:
