@@ -10,6 +10,7 @@ from pytest_tvmtune.core.errors import BaselineError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
 from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
+from pytest_tvmtune.core.kernels.kernel_table import with_work
 from pytest_tvmtune.core.results.budget_result import BudgetResult
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.results.latency_comparison import ANCHOR, UNTUNED, LatencyComparison
@@ -126,9 +127,10 @@ def time_kernels_if_asked(run: CaseRun) -> list[str]:
             time_kernels(run, budget_s=paired_measurement.KERNELS_S)
         except TvmTuneError as error:
             run.warn(f"its kernels could not be measured: {error}")
-    if run.result.kernels is not None and run.result.kernels.peak is None:
+    if (kernels := run.result.kernels) is not None and kernels.peak is None:
         try:
-            machine_peak(run.case)
+            peak = machine_peak(run.case)
+            run.result.kernels = with_work(kernels, run.built.artifact.manifest.kernels, peak)
         except TvmTuneError as error:
             run.warn(f"the roofline is not known: {error}")
     return []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tvmtune.machine.cpu_caches import CacheLevel, cache_levels
-from pytest_tvmtune.relax.measuring.machine_peak_job import levels_to_measure
+from pytest_tvmtune.relax.measuring.machine_peak_job import levels_to_measure, memory_to_read
 
 KB, MB = 1 << 10, 1 << 20
 Caches = list[tuple[str, str, str, str]]
@@ -57,6 +57,8 @@ def test_a_machine_that_does_not_show_them(tmp_path: Path) -> None:
         ((MB, 16), (32 * MB, 1), 16, [(2, 16 * MB, MB // 2), (3, 32 * MB, 2 * MB)]),
         # The last level has less for a thread than level 2: no working set is in it alone.
         ((2 * MB, 16), (30 * MB, 1), 16, [(2, 32 * MB, MB)]),
+        # It has little more: what fits into it alone isn't compared with memory.
+        ((2 * MB, 16), (48 * MB, 1), 16, [(2, 48 * MB, MB)]),
     ],
 )
 def test_a_level_is_measured_where_no_other_holds_the_data(
@@ -67,3 +69,11 @@ def test_a_level_is_measured_where_no_other_holds_the_data(
         for level, (size, count) in ((1, (32 * KB, l2[1])), (2, l2), (3, l3))
     }
     assert levels_to_measure(caches, threads) == levels
+
+
+@pytest.mark.parametrize(
+    ("last", "read"),
+    [(0, 128), (8, 128), (64, 256), (384, 1024), (1152, 2304)],
+)
+def test_memory_is_read_beyond_the_last_cache(last: int, read: int) -> None:
+    assert memory_to_read(last * MB) == read * MB

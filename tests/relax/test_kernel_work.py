@@ -122,7 +122,7 @@ def test_shorter_types_have_another_peak(tmp_path: Path) -> None:
 
 def test_of_two_branches_the_larger_one_counts() -> None:
     @T.prim_func(private=True, s_tir=True)
-    def kernel(x: T.Buffer((64,), "float32"), y: T.Buffer((64,), "float32")):  # type: ignore[no-untyped-def]
+    def kernel(x: T.Buffer((64,), "float32"), y: T.Buffer((64,), "float32")):
         for i in range(64):
             with T.sblock("y"):
                 v = T.axis.spatial(64, i)
@@ -177,7 +177,7 @@ def test_a_loop_that_does_all_again_adds_no_work() -> None:
 
 def test_what_is_written_in_place_is_read_too() -> None:
     @T.prim_func(private=True, s_tir=True)
-    def kernel(x: T.Buffer((64,), "float32")):  # type: ignore[no-untyped-def]
+    def kernel(x: T.Buffer((64,), "float32")):
         for i in range(64):
             with T.sblock("x"):
                 v = T.axis.spatial(64, i)

@@ -28,6 +28,19 @@ def test_the_highest_rates_are_kept_by_their_key(store: Store) -> None:
     assert keep_peak(store, "a CPU, 1 thread", slower(other, flop=0.1)) == other
 
 
+def test_a_peak_of_other_caches_is_not_mixed_with_it(store: Store) -> None:
+    l2, *others = PEAK.bandwidths
+    larger = replace(l2, capacity_bytes=2 * (l2.capacity_bytes or 0))
+    keep_peak(store, "a CPU", PEAK)
+    other = slower(replace(PEAK, bandwidths=(larger, *others)), flop=0.5)
+    assert keep_peak(store, "a CPU", other) == other
+
+
+def test_a_store_that_cannot_be_written_gives_what_was_measured(store: Store) -> None:
+    store.peaks.mkdir()
+    assert keep_peak(store, "a CPU", PEAK) == PEAK
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"a CPU": {"flop_per_s": -1}}'])
 def test_a_damaged_file_is_made_anew(store: Store, text: str) -> None:
     store.peaks.write_text(text)

@@ -12,7 +12,7 @@ from pytest_tvmtune.core.kernels.roofline import MachinePeak, possible_time
 
 # Functions of the Relax VM other than kernels: allocation, shape checks, tuples.
 BUILT_INS = "vm.builtin"
-# Of less of a call's time, a share of the peak says nothing about the call.
+# Of less of the kernels' time, a share of the peak says nothing about the model.
 _LEAST_KNOWN = 0.5
 
 
@@ -50,7 +50,7 @@ class KernelTime:
         code_differs: Whether the code of the baseline's kernel differs; null without a baseline.
         flop: The floating-point operations that the model asks for in all calls, regardless of the
             schedule. A function such as `exp` counts as one. Null if it isn't
-            known, as for a kernel that computes with integers or calls other code.
+            known, as for a kernel that computes with integers or float16, or calls other code.
         traffic_bytes: The bytes of their arguments that all calls have to read and write, each
             element once in a call; null if it isn't known.
         possible_s: The shortest time of all calls at the peak of the machine; null if it isn't
@@ -122,7 +122,7 @@ class KernelTable:
     def roof_share(self) -> float | None:
         """The share of the machine's peak, of the kernels whose work is known.
 
-        None if that is less than half of the time.
+        None if that is less than half of the kernels' time.
         """
         if self.known_share < _LEAST_KNOWN:
             return None
@@ -131,9 +131,9 @@ class KernelTable:
 
     @property
     def known_share(self) -> float:
-        """The share of the time that kernels take whose work is known."""
-        known_s = sum(row.now_s for row in self._known)
-        return known_s / self.together_s if self.together_s else 0.0
+        """The share of the kernels' time, without built-ins, that those of known work take."""
+        spent_s = sum(row.now_s for row in self.rows if row.name != BUILT_INS)
+        return sum(row.now_s for row in self._known) / spent_s if spent_s else 0.0
 
     @property
     def _known(self) -> list[KernelTime]:

@@ -147,7 +147,7 @@ class _Walk:
 
 def _dilation(stmt: Any) -> int:
     """Return of how many elements one is kept by `if_then_else(i % 2 == 0, x[i // 2], 0)`."""
-    value = getattr(stmt, "value", None)
+    value: Any = getattr(stmt, "value", None)
     if str(getattr(getattr(value, "op", ""), "name", "")).rpartition(".")[2] != "if_then_else":
         return 1
     condition, _, other = value.args

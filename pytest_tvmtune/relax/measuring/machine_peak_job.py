@@ -18,9 +18,9 @@ from pytest_tvmtune.relax import compat
 
 _SOURCE = Path(__file__).with_name("machine_peak.cc")
 _SECONDS = 0.01
-# Of all threads together, so that no cache has a part of it.
+# Of all threads together, so that no cache has much of it. Of the largest caches, it's only twice.
 _MOST_MEMORY_BYTES = 1 << 30
-_TIMES_LAST_CACHE = 4
+_TIMES_LAST_CACHE, _LEAST_TIMES = 4, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,7 @@ def run(request: Request, context: WorkerContext[None]) -> MachinePeak:
         (f"L{level} cache", capacity_bytes, bytes_of_each)
         for level, capacity_bytes, bytes_of_each in levels_to_measure(cache_levels(), threads)
     ]
-    last = max((capacity_bytes for _, capacity_bytes, _ in levels), default=0)
-    total = max(LEAST_MEMORY_BYTES, min(_TIMES_LAST_CACHE * last, _MOST_MEMORY_BYTES))
+    total = memory_to_read(levels[-1][1] if levels else 0)
     bandwidths = [
         Bandwidth(
             name=name,
@@ -79,9 +78,11 @@ def levels_to_measure(caches: Mapping[int, CacheLevel], threads: int) -> list[tu
 
     A thread reads half of its part of a cache: the other half is for the rest that cores do. It
     reads at least twice what the level before holds for it, or that level would be measured. A
-    level without the room for that is left out.
+    level without the room for that isn't measured: what fits into it is compared with the faster
+    level before, and its share is never too high.
     """
-    levels, inner_bytes = [], 0
+    levels: list[tuple[int, int, int]] = []
+    inner_bytes = 0
     for level, caches_of in sorted(caches.items()):
         # As many as threads, at most: each may run next to a cache of its own.
         capacity_bytes = caches_of.size_bytes * min(caches_of.count, threads)
@@ -89,8 +90,17 @@ def levels_to_measure(caches: Mapping[int, CacheLevel], threads: int) -> list[tu
         bytes_of_each = max(part_bytes // 2, 2 * inner_bytes)
         if level >= 2 and bytes_of_each <= part_bytes:
             levels.append((level, capacity_bytes, bytes_of_each))
+        elif levels:
+            inner, inner_capacity_bytes, read = levels[-1]
+            levels[-1] = (inner, max(inner_capacity_bytes, capacity_bytes), read)
         inner_bytes = max(inner_bytes, part_bytes)
     return levels
+
+
+def memory_to_read(last_bytes: int) -> int:
+    """Return the bytes that all threads read together to measure memory, beyond the last cache."""
+    most = min(_TIMES_LAST_CACHE * last_bytes, _MOST_MEMORY_BYTES)
+    return max(LEAST_MEMORY_BYTES, most, _LEAST_TIMES * last_bytes)
 
 
 def _bytes_per_s(library: ctypes.CDLL, threads: int, bytes_of_each: int) -> float:
