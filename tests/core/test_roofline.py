@@ -66,8 +66,8 @@ def test_each_kernel_gets_the_work_of_all_its_calls() -> None:
     found = with_work(
         table(
             row("a", calls=3, now_s=12e-8),
-            row("integers"),
-            row(BUILT_INS),
+            row("integers", now_s=3e-8),
+            row(BUILT_INS, now_s=3e-8),
             row("gone", calls=0, now_s=0.0),
         ),
         KERNELS,

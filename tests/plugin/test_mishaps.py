@@ -256,7 +256,7 @@ def test_a_test_that_fails_before_it_has_a_case_is_in_the_reports(
     suite.runpytest_subprocess(*options, "--continue-on-collection-errors", *workers)
     report = json.loads((suite.path / "r.json").read_text())
     assert [case["outcome"] for case in report["cases"]] == ["passed"]
-    failed = ["test_bad.py::test_raises", "test_bad.py::test_setup", "test_unimportable.py"]
+    failed = ["test_bad.py::test_raises[llvm]", "test_bad.py::test_setup", "test_unimportable.py"]
     assert report["failed_tests"] == failed
     words = "3 tests failed without a case"
     assert json.loads((suite.path / "b.json").read_text())["message"] == words
