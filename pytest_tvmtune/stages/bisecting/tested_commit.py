@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pytest_tvmtune.core.bisecting.commit_verdict import (
 from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import listed
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.processes.pytest_process import complaint_in, run_pytest
+from pytest_tvmtune.processes.logged_process import complaint_in, run_logged
 from pytest_tvmtune.report.json_report import cases_of
 from pytest_tvmtune.store.layout import Store
 
@@ -85,20 +84,11 @@ def install_commit(test: CommitTest) -> str:
     if not test.install:
         return ""
     log_path = test.store.logs / "bisect-install.log"
-    log_path.parent.mkdir(exist_ok=True)
-    with log_path.open("wb") as log:
-        done = subprocess.run(
-            ["sh", "-c", test.install],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | _NO_BYTECODE,
-            check=False,
-        )
-    if done.returncode == 0:
+    exit_code = run_logged(["sh", "-c", test.install], os.environ | _NO_BYTECODE, log_path)
+    if exit_code == 0:
         return ""
     said = complaint_in(log_path)
-    return f"{test.install!r} failed (exit code {done.returncode}): {said}; log: {log_path}"
+    return f"{test.install!r} failed (exit code {exit_code}): {said}; log: {log_path}"
 
 
 def is_untuned(arguments: Sequence[str]) -> bool:
@@ -151,7 +141,7 @@ def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseRes
         f"--tvm-dir={store.root}",
         f"--tvm-json={report_path}",
     ]
-    exit_code = run_pytest(command, {**os.environ, **_NO_BYTECODE, **variables}, log_path)
+    exit_code = run_logged(command, {**os.environ, **_NO_BYTECODE, **variables}, log_path)
     problem = f"pytest can't run the tests (exit code {exit_code})"
     if exit_code in _TESTED and report_path.is_file():
         if results := cases_of(json.loads(report_path.read_bytes())):
