@@ -41,7 +41,6 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     bisect.set_defaults(run=_bisect, pytest_arguments=())
     step = commands.add_parser(
         STEP,
-        parents=[common],
         allow_abbrev=False,
         help="test the commit that is checked out, with exit codes for `git bisect run`",
         description="Test the commit that is checked out against the baselines of the store. The "
@@ -49,9 +48,15 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "nothing can be tested. All other arguments are pytest's.",
     )
     step.add_argument(
+        "--dir",
+        type=Path,
+        help="the folder of the store, whose baselines --accept replaces (default: a store in "
+        "git's own folder)",
+    )
+    step.add_argument(
         "--accept",
         action="store_true",
-        help="accept the baselines of the commit, which is good",
+        help="accept the baselines of the commit, which is good: its cases decide from now on",
     )
     _add_common(step)
     step.set_defaults(run=_step, pytest_arguments=())
@@ -106,20 +111,25 @@ def _result_lines(found: Bisection) -> list[str]:
 
 
 def _step(options: argparse.Namespace) -> int:
-    from pytest_tvmtune.stages.bisecting.tested_commit import (
-        CommitTest,
-        accept_commit,
-        judge_commit,
-    )
-    from pytest_tvmtune.store.layout import open_store
-
-    # The exit code 1 is for a bad commit.
+    # The exit code 1 is for a bad commit, also if a package is missing.
     try:
+        from pytest_tvmtune.stages.bisecting.tested_commit import (
+            CommitTest,
+            accept_commit,
+            accepted_keys,
+            judge_commit,
+            own_store,
+        )
+        from pytest_tvmtune.store.layout import open_store
+
+        arguments = tuple(options.pytest_arguments)
+        store = open_store(options.dir.absolute()) if options.dir else own_store(arguments)
         test = CommitTest(
-            store=open_store(Path(options.dir).absolute()),
+            store=store,
             sought=options.find,
-            arguments=tuple(options.pytest_arguments),
+            arguments=arguments,
             install=options.install,
+            keys=None if options.accept else accepted_keys(store),
         )
         tested = (accept_commit if options.accept else judge_commit)(test)
     except TvmTuneError as error:

@@ -54,6 +54,22 @@ def test_wrong_numbers_are_found(folder: Path, capsys: pytest.CaptureFixture[str
     assert [one["sha"] for one in found["candidates"]] == [hashes[8], hashes[7]]
 
 
+def test_a_case_that_is_missing_is_not_good(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_history(folder, History())
+    other = folder / "test_other.py"
+    other.write_text((folder / "test_model.py").read_text())
+    arguments = ["--find=wrong", "--dir=../store", "test_model.py", "test_other.py"]
+    assert main(["bisect-step", "--accept", *arguments]) == 0
+    other.write_text("import no_such_module\n")
+    assert main(["bisect-step", *arguments]) == 125
+    assert "test_other.py::test_model[llvm]: not in this run" in capsys.readouterr().out
+    (folder.parent / "store/bisect-keys.json").unlink()
+    assert main(["bisect-step", *arguments]) == 125
+    assert "a test failed, or is missing: " in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_slowdown_is_found_past_commits_that_can_not_be_decided(
     folder: Path, capsys: pytest.CaptureFixture[str]
@@ -95,7 +111,7 @@ def test_a_slow_commit_that_is_no_slower_ends_it(
 @pytest.mark.slow
 def test_git_bisect_run_takes_the_exit_codes(folder: Path) -> None:
     hashes = make_history(folder, History(slow_from=8, broken=(6,)))
-    step = [*TVMTUNE, "bisect-step", "--dir=../store", "test_model.py"]
+    step = [*TVMTUNE, "bisect-step", "test_model.py"]
     git(folder, "checkout", "-q", hashes[0])
     accepted = subprocess.run([*step, "--accept"], check=True, capture_output=True, text=True)
     assert accepted.stdout.startswith("good in ")

@@ -14,13 +14,15 @@ from pytest_tvmtune.core.clock import monotonic_s
 from pytest_tvmtune.core.errors import BisectError, StoreError, counted, listed
 from pytest_tvmtune.stages.bisecting.git_commits import (
     Commit,
+    changed_files,
+    check_order,
     check_out,
     check_work_tree,
     commit_of,
     commits_left,
     git,
-    git_path,
     mark,
+    undo_changes,
 )
 from pytest_tvmtune.stages.bisecting.tested_commit import (
     CommitTest,
@@ -30,13 +32,12 @@ from pytest_tvmtune.stages.bisecting.tested_commit import (
     install_commit,
     is_untuned,
     judge_commit,
+    own_store,
 )
-from pytest_tvmtune.store.layout import Store, open_store
+from pytest_tvmtune.store.layout import Store
 from pytest_tvmtune.store.locks import try_lock
 from pytest_tvmtune.store.merging import merge_tuning
 
-# In git's own folder: no commit that is checked out, and no `git clean`, changes it.
-FOLDER = "tvmtune-bisect"
 _THRESHOLD = "--tvm-threshold"
 _WORDS: dict[CommitVerdict, Literal["good", "bad", "skip"]] = {
     "good": "good",
@@ -115,6 +116,12 @@ class _Tested:
             )
         )
         self.on_progress(f"{commit}: {tested.verdict} in {tested.seconds:.0f} s: {tested.reason}")
+        if changed := changed_files():
+            raise BisectError(
+                "--install or a test changed files that git tracks, which would be in other "
+                f"commits: {listed(changed)}; let the command of --install end with "
+                "`git checkout .`, or leave out the test"
+            )
         return tested
 
 
@@ -134,9 +141,9 @@ def bisect(request: BisectRequest, on_progress: Callable[[str], None]) -> Bisect
     good, bad = commit_of(request.good), commit_of(request.bad)
     if good == bad:
         raise BisectError(f"--good and --bad both name the commit {good}")
+    check_order(good, bad)
     untuned = is_untuned(request.arguments)
-    # Nothing tuned may get into the store that is untuned.
-    store = open_store(git_path(FOLDER) / ("untuned" if untuned else "tuned"))
+    store = own_store(request.arguments)
     lock = try_lock(store.root / "bisect.lock")
     if lock is None:
         raise StoreError(f"another `tvmtune bisect` uses {store.root}: wait for it")
@@ -155,7 +162,12 @@ def bisect(request: BisectRequest, on_progress: Callable[[str], None]) -> Bisect
         try:
             return _bisect(test, good, bad, on_progress)
         finally:
-            git("bisect", "reset")
+            # No problem here may hide a problem before.
+            try:
+                undo_changes()
+                git("bisect", "reset")
+            except BisectError as error:
+                on_progress(f"the work tree isn't as before: {error}; use git bisect reset")
             if problem := install_commit(test):
                 on_progress(f"the commit that is checked out again isn't installed: {problem}")
     finally:

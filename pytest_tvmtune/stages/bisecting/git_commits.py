@@ -9,6 +9,8 @@ from typing import Literal
 
 from pytest_tvmtune.core.errors import BisectError, listed
 
+# A checkout also changes the submodules.
+_GIT = ("git", "-c", "submodule.recurse=true")
 # The exit code of `git bisect` if all commits that are left were skipped.
 _ONLY_SKIPPED = 2
 
@@ -34,18 +36,28 @@ def git(*arguments: str) -> str:
 
 
 def check_work_tree() -> None:
-    """Raise BisectError unless this is the top of a work tree without changes or a bisection."""
+    """Raise BisectError unless this is the top of a work tree without changes or a bisection.
+
+    Neither may commits be missing.
+    """
     if (top := Path(git("rev-parse", "--show-toplevel"))) != Path.cwd().resolve():
         raise BisectError(
             f"run the command in {top}, the top of the work tree, and give paths from there"
         )
     if git_path("BISECT_START").exists():
         raise BisectError("a bisection is going on here; to end it, use git bisect reset")
-    if changed := git("diff", "--name-only", "HEAD").splitlines():
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise BisectError("commits are missing in a shallow clone; use git fetch --unshallow")
+    if changed := changed_files():
         raise BisectError(
             f"the work tree has changes, which would be in each commit: {listed(changed)}; commit "
             "them, or use git stash"
         )
+
+
+def changed_files() -> list[str]:
+    """Return the files that differ from the commit that is checked out."""
+    return git("diff", "--name-only", "HEAD").splitlines()
 
 
 def git_path(name: str) -> Path:
@@ -60,9 +72,23 @@ def commit_of(revision: str) -> Commit:
     return Commit(sha=sha, short=short, subject=subject)
 
 
+def check_order(good: Commit, bad: Commit) -> None:
+    """Raise BisectError unless the bad commit comes from the good commit."""
+    if _run("merge-base", "--is-ancestor", good.sha, bad.sha).returncode:
+        raise BisectError(
+            f"the good commit {good.short} isn't an ancestor of the bad commit {bad.short}; give "
+            f"--good=$(git merge-base {good.short} {bad.short})"
+        )
+
+
 def check_out(commit: Commit) -> None:
     """Check out a commit."""
     git("checkout", "--quiet", "--detach", commit.sha)
+
+
+def undo_changes() -> None:
+    """Let all files be as in the commit that is checked out."""
+    git("checkout", "--quiet", "--force", "--detach", "HEAD")
 
 
 def mark(commit: Commit, word: Literal["good", "bad", "skip"]) -> bool:
@@ -82,7 +108,7 @@ def commits_left() -> list[Commit]:
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["git", *arguments],
+            [*_GIT, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -95,4 +121,4 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _failed(done: subprocess.CompletedProcess[str]) -> BisectError:
     said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return BisectError(f"`{' '.join(done.args)}` failed: {'; '.join(said[:3])}")
+    return BisectError(f"`git {' '.join(done.args[len(_GIT) :])}` failed: {'; '.join(said[:3])}")

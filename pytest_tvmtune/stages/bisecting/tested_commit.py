@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +18,20 @@ from pytest_tvmtune.core.bisecting.commit_verdict import (
     verdict_on_commit,
 )
 from pytest_tvmtune.core.clock import monotonic_s
-from pytest_tvmtune.core.errors import listed
+from pytest_tvmtune.core.errors import BisectError, listed
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.processes.pytest_process import complaint_in, run_pytest
+from pytest_tvmtune.processes.logged_process import complaint_in, run_logged
 from pytest_tvmtune.report.json_report import cases_of
-from pytest_tvmtune.store.layout import Store
+from pytest_tvmtune.stages.bisecting.git_commits import git_path
+from pytest_tvmtune.store.atomic_files import write_json
+from pytest_tvmtune.store.layout import Store, open_store
 
 # pytest's: all tests passed, or some failed. The others aren't about the tests.
-_TESTED = (0, 1)
+_PASSED, _FAILED = 0, 1
+# In git's own folder: no commit that is checked out, and no `git clean`, changes it.
+_FOLDER = "tvmtune-bisect"
+# In the store: the keys of the cases that the good commit has.
+_KEYS = "bisect-keys.json"
 # Set in the run of the good commit, which accepts baselines.
 ACCEPT_VARIABLE = "TVMTUNE_BISECT_ACCEPT"
 # The gate ends as soon as it has decided, and an undecided commit costs more than some time.
@@ -63,6 +68,12 @@ class TestedCommit:
     cases: tuple[JudgedCase, ...] = ()
 
 
+def own_store(arguments: Sequence[str]) -> Store:
+    """Return the store of the bisections of this work tree. Raises BisectError, StoreError."""
+    # Nothing tuned may get into the store that is untuned.
+    return open_store(git_path(_FOLDER) / ("untuned" if is_untuned(arguments) else "tuned"))
+
+
 def judge_commit(test: CommitTest) -> TestedCommit:
     """Return whether the commit that is checked out shows what is sought."""
     if not has_option(test.arguments, _MAX_TIME):
@@ -76,8 +87,31 @@ def accept_commit(test: CommitTest) -> TestedCommit:
     If only wrong numbers are sought, no baseline is needed, and the commit is judged.
     """
     if test.sought == "wrong":
-        return judge_commit(test)
-    return _tested(test, {ACCEPT_VARIABLE: "1"}, lambda results: list(map(_accepted, results)))
+        tested = judge_commit(test)
+    else:
+        tested = _tested(test, {ACCEPT_VARIABLE: "1"}, lambda found: list(map(_accepted, found)))
+    write_json(
+        test.store.root / _KEYS, [case.key for case in tested.cases if case.verdict == "good"]
+    )
+    return tested
+
+
+def accepted_keys(store: Store) -> Collection[CaseKey] | None:
+    """Return the cases of the good commit that was accepted last. None: no commit was.
+
+    Raises:
+        BisectError: That commit has no case that could be accepted.
+    """
+    try:
+        keys = [(test, name) for test, name in json.loads((store.root / _KEYS).read_bytes())]
+    except FileNotFoundError:
+        return None
+    if not keys:
+        raise BisectError(
+            "no case of the good commit was accepted; check it out, and use tvmtune bisect-step "
+            "--accept"
+        )
+    return keys
 
 
 def install_commit(test: CommitTest) -> str:
@@ -85,20 +119,11 @@ def install_commit(test: CommitTest) -> str:
     if not test.install:
         return ""
     log_path = test.store.logs / "bisect-install.log"
-    log_path.parent.mkdir(exist_ok=True)
-    with log_path.open("wb") as log:
-        done = subprocess.run(
-            ["sh", "-c", test.install],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | _NO_BYTECODE,
-            check=False,
-        )
-    if done.returncode == 0:
+    exit_code = run_logged(["sh", "-c", test.install], os.environ | _NO_BYTECODE, log_path)
+    if exit_code == 0:
         return ""
     said = complaint_in(log_path)
-    return f"{test.install!r} failed (exit code {done.returncode}): {said}; log: {log_path}"
+    return f"{test.install!r} failed (exit code {exit_code}): {said}; log: {log_path}"
 
 
 def is_untuned(arguments: Sequence[str]) -> bool:
@@ -120,24 +145,27 @@ def _tested(
     judge: Callable[[Sequence[CaseResult]], list[JudgedCase]],
 ) -> TestedCommit:
     begun_s = monotonic_s()
-    results = _results(test, variables)
-    if isinstance(results, str):
-        spent_s = monotonic_s() - begun_s
-        return TestedCommit(verdict="undecided", reason=results, seconds=spent_s)
-    judged = judge(results)
+    results, problem = _results(test, variables)
+    judged = judge(results) if results else []
     verdict = verdict_on_commit(judged)
+    reasons = [one.reason for one in judged if one.verdict == verdict]
+    # Without keys, nobody knows which cases are missing.
+    if not judged or (problem and verdict == "good" and test.keys is None):
+        verdict, reasons = "undecided", [problem]
     return TestedCommit(
         verdict=verdict,
-        reason=listed([one.reason for one in judged if one.verdict == verdict]),
+        reason=listed(reasons),
         seconds=monotonic_s() - begun_s,
         cases=tuple(judged),
     )
 
 
-def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseResult] | str:
-    """Return the results of the tests, or why there are none."""
+def _results(
+    test: CommitTest, variables: Mapping[str, str]
+) -> tuple[Sequence[CaseResult], str]:
+    """Return the results of the tests, and why there are none, or may be too few."""
     if problem := install_commit(test):
-        return problem
+        return [], problem
     store = test.store
     log_path, report_path = store.logs / "bisect-pytest.log", store.root / "bisect.json"
     report_path.unlink(missing_ok=True)
@@ -151,13 +179,15 @@ def _results(test: CommitTest, variables: Mapping[str, str]) -> Sequence[CaseRes
         f"--tvm-dir={store.root}",
         f"--tvm-json={report_path}",
     ]
-    exit_code = run_pytest(command, {**os.environ, **_NO_BYTECODE, **variables}, log_path)
+    exit_code = run_logged(command, {**os.environ, **_NO_BYTECODE, **variables}, log_path)
+    results: Sequence[CaseResult] = []
     problem = f"pytest can't run the tests (exit code {exit_code})"
-    if exit_code in _TESTED and report_path.is_file():
-        if results := cases_of(json.loads(report_path.read_bytes())):
-            return results
-        problem = "no test with tvm_tune was run"
-    return f"{problem}: {complaint_in(log_path)}; log: {log_path}"
+    if exit_code in {_PASSED, _FAILED} and report_path.is_file():
+        results = cases_of(json.loads(report_path.read_bytes()))
+        problem = "a test failed, or is missing" if results else "no test with tvm_tune was run"
+    if results and exit_code == _PASSED:
+        return results, ""
+    return results, f"{problem}: {complaint_in(log_path)}; log: {log_path}"
 
 
 def _untuned(store: Store) -> list[str]:

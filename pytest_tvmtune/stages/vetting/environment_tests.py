@@ -12,7 +12,7 @@ from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
 from pytest_tvmtune.core.vetting.vet_report import TestOutcome
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
-from pytest_tvmtune.processes.pytest_process import complaint_in, run_pytest
+from pytest_tvmtune.processes.logged_process import complaint_in, run_logged
 from pytest_tvmtune.relax.vetting.environment_run import (
     CASES,
     FOLDER_VARIABLE,
@@ -80,7 +80,7 @@ def run_tests(
             f"--tvm-store-fallback={kept if records is None else records}",
         ],
     )
-    exit_code = run_pytest(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log_path)
+    exit_code = run_logged(command, {**os.environ, FOLDER_VARIABLE: str(kept)}, log_path)
     run_file = kept / RUN_FILE
     if exit_code not in _SENSIBLE or not run_file.is_file():
         raise EnvironmentProblemError(

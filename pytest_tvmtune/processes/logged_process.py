@@ -1,4 +1,4 @@
-"""pytest as a child process whose output goes to a log."""
+"""A command, such as pytest or a build, whose output goes to a log."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from pathlib import Path
 
 # pytest kills its jobs in it.
 _INTERRUPT_S = 20.0
+# What ends this process has to end the command, which has its own session.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-def run_pytest(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> int:
-    """Run a command that starts pytest, and return its exit code. Nothing of it runs on.
+def run_logged(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> int:
+    """Run a command, and return its exit code. Nothing of it runs on.
 
     Args:
         command: The command.
         environment: All of its environment variables.
         log_path: The file for its output, in a folder that may not exist yet.
+
+    Raises:
+        KeyboardInterrupt: By Ctrl-C, or by another signal that would end this process.
     """
+    # `nohup` ignores one of them.
+    ending = [one for one in _ENDING if signal.getsignal(one) == signal.SIG_DFL]
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -32,6 +39,8 @@ def run_pytest(command: Sequence[str], environment: Mapping[str, str], log_path:
             start_new_session=True,
         )
         try:
+            for one in ending:
+                signal.signal(one, signal.default_int_handler)
             return process.wait()
         except BaseException:
             # Once, and not by the terminal: a second one would cut its end short.
@@ -43,6 +52,8 @@ def run_pytest(command: Sequence[str], environment: Mapping[str, str], log_path:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for one in ending:
+                signal.signal(one, signal.SIG_DFL)
 
 
 def complaint_in(log_path: Path) -> str:
