@@ -237,14 +237,12 @@ def test_no_job_of_gitlab_takes_what_an_earlier_pipeline_left(tmp_path: Path, fo
     jobs: dict[str, Any] = {}
     for path in RECIPES.glob("gitlab-*.yml"):
         jobs |= yaml.safe_load(path.read_text())
-    strategies = [
-        job["variables"]["GIT_STRATEGY"]
-        for job in jobs.values()
-        if "GIT_STRATEGY" in job.get("variables", ())
-    ]
-    assert set(strategies) == {"empty"}
-    gates = [jobs[".tvmtune"], *(job for job in jobs.values() if "artifacts" in job)]
-    names = {"junit.xml", *(name for job in gates for name in job["artifacts"]["paths"])}
+    names = {"junit.xml"}
+    for job in jobs.values():
+        if "artifacts" in job:
+            names |= {*job["artifacts"]["paths"]}
+        elif "needs" in job:
+            assert job["variables"]["GIT_STRATEGY"] == "empty"
     assert len(names) == 7
     for name in names:
         (tmp_path / name).touch()
