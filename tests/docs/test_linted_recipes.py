@@ -13,7 +13,11 @@ from tests.support import ROOT
 
 WORKFLOWS = sorted([*RECIPES.glob("github-*.yml"), *(ROOT / ".github/workflows").glob("*.yml")])
 # Jobs of GitLab whose image has no bash.
-POSIX = [("gitlab-comment.yml", "tvmtune-comment"), ("gitlab-nightly.yml", "tvmtune-issues")]
+POSIX = [
+    ("gitlab-comment.yml", "tvmtune-comment"),
+    ("gitlab-nightly.yml", "tvmtune-issues"),
+    ("gitlab-nightly.yml", "tvmtune-badge"),
+]
 
 
 def actionlint(path: Path) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.docs.recipe_jobs import gitlab_script, job_steps, needs, run, step, written
-from tests.support.fake_forge import STRANGER, Forge, served
+from tests.docs.recipe_jobs import RECIPES, gitlab_script, job_steps, needs, run, step, written
+from tests.support.fake_forge import JOB_TOKEN, STRANGER, TOKEN, Forge, served
 from tests.support.sample_nights import RUNS, night
 
 MARK = "<!-- pytest-tvmtune -->"
@@ -40,13 +41,14 @@ def comment_on_github(folder: Path, forge: Forge, report: str, **changed: str) -
         "RUN_URL": f"https://run/{number}",
         "HEAD": "fork:main",
         "HEAD_SHA": SHA,
+        "CONCLUSION": "success" if report else "cancelled",
         **changed,
     }
     script = step("github-comment.yml", "comment", "Update the comment")
     return run(folder, forge, script, **environment)
 
 
-def comment_on_gitlab(folder: Path, forge: Forge, report: str) -> str:
+def comment_on_gitlab(folder: Path, forge: Forge, report: str, **changed: str) -> str:
     folder.mkdir()
     if report:
         (folder / "tvmtune.md").write_text(report)
@@ -54,6 +56,7 @@ def comment_on_gitlab(folder: Path, forge: Forge, report: str) -> str:
         "CI_MERGE_REQUEST_IID": str(PULL),
         "CI_COMMIT_SHA": SHA,
         "CI_PIPELINE_URL": f"https://run/{folder.name}",
+        **changed,
     }
     script = gitlab_script("gitlab-comment.yml", "tvmtune-comment")
     return run(folder, forge, script, **environment)
@@ -107,6 +110,35 @@ def test_a_comment_without_a_report_says_so(post: Post, tmp_path: Path, forge: F
     (comment,) = forge.comments[PULL]
     assert "### tvmtune: the job wrote no report" in comment["body"]
     assert "fine" not in comment["body"]
+
+
+def test_a_job_that_timed_out_replaces_the_comment() -> None:
+    (job,) = yaml.safe_load((RECIPES / "github-comment.yml").read_text())["jobs"].values()
+    # GitHub calls it cancelled.
+    assert "conclusion" not in job["if"]
+
+
+@needs("gh")
+def test_the_comment_says_how_the_run_ended(tmp_path: Path, forge: Forge) -> None:
+    comment_on_github(tmp_path / "first", forge, "")
+    (comment,) = forge.comments[PULL]
+    assert comment["body"].endswith("by [this run](https://run/90): cancelled.\n")
+
+
+@needs("curl", "jq")
+def test_an_older_pipeline_keeps_the_comment_of_a_later_one(tmp_path: Path, forge: Forge) -> None:
+    comment_on_gitlab(tmp_path / "later", forge, "later")
+    before = json.dumps(forge.comments)
+    old = "6" * 40
+    printed = comment_on_gitlab(tmp_path / "old", forge, "old", CI_COMMIT_SHA=old)
+    assert f"the merge request is at {SHA}, so a report of {old} is no news" in printed
+    assert json.dumps(forge.comments) == before
+    # A pipeline of merged results has a commit of its own.
+    merged = {"CI_COMMIT_SHA": old, "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": SHA}
+    comment_on_gitlab(tmp_path / "merged", forge, "merged", **merged)
+    (comment,) = forge.comments[PULL]
+    assert "merged" in comment["body"]
+    assert f"Of {SHA}" in comment["body"]
 
 
 @needs("gh")
@@ -175,10 +207,98 @@ def test_the_badge_is_alone_on_its_branch(tmp_path: Path, forge: Forge) -> None:
         assert json.loads(file["content"])["message"] == message
 
 
+@needs("curl")
+def test_the_badge_is_a_package_on_gitlab(tmp_path: Path, forge: Forge) -> None:
+    script = gitlab_script("gitlab-nightly.yml", "tvmtune-badge")
+    recipe = (RECIPES / "gitlab-nightly.yml").read_text()
+    for name, message in (("new", "1 of 3 cases failed"), ("gone", "3 cases passed")):
+        written(tmp_path / name, night(name), badge="badge.json")
+        run(tmp_path / name, forge, script)
+        ((path, badge),) = forge.packages.items()
+        assert f"/projects/ID/packages/generic/{path}" in recipe
+        assert badge["message"] == message
+    assert forge.refused == []
+
+
+@needs("gh", "curl", "jq")
+def test_the_badge_of_a_night_without_a_report_is_gray(tmp_path: Path, forge: Forge) -> None:
+    steps = job_steps("github-nightly.yml", "publish")
+    assert steps["Update the badge"]["if"] == "always()"
+    run(tmp_path, forge, steps["Update the badge"]["run"], GITHUB_SHA=SHA)
+    (tree,) = [one["tree"] for one in forge.objects.values() if one["kind"] == "trees"]
+    (tmp_path / "badge.json").unlink()
+    run(tmp_path, forge, gitlab_script("gitlab-nightly.yml", "tvmtune-badge"))
+    (badge,) = forge.packages.values()
+    shown = {"schemaVersion": 1, "label": "tvmtune", "message": "no report", "color": "lightgrey"}
+    assert json.loads(tree[0]["content"]) == badge == shown
+
+
+def test_no_job_of_gitlab_takes_what_an_earlier_pipeline_left(tmp_path: Path, forge: Forge) -> None:
+    jobs: dict[str, Any] = {}
+    for path in RECIPES.glob("gitlab-*.yml"):
+        jobs |= yaml.safe_load(path.read_text())
+    names = {"junit.xml"}
+    for job in jobs.values():
+        if "artifacts" in job:
+            names |= {*job["artifacts"]["paths"]}
+        elif "needs" in job:
+            assert job["variables"]["GIT_STRATEGY"] == "empty"
+    assert len(names) == 7
+    for name in names:
+        (tmp_path / name).touch()
+    run(tmp_path, forge, jobs[".tvmtune"]["before_script"][0])
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs("curl")
+def test_baselines_come_from_gitlabs_last_job_that_succeeded(tmp_path: Path, forge: Forge) -> None:
+    commands = yaml.safe_load((RECIPES / "gitlab-ci.yml").read_text())[".tvmtune"]["before_script"]
+    (script,) = [one for one in commands if "scope=success" in one]
+    job = "tvmtune-accept"
+
+    def downloaded(name: str, exits_with: int = 0, **changed: str) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        given = {"TVMTUNE_BASELINES": job, "TVMTUNE_AUTH": f"JOB-TOKEN: {JOB_TOKEN}", **changed}
+        printed = run(folder, forge, script, exits_with=exits_with, **given)
+        path = folder / "baselines.zip"
+        return path.read_text() if path.exists() else printed
+
+    assert "no baselines" in downloaded("none")
+    forge.job(job, {"baselines.zip": "main"})
+    forge.job("tvmtune-night-accept", {"baselines.zip": "night"})
+    # More than a page of others: GitLab's pipelines of main needn't have this job.
+    for _ in range(3):
+        forge.job("tvmtune-night", {"badge.json": "{}"})
+    forge.job(job, {"baselines.zip": "failed"}, status="failed")
+    forge.job(job, {"baselines.zip": "branch"}, ref="branch")
+    forge.job(job, {"baselines.zip": "tag"}, tag=True)
+    forge.job(job, {})
+    assert downloaded("first") == "main"
+    assert downloaded("night", TVMTUNE_BASELINES="tvmtune-night-accept") == "night"
+    assert downloaded("free", TVMTUNE_AUTH=f"PRIVATE-TOKEN: {TOKEN}") == "main"
+    forge.job(job, {"baselines.zip": "main, later"})
+    assert downloaded("second") == "main, later"
+    assert forge.refused == []
+    refused = downloaded("refused", 1, TVMTUNE_AUTH="JOB-TOKEN: another")
+    assert "can't read the baselines of main: check TVMTUNE_AUTH" in refused
+    # A job that should have them: nothing is accepted in their place.
+    forge.job(job, {"tvmtune.json": "{}"})
+    assert "can't read the baselines of main" in downloaded("broken", 1)
+
+
 @needs("gh")
-def test_baselines_come_only_from_nights_of_main(tmp_path: Path, forge: Forge) -> None:
-    script = step("github-nightly.yml", "gate", "Download the baselines")
-    artifact = "tvmtune-nightly-baselines"
+@pytest.mark.parametrize(
+    ("recipe", "name", "artifact"),
+    [
+        ("github-nightly.yml", "Download the baselines", "tvmtune-nightly-baselines"),
+        ("github-actions.yml", "Download the main branch's baselines", "tvmtune-baselines"),
+    ],
+)
+def test_baselines_come_only_from_runs_of_main(
+    recipe: str, name: str, artifact: str, tmp_path: Path, forge: Forge
+) -> None:
+    script = step(recipe, "gate", name)
 
     def downloaded(name: str) -> str:
         folder = tmp_path / name

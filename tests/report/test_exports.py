@@ -272,6 +272,7 @@ def test_what_is_unknown_is_no_issue() -> None:
         replace(failed, outcome="skipped"),
         replace(failed, outcome="xfailed"),
         replace(sample_case(0), outcome="failed"),  # not by a finding of the case
+        replace(sample_case(0), latency=None),  # whether it's still slow isn't known
     ):
         assert issues_of(case) == []
     accepted = replace(failed, outcome="passed", findings=[])

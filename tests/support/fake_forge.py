@@ -23,6 +23,9 @@ REPOSITORY = "owner/models"
 BOT = {"login": "github-actions[bot]", "id": 41}
 STRANGER = {"login": "stranger", "id": 7}
 TOKEN = "a-token"
+# GitLab takes a job's own token for little else than jobs and packages. A token with the role
+# Reporter publishes no package.
+JOB_TOKEN = "a-job's-token"
 # In characters. GitLab's notes and descriptions may be longer.
 MOST_GITHUB, MOST_GITLAB = 65_536, 1_000_000
 Answer = tuple[int, Any]
@@ -34,7 +37,8 @@ class Forge:
     """What the service has. Pages have two entries, so everything takes several.
 
     comments: by issue, pull request, or merge request. events: what its page would show of an
-    issue. artifacts: by run, name, and file. refs: of git, with the files of their commits.
+    issue. artifacts: by run, name, and file. jobs: of GitLab, the last first, with their files.
+    refs: of git, with the files of their commits. packages: of GitLab, by path.
     """
 
     pulls: list[dict[str, Any]] = field(default_factory=list)
@@ -42,6 +46,8 @@ class Forge:
     issues: list[dict[str, Any]] = field(default_factory=list)
     events: dict[int, list[str]] = field(default_factory=dict)
     artifacts: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    packages: dict[str, Any] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -60,6 +66,8 @@ class Forge:
             "TVMTUNE_TOKEN": TOKEN,
             "CI_API_V4_URL": f"{self.url}/api/v4",
             "CI_PROJECT_ID": "1",
+            "CI_JOB_TOKEN": JOB_TOKEN,
+            "CI_DEFAULT_BRANCH": "main",
         }
 
     def comment(self, thread: int, body: str, user: Mapping[str, Any] = BOT) -> dict[str, Any]:
@@ -95,6 +103,12 @@ class Forge:
         run_of = {"id": run, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"}
         made = {"id": number, "name": name, "archive_download_url": link, "expired": False}
         self.artifacts.insert(0, {**made, "files": files, "workflow_run": run_of | origin})
+
+    def job(self, name: str, files: Mapping[str, str], **changed: Any) -> None:
+        """Keep a job of GitLab's that is over. Files that have expired are none."""
+        made = {"id": len(self.jobs) + 1, "name": name, "ref": "main", "tag": False}
+        archive = {"artifacts_file": {"filename": "artifacts.zip"}} if files else {}
+        self.jobs.insert(0, {**made, "status": "success", "files": files, **archive, **changed})
 
 
 def _pulls(forge: Forge, query: Values) -> Answer:
@@ -172,6 +186,25 @@ def _move_ref(forge: Forge, values: Values, name: str) -> Answer:
     return 200, values
 
 
+def _jobs(forge: Forge, query: Values) -> Answer:
+    return 200, [one for one in forge.jobs if one["status"] == query["scope"]]
+
+
+def _job_file(forge: Forge, _query: Values, number: str, path: str) -> Answer:
+    (job,) = [one for one in forge.jobs if one["id"] == int(number)]
+    return (200, job["files"][path].encode()) if path in job["files"] else (404, {"message": path})
+
+
+def _merge_request(forge: Forge, _query: Values, number: str) -> Answer:
+    (pull,) = [one for one in forge.pulls if one["number"] == int(number)]
+    return 200, {"iid": int(number), "sha": pull["head"]["sha"]}
+
+
+def _publish(forge: Forge, values: Values, path: str) -> Answer:
+    forge.packages[path] = values
+    return 201, {"message": "201 Created"}
+
+
 _GITHUB = f"/repos/{REPOSITORY}"
 _GITLAB = "/api/v4/projects/1"
 _ROUTES: Sequence[tuple[str, str, Callable[..., Answer]]] = (
@@ -189,6 +222,10 @@ _ROUTES: Sequence[tuple[str, str, Callable[..., Answer]]] = (
     ("POST", f"{_GITHUB}/git/refs", _new_ref),
     ("PATCH", f"{_GITHUB}/git/refs/(.+)", _move_ref),
     ("GET", "/api/v4/user", lambda _forge, _query: (200, BOT)),
+    ("GET", f"{_GITLAB}/jobs", _jobs),
+    ("GET", rf"{_GITLAB}/jobs/(\d+)/artifacts/(.+)", _job_file),
+    ("PUT", rf"{_GITLAB}/packages/generic/(.+)", _publish),
+    ("GET", rf"{_GITLAB}/merge_requests/(\d+)", _merge_request),
     ("GET", rf"{_GITLAB}/merge_requests/(\d+)/notes", _comments),
     ("POST", rf"{_GITLAB}/merge_requests/(\d+)/notes", _add_comment),
     ("PUT", rf"{_GITLAB}/merge_requests/(\d+)/notes/(\d+)", _edit_comment),
@@ -248,9 +285,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             values = json.loads(sent) if sent else {}
         given = {self.headers["Authorization"], self.headers["PRIVATE-TOKEN"]}
+        packages = url.path.startswith(f"{_GITLAB}/packages/")
+        may = not packages and bool(given & {f"token {TOKEN}", f"Bearer {TOKEN}", TOKEN})
+        if self.headers["JOB-TOKEN"] == JOB_TOKEN:
+            may = packages or url.path.startswith(f"{_GITLAB}/jobs")
         status: int = 401
         content: Any = {"message": "no token"}
-        if given & {f"token {TOKEN}", f"Bearer {TOKEN}", TOKEN}:
+        if may:
             status, content = _answer(self.forge, self.command, url.path, {**query, **values})
         if status >= 400:
             self.forge.refused.append(f"{status}: {self.command} {url.path}: {content['message']}")

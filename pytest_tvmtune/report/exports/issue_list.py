@@ -35,7 +35,7 @@ def issue_list(report: Mapping[str, Any]) -> str:
     Each has `key`, which is the same in each run; `state`, which is `open` if the case failed, and
     `closed` if it passed; `title`; and `body`, which is Markdown that begins with a hidden marker
     with the key. A case without a decision isn't listed, so its issue stays as it is: it's new,
-    skipped, inconclusive, or incomparable, or its test failed for another reason.
+    skipped, not timed, inconclusive, or incomparable, or its test failed for another reason.
 
     Raises:
         ReportError: The object isn't a report, or a later version wrote it.
@@ -65,7 +65,8 @@ def _state(result: CaseResult) -> Literal["open", "closed"] | None:
     if result.outcome not in {"passed", "xpassed"}:
         return None
     accepted = result.latency is not None and result.latency.accepted
-    decided = kind_of(result) in {"good", "pass", "none"}
+    # A test that passes without being timed doesn't know whether the case is still slow.
+    decided = kind_of(result) in {"good", "pass"}
     return "closed" if decided or (accepted and kind_of(result) == "warn") else None
 
 
