@@ -43,9 +43,10 @@ def run_logged(command: Sequence[str], environment: Mapping[str, str], log_path:
                 signal.signal(one, signal.default_int_handler)
             return process.wait()
         except BaseException:
-            # Once, and not by the terminal: a second one would cut its end short.
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            # Once, and not by the terminal: a second one would cut its end short. To all of them,
+            # since a shell waits for its command.
+            with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
                 process.wait(_INTERRUPT_S)
             raise
         finally:

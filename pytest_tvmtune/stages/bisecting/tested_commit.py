@@ -160,9 +160,7 @@ def _tested(
     )
 
 
-def _results(
-    test: CommitTest, variables: Mapping[str, str]
-) -> tuple[Sequence[CaseResult], str]:
+def _results(test: CommitTest, variables: Mapping[str, str]) -> tuple[Sequence[CaseResult], str]:
     """Return the results of the tests, and why there are none, or may be too few."""
     if problem := install_commit(test):
         return [], problem

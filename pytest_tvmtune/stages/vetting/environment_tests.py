@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pytest_tvmtune.core.errors import EnvironmentProblemError, counted
 from pytest_tvmtune.core.vetting.vet_report import TestOutcome
+from pytest_tvmtune.processes.logged_process import complaint_in, run_logged
 from pytest_tvmtune.processes.messages import read_message
 from pytest_tvmtune.processes.other_environment import OtherEnvironment, pytest_command
-from pytest_tvmtune.processes.logged_process import complaint_in, run_logged
 from pytest_tvmtune.relax.vetting.environment_run import (
     CASES,
     FOLDER_VARIABLE,
