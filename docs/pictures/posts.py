@@ -53,7 +53,8 @@ def comments(folder: Path) -> str:
         forge.pulls = [{"number": PULL, "state": "open", "for": "fork:main", "head": {"sha": SHA}}]
         for name in RUNS:
             report = written(folder / "reports", night(name), markdown="r.md")["r.md"]
-            comment_on_github(folder / f"comment-{name}", forge, report)
+            ended = "success" if RUNS[name] == 1 else "failure"
+            comment_on_github(folder / f"comment-{name}", forge, report, CONCLUSION=ended)
             (comment,) = forge.comments[PULL]
             panels.append(_panel(f"Run {len(panels) + 1}: {name}", _html(comment["body"], name)))
     return _page(panels)

@@ -55,11 +55,11 @@ def gitlab_script(recipe: str, job: str) -> str:
     return script
 
 
-def run(folder: Path, forge: Forge, script: str, *, exits_with: int = 0, **environment: str) -> str:
+def run(folder: Path, forge: Forge, script: str, **environment: str) -> str:
     """Run a script as a job in an empty folder with these reports, and return what it prints."""
     reader = Reader(folder=folder, environment=forge.environment)
     settings = {"GH_CONFIG_DIR": str(folder / "gh"), "GH_NO_UPDATE_NOTIFIER": "1"}
-    reader.shell(script, exits_with, **settings, **environment)
+    reader.shell(script, 0, **settings, **environment)
     return reader.printed
 
 

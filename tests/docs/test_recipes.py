@@ -128,6 +128,9 @@ def test_gitlabs_night_runs_the_same_command() -> None:
     ours = step("github-nightly.yml", "gate", "Gate the main branch")
     script = gitlab_script("gitlab-nightly.yml", "tvmtune-night")
     assert script.strip() == ours.strip().replace('"$TVMTUNE_UPDATE"', "--tvm-update-new")
+    # The cache has what each merge accepted: main would be compared with itself.
+    jobs = yaml.safe_load((RECIPES / "gitlab-nightly.yml").read_text())
+    assert [jobs[name]["cache"] for name in ("tvmtune-night-accept", "tvmtune-night")] == [[], []]
 
 
 @pytest.mark.parametrize(
