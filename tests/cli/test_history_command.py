@@ -190,7 +190,7 @@ def test_a_failure_in_the_second_run_alone_is_exit_code_1(store: Store, run: Sto
 
 
 def test_nothing_to_compare_is_no_success(runs: Store, run: StoredRun) -> None:
-    keep(runs, case("mlp"), cpu="CPU B")
+    keep(runs, case("mlp"), case("<b>&"), cpu="CPU B")
     code, out, err = run("compare", "1", "last", "--fail-on=5%")
     assert code == 1
     assert "unknown: other CPU" in out
