@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tvmtune.core.results.quantities import QUANTITIES
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES
 from pytest_tvmtune.plugin.collecting.case_items import CASE_FIXTURE
 from pytest_tvmtune.plugin.collecting.model_file_items import ModelItem
 from pytest_tvmtune.plugin.state import ITEM_STATE, ItemState

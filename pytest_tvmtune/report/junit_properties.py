@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.report.case_verdicts import verdict_of
 
 

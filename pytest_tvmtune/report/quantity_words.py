@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES, Unit
 from pytest_tvmtune.core.results.case_result import CaseResult
-from pytest_tvmtune.core.results.quantities import QUANTITIES, Unit
 from pytest_tvmtune.report.text_tables import format_quantity
 
 _UNKNOWN = "not known"

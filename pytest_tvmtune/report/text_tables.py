@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from pytest_tvmtune.core.results.quantities import Unit
+from pytest_tvmtune.core.results.case_quantities import Unit
 
 
 def table_lines(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_tvmtune.core.errors import StoreError, TvmTuneError
 from pytest_tvmtune.core.gating.accepted_baseline import Baseline
-from pytest_tvmtune.core.results.quantities import QUANTITIES, Quantity
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES, Quantity
 from pytest_tvmtune.machine.fingerprint import fingerprint
 from pytest_tvmtune.report.text_tables import format_quantity
 from pytest_tvmtune.stages.case import Case

@@ -12,9 +12,9 @@ from pytest_tvmtune.core.gating.case_identity import Identity
 from pytest_tvmtune.core.gating.confidence_sequence import item_alpha
 from pytest_tvmtune.core.kernels.kernel_table import with_work
 from pytest_tvmtune.core.results.budget_result import BudgetResult
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES
 from pytest_tvmtune.core.results.failure import Failure
 from pytest_tvmtune.core.results.latency_comparison import ANCHOR, UNTUNED, LatencyComparison
-from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.core.settings.quantities import parse_threshold
 from pytest_tvmtune.stages.baseline_proposal import propose_baseline
 from pytest_tvmtune.stages.case_run import CaseRun, Check

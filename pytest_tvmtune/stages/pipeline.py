@@ -23,10 +23,10 @@ from pytest_tvmtune.core.errors import (
     TvmTuneError,
 )
 from pytest_tvmtune.core.gating.case_identity import golden_file_name, golden_identity
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.comparison_result import GoldenResult, GoldenState
 from pytest_tvmtune.core.results.failure import Failure, failure_of
-from pytest_tvmtune.core.results.quantities import QUANTITIES
 from pytest_tvmtune.relax.installation.registrations_check import check_registrations
 from pytest_tvmtune.stages.case import Case
 from pytest_tvmtune.stages.case_run import CaseRun, Check

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pytest_tvmtune.core.json_codec import to_json_values
-from pytest_tvmtune.core.results.quantities import QUANTITIES, Quantity
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES, Quantity
 from pytest_tvmtune.plugin.benchmark_bridge import extra_info
 from pytest_tvmtune.report.exports.bencher_metrics import bencher_metrics
 from pytest_tvmtune.report.exports.openmetrics import openmetrics

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Literal
 
+from pytest_tvmtune.core.results.case_quantities import QUANTITIES, Quantity, Unit
 from pytest_tvmtune.core.results.case_result import CaseResult
 from pytest_tvmtune.core.results.latency_result import LatencyResult
-from pytest_tvmtune.core.results.quantities import QUANTITIES, Quantity, Unit
 
 Bounds = tuple[float, float]
 
